@@ -1,0 +1,59 @@
+"""ASH: activation shaping for out-of-distribution detection (Djurisic et al., Extremely Simple Activation Shaping).
+
+    images -> bank (activations on disk) -> shape -> tail -> logits -> score -> metrics -> table
+
+Names are loaded on first use, so that reading a method or a cached result never waits for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ash.bank import Bank as Bank
+    from ash.bank import open_bank as open_bank
+    from ash.data import get_dataset as get_dataset
+    from ash.extraction import extract as extract
+    from ash.methods import Method as Method
+    from ash.methods import parse_methods as parse_methods
+    from ash.metrics import accuracy as accuracy
+    from ash.metrics import aupr as aupr
+    from ash.metrics import auroc as auroc
+    from ash.metrics import fpr_at_tpr as fpr_at_tpr
+    from ash.metrics import intervals as intervals
+    from ash.models import get_model as get_model
+    from ash.scores import energy as energy
+    from ash.scores import max_logit as max_logit
+    from ash.scores import msp as msp
+    from ash.shaping import ash_b as ash_b
+    from ash.shaping import ash_p as ash_p
+    from ash.shaping import ash_rand as ash_rand
+    from ash.shaping import ash_s as ash_s
+    from ash.shaping import react as react
+    from ash.splitting import placements as placements
+    from ash.splitting import split as split
+    from ash.sweeping import Sweep as Sweep
+    from ash.sweeping import sweep as sweep
+
+_HOME = {
+    **dict.fromkeys(("ash_p", "ash_b", "ash_s", "ash_rand", "react"), "shaping"),
+    **dict.fromkeys(("energy", "msp", "max_logit"), "scores"),
+    **dict.fromkeys(("auroc", "fpr_at_tpr", "aupr", "accuracy", "intervals"), "metrics"),
+    **dict.fromkeys(("Method", "parse_methods"), "methods"),
+    **dict.fromkeys(("placements", "split"), "splitting"),
+    **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
+    **dict.fromkeys(("Bank", "open_bank"), "bank"),
+    "extract": "extraction",
+    "get_model": "models",
+    "get_dataset": "data",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ash' has no attribute '{name}'")
+    return getattr(import_module(f"ash.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

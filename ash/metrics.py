@@ -1,0 +1,114 @@
+"""Scores -> AUROC, FPR at a TPR, AUPR, accuracy; fractions in [0, 1]. ID is the positive class, higher = more ID.
+
+FPR95 takes the highest threshold that still accepts 95 % of the ID samples and counts OOD scores >= it. AUPR is average
+precision. Ties are exact everywhere. scikit-learn gives the same numbers (to 1e-12), more slowly.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Interval = tuple[float, float]
+
+
+def check_scores(scores: ArrayLike, who: str) -> NDArray[np.floating]:
+    """The scores as a flat float array; ValueError when empty or when a score is NaN."""
+    array = np.asarray(scores)
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"The {who} scores must be a non-empty list of numbers, got the shape {array.shape}.")
+    bad = np.isnan(array)
+    if bad.any():
+        raise ValueError(f"{bad.sum()} of {array.size} {who} scores are NaN, the first at index {bad.argmax()}.")
+    return array
+
+
+def _check_tpr(tpr: float) -> float:
+    if not 0 < tpr <= 1:
+        raise ValueError(f"The true positive rate must lie in (0, 1], got {tpr:g}.")
+    return tpr
+
+
+def _threshold_rank(n: int, tpr: float) -> int:
+    """Index, in ascending order, of the highest threshold that accepts at least tpr of n scores."""
+    return n - math.ceil(round(_check_tpr(tpr) * n, 9))
+
+
+def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
+    """Probability that a random ID score exceeds a random OOD score, ties counted half."""
+    return auroc_sorted(np.sort(check_scores(id_scores, "ID")), check_scores(ood_scores, "OOD"))
+
+
+def auroc_sorted(id_sorted: NDArray[np.floating], ood_scores: NDArray[np.floating]) -> float:
+    """`auroc` for ID scores already in ascending order and checked; exact, since ranks are summed as integers."""
+    below = np.searchsorted(id_sorted, ood_scores, "left").sum() + np.searchsorted(id_sorted, ood_scores, "right").sum()
+    return 1.0 - int(below) / (2 * len(id_sorted) * len(ood_scores))
+
+
+def threshold_at_tpr(id_scores: ArrayLike, tpr: float = 0.95) -> float:
+    """The highest threshold t with share(ID score >= t) >= tpr: the line between accepted and rejected."""
+    scores = check_scores(id_scores, "ID")
+    rank = _threshold_rank(len(scores), tpr)
+    return float(np.partition(scores, rank)[rank])
+
+
+def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> float:
+    """Share of OOD samples accepted (score >= threshold) when at least `tpr` of the ID samples are."""
+    return float(np.mean(check_scores(ood_scores, "OOD") >= threshold_at_tpr(id_scores, tpr)))
+
+
+def _group_ends(descending: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Last index of every run of equal scores: only there is a threshold."""
+    return np.append(np.flatnonzero(descending[1:] != descending[:-1]), len(descending) - 1)
+
+
+def aupr(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
+    """Area under precision-recall as average precision, ID positive: sum of precision times gain in recall."""
+    positive, negative = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
+    scores = np.concatenate([positive, negative])
+    order = np.argsort(-scores, kind="stable")
+    ends = _group_ends(scores[order])
+    hits = np.cumsum(order < len(positive))[ends]
+    return float(np.sum(np.diff(hits, prepend=0) * (hits / (ends + 1.0))) / len(positive))
+
+
+def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Share of rows of logits (N, C) whose argmax is the label (N,)."""
+    values, truth = np.asarray(logits), np.asarray(labels)
+    if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
+        raise ValueError(f"Logits (N, C) and labels (N,) do not fit: {values.shape} and {truth.shape}.")
+    return float(np.mean(values.argmax(1) == truth))
+
+
+def intervals(
+    id_scores: ArrayLike, ood_scores: ArrayLike, resamples: int = 200, seed: int = 0, tpr: float = 0.95
+) -> dict[str, Interval]:
+    """95 % bootstrap intervals of `auroc`, `fpr95` (at `tpr`) and `aupr`: percentiles 2.5 and 97.5 over resamples.
+
+    ID and OOD samples are drawn with replacement, each among themselves. Scores are sorted once; a resample is a vector
+    of counts over that order, so it costs one cumulative sum.
+    """
+    positive, negative = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
+    n, m = len(positive), len(negative)
+    scores = np.concatenate([positive, negative])
+    order = np.argsort(-scores, kind="stable")
+    ends = _group_ends(scores[order])
+    is_id = order < n
+    rng = np.random.default_rng(seed)
+    draws = np.empty((resamples, 3))
+    for draw in draws:
+        counts = np.empty(n + m)
+        counts[:n] = np.bincount(rng.integers(0, n, n), minlength=n)
+        counts[n:] = np.bincount(rng.integers(0, m, m), minlength=m)
+        drawn = counts[order]
+        hits = np.cumsum(np.where(is_id, drawn, 0.0))[ends]
+        total = np.cumsum(drawn)[ends]
+        alarms = total - hits
+        gain, rise = np.diff(hits, prepend=0.0), np.diff(alarms, prepend=0.0)
+        precision = hits / np.maximum(total, 1.0)
+        at = np.searchsorted(hits, n - _threshold_rank(n, tpr), "left")
+        draw[:] = np.sum(rise * (hits - gain / 2)) / (n * m), alarms[at] / m, np.sum(gain * precision) / n
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("auroc", "fpr95", "aupr"))}

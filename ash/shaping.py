@@ -1,0 +1,128 @@
+"""Activation shaping: Algorithms 1-3 of the ASH paper, its random ablation, and ReAct.
+
+Every function takes a tensor of shape (N, ...) and returns a new one of the same shape, dtype and device. A sample is
+shaped on its own, over all its C*H*W values, so batching and memory layout change nothing. Nothing works in place.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+RANDOM_HIGH = 10.0  # ASH-RAND draws from [0, 10), section 4 of the paper
+
+
+def check_percentile(percentile: float) -> float:
+    """The percentile as a float; ValueError unless it lies in [0, 100)."""
+    p = float(percentile)
+    if not 0 <= p < 100:
+        raise ValueError(f"p must lie in [0, 100), got {percentile:g}: it is the share of the activation to remove.")
+    return p
+
+
+def kept_count(n: int, percentile: float) -> int:
+    """How many of n values stay at this percentile: n - round(n * p / 100), half to even, as in the authors' code."""
+    return n - round(n * check_percentile(percentile) / 100)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """x as (N, D) in logical order, whatever its memory layout; TypeError for what is not an activation."""
+    if not x.is_floating_point():
+        raise TypeError(f"Activations must be floating point, got {x.dtype}.")
+    if x.dim() < 2:
+        raise ValueError(f"Activations have the shape (N, ...), got {tuple(x.shape)}: add a batch dimension.")
+    return x.flatten(1)
+
+
+def kept_mask(x: Tensor, percentile: float) -> Tensor:
+    """True where a value survives, shape of x: the top k of each sample, the lowest index first among equals."""
+    rows = _rows(x)
+    n = rows.shape[1]
+    k = kept_count(n, percentile)
+    if k == n or k == 0 or len(rows) == 0:
+        return torch.full_like(x, k > 0, dtype=torch.bool)
+    threshold = rows.topk(k, dim=1).values[:, -1:]  # (N, 1): the smallest kept value
+    above = rows > threshold
+    tied = rows == threshold
+    room = k - above.sum(1, keepdim=True)
+    return (above | (tied & (tied.cumsum(1) <= room))).reshape(x.shape)
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """(N,) values as (N, 1, ..., 1), ready to broadcast over `like`."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def _sums(x: Tensor) -> Tensor:
+    """(N,) sums of each sample in float64."""
+    return x.flatten(1).sum(1, dtype=torch.float64)
+
+
+def ash_p(x: Tensor, percentile: float) -> Tensor:
+    """ASH-P (Algorithm 1): keep the top (100 - p) % of each sample, set the rest to 0. At p = 0 the identity."""
+    return torch.where(kept_mask(x, percentile), x, 0.0)
+
+
+def ash_b(x: Tensor, percentile: float) -> Tensor:
+    """ASH-B (Algorithm 2): set all k kept entries to s1/k, so the total stays the same.
+
+    The authors' code fills kept zeros too, while Algorithm 2 counts only the non-zero ones. The code's reading is used:
+    it is what Figure 3 shows (at p = 0 every entry becomes the mean).
+    """
+    mask = kept_mask(x, percentile)
+    k = max(kept_count(x[0].numel(), percentile), 1) if len(x) else 1
+    level = (_sums(x) / k).to(x.dtype)
+    return torch.where(mask, _per_sample(level, x), 0.0)
+
+
+def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:
+    """The exponent s1/s2 of ASH-S in float64, clamped so that exp(exponent) * peak is finite in `dtype`.
+
+    `peak` is the largest magnitude among the kept values (any shape that broadcasts). 0/0, a sample with nothing left
+    to scale, counts as 1, the value at p = 0. For x >= 0 the exponent lies in [1, n/k], so the clamp acts in float32
+    only beyond p = 98.8 and in float16 beyond p = 91.
+    """
+    ratio = torch.where((s1 == 0) & (s2 == 0), 1.0, s1.double() / s2.double())
+    ceiling = math.log(torch.finfo(dtype).max) - 1 - peak.double().abs().clamp(min=1).log()
+    return torch.minimum(ratio, ceiling)
+
+
+def ash_s(x: Tensor, percentile: float) -> Tensor:
+    """ASH-S (Algorithm 3): prune as ASH-P, then multiply what is left by exp(s1/s2), the sums before and after."""
+    pruned = ash_p(x, percentile)
+    if len(x) == 0:
+        return pruned
+    peak = pruned.abs().flatten(1).amax(1)
+    exponent = scale_exponent(_sums(x), _sums(pruned), peak, x.dtype)
+    # In float64 up to the last step: e^r alone may exceed float16 where e^r * x does not.
+    return (pruned.double() * _per_sample(exponent.exp(), x)).to(x.dtype)
+
+
+def uniform_noise(indices: np.ndarray, features: int, seed: int) -> np.ndarray:
+    """(len(indices), features) float32 in [0, 10), one generator per (seed, sample index): no batch dependence."""
+    out = np.empty((len(indices), features), dtype=np.float32)
+    for row, index in zip(out, indices, strict=True):
+        np.random.Generator(np.random.SFC64((seed, int(index)))).random(out=row, dtype=np.float32)
+    return out * np.float32(RANDOM_HIGH)
+
+
+def ash_rand(x: Tensor, percentile: float, seed: int = 0, first_index: int = 0) -> Tensor:
+    """ASH-RAND (section 4): set the kept entries to uniform random values in [0, 10).
+
+    The noise is keyed by `seed` and the sample's index (`first_index` + its row), so a sample gets the same values in
+    every batch and on every device.
+    """
+    mask = kept_mask(x, percentile)
+    if len(x) == 0:
+        return x.clone()
+    noise = uniform_noise(np.arange(first_index, first_index + len(x)), x[0].numel(), seed)
+    return torch.where(mask, torch.from_numpy(noise).to(x.device, x.dtype).reshape(x.shape), 0.0)
+
+
+def react(x: Tensor, threshold: float) -> Tensor:
+    """ReAct (Sun et al. 2021): clip every value from above at the constant `threshold` > 0."""
+    if not threshold > 0 or math.isinf(threshold):
+        raise ValueError(f"The ReAct threshold must be a positive number, got {threshold:g}.")
+    _rows(x)
+    return x.clamp(max=float(threshold))

@@ -1,0 +1,25 @@
+"""Shared set-up: no deadlines for property tests, a cache of its own, and where the reference data is."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None, max_examples=60)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Banks of tests never meet those of the user who runs them."""
+    os.environ["ASH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder with `data` and `reference`, named by ASH_TEST_DATA; the test is skipped where it is not set."""
+    folder = os.environ.get("ASH_TEST_DATA")
+    if not folder:
+        pytest.skip("ASH_TEST_DATA is not set: it names the folder with the reference data")
+    return Path(folder).resolve()
