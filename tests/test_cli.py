@@ -1,0 +1,112 @@
+"""The command line, from banks to the table; every wrong argument is answered with one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import ash
+from ash.__main__ import main
+from ash.bank import open_bank
+from ash.extraction import identity
+
+COLUMNS = [
+    "model",
+    "placement",
+    "id",
+    "ood",
+    "method",
+    "variant",
+    "percentile",
+    "score",
+    "auroc",
+    "fpr95",
+    "aupr",
+    "id_accuracy",
+    "n_id",
+    "n_ood",
+]
+IDS = ["--model", "demo", "--placement", "penultimate", "--id", "fashion_mnist"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (folder / "9.png").write_bytes(b"junk")
+    return folder
+
+
+def test_a_sweep_of_the_demo(tmp_path: Path, pictures: Path) -> None:
+    out = tmp_path / "results.csv"
+    methods = "energy,ash_s@5:95:45,ash_b@65,react@1.0:msp"
+    result = run("sweep", *IDS, "--ood", "digits", "--ood", f"mine={pictures}", "--methods", methods, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "skipped: 9.png is not an image in a known format." in result.output
+    table = pd.read_csv(out)
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 6 * 3
+    assert list(table.ood[:3]) == ["digits", "mine", "mean"]
+    assert list(table.method[::3]) == ["energy", "ash_s@5", "ash_s@50", "ash_s@95", "ash_b@65", "react@1.0:msp"]
+    assert set(table.placement) == {"avgpool"}
+    assert list(table.n_ood[:3]) == [1000, 11, 1011]
+    assert table.auroc.between(0, 100).all()
+    row = table[(table.method == "ash_b@65") & (table.ood == "digits")].iloc[0]
+    assert row.auroc == pytest.approx(by_hand("ash_b@65", "digits"), abs=1e-3)
+
+
+def by_hand(method: str, ood: str) -> float:
+    """AUROC in percent from the library's parts, one setting, no sweep."""
+    import torch
+
+    entry = ash.get_model("demo")
+    _, tail = ash.split(entry.build(), "avgpool")
+    scores = []
+    for name in (entry.id_set, ood):
+        x = torch.from_numpy(open_bank(identity(entry, "avgpool", ash.get_dataset(name))).read().copy())
+        with torch.inference_mode():
+            scores.append(ash.energy(tail(ash.Method.parse(method).shape(x))).numpy())
+    return 100 * ash.auroc(*scores)
+
+
+def test_extract_says_where_the_bank_is_and_does_not_repeat_itself(tmp_path: Path, pictures: Path) -> None:
+    arguments = ("extract", "--model", "demo", "--data", f"mine={pictures}", "--out", str(tmp_path / "banks"))
+    first, second = run(*arguments), run(*arguments)
+    assert first.exit_code == second.exit_code == 0
+    assert "mine" in first.output
+    assert "11 x" in first.output
+    assert "1 of 12 images of mine were skipped." in second.output
+
+
+def test_models_and_data_are_listed() -> None:
+    assert "avgpool (Penultimate layer)" in run("models").output
+    assert "10,000 images" in run("data").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["extract", "--model", "dem", "--data", "digits"], "did you mean demo?"),
+        (["extract", "--model", "demo", "--data", "digit"], "did you mean digits"),
+        (["extract", "--model", "demo", "--data", "x=/nowhere"], "There is no folder /nowhere"),
+        (["extract", "--model", "demo", "--placement", "layer9", "--data", "digits"], "no placement 'layer9'. Nearest"),
+        (["sweep", *IDS, "--ood", "digits", "--methods", "ash_x@5", "--out", "x.csv"], "did you mean ash_"),
+        (["sweep", *IDS, "--ood", "digits", "--methods", "ash_s@100", "--out", "x.csv"], "p must lie in [0, 100)"),
+        (["sweep", *IDS, "--ood", "digits", "--methods", "energy", "--out", "no/x.csv"], "no folder no to write x.csv"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(arguments: list[str], sentence: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert sentence in result.output
+    assert "Traceback" not in result.output
