@@ -59,8 +59,9 @@ class ModelEntry:
     """A curated network.
 
     `architecture` builds it without weights, `weights` is its state_dict file; `placements` maps node names to display
-    names in network order, the paper's placement last; `presets` maps a label to a method; `id_set`, `ood_sets` name
-    the data it is explored with.
+    names in network order, the paper's placement last; `deep_placements` are those whose tail is more than one linear
+    map, stated here so that nobody has to trace the network to know; `presets` maps a label to a method; `id_set` and
+    `ood_sets` name the data it is explored with.
     """
 
     name: str
@@ -74,6 +75,7 @@ class ModelEntry:
     ood_sets: tuple[str, ...]
     presets: dict[str, str] = field(default_factory=dict)
     react_threshold: float = 1.0
+    deep_placements: tuple[str, ...] = ()
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file; ModelError when it is not there."""
@@ -151,6 +153,7 @@ register_model(
         weights=ASSETS / "demo" / "weights.pt",
         preprocess=Preprocess(resize=28, crop=28, mean=(0.2860,), std=(0.3530,)),
         classes=FASHION_CLASSES,
+        deep_placements=("layer3.0.relu2",),
         placements={"layer3.0.relu2": "Third block", "layer4.0.relu2": "Last block", "avgpool": "Penultimate layer"},
         id_set="fashion_mnist",
         ood_sets=("noise", "textures", "digits", "letters", "photographs", "chimeras"),

@@ -14,20 +14,8 @@ from ash.bank import open_bank
 from ash.extraction import identity
 
 COLUMNS = [
-    "model",
-    "placement",
-    "id",
-    "ood",
-    "method",
-    "variant",
-    "percentile",
-    "score",
-    "auroc",
-    "fpr95",
-    "aupr",
-    "id_accuracy",
-    "n_id",
-    "n_ood",
+    *("model", "placement", "id", "ood", "method", "variant", "percentile", "score"),
+    *("auroc", "fpr95", "aupr", "id_accuracy", "n_id", "n_ood"),
 ]
 IDS = ["--model", "demo", "--placement", "penultimate", "--id", "fashion_mnist"]
 

@@ -118,3 +118,13 @@ def test_models_that_cannot_be_cut_say_why() -> None:
         ash.placements(DemoNet())
     with pytest.raises(SplitError, match="no linear or convolutional layer"):
         resolve(nn.Sequential(nn.ReLU(), nn.ReLU()).eval(), "penultimate")
+
+
+def test_the_registry_states_truly_which_tails_are_deep() -> None:
+    from ash.models import MODELS
+
+    for entry in MODELS.values():
+        model = entry.build()
+        deep = tuple(name for name in entry.placements if linear_tail(split(model, name)[1]) is None)
+        assert deep == entry.deep_placements
+        assert list(entry.placements)[-1] == resolve(model, "penultimate")

@@ -1,0 +1,118 @@
+"""Settings of a sweep as typed records, which of them no other one beats, and the part of the plane worth a look."""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from app.theme import LOWER_IS_BETTER
+from ash.methods import VARIANTS, Method
+
+OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
+Range = tuple[float, float]
+# points that a setting may lose against the baseline and still be in the window: at least, at most
+_LOSS: dict[str, Range] = {"id_accuracy": (2.5, 5.0), "auroc": (3.0, 8.0), "fpr95": (10.0, 25.0), "aupr": (1.0, 5.0)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One method and its metrics in percent, on one OOD set or as the mean over some."""
+
+    method: str
+    variant: str
+    parameter: float | None
+    label: str
+    id_accuracy: float
+    auroc: float
+    fpr95: float
+    aupr: float
+
+    def __getitem__(self, objective: str) -> float:
+        value: float = getattr(self, objective)
+        return value
+
+    def merit(self, objective: str) -> float:
+        """The metric with the sign that makes more better."""
+        return -self[objective] if objective in LOWER_IS_BETTER else self[objective]
+
+    @property
+    def short(self) -> str:
+        """The parameter alone: `65`, `c=1.2`, nothing where there is none."""
+        if self.parameter is None:
+            return ""
+        return f"c={self.parameter:g}" if VARIANTS[self.variant].parameter == "threshold" else f"{self.parameter:g}"
+
+
+def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setting, ...]:
+    """One record per method of a sweep's table: its row for the set `on`, or for 'mean' the mean over `sets`."""
+    rows = table[table["ood"].isin(list(sets) if on == "mean" else [on])]
+    if rows.empty:
+        raise ValueError(f"The table has no rows for {on} of {', '.join(sets)}.")
+    means = rows.groupby("method", sort=False)[list(OBJECTIVES)].mean()
+    made = []
+    for text, values in means.iterrows():
+        method = Method.parse(str(text))
+        metrics = {name: float(values[name]) for name in OBJECTIVES}
+        made.append(Setting(str(method), method.variant, method.parameter, method.label, **metrics))
+    return tuple(made)
+
+
+def front(points: Iterable[Setting], x: str, y: str) -> tuple[Setting, ...]:
+    """The Pareto front: the settings that no other one beats, from small to large x. O(n log n).
+
+    A setting is beaten by one that is at least as good on both objectives and better on one; equal pairs all stay.
+    """
+    known = [point for point in points if math.isfinite(point[x]) and math.isfinite(point[y])]
+    best: Setting | None = None
+    members = []
+    for point in sorted(known, key=lambda one: (-one.merit(x), -one.merit(y))):
+        twin = best is not None and (point[x], point[y]) == (best[x], best[y])
+        if best is None or point.merit(y) > best.merit(y) or twin:
+            members.append(point)
+            best = point
+    return tuple(sorted(members, key=lambda one: (one[x], one[y], one.method)))
+
+
+def within(points: Iterable[Setting], least_accuracy: float) -> tuple[Setting, ...]:
+    """The settings that keep at least this ID accuracy in percent; a shortfall below 1e-9 is rounding."""
+    return tuple(point for point in points if point.id_accuracy >= least_accuracy - 1e-9)
+
+
+def best(points: Iterable[Setting], objective: str) -> Setting | None:
+    """The setting with the best value of an objective; among equals the most accurate, then the first."""
+    ranked = [point for point in points if math.isfinite(point[objective])]
+    return max(ranked, key=lambda one: (one.merit(objective), one.id_accuracy), default=None)
+
+
+def window(points: Sequence[Setting], baseline: Setting, marks: Sequence[Setting], objective: str) -> Range:
+    """The useful range (low, high) of an objective: from a little beyond the best setting down to a bounded loss.
+
+    ASH-B at a low p and ASH-RAND fall to chance; with them in view nothing else could be told apart. `marks` (the
+    settings of the paper) widen the range as far as the bound allows.
+    """
+    sign = -1.0 if objective in LOWER_IS_BETTER else 1.0
+    merits = [one.merit(objective) for one in points if math.isfinite(one[objective])]
+    base = baseline.merit(objective)
+    if not merits or not math.isfinite(base):
+        return (0.0, 100.0)
+    least, most = _LOSS[objective]
+    top = max(merits)
+    losses = [base - one.merit(objective) for one in marks]
+    loss = max([least, 0.75 * (top - base), *(1.15 * one for one in losses if one <= most)])
+    bottom = base - min(loss, most)
+    pad = 0.08 * (top - bottom)
+    ends = sorted((sign * (bottom - pad), sign * (top + pad)))
+    return (ends[0], ends[1])
+
+
+def full(points: Sequence[Setting], objective: str) -> Range:
+    """The range (low, high) that shows every setting."""
+    values = [one[objective] for one in points if math.isfinite(one[objective])] or [0.0, 100.0]
+    pad = 0.05 * (max(values) - min(values)) or 1.0
+    return (min(values) - pad, max(values) + pad)
+
+
+def inside(point: Setting, x: str, y: str, ranges: tuple[Range, Range]) -> bool:
+    """Whether a setting lies in the ranges of x and y."""
+    return all(low <= point[name] <= high for name, (low, high) in zip((x, y), ranges, strict=True))

@@ -1,0 +1,110 @@
+"""Where the labels of a chart go: beside their marks, on top of nothing else. Pure geometry in pixels, y downward."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+Spot = tuple[float, float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+CHARACTER, LINE = 0.56, 1.25  # width of a character and height of a line, as a share of the font size
+# direction from the mark to the label, in order of preference
+_SIDES: tuple[tuple[int, int], ...] = ((1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (0, 1), (1, 0), (-1, 0))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A label that wants to stand beside one of its anchors (pixels). `always`: better crowded than missing."""
+
+    text: str
+    anchors: tuple[Spot, ...]
+    size: float
+    clearance: float = 6.0
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a label went: which anchor, and the direction from it (-1, 0, 1 each; +y is down)."""
+
+    wish: Wish
+    anchor: int
+    side: tuple[int, int]
+    box: Box
+
+
+def extent(text: str, size: float) -> Spot:
+    """Width and height of a text in pixels, estimated."""
+    return CHARACTER * size * len(text) + 2, LINE * size
+
+
+def box_of(wish: Wish, anchor: int, side: tuple[int, int]) -> Box:
+    """The box of a label beside an anchor."""
+    (x, y), (w, h) = wish.anchors[anchor], extent(wish.text, wish.size)
+    dx, dy = side
+    gap = wish.clearance if 0 in side else 0.7 * wish.clearance
+    left = x + dx * gap - (0 if dx > 0 else w if dx < 0 else w / 2)
+    top = y + dy * gap - (0 if dy > 0 else h if dy < 0 else h / 2)
+    return left, top, left + w, top + h
+
+
+def overlaps(box: Box, others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that a box shares with each of the others (n, 4)."""
+    wide = np.minimum(others[:, 2], box[2]) - np.maximum(others[:, 0], box[0])
+    high = np.minimum(others[:, 3], box[3]) - np.maximum(others[:, 1], box[1])
+    return np.clip(wide, 0, None) * np.clip(high, 0, None)
+
+
+def place(wishes: Iterable[Wish], frame: Spot, obstacles: Sequence[Box], taken: Sequence[Box] = ()) -> list[Placed]:
+    """Place labels one after another inside a frame (width, height).
+
+    A label never meets another label; it avoids the obstacles (marks, lines) where it can. One that finds no room among
+    the labels is left out, and so is one that would cover marks, unless it is wanted `always`.
+    """
+    done: list[Placed] = []
+    marks = np.array(obstacles, float).reshape(-1, 4)
+    labels = np.array(taken, float).reshape(-1, 4)
+    for wish in wishes:
+        found = _best(wish, frame, marks, labels)
+        if found is not None:
+            done.append(found)
+            labels = np.vstack([labels, found.box])
+    return done
+
+
+def _best(wish: Wish, frame: Spot, marks: NDArray[np.float64], labels: NDArray[np.float64]) -> Placed | None:
+    best: tuple[float, Placed] | None = None
+    for anchor in range(len(wish.anchors)):
+        for side in _SIDES:
+            box = box_of(wish, anchor, side)
+            out = box[0] < 0 or box[1] < 0 or box[2] > frame[0] or box[3] > frame[1]
+            if out or overlaps(box, labels).any():
+                continue
+            cost = float(overlaps(box, marks).sum())
+            if best is None or cost < best[0]:
+                best = (cost, Placed(wish, anchor, side, box))
+            if cost == 0:
+                return best[1]
+    return best[1] if best is not None and wish.always else None
+
+
+def to_pixels(frame: Spot, x: tuple[float, float], y: tuple[float, float]) -> Callable[[float, float], Spot]:
+    """Data -> pixels for axis ranges given from left to right and from bottom to top."""
+
+    def pixel(a: float, b: float) -> Spot:
+        return (a - x[0]) / (x[1] - x[0]) * frame[0], (1 - (b - y[0]) / (y[1] - y[0])) * frame[1]
+
+    return pixel
+
+
+def along(spots: Sequence[Spot], half: float, step: float = 8.0) -> list[Box]:
+    """Small boxes along a polyline, so that labels keep off it."""
+    boxes = []
+    for (ax, ay), (bx, by) in pairwise(spots):
+        count = max(1, min(200, int(max(abs(bx - ax), abs(by - ay)) / step)))
+        for i in range(count + 1):
+            x, y = ax + (bx - ax) * i / count, ay + (by - ay) * i / count
+            boxes.append((x - half, y - half, x + half, y + half))
+    return boxes

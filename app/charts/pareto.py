@@ -1,0 +1,304 @@
+"""The trade-off (the paper's Figure 2): one line per variant, the Pareto front, and what the paper would have set.
+
+Two steps: settings -> `Pareto`, a record of what is shown; `Pareto` -> figure. A mark's `customdata` is its method.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from app.charts.front import Range, Setting, front, full, inside, window
+from app.charts.labels import Box, Placed, Spot, Wish, along, place, to_pixels
+from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
+from ash.methods import VARIANTS
+
+HEIGHT = 480
+WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop and on a phone
+LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
+
+
+@dataclass(frozen=True)
+class Pareto:
+    """What the chart shows. `front`, `paper`: among `settings`. `floor`: least accuracy allowed, None for any."""
+
+    x: str
+    y: str
+    settings: tuple[Setting, ...]
+    front: tuple[Setting, ...]
+    baseline: Setting
+    current: Setting
+    paper: tuple[Setting, ...]
+    floor: float | None
+    ranges: tuple[Range, Range]
+
+    def lines(self) -> dict[str, tuple[Setting, ...]]:
+        """Variant -> its settings in the order of the parameter."""
+        found: dict[str, list[Setting]] = {}
+        for one in self.settings:
+            if one.parameter is not None:
+                found.setdefault(one.variant, []).append(one)
+        order = [name for name in VARIANTS if name in found]
+        return {name: tuple(sorted(found[name], key=lambda one: one.parameter or 0.0)) for name in order}
+
+    def steps(self) -> list[tuple[float, float]]:
+        """The corners of the front: what lies beyond these steps, no setting reaches."""
+        corners: list[tuple[float, float]] = []
+        for one in self.front:
+            x, y = one[self.x], one[self.y]
+            if corners:
+                corners.append((x, corners[-1][1]) if self.x in LOWER_IS_BETTER else (corners[-1][0], y))
+            corners.append((x, y))
+        return corners
+
+    def axis(self, which: int) -> Range:
+        """The range of x (0) or y (1) from left to right or bottom to top: better is always right and up."""
+        low, high = self.ranges[which]
+        return (high, low) if (self.x, self.y)[which] in LOWER_IS_BETTER else (low, high)
+
+
+def record(
+    settings: Sequence[Setting],
+    *,
+    current: str,
+    baseline: str,
+    paper: Sequence[str],
+    x: str,
+    y: str,
+    budget: float | None = None,
+    show_all: bool = False,
+) -> Pareto:
+    """What to show of these settings; `current`, `baseline`, `paper` are methods among them, `budget` is in points."""
+    by_name = {one.method: one for one in settings}
+    base, marked = by_name[baseline], tuple(by_name[name] for name in paper)
+    fixed = [one for one in settings if one.method != current]  # the ranges must not move with the percentile
+    if show_all:
+        ranges = (full(settings, x), full(settings, y))
+    else:
+        ranges = (window(fixed, base, marked, x), window(fixed, base, marked, y))
+    floor = None if budget is None else base.id_accuracy - budget
+    members = front(settings, x, y)
+    return Pareto(x, y, tuple(settings), members, base, by_name[current], marked, floor, ranges)
+
+
+def figure(shown: Pareto, dark: bool) -> go.Figure:
+    """The chart. Its first trace holds the labels that a narrow screen has no room for."""
+    plot = go.Figure()
+    plot.add_trace(_minor_labels(shown, dark))
+    plot.add_trace(_front(shown, dark))
+    for variant, members in shown.lines().items():
+        plot.add_trace(_line(shown, variant, members, dark))
+    plot.add_trace(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
+    for one in shown.paper:
+        plot.add_trace(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))
+    plot.add_trace(_marks(shown, "current", [shown.current], "circle", 25, dark, hollow=True, width=3))
+    plot.update_layout(
+        **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
+        shapes=_shapes(shown, dark),
+        annotations=_annotations(shown, dark),
+        xaxis=_axis(shown, 0),
+        yaxis=_axis(shown, 1),
+        showlegend=True,
+    )
+    return plot
+
+
+def _axis(shown: Pareto, which: int) -> dict[str, Any]:
+    objective = (shown.x, shown.y)[which]
+    direction = ", reversed: lower is better" if objective in LOWER_IS_BETTER else ""
+    title = {"text": f"{OBJECTIVE_LABELS[objective]} (%{direction})", "standoff": 8}
+    return {"range": [round(end, 3) for end in shown.axis(which)], "title": title, "zeroline": False, "nticks": 8}
+
+
+def _hover(shown: Pareto, one: Setting) -> str:
+    base = shown.baseline
+    lines = [f"<b>{one.label}</b>"]
+    for name in ("auroc", "fpr95", "aupr", "id_accuracy"):
+        lines.append(f"{OBJECTIVE_LABELS[name]} {percent(one[name], 2)} ({points(one[name] - base[name], 2)})")
+    lines.append("On the Pareto front" if one in shown.front else "Beaten by a setting of the front")
+    return "<br>".join([*lines, "Click to load it on every page"])
+
+
+def _coordinates(shown: Pareto, members: Sequence[Setting]) -> dict[str, Any]:
+    return {"x": [round(one[shown.x], 4) for one in members], "y": [round(one[shown.y], 4) for one in members]}
+
+
+def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -> go.Scatter:
+    colour, mark = colours(dark), MARKS[variant]
+    allowed = [shown.floor is None or one.id_accuracy >= shown.floor - 1e-9 for one in members]
+    return go.Scatter(
+        **_coordinates(shown, members),
+        name=VARIANTS[variant].label,
+        mode="lines+markers",
+        line={"color": colour[variant], "dash": mark.dash, "width": 1.5},
+        marker={
+            "symbol": mark.symbol,
+            "size": 8,
+            "color": [colour[variant] if fits else colour["grid"] for fits in allowed],
+            "line": {"color": colour[variant], "width": 1},
+        },
+        customdata=[one.method for one in members],
+        hovertext=[_hover(shown, one) for one in members],
+        hoverinfo="text",
+    )
+
+
+def _front(shown: Pareto, dark: bool) -> go.Scatter:
+    corners = shown.steps()
+    return go.Scatter(
+        x=[round(x, 4) for x, _ in corners],
+        y=[round(y, 4) for _, y in corners],
+        name="Pareto front",
+        mode="lines",
+        line={"color": colours(dark)["muted"], "width": 7},
+        opacity=0.4,
+        hoverinfo="skip",
+    )
+
+
+def _marks(
+    shown: Pareto,
+    name: str,
+    members: Sequence[Setting],
+    symbol: str,
+    size: int,
+    dark: bool,
+    hollow: bool = False,
+    width: float = 1.5,
+) -> go.Scatter:
+    ink = colours(dark)["ink"]
+    symbol = f"{symbol.removesuffix('-open')}-open" if hollow and symbol != "x" else symbol
+    return go.Scatter(
+        **_coordinates(shown, members),
+        name=name,
+        mode="markers",
+        marker={"symbol": symbol, "size": size, "color": ink, "line": {"color": ink, "width": width}},
+        customdata=[one.method for one in members],
+        hovertext=[_hover(shown, one) for one in members],
+        hoverinfo="text",
+        showlegend=False,
+    )
+
+
+def _shapes(shown: Pareto, dark: bool) -> list[dict[str, Any]]:
+    """The baseline's cross-hair, and the part of the plane that the budget rules out."""
+    colour = colours(dark)
+    hair = {"type": "line", "line": {"color": colour["muted"], "width": 1, "dash": "dot"}, "layer": "below"}
+    across = {"xref": "paper", "x0": 0, "x1": 1, "y0": shown.baseline[shown.y], "y1": shown.baseline[shown.y]}
+    upward = {"yref": "paper", "y0": 0, "y1": 1, "x0": shown.baseline[shown.x], "x1": shown.baseline[shown.x]}
+    shapes = [{**hair, **across}, {**hair, **upward}]
+    area = {"type": "rect", "line": {"width": 0}, "fillcolor": colour["muted"], "opacity": 0.16, "layer": "below"}
+    if shown.floor is not None and shown.x == "id_accuracy":
+        shapes.append({**area, "yref": "paper", "y0": 0, "y1": 1, "x0": shown.ranges[0][0] - 100, "x1": shown.floor})
+    if shown.floor is not None and shown.y == "id_accuracy":
+        shapes.append({**area, "xref": "paper", "x0": 0, "x1": 1, "y0": shown.ranges[1][0] - 100, "y1": shown.floor})
+    return shapes
+
+
+# Labels
+
+
+def _obstacles(shown: Pareto, frame: Spot) -> list[Box]:
+    pixel = to_pixels(frame, shown.axis(0), shown.axis(1))
+    boxes: list[Box] = []
+    for members in shown.lines().values():
+        spots = [pixel(one[shown.x], one[shown.y]) for one in members]
+        boxes += [(x - 5, y - 5, x + 5, y + 5) for x, y in spots] + along(spots, 1)
+    x, y = pixel(shown.current[shown.x], shown.current[shown.y])
+    boxes.append((x - 12, y - 12, x + 12, y + 12))
+    boxes += along([pixel(a, b) for a, b in shown.steps()], 4)
+    x, y = pixel(shown.baseline[shown.x], shown.baseline[shown.y])
+    return boxes + along([(0, y), (frame[0], y)], 1) + along([(x, 0), (x, frame[1])], 1)
+
+
+def _major(shown: Pareto, frame: Spot) -> list[tuple[Wish, str, tuple[Setting, ...]]]:
+    """Labels that every screen shows, most important first: wish, role, the settings behind its anchors."""
+    pixel = to_pixels(frame, shown.axis(0), shown.axis(1))
+    wanted: list[tuple[str, str, tuple[Setting, ...], float, float]] = []
+    paper = [one for one in shown.paper if one != shown.current]
+    if shown.current != shown.baseline:
+        wanted.append((shown.current.label, "current", (shown.current,), 14, 13))
+    wanted.append((f"{shown.baseline.label}, unshaped", "none", (shown.baseline,), 12, 7))
+    wanted += [(f"paper: {one.label.removeprefix('ASH-').replace(' ', '')}", "paper", (one,), 12, 9) for one in paper]
+    wanted.append(("Pareto front", "muted", shown.front, 12, 7))
+    wanted += [(VARIANTS[name].label, name, members, 13, 7) for name, members in shown.lines().items()]
+    made = []
+    for text, role, members, size, gap in wanted:
+        seen = tuple(one for one in members if inside(one, shown.x, shown.y, shown.ranges))
+        spots = tuple(pixel(one[shown.x], one[shown.y]) for one in seen)
+        if seen:
+            made.append((Wish(text, spots, size, gap, always=True), role, seen))
+    return made
+
+
+def _place_major(shown: Pareto, frame: Spot) -> list[tuple[Placed, str, Setting]]:
+    wanted = _major(shown, frame)
+    roles = {wish: (role, members) for wish, role, members in wanted}
+    placed = place([wish for wish, _, _ in wanted], frame, _obstacles(shown, frame))
+    return [(one, roles[one.wish][0], roles[one.wish][1][one.anchor]) for one in placed]
+
+
+def _annotations(shown: Pareto, dark: bool) -> list[dict[str, Any]]:
+    """Labels placed so that they stay apart on a phone; on a wider plot the same ones are only further apart."""
+    colour, notes = colours(dark), []
+    for placed, role, one in _place_major(shown, NARROW):
+        (dx, dy), gap = placed.side, placed.wish.clearance
+        gap = gap if 0 in placed.side else 0.7 * gap
+        text = placed.wish.text
+        notes.append(
+            {
+                "x": round(one[shown.x], 4),
+                "y": round(one[shown.y], 4),
+                "text": f"<b>{text}</b>" if role == "current" or role in VARIANTS else text,
+                "font": {"size": placed.wish.size, "color": colour["ink" if role in ("current", "paper") else role]},
+                "showarrow": False,
+                "xanchor": ("right", "center", "left")[dx + 1],
+                "yanchor": ("bottom", "middle", "top")[dy + 1],
+                "xshift": dx * gap,
+                "yshift": -dy * gap,
+                "bgcolor": colour["background"],
+                "opacity": 0.9,
+                "borderpad": 0,
+            }
+        )
+    return notes
+
+
+def _wide_boxes(shown: Pareto) -> list[Box]:
+    """The boxes that the labels of `_annotations` cover on a wide plot."""
+    pixel = to_pixels(WIDE, shown.axis(0), shown.axis(1))
+    boxes = []
+    for placed, _, one in _place_major(shown, NARROW):
+        (nx, ny), (wx, wy) = placed.wish.anchors[placed.anchor], pixel(one[shown.x], one[shown.y])
+        left, top, right, bottom = placed.box
+        boxes.append((left - nx + wx, top - ny + wy, right - nx + wx, bottom - ny + wy))
+    return boxes
+
+
+_POSITIONS = {-1: "top", 0: "middle", 1: "bottom"}, {-1: "left", 0: "center", 1: "right"}
+
+
+def _minor_labels(shown: Pareto, dark: bool) -> go.Scatter:
+    """Percentiles beside their marks, as text beside marks that are not drawn."""
+    pixel, colour = to_pixels(WIDE, shown.axis(0), shown.axis(1)), colours(dark)
+    behind: dict[Wish, Setting] = {}
+    for members in shown.lines().values():
+        for one in members:
+            chosen = one.parameter in LABELLED or VARIANTS[one.variant].parameter == "threshold"
+            if chosen and one.short and inside(one, shown.x, shown.y, shown.ranges):
+                behind[Wish(one.short, (pixel(one[shown.x], one[shown.y]),), 11, 6)] = one
+    placed = place(behind, WIDE, _obstacles(shown, WIDE), _wide_boxes(shown))
+    named = [behind[one.wish] for one in placed]
+    rows, columns = _POSITIONS
+    return go.Scatter(
+        **_coordinates(shown, named),
+        name="percentiles",
+        mode="markers+text",  # a mark's size keeps the text off the mark below
+        marker={"size": 9, "color": "rgba(0,0,0,0)", "line": {"width": 0}},
+        text=[one.wish.text for one in placed],
+        textposition=[f"{rows[one.side[1]]} {columns[one.side[0]]}" for one in placed],
+        textfont={"size": 11, "color": [colour[one.variant] for one in named]},
+        hoverinfo="skip",
+        showlegend=False,
+    )

@@ -1,0 +1,37 @@
+"""One clear sentence instead of a traceback: AppError for what can go wrong, an id in the log for what should not."""
+
+import logging
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+_LOG = logging.getLogger("ash.app")
+
+
+class AppError(ValueError):
+    """Something a user can act on. The message is one sentence of what happened and one of what to do."""
+
+
+def plain(text: str) -> str:
+    """Text for a Streamlit element that reads markdown, shown as it is written."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:-])", r"\\\1", text)
+
+
+@contextmanager
+def boundary() -> Iterator[None]:
+    """Show an error of the block as a sentence. Every page runs inside one; a fragment needs its own."""
+    try:
+        yield
+    except AppError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+    except Exception:
+        number = uuid.uuid4().hex[:8]
+        _LOG.exception("error %s", number)
+        st.error(
+            f"This page hit an unexpected error (id {number}). Reset the settings in the sidebar or reload the page; "
+            "if it comes back, look for the id in the server's log.",
+            icon=":material/error:",
+        )

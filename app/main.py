@@ -1,0 +1,73 @@
+"""Entry point: `streamlit run app/main.py`. Page set-up, link, sidebar, and the page inside an error boundary.
+
+To add a page: write `app/views/name.py` with `render(spec: RunSpec) -> None`, and add one line to `SECTIONS`.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this file on the path
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+from streamlit.navigation.page import Page  # noqa: E402
+
+from app import plot, sidebar, state  # noqa: E402
+from app.errors import boundary, plain  # noqa: E402
+from app.theme import colours  # noqa: E402
+
+# section -> (module in app/views, title, what the page is for); the first one is the home page
+SECTIONS: dict[str, list[tuple[str, str, str]]] = {
+    "Explore": [
+        ("tradeoff", "Trade-off", "Accuracy against detection for every setting."),
+        ("scores", "Scores", "Score histograms, ROC and PR of one setting."),
+        ("activations", "Activations", "Activations before and after shaping."),
+    ],
+}
+
+
+def _render(module: str) -> None:
+    with boundary():
+        import_module(f"app.views.{module}").render(state.current())
+
+
+def _page(module: str, title: str, purpose: str, default: bool) -> Page:
+    run: Callable[[], None] = partial(_render, module)
+    # No `icon`: Streamlit would fetch it from a font server for the browser's tab.
+    return st.Page(run, title=title, url_path=module, default=default, help=purpose)
+
+
+def _wordmark(dark: bool) -> str:
+    """The icon with the name beside it, in a colour that is readable on this theme."""
+    icon = (ROOT / "assets" / "icon.svg").read_text().replace("<svg ", '<svg width="64" height="64" ', 1)
+    name = (
+        f'<text x="76" y="42" font-family="sans-serif" font-size="27" fill="{colours(dark)["ink"]}">ASH explorer</text>'
+    )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 270 64">{icon}{name}</svg>'
+
+
+def main() -> None:
+    """One run of the script."""
+    first = next(iter(SECTIONS.values()))[0][0]
+    sections = {
+        section: [_page(*entry, default=entry[0] == first) for entry in entries]
+        for section, entries in SECTIONS.items()
+    }
+    page = st.navigation(sections, position="hidden")
+    icon = str(ROOT / "assets" / "icon.png")
+    st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=icon, layout="wide")
+    st.logo(_wordmark(plot.dark()), size="large", icon_image=icon)
+    with boundary():
+        spec = state.read_link(sidebar.known)
+        state.write_link()
+        sidebar.draw(spec, sections)
+        for notice in state.notices():
+            st.warning(plain(notice), icon=":material/link_off:")
+        page.run()
+
+
+main()

@@ -1,0 +1,205 @@
+"""How the values of a whole bank are distributed before and after shaping, from one sort that serves every percentile.
+
+What a row keeps are its k largest values: with sorted rows they are the last k columns, and only those are counted
+again when the percentile moves. Pure: no streamlit.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ash.methods import Method
+
+ROWS = 256  # rows that are sorted or shaped at once
+TINY = float(np.nextafter(np.float32(0), np.float32(1)))  # the smallest float32 above 0
+WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # of a bin, in decades
+BINS = 64
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A bank with every row sorted: `values` (n, D) float32, ascending; `s1` (n,) float64 sums."""
+
+    values: NDArray[np.float32]
+    s1: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """`count` equal bins from `low` in steps of `step`, in decades when `log` (values > 0); the outer two are open."""
+
+    low: float
+    step: float
+    count: int
+    log: bool
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """(count + 1,) edges on the axis: values, or their log10."""
+        return np.asarray(self.low + self.step * np.arange(self.count + 1), np.float64)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Values per bin (count,) over `rows` images with `total` values; exact zeros are in no bin."""
+
+    bars: NDArray[np.int64]
+    zeros: int
+    negative: int
+    rows: int
+    total: int
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.bars + other.bars,
+            self.zeros + other.zeros,
+            self.negative + other.negative,
+            self.rows + other.rows,
+            self.total + other.total,
+        )
+
+
+def rank(activations: Floats) -> Ranked:
+    """Sort every row of a bank (n, ...), a few rows at a time."""
+    n = len(activations)
+    out = np.empty((n, int(np.prod(activations.shape[1:]))), np.float32)
+    for start in range(0, n, ROWS):
+        out[start : start + ROWS] = np.sort(activations[start : start + ROWS].reshape(-1, out.shape[1]), axis=1)
+    out.flags.writeable = False
+    return Ranked(out, out.sum(1, dtype=np.float64))
+
+
+def kept(ranked: Ranked, method: Method) -> int:
+    """How many values of a row this method keeps (all when it does not prune)."""
+    from ash.shaping import kept_count
+
+    size = ranked.values.shape[1]
+    return size if method.percentile is None else kept_count(size, method.percentile)
+
+
+def kept_sums(ranked: Ranked, method: Method) -> NDArray[np.float64]:
+    """(n,) sums s2 of the values that stay."""
+    k = kept(ranked, method)
+    return ranked.values[:, ranked.values.shape[1] - k :].sum(1, dtype=np.float64)
+
+
+def exponents(ranked: Ranked, method: Method) -> NDArray[np.float64]:
+    """(n,) exponents s1/s2 of ASH-S (Algorithm 3), clamped as in `ash.shaping`."""
+    import torch
+
+    from ash.shaping import scale_exponent
+
+    k = kept(ranked, method)
+    peak = np.abs(ranked.values[:, [-1, -k]]).max(1) if k else np.zeros(len(ranked.s1))
+    s1, s2 = torch.from_numpy(np.array(ranked.s1)), torch.from_numpy(kept_sums(ranked, method))
+    exponent: NDArray[np.float64] = scale_exponent(s1, s2, torch.from_numpy(peak), torch.float32).numpy()
+    return exponent
+
+
+def levels(ranked: Ranked, method: Method) -> NDArray[np.float64]:
+    """(n,) constants s1/k that ASH-B writes (Algorithm 2)."""
+    return ranked.s1 / max(kept(ranked, method), 1)
+
+
+def largest_after(ranked: Ranked, method: Method) -> float:
+    """The largest value that shaping can leave in this bank."""
+    from ash.shaping import RANDOM_HIGH
+
+    top = ranked.values[:, -1].astype(np.float64)
+    if method.variant == "ash_s":
+        return float((top * np.exp(exponents(ranked, method))).max())
+    if method.variant == "ash_b":
+        return float(levels(ranked, method).max())
+    return RANDOM_HIGH if method.variant == "ash_rand" else float(top.max())
+
+
+def bins(banks: list[Ranked], method: Method, log: bool) -> Bins:
+    """Bins that hold the values of all banks before and after; logarithmic only when asked and nothing is negative."""
+    low = min(float(bank.values[:, 0].min()) for bank in banks)
+    high = max(max(float(bank.values[:, -1].max()), largest_after(bank, method)) for bank in banks)
+    if not log or low < 0:
+        low = min(low, 0.0)
+        return Bins(low, (max(high, 0.0) - low or 1.0) / BINS, BINS, False)
+    sample = np.concatenate([bank.values[:: max(1, len(bank.values) // 100)].ravel() for bank in banks])
+    positive = sample[sample > 0]
+    first = int(np.floor(np.log10(np.quantile(positive, 0.01)))) if len(positive) else -1
+    last = max(int(np.ceil(np.log10(high))) if high > 0 else 0, first + 1)
+    width = next((width for width in WIDTHS if (last - first) / width <= BINS), WIDTHS[-1])
+    return Bins(float(first), width, int(np.ceil((last - first) / width)), True)
+
+
+def before(ranked: Ranked, within: Bins) -> Counts:
+    """All values of a bank, not shaped."""
+    return _count(ranked.values, within)
+
+
+def after(ranked: Ranked, activations: Floats, method: Method, within: Bins) -> Counts:
+    """All values of a bank, shaped. `activations`: the bank that was ranked, for what depends on a value's place."""
+    rows, size = ranked.values.shape
+    if method.variant == "none":
+        return _count(ranked.values, within)
+    if method.variant == "react":
+        return _count(ranked.values, within, ceiling=method.parameter)
+    if method.variant == "ash_rand":
+        return _count_random(activations, method.parameter or 0.0, within)
+    k = kept(ranked, method)
+    if method.variant == "ash_b":
+        one = _count(levels(ranked, method).astype(np.float32)[:, None], within)
+        found = Counts(one.bars * k, one.zeros * k, one.negative * k, rows, rows * k)
+    else:
+        factor = np.exp(exponents(ranked, method)) if method.variant == "ash_s" else None
+        found = _count(ranked.values[:, size - k :], within, factor)
+    return Counts(found.bars, found.zeros + rows * (size - k), found.negative, rows, rows * size)
+
+
+def _count(values: Floats, within: Bins, factor: Floats | None = None, ceiling: float | None = None) -> Counts:
+    """Count (n, D) values, times the row's factor (n,), cut at a ceiling; some rows at a time to stay small."""
+    bars = np.zeros(within.count, np.int64)
+    zeros = negative = 0
+    for start in range(0, len(values), ROWS):
+        chunk = values[start : start + ROWS]
+        if factor is not None:
+            chunk = (chunk * factor[start : start + ROWS, None]).astype(np.float32)
+        if ceiling is not None:
+            chunk = np.minimum(chunk, np.float32(ceiling))
+        none = int(np.count_nonzero(chunk == 0))
+        place = np.log10(np.maximum(chunk, TINY)) if within.log else chunk
+        index = np.floor((place - np.float32(within.low)) / np.float32(within.step)).clip(0, within.count - 1)
+        bars += np.bincount(index.astype(np.int32).ravel(), minlength=within.count)
+        if none:  # zeros were counted where they lie on the axis
+            home = 0 if within.log else int(np.clip(np.floor(-within.low / within.step), 0, within.count - 1))
+            bars[home] -= none
+        zeros += none
+        negative += int(np.count_nonzero(chunk < 0))
+    return Counts(bars, zeros, negative, len(values), values.size)
+
+
+@lru_cache(maxsize=2)
+def _noise(rows: int, size: int) -> NDArray[np.float32]:
+    """(rows, size) what ASH-RAND writes into a bank: it depends on a value's place alone, so it is drawn once."""
+    from ash.shaping import uniform_noise
+
+    return uniform_noise(np.arange(rows), size, seed=0)
+
+
+def _count_random(activations: Floats, p: float, within: Bins) -> Counts:
+    """Count the random values that ASH-RAND writes into the kept places of a bank (n, ...)."""
+    import torch
+
+    from ash.shaping import kept_mask
+
+    rows = len(activations)
+    noise = _noise(rows, int(np.prod(activations.shape[1:])))
+    shaped = [
+        noise[start : start + ROWS][kept_mask(torch.from_numpy(chunk), p).flatten(1).numpy()]
+        for start in range(0, rows, ROWS)
+        for chunk in (np.array(activations[start : start + ROWS]),)
+    ]
+    found = _count(np.concatenate(shaped)[None], within)
+    gone = noise.size - found.total
+    return Counts(found.bars, found.zeros + gone, 0, rows, noise.size)

@@ -1,0 +1,72 @@
+"""Sweeps on disk, so that a restarted server draws its first chart before torch is even loaded.
+
+A file is found by a hash of everything that decides its content: the banks, the methods, and the source of the modules
+that compute it. A damaged or outdated file is computed again.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ash
+from ash.bank import cache_root, write_atomically
+from ash.methods import Method
+from ash.tables import Sweep
+
+KEPT = 60  # newest files; about 10 MB each for the demo
+COMPUTED_BY = ("bands", "methods", "scores", "shaping", "splitting", "sweeping", "tables", "tails")
+
+
+@cache
+def _code() -> str:
+    folder = Path(str(ash.__file__)).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in COMPUTED_BY)).hexdigest()
+
+
+def path_of(banks: Sequence[str], methods: Sequence[str]) -> Path:
+    """The file of a sweep over banks (their keys, the ID set first) and methods."""
+    text = json.dumps([_code(), list(banks), list(methods)])
+    return cache_root().parent / "sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+
+
+def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
+    """Keep a sweep and its origin (device, date), which is returned. A cache that cannot be written is left alone."""
+    origin = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    arrays: dict[str, Any] = {f"ood_{i}": scores for i, scores in enumerate(sweep.ood_scores.values())}
+    arrays |= {"id_scores": sweep.id_scores, "predictions": sweep.id_predictions.astype(np.int16)}
+    arrays |= {"origin": np.array(json.dumps(origin)), "ood": np.array(list(sweep.ood_scores))}
+    if sweep.id_labels is not None:
+        arrays["labels"] = sweep.id_labels
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        write_atomically(path, buffer.getvalue())
+        files = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime)
+        for old in files[:-KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        pass
+    return origin
+
+
+def load(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]] | None:
+    """The sweep and its origin (device, date), or None when there is no intact file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        origin = json.loads(str(arrays["origin"]))
+        ood = {str(name): arrays[f"ood_{i}"] for i, name in enumerate(arrays["ood"])}
+        chosen = tuple(Method.parse(method) for method in methods)
+        sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], arrays.get("labels"))
+        whole = all(len(array) == len(chosen) for array in (sweep.id_scores, sweep.id_predictions, *ood.values()))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return (sweep, origin) if whole else None

@@ -1,0 +1,140 @@
+"""Colours, symbols, dashes and number formats, the same on every page. Never colour alone: each variant has its mark.
+
+Pure (no streamlit): charts take `dark` as an argument, `app.plot.dark()` reads it from the browser.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ash.methods import VARIANTS
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one variant is drawn: plotly symbol and dash, and the sign in front of its name in a list."""
+
+    symbol: str
+    dash: str
+    sign: str
+
+
+MARKS: dict[str, Mark] = {
+    "none": Mark("circle-open", "dot", "○"),
+    "ash_p": Mark("triangle-up", "dash", "▲"),
+    "ash_b": Mark("square", "solid", "■"),
+    "ash_s": Mark("circle", "longdash", "●"),
+    "ash_rand": Mark("x", "dashdot", "✕"),
+    "react": Mark("diamond-open", "longdashdot", "◇"),
+}
+_LIGHT = {
+    "background": "#FFFFFF",
+    "panel": "#F4F6F8",
+    "ink": "#1F2937",
+    "muted": "#5B6472",
+    "grid": "#E3E7EC",
+    "none": "#1F2937",
+    "ash_p": "#0072B2",
+    "ash_b": "#D55E00",
+    "ash_s": "#009E73",
+    "ash_rand": "#CC79A7",
+    "react": "#1F2937",
+    "id": "#0072B2",
+    "ood": "#D55E00",
+}
+_DARK = {
+    "background": "#11161D",
+    "panel": "#1B222C",
+    "ink": "#E5E7EB",
+    "muted": "#A3ADBA",
+    "grid": "#2C3541",
+    "none": "#E5E7EB",
+    "ash_p": "#56B4E9",
+    "ash_b": "#E69F00",
+    "ash_s": "#009E73",
+    "ash_rand": "#CC79A7",
+    "react": "#E5E7EB",
+    "id": "#56B4E9",
+    "ood": "#E69F00",
+}
+OBJECTIVE_LABELS: dict[str, str] = {
+    "id_accuracy": "ID accuracy",
+    "auroc": "AUROC",
+    "fpr95": "FPR95",
+    "aupr": "AUPR",
+}
+LOWER_IS_BETTER = frozenset({"fpr95"})
+
+
+def colours(dark: bool) -> dict[str, str]:
+    """Role or variant name -> colour, at least 3:1 against the background."""
+    return _DARK if dark else _LIGHT
+
+
+def variant_label(name: str) -> str:
+    """`■ ASH-B`, and `○ No shaping` for none."""
+    return f"{MARKS[name].sign} {'No shaping' if name == 'none' else VARIANTS[name].label}"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share that is already in percent: `93.4 %`."""
+    return _minus(f"{value:.{digits}f} %")
+
+
+def points(difference: float, digits: int = 1) -> str:
+    """A difference of two percentages: `+3.1 points`."""
+    shown = f"{difference:+.{digits}f}"
+    return _minus(shown if float(shown) else f"{0:.{digits}f}") + " points"
+
+
+def count(number: int) -> str:
+    """`10,000`."""
+    return f"{number:,}"
+
+
+def number(value: float) -> str:
+    """Four significant digits: `0.03217`, `1.234e+05`."""
+    return _minus(f"{value:.4g}")
+
+
+def layout(dark: bool, **changes: Any) -> dict[str, Any]:
+    """Arguments for `figure.update_layout`: theme, margins, legend above the plot; `changes` win."""
+    colour = colours(dark)
+    axis = {
+        "gridcolor": colour["grid"],
+        "linecolor": colour["muted"],
+        "zerolinecolor": colour["grid"],
+        "tickcolor": colour["muted"],
+        "ticks": "outside",
+        "ticklen": 4,
+        "title": {"standoff": 8},
+        "automargin": True,
+    }
+    template = {
+        "layout": {
+            "font": {"family": "Source Sans, Source Sans Pro, sans-serif", "size": 14, "color": colour["ink"]},
+            "paper_bgcolor": colour["background"],
+            "plot_bgcolor": colour["background"],
+            "colorway": [colour[name] for name in ("id", "ood", "ash_s", "ash_rand", "none")],
+            "xaxis": axis,
+            "yaxis": axis,
+            "hoverlabel": {
+                "bgcolor": colour["panel"],
+                "bordercolor": colour["muted"],
+                "font": {"color": colour["ink"]},
+            },
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": {"text": ""}},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": colour["muted"], "activecolor": colour["ink"]},
+        }
+    }
+    return {
+        "template": template,
+        "height": 440,
+        "margin": {"l": 56, "r": 16, "t": 40, "b": 48},
+        "hovermode": "closest",
+        "dragmode": "zoom",
+        **changes,
+    }

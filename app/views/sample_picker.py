@@ -1,0 +1,124 @@
+"""Choosing one image: quick picks, data set and number, previous and next, and a browser of thumbnails."""
+
+import base64
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from app import backend, plot
+from app.spec import Pick, RunSpec
+from app.state import bind, dispatch
+
+WHY = {
+    "Fixed": "OOD: accepted without shaping, rejected with it. ",
+    "Broken": "OOD: rejected without shaping, accepted with it. ",
+}
+BROWSED = 60  # images in the browser of thumbnails
+LEFT, RIGHT = ":material/chevron_left:", ":material/chevron_right:"
+THUMBNAIL = 36  # pixels on the screen
+
+
+def data_set(spec: RunSpec) -> str:
+    """The data set's own name; in a spec the ID set is called `id`."""
+    return backend.datasets(spec.model)[0] if spec.source == "id" else spec.source
+
+
+def index(spec: RunSpec) -> int:
+    """The number of the image that is shown; a link may ask for one beyond the end."""
+    return min(spec.sample, len(backend.whole_set(data_set(spec))) - 1)
+
+
+def enlarge(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """The picture with every pixel repeated, so that it stays crisp at about this size."""
+    factor = max(1, pixels // max(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def go_to(source: str, number: int) -> None:
+    """Callback: show another image."""
+    dispatch(Pick.field("source", source))
+    dispatch(Pick.field("sample", number))
+
+
+def quick(spec: RunSpec) -> None:
+    """Samples that explain this setting, as small pictures with a button each."""
+    found = backend.suggestions(
+        spec.model, spec.placement, str(spec.method), tuple(backend.chosen_sets(spec)), spec.tpr / 100
+    )
+    with st.container(horizontal=True, gap="small", key="quick_picks"):
+        for one in found:
+            name = backend.datasets(spec.model)[0] if one.source == "id" else one.source
+            chosen = (spec.source, index(spec)) == (one.source, one.index)
+            with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
+                st.image(enlarge(np.asarray(backend.whole_set(name).image(one.index)), 2 * THUMBNAIL), width=THUMBNAIL)
+                st.button(
+                    one.label,
+                    key=f"quick_{one.label}",
+                    type="primary" if chosen else "tertiary",
+                    on_click=go_to,
+                    args=(one.source, one.index),
+                    help=f"{WHY.get(one.label, '')}{backend.whole_set(name).label}, number {one.index}",
+                )
+
+
+def bar(spec: RunSpec) -> None:
+    """Data set, number, previous, next, and the browser."""
+    names = {
+        "id": backend.whole_set(backend.datasets(spec.model)[0]).label + " (ID)",
+        **backend.datasets(spec.model)[1],
+    }
+    size, now = len(backend.whole_set(data_set(spec))), index(spec)
+    source, number = bind("source"), bind("sample", to_widget=lambda value: min(value, size - 1))
+    source["on_change"] = _source_changed(source["key"])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.selectbox("Data set", list(names), format_func=lambda name: names.get(name, name), width=165, **source)
+        st.number_input("Number", 0, size - 1, step=1, width=110, help=f"0 to {size - 1:,}", **number)
+        back, on = (spec.source, now - 1), (spec.source, now + 1)
+        st.button(LEFT, key="sample_previous", help="Previous image", disabled=now == 0, on_click=go_to, args=back)
+        st.button(RIGHT, key="sample_next", help="Next image", disabled=now == size - 1, on_click=go_to, args=on)
+        with st.popover("Browse", icon=":material/image_search:", on_change="rerun", key="sample_browse") as browser:
+            if browser.open:
+                _browse(spec, now, size)
+
+
+def _source_changed(key: str) -> Callable[[], None]:
+    return lambda: go_to(st.session_state[key], 0)
+
+
+def _browse(spec: RunSpec, now: int, size: int) -> None:
+    """Thumbnails of the images from this one on; a row is a pick."""
+    data, classes = backend.whole_set(data_set(spec)), backend.entry(spec.model).classes
+    start = min(now, max(0, size - BROWSED))
+    numbers = range(start, min(start + BROWSED, size))
+    labels = data.labels
+    frame = pd.DataFrame(
+        {
+            "image": [thumbnail(np.asarray(data.image(i))) for i in numbers],
+            "number": list(numbers),
+            "class": [classes[labels[i]] if 0 <= labels[i] < len(classes) else "" for i in numbers],
+        },
+        index=[str(i) for i in numbers],
+    )
+    st.caption("Choose a row. The list starts at the number above.")
+    plot.rows(
+        frame,
+        "sample_rows",
+        on_pick=lambda text: Pick.field("sample", int(text)),
+        selected=str(now),
+        columns={"image": st.column_config.ImageColumn("Image", width="small")},
+        height=360,
+    )
+
+
+def thumbnail(picture: NDArray[np.uint8]) -> str:
+    """A picture of at most 56 pixels as a data URI."""
+    image = Image.fromarray(picture)
+    image.thumbnail((56, 56))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

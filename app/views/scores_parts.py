@@ -1,0 +1,101 @@
+"""Parts of the Scores page: the images of a bar, and the live scrub of the percentile."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from app import backend, plot, theme
+from app.backend import Evaluation
+from app.charts import score_words, scrub
+from app.errors import boundary, plain
+from app.spec import RunSpec
+from ash.methods import VARIANTS
+
+SHOWN = 12  # images of one bar
+CHOSEN = "scores_bar"  # (what its scores belong to, id of the bar) in the session state
+
+
+def shown_sets(spec: RunSpec) -> dict[str, str]:
+    """The ID set, then the OOD sets on this page: name -> label."""
+    id_set, _ = backend.datasets(spec.model)
+    sets = backend.chosen_sets(spec)
+    if spec.set in sets:
+        sets = {spec.set: sets[spec.set]}
+    return {id_set: backend.images(spec.model, spec.placement, id_set).label, **sets}
+
+
+def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: float) -> None:
+    """Images of one bar: up to SHOWN, evenly spaced by score."""
+    id_set, _ = backend.datasets(spec.model)
+    values = after.id_scores if name == id_set else after.ood_scores.get(name)
+    if values is None:
+        return
+    inside = np.flatnonzero((values >= low) & (values < high))
+    inside = inside[np.argsort(values[inside], kind="stable")]
+    label = backend.images(spec.model, spec.placement, name).label
+    with st.container(horizontal=True, vertical_alignment="center"):
+        text = f"{label}, {score_words.span_text(low, high, spec.score)}: {theme.count(len(inside))} images"
+        st.markdown(plain(text + (f", {SHOWN} of them here" if len(inside) > SHOWN else "")), width="content")
+        st.button("Close", key="scores_close", type="tertiary", icon=":material/close:", on_click=_close)
+    chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(SHOWN, len(inside))).round().astype(int))]
+    with st.container(horizontal=True):
+        for index in chosen.tolist():
+            title, pixels = backend.picture(spec.model, spec.placement, name, index)
+            factor = max(1, 88 // max(pixels.shape[:2]))
+            large = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+            st.image(
+                large,
+                caption=plain(
+                    f"{title.rsplit('/', 1)[-1]}: {score_words.score_text(float(values[index]), spec.score)}"
+                ),
+                width=110,
+            )
+
+
+def _close() -> None:
+    st.session_state.pop(CHOSEN, None)
+
+
+def player(spec: RunSpec) -> None:
+    """The live scrub, or why there is nothing to scrub."""
+    st.markdown("##### Scrub the percentile")
+    if VARIANTS[spec.variant].parameter != "percentile":
+        name = "Unshaped scores have" if spec.variant == "none" else f"{VARIANTS[spec.variant].label} has"
+        st.caption(f"{name} no percentile, so there is nothing to scrub; choose an ASH variant in the sidebar.")
+        return
+    if not backend.is_linear(spec.model, spec.placement):
+        st.caption("At this placement the network runs once for every percentile; scrub at the penultimate layer.")
+        return
+    _player(spec)
+
+
+@st.fragment
+def _player(spec: RunSpec) -> None:
+    """The live scrub, made when it is asked for; its frames play in the browser."""
+    with boundary(), st.expander("All percentiles, live in the browser", key="scores_player", on_change="rerun") as box:
+        if not box.open:
+            return
+        sets = dict(list(shown_sets(spec).items())[1:])
+        key = (spec.model, spec.placement, spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
+        if st.session_state.get("scores_frames", (None, None))[0] != key:
+            st.session_state["scores_frames"] = (key, _frames(spec, sets))
+        record: scrub.Scrub = st.session_state["scores_frames"][1]
+        figure = scrub.figure(record, round(spec.p), plot.dark())
+        best = max(record.frames, key=lambda frame: frame.auroc)
+        alt = f"{record.label} is best at p = {best.p}: AUROC {theme.percent(best.auroc)}, {record.ood_label}."
+        plot.show(figure, "scores_scrub", alt, table=lambda: scrub.table(record), filename=f"scrub-{spec.variant}")
+        if spec.axis == "raw":
+            st.caption("Shown on the relative axis: raw scores of different percentiles do not fit on one axis.")
+
+
+def _frames(spec: RunSpec, sets: Mapping[str, str]) -> scrub.Scrub:
+    with st.spinner("Counting the scores of 100 percentiles"):
+        done = backend.scrub(spec.model, spec.placement, spec.variant, spec.score)
+    id_set, _ = backend.datasets(spec.model)
+    ood = next(iter(sets.values())) if len(sets) == 1 else f"mean of {len(sets)} OOD sets"
+    label = backend.images(spec.model, spec.placement, id_set).label
+    scores_of = {name: done.ood_scores[name] for name in sets}
+    return scrub.scrub(
+        (VARIANTS[spec.variant].label, label, ood), done.id_scores, scores_of, done.id_accuracy(), spec.axis, spec.tpr
+    )

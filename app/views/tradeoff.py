@@ -1,0 +1,243 @@
+"""Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import backend, code, plot
+from app.charts import pareto
+from app.charts.front import Setting, best, inside, settings, within
+from app.errors import plain
+from app.spec import OFF, Pick, RunSpec
+from app.state import bind, dispatch
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
+from app.views import deep, prepare
+from app.views.verdict import advice, amount, headline, method_words, place_words
+from ash.methods import Method
+
+BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
+_STYLE = """<style>
+.st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem}
+.st-key-cards > div {width: auto}
+@media (max-width: 640px) {.st-key-pareto .scatterlayer > .trace:first-child {display: none}}
+</style>"""  # equal cards in one row or two; no minor labels on a phone
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page is about: all settings, the current and the unshaped one among them, and on which sets."""
+
+    settings: tuple[Setting, ...]
+    current: Setting
+    baseline: Setting
+    paper: tuple[str, ...]
+    where: str
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec."""
+    st.title("Trade-off")
+    st.html(_STYLE)
+    if not prepare.ready(spec):
+        return
+    linear = backend.is_linear(spec.model, spec.placement)
+    if not linear and not deep.progress(spec):
+        return
+    view = _view(spec, linear)
+    st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
+    _cards(spec, view)
+    _controls(spec)
+    shown = _record(spec, view)
+    _advice(spec, view)
+    _chart(shown, view)
+    _explain(shown)
+    st.subheader("The Pareto front")
+    plot.rows(
+        _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.method, columns=_columns()
+    )
+    _program(spec)
+    if not linear:
+        deep.step(spec)
+
+
+# Data
+
+
+def _view(spec: RunSpec, linear: bool) -> View:
+    """All settings of the sweep with those of the page that lie between its marks."""
+    current, unshaped = str(spec.method), str(Method(score=spec.score))
+    paper = tuple(text for label, text in backend.presets(spec.model).items() if label.startswith("Paper"))
+    paper = tuple(str(Method(one.variant, one.parameter, spec.score)) for one in map(Method.parse, paper))
+    if linear:
+        found: pd.DataFrame | None = backend.table(spec.model, spec.placement, spec.score)
+    else:
+        found = backend.deep_table(spec.model, spec.placement, spec.score)
+    assert found is not None
+    known = set(found["method"])
+    extra = [method for method in dict.fromkeys((current, unshaped, *paper)) if method not in known]
+    if not linear:  # a setting that is not there yet comes with the next step, it does not hold up the page
+        extra = [method for method in extra if method in (current, unshaped)]
+    parts = [found, *(backend.measure(spec.model, spec.placement, method) for method in extra)]
+    sets = backend.chosen_sets(spec)
+    rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
+    by_name = {one.method: one for one in rows}
+    id_label = backend.set_label(backend.datasets(spec.model)[0])
+    where = place_words(id_label, sets, spec.on)
+    return View(rows, by_name[current], by_name[unshaped], tuple(one for one in paper if one in by_name), where)
+
+
+def _record(spec: RunSpec, view: View) -> pareto.Pareto:
+    return pareto.record(
+        view.settings,
+        current=view.current.method,
+        baseline=view.baseline.method,
+        paper=view.paper,
+        x=spec.x,
+        y=spec.y,
+        budget=None if spec.budget == OFF else spec.budget,
+        show_all=spec.show_all,
+    )
+
+
+# Drawing
+
+
+def _cards(spec: RunSpec, view: View) -> None:
+    sets = tuple(backend.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+    span = backend.auroc_interval(spec.model, spec.placement, view.current.method, sets)
+    notes = {
+        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else "no interval: set sizes differ",
+        "fpr95": "lower is better",
+        "id_accuracy": "of the shaped network",
+        "aupr": "ID is the positive class",
+    }
+    with st.container(key="cards"):
+        for name, note in notes.items():
+            with st.container(border=True, height="stretch", gap="xxsmall", key=f"card_{name}"):
+                st.metric(
+                    OBJECTIVE_LABELS[name],
+                    percent(view.current[name]),
+                    _delta(view, name),
+                    delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
+                    delta_description=f"vs {view.baseline.label}",
+                )
+                st.caption(note, help=_INTERVAL if name == "auroc" else None)
+
+
+def _delta(view: View, name: str) -> str | None:
+    """The difference with an ASCII minus, which is how a metric card knows its direction; None for no difference."""
+    difference = view.current[name] - view.baseline[name]
+    return f"{difference:+.1f}" if float(f"{difference:.1f}") else None
+
+
+def _controls(spec: RunSpec) -> None:
+    """One row of controls whose options say what they are, so that the labels need no room."""
+    sets = backend.chosen_sets(spec)
+    on = {"mean": f"Mean of {len(sets)} OOD sets", **{name: f"OOD: {label}" for name, label in sets.items()}}
+    limits = {value: f"Accuracy may drop by {amount(value)}" for value in sorted({*BUDGETS, spec.budget})}
+    limits[OFF] = "Accuracy may drop by any amount"
+    with st.container(horizontal=True, vertical_alignment="center", key="controls", gap="small"):
+        _choice("OOD set", on, 200, "on")
+        _choice("Accuracy may drop by", limits, 285, "budget")
+        with st.popover("Axes", icon=":material/swap_vert:"):
+            for label, field in (("Across", "x"), ("Upward", "y")):
+                st.selectbox(
+                    label, list(OBJECTIVE_LABELS), format_func=lambda name: OBJECTIVE_LABELS[name], **bind(field)
+                )
+        st.toggle("Show all", help="The full range, down to settings at chance level.", **bind("show_all"))
+
+
+def _choice(label: str, options: Mapping[Any, str], width: int, field: str) -> None:
+    st.selectbox(
+        label,
+        list(options),
+        format_func=lambda option: options.get(option, str(option)),
+        label_visibility="collapsed",
+        width=width,
+        **bind(field),
+    )
+
+
+def _advice(spec: RunSpec, view: View) -> None:
+    goal = next((name for name in (spec.y, spec.x) if name != "id_accuracy"), "auroc")
+    budget = None if spec.budget == OFF else spec.budget
+    allowed = view.settings if budget is None else within(view.settings, view.baseline.id_accuracy - budget)
+    found = best(allowed, goal)
+    with st.container(horizontal=True, vertical_alignment="center", key="advice"):
+        st.markdown(advice(found, view.baseline, view.current, goal, budget), width="content")
+        if found is not None and found.method != view.current.method:
+            st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.method),))
+
+
+def _chart(shown: pareto.Pareto, view: View) -> None:
+    plot.show(
+        pareto.figure(shown, plot.dark()),
+        "pareto",
+        headline(view.current, view.baseline, view.where),
+        on_pick=Pick.method,
+        selected=view.current.method,
+        table=lambda: _table(view, shown.front, whole=True),
+        filename="ash-trade-off",
+        columns=_columns(),
+    )
+
+
+def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.DataFrame:
+    """The front, and below it every other setting where `whole`; the index is the method."""
+    members = set(front)
+    order = sorted(front, key=lambda one: -one.auroc)
+    if whole:
+        order += [one for one in view.settings if one not in members]
+    base = view.baseline
+    rows = [
+        {
+            "Method": variant_label(one.variant) if one.parameter is not None else one.label,
+            "p or c": one.short,
+            **{OBJECTIVE_LABELS[name]: round(one[name], 3) for name in ("auroc", "fpr95", "aupr", "id_accuracy")},
+            "Δ AUROC": round(one.auroc - base.auroc, 3),
+            "Δ FPR95": round(one.fpr95 - base.fpr95, 3),
+            "Δ accuracy": round(one.id_accuracy - base.id_accuracy, 3),
+            **({"Front": one in members} if whole else {}),
+        }
+        for one in order
+    ]
+    return pd.DataFrame(rows, index=pd.Index([one.method for one in order], name="method"))
+
+
+def _columns() -> dict[str, object]:
+    plus = {name: st.column_config.NumberColumn(format="%+.2f") for name in ("Δ AUROC", "Δ FPR95", "Δ accuracy")}
+    plain_numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in OBJECTIVE_LABELS.values()}
+    return {
+        **plain_numbers,
+        **plus,
+        "Front": st.column_config.CheckboxColumn(help="No other setting beats it on both axes."),
+    }
+
+
+def _explain(shown: pareto.Pareto) -> None:
+    """How to read the chart, and what it leaves out."""
+    hidden = [
+        one for one in dict.fromkeys((shown.current, *shown.paper)) if not inside(one, shown.x, shown.y, shown.ranges)
+    ]
+    if hidden:
+        names = "; ".join(f"{method_words(one)} ({one[shown.x]:.1f}, {one[shown.y]:.1f})" for one in hidden)
+        st.caption(f"Outside the picture: {names}. Turn on Show all to see them.")
+    st.markdown(
+        "**How to read it.** Each mark is one setting of a variant; better is up and to the right. The grey steps are "
+        "the Pareto front: no setting is better on both axes, and each setting off the steps is beaten by one on them. "
+        "The dotted lines cross at the unshaped score. Click a mark, or a row of the table, to load it on every page."
+    )
+    st.caption(
+        "Hollow marks are the paper's settings for ImageNet (P at 60, B at 65, S at 90), measured on this network. "
+        "The numbers of the paper's Table 1 are for other networks and data, so they are not drawn in this picture."
+    )
+
+
+def _program(spec: RunSpec) -> None:
+    with st.expander("Python for this view", icon=":material/code:", key="tradeoff_code", on_change="rerun") as more:
+        if more.open:
+            st.code(code.program(spec), language="python")

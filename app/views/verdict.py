@@ -1,0 +1,75 @@
+"""The computed sentences of the Trade-off page. Pure: settings in, text out, true for every sign."""
+
+from app.charts.front import Setting
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, points
+
+_DIGITS = 1
+
+
+def _size(difference: float) -> str:
+    """The size of a difference as it is shown; '' when it rounds to nothing."""
+    text = f"{abs(difference):.{_DIGITS}f}"
+    return text if float(text) else ""
+
+
+def _change(difference: float, what: str, unchanged: str) -> str:
+    size = _size(difference)
+    return f"{'gains' if difference > 0 else 'loses'} {size} {what}" if size else unchanged
+
+
+def headline(current: Setting, baseline: Setting, where: str) -> str:
+    """What the current method gains and loses against the unshaped score: the sentence on top of the page."""
+    if current.method == baseline.method:
+        return (
+            f"{baseline.label}, unshaped, reaches {percent(current.auroc)} AUROC at "
+            f"{percent(current.id_accuracy)} ID accuracy ({where}): everything else is measured against it."
+        )
+    auroc, accuracy = current.auroc - baseline.auroc, current.id_accuracy - baseline.id_accuracy
+    preposition = "over" if auroc > 0 else "against"
+    first = _change(auroc, f"AUROC points {preposition} {baseline.label}", f"has the AUROC of {baseline.label}")
+    second = _change(accuracy, "points of accuracy", "keeps its accuracy")
+    joint = "and" if (auroc < 0) == (accuracy < 0) or not _size(accuracy) or not _size(auroc) else "but"
+    return f"{method_words(current)} {first} {joint} {second} ({where})."
+
+
+def method_words(one: Setting) -> str:
+    """`ASH-B at p = 65`, `ReAct at c = 1.2`, `Energy`, with the score where it is not energy."""
+    name, at, rest = one.label.partition(" @ ")
+    if not at:
+        return name
+    value, comma, score = rest.partition(", ")
+    return f"{name} at {'c' if one.variant == 'react' else 'p'} = {value}{comma}{score}"
+
+
+def advice(found: Setting | None, baseline: Setting, current: Setting, goal: str, budget: float | None) -> str:
+    """Which setting is best on an objective within the budget (points of accuracy, None for any)."""
+    limit = (
+        "With no limit on accuracy"
+        if budget is None
+        else f"At most {amount(budget)} of accuracy below {baseline.label}"
+    )
+    if found is None:
+        return f"{limit}, no setting of this sweep is left."
+    if found.method == baseline.method:
+        return f"{limit}, nothing here beats {baseline.label} itself on {OBJECTIVE_LABELS[goal]}."
+    word = "lowest" if goal in LOWER_IS_BETTER else "highest"
+    gain, cost = (points(found[name] - baseline[name]).removesuffix(" points") for name in (goal, "id_accuracy"))
+    loaded = " It is the one loaded." if found.method == current.method else ""
+    return (
+        f"{limit}, **{method_words(found)}** has the {word} {OBJECTIVE_LABELS[goal]}: {percent(found[goal])} "
+        f"({gain}), accuracy {percent(found.id_accuracy)} ({cost}).{loaded}"
+    )
+
+
+def amount(size: float) -> str:
+    """`1 point`, `0.5 points`."""
+    return f"{size:g} point" if size == 1 else f"{size:g} points"
+
+
+def place_words(id_label: str, sets: dict[str, str], on: str) -> str:
+    """`Fashion-MNIST, mean of 6 OOD sets`, or the one set that the numbers are on."""
+    if on != "mean":
+        return f"{id_label} against {sets.get(on, on)}"
+    if len(sets) == 1:
+        return f"{id_label} against {next(iter(sets.values()))}"
+    return f"{id_label}, mean of {len(sets)} OOD sets"

@@ -1,0 +1,68 @@
+"""Fixtures of the browser tests: one server, one Chromium, and users who may not reach the network."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+REQUIRED = os.environ.get("CI") == "true"
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
+
+try:
+    from driver import ROOT, Visitor, serve, streamlit_command
+    from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
+except ImportError:
+    if REQUIRED:
+        raise
+    pytest.skip("playwright is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running app, started as the README says."""
+    with serve(streamlit_command(), ROOT, tmp_path_factory.mktemp("server") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; the tests are skipped where there is none, and fail for it in CI."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        if REQUIRED:
+            pytest.fail("CI=true, and there is no Chromium: apt-get install chromium")
+        pytest.skip("there is no Chromium: apt-get install chromium, or set CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
+    """Makes users. At the end: no request has left this machine, and no console shows an error."""
+    contexts, problems = [], []
+
+    def on_request(request: Request) -> None:
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            problems.append(f"request to {request.url}")
+
+    def on_console(message: ConsoleMessage) -> None:
+        # Below a page's address Streamlit first asks /page/_stcore/..., is told 404, and goes on to /_stcore/...
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            problems.append(f"console: {message.text}")
+
+    def make(width: int = 1440, height: int = 900, scheme: str = "light") -> Visitor:
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        context.on("request", on_request)
+        context.on("console", on_console)
+        context.on("weberror", lambda error: problems.append(f"script: {error.error}"))
+        return Visitor(context.new_page(), server)
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not problems

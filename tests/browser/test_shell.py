@@ -1,0 +1,164 @@
+"""The shell in a real browser: links in and out, Back, reload, page changes, two users, keyboard, narrow screens."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driver import ROOT, Visitor, serve
+from playwright.sync_api import Browser, expect
+
+from app.spec import RunSpec, write_number
+
+Visitors = Callable[..., Visitor]
+DEFAULT = round(RunSpec().p)
+pytestmark = pytest.mark.browser
+
+
+def test_first_paint(visitor: Visitors) -> None:
+    one = visitor().open()
+    one.title("Trade-off").expect_p(DEFAULT).expect_query()
+    expect(one.page).to_have_title("Trade-off - ASH explorer")
+
+
+def test_a_deep_link_sets_the_controls_and_stays_as_it_is(visitor: Visitors) -> None:
+    one = visitor().open("/scores?variant=ash_s&p=42&score=msp")
+    one.title("Scores").expect_p(42).expect_query(variant="ash_s", p="42", score="msp")
+    expect(one.page.get_by_role("combobox", name="Variant")).to_have_value("● ASH-S")
+    expect(one.page.get_by_test_id("stSidebar")).to_contain_text("Max softmax")
+
+
+def test_a_junk_link_gets_one_sentence_and_no_traceback(visitor: Visitors) -> None:
+    one = visitor().open("/?p=abc&variant=%3Cscript%3E&zzz=1&placement=../../etc/passwd")
+    notices = one.page.get_by_test_id("stAlert")
+    expect(notices).to_have_count(3)
+    expect(notices.first).to_contain_text("p")
+    expect(
+        one.page.get_by_text(f"p=abc is not a percentile in [0, 100); using {write_number(RunSpec().p)}.")
+    ).to_be_visible()
+    expect(one.page.get_by_test_id("stException")).to_have_count(0)
+    one.press("ArrowRight").expect_p(DEFAULT + 1)
+    expect(notices).to_have_count(0)
+
+
+def test_back_and_forward_bring_the_configuration_and_its_controls(visitor: Visitors) -> None:
+    one = visitor().open("/?p=40&variant=ash_p")
+    one.press("ArrowRight").expect_query(p="41", variant="ash_p")
+    one.choose("Variant", "ASH-S").expect_query(p="41", variant="ash_s")
+    one.page.go_back()
+    one.expect_query(p="41", variant="ash_p").expect_p(41)
+    expect(one.page.get_by_role("combobox", name="Variant")).to_have_value("▲ ASH-P")
+    one.page.go_back()
+    one.expect_query(p="40", variant="ash_p").expect_p(40)
+    one.page.go_forward()
+    one.expect_query(p="41", variant="ash_p").expect_p(41)
+    one.press("ArrowRight").expect_p(42).expect_query(p="42", variant="ash_p")
+
+
+def test_back_to_the_bare_address_brings_the_defaults(visitor: Visitors) -> None:
+    one = visitor().open()
+    one.press("ArrowRight").expect_query(p=str(DEFAULT + 1))
+    one.page.go_back()
+    one.expect_query().expect_p(DEFAULT)
+
+
+def test_a_page_change_keeps_the_configuration_and_is_one_step_back(visitor: Visitors) -> None:
+    one = visitor().open("/?p=80")
+    one.link("Scores").title("Scores").expect_query(p="80").expect_p(80)
+    one.press("ArrowRight").expect_query(p="81")
+    one.link("Activations").title("Activations").expect_query(p="81").expect_p(81)
+    one.page.go_back()
+    one.title("Scores").expect_query(p="81").expect_p(81)
+    one.page.go_back()
+    one.title("Scores").expect_query(p="80").expect_p(80)
+    one.page.go_back()
+    one.title("Trade-off").expect_query(p="80").expect_p(80)
+
+
+def test_zero_survives_a_reload(visitor: Visitors) -> None:
+    one = visitor().open("/?p=1")
+    one.press("ArrowLeft").expect_query(p="0").expect_p(0)
+    one.page.reload()
+    one.ready().expect_p(0).expect_query(p="0")
+
+
+def test_fast_keys_lose_no_step(visitor: Visitors) -> None:
+    one = visitor().open("/?p=40&variant=ash_p")
+    one.press("ArrowRight", times=8).expect_p(48).expect_query(p="48", variant="ash_p")
+    one.press("ArrowLeft", times=3).choose("Variant", "ASH-S").expect_query(p="45", variant="ash_s").expect_p(45)
+
+
+def test_two_users_do_not_see_each_other(visitor: Visitors) -> None:
+    one, two = visitor().open("/?p=70&variant=ash_p"), visitor().open("/?p=30&variant=ash_p")
+    one.press("ArrowRight").expect_query(p="71", variant="ash_p")
+    two.press("ArrowLeft").expect_query(p="29", variant="ash_p")
+    one.choose("Variant", "ASH-S").expect_query(p="71", variant="ash_s").expect_p(71)
+    two.ready().expect_p(29).expect_query(p="29", variant="ash_p")
+
+
+def test_reset(visitor: Visitors) -> None:
+    one = visitor().open("/?p=80&variant=ash_p&budget=2")
+    one.page.get_by_role("button", name="Reset").click()
+    one.expect_query().expect_p(DEFAULT)
+
+
+def test_the_shared_link_has_every_key_and_opens_the_same_view(visitor: Visitors) -> None:
+    one = visitor().open("/scores?p=80&variant=ash_p")
+    one.page.get_by_role("button", name="Share").click()
+    link = one.page.get_by_test_id("stPopoverBody").get_by_test_id("stCode").inner_text().strip()
+    assert "/scores?v=1&model=demo" in link
+    assert "p=80" in link
+    assert "tpr=95" in link
+    two = visitor()
+    two.page.goto(link)
+    two.ready().title("Scores").expect_p(80)
+    expect(two.page.get_by_role("combobox", name="Variant")).to_have_value("▲ ASH-P")
+
+
+def test_react_has_a_threshold_in_place_of_the_percentile(visitor: Visitors) -> None:
+    one = visitor().open()
+    one.choose("Variant", "ReAct")
+    field = one.page.get_by_role("spinbutton", name="Threshold c")
+    field.fill("2.5")
+    field.press("Enter")
+    one.expect_query(variant="react", c="2.5")
+    expect(one.slider).to_have_count(0)
+    one.choose("Variant", "No shaping")
+    expect(one.slider).to_be_disabled()
+
+
+def test_keyboard_alone(visitor: Visitors) -> None:
+    one = visitor().open()
+    one.page.keyboard.press("Tab")
+    for _ in range(40):
+        if one.page.evaluate("document.activeElement?.innerText?.trim().endsWith('Scores')"):
+            break
+        one.page.keyboard.press("Tab")
+    one.page.keyboard.press("Enter")
+    one.title("Scores")
+    for _ in range(40):
+        if one.page.evaluate("document.activeElement?.type === 'range'"):
+            break
+        one.page.keyboard.press("Tab")
+    one.page.keyboard.press("ArrowRight")
+    one.expect_query(p=str(DEFAULT + 1))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_opens_with_the_page_and_reaches_the_controls(visitor: Visitors, scheme: str) -> None:
+    one = visitor(390, 844, scheme).open()
+    control = one.page.get_by_test_id("stSlider")
+    expect(control).not_to_be_in_viewport()
+    one.page.get_by_test_id("stExpandSidebarButton").click()
+    expect(control).to_be_in_viewport()
+    one.link("Scores").title("Scores")
+    assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_it_starts_from_anywhere_and_listens_here_only(browser: Browser, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py")]
+    with serve(command, tmp_path, tmp_path / "log.txt") as address:
+        page = browser.new_page()
+        Visitor(page, address).open().title("Trade-off")
+        page.close()
+        assert "Network URL" not in (tmp_path / "log.txt").read_text()

@@ -1,0 +1,164 @@
+"""The app from its entry file, without a browser: every page, links in, presets, controls, errors."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from app import backend
+from app.errors import AppError
+from app.spec import RunSpec, write_number
+from app.views import tradeoff
+from ash.methods import VARIANTS
+
+ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+P = write_number(RunSpec().p)
+PAGES = ["tradeoff", "scores", "activations"]
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return AppTest.from_file(str(ENTRY), default_timeout=60)
+
+
+def go_to(app: AppTest, page: str) -> AppTest:
+    """Open another page; `AppTest.switch_page` knows only pages that are files."""
+    app._page_hash = calc_hash(page)
+    return app.run()
+
+
+def spec_of(app: AppTest) -> RunSpec:
+    assert not app.exception
+    spec: RunSpec = app.session_state["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens(app: AppTest, page: str) -> None:
+    go_to(app, page)
+    assert spec_of(app) == RunSpec()
+    assert len(app.title) == 1
+    assert not app.error
+    assert not app.query_params
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_every_variant_on_every_page(app: AppTest, page: str, variant: str) -> None:
+    app.query_params["variant"] = variant
+    go_to(app, page)
+    assert spec_of(app).variant == variant
+    assert not app.error
+
+
+@pytest.mark.parametrize("label", list(backend.presets("demo")))
+def test_every_preset_loads(app: AppTest, label: str) -> None:
+    app.run().selectbox(key="preset").select(label).run()
+    assert str(spec_of(app).method) == backend.presets("demo")[label]
+    assert app.selectbox(key="preset").value == label
+    assert not app.error
+
+
+def test_a_deep_link_sets_every_control(app: AppTest) -> None:
+    for key, value in {"p": "42", "variant": "ash_s", "score": "msp"}.items():
+        app.query_params[key] = value
+    app.run()
+    assert spec_of(app) == RunSpec(p=42.0, variant="ash_s", score="msp")
+    assert app.slider(key="spec_p").value == 42
+    assert app.selectbox(key="spec_variant").value == "ash_s"
+    assert app.selectbox(key="spec_score").value == "msp"
+    assert not app.warning
+
+
+def test_junk_in_a_link_is_named_once_and_the_page_still_opens(app: AppTest) -> None:
+    app.query_params["p"] = "abc"
+    app.query_params["placement"] = "nowhere"
+    app.query_params["whatever"] = "1"
+    app.run()
+    assert spec_of(app) == RunSpec()
+    shown = [warning.value.replace("\\", "") for warning in app.warning]
+    assert shown == [
+        f"p=abc is not a percentile in [0, 100); using {P}.",
+        f"placement=nowhere is not known here; using {list(backend.placements(RunSpec().model))[-1]}.",
+    ]
+    app.slider(key="spec_p").set_value(50).run()
+    assert not app.warning
+
+
+def test_a_fraction_from_a_link_survives_and_is_shown(app: AppTest) -> None:
+    app.query_params["p"] = "66.7"
+    app.run().selectbox(key="spec_score").select("msp").run()
+    assert spec_of(app).p == 66.7
+    assert any("p = 66.7" in caption.value for caption in app.sidebar.caption)
+    app.slider(key="spec_p").set_value(70).run()
+    assert spec_of(app).p == 70.0
+
+
+def test_zero_is_a_percentile(app: AppTest) -> None:
+    app.run().slider(key="spec_p").set_value(0).run()
+    assert spec_of(app).p == 0.0
+    assert app.query_params["p"] == "0"
+
+
+def test_only_what_applies_is_enabled(app: AppTest) -> None:
+    app.run().selectbox(key="spec_variant").select("none").run()
+    assert app.slider(key="spec_p").disabled
+    app.selectbox(key="spec_variant").select("react").run()
+    app.number_input(key="spec_c").set_value(2.5).run()
+    assert str(spec_of(app).method) == "react@2.5"
+    assert not [slider for slider in app.slider if slider.key == "spec_p"]
+
+
+def test_the_configuration_goes_along_to_another_page(app: AppTest) -> None:
+    app.run().slider(key="spec_p").set_value(80).run()
+    app.query_params.clear()  # what a page change does to the link
+    go_to(app, "scores")
+    assert spec_of(app).p == 80.0
+    assert app.query_params["p"] == "80"
+
+
+def test_reset(app: AppTest) -> None:
+    app.query_params["p"] = "42"
+    app.query_params["budget"] = "2"
+    app.run()
+    next(button for button in app.button if button.label == "Reset").click().run()
+    assert spec_of(app) == RunSpec()
+    assert not app.query_params
+
+
+def test_ood_sets_can_be_chosen(app: AppTest) -> None:
+    sets = list(backend.datasets("demo")[1])
+    app.run().multiselect(key="spec_ood").select(sets[0]).run()
+    assert spec_of(app).ood == (sets[0],)
+    app.multiselect(key="spec_ood").unselect(sets[0]).run()
+    assert spec_of(app).ood == ()
+    assert not app.exception
+
+
+def test_an_expected_error_is_its_own_sentence(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(spec: RunSpec) -> None:
+        raise AppError("The bank is missing. Run `python -m ash extract`.")
+
+    monkeypatch.setattr(tradeoff, "render", render)
+    app.run()
+    assert [error.value.replace("\\", "") for error in app.error] == [
+        "The bank is missing. Run `python -m ash extract`."
+    ]
+    assert not app.exception
+
+
+def test_an_unexpected_error_is_a_number_here_and_a_traceback_in_the_log(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def render(spec: RunSpec) -> None:
+        raise ZeroDivisionError("secret path")
+
+    monkeypatch.setattr(tradeoff, "render", render)
+    app.run()
+    (error,) = app.error
+    number = error.value.split("id ")[1].split(")")[0]
+    assert "secret" not in error.value
+    assert not app.exception
+    assert number in caplog.text
+    assert "ZeroDivisionError: secret path" in caplog.text

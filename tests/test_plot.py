@@ -1,0 +1,94 @@
+"""The seam between a figure and Streamlit: downloads, tables whose ids are labels, colours that can be told apart."""
+
+import io
+from itertools import combinations
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from app import plot, theme
+from app.spec import OBJECTIVES
+from ash.methods import VARIANTS
+
+ORIGIN = {"source": "bundled", "note": "a <b> & c"}
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_mark_stands_out_and_every_text_can_be_read(dark: bool) -> None:
+    colour = theme.colours(dark)
+    for name in (*VARIANTS, "id", "ood"):
+        assert _contrast(colour[name], colour["background"]) >= 3, name
+    for name in ("ink", "muted"):
+        assert _contrast(colour[name], colour["background"]) >= 4.5, name
+
+
+def test_no_two_variants_share_symbol_dash_or_sign() -> None:
+    assert set(theme.MARKS) == set(VARIANTS)
+    for one, other in combinations(theme.MARKS.values(), 2):
+        assert one.symbol != other.symbol
+        assert one.dash != other.dash
+        assert one.sign != other.sign
+    assert set(theme.OBJECTIVE_LABELS) == set(OBJECTIVES)
+
+
+def test_numbers() -> None:
+    assert theme.percent(93.44) == "93.4 %"
+    assert theme.points(3.14) == "+3.1 points"
+    assert theme.points(-0.12) == "\N{MINUS SIGN}0.1 points"
+    assert theme.points(-0.04) == "0.0 points"
+    assert theme.count(10000) == "10,000"
+    assert theme.number(-0.0321749) == "\N{MINUS SIGN}0.03217"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_layout_is_valid_and_the_same_every_time(dark: bool) -> None:
+    figures = [go.Figure(layout=theme.layout(dark, height=300)) for _ in range(2)]
+    assert figures[0].to_json() == figures[1].to_json()
+    assert figures[0].layout.height == 300
+
+
+def test_a_table_reads_back_under_its_origin() -> None:
+    frame = pd.DataFrame({"auroc": [97.25, 94.0]}, index=pd.Index(["ash_b@65", "energy"], name="method"))
+    text = plot.csv_text(frame, ORIGIN)
+    assert text.startswith("# source: bundled\n")
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text), comment="#", index_col="method"), frame)
+
+
+def test_a_figure_file_needs_no_network_and_says_where_it_is_from() -> None:
+    page = plot.html_text(go.Figure(go.Scatter(x=[1], y=[2])), "One <point>.", ORIGIN)
+    assert "One &lt;point&gt;." in page
+    assert "a &lt;b&gt; &amp; c" in page
+    assert '<script src="http' not in page
+    assert "<link" not in page
+
+
+def test_marks_that_can_be_picked_do_not_fade() -> None:
+    figure = go.Figure([go.Scatter(x=[1], y=[1], customdata=["energy"]), go.Scatter(x=[1], y=[1])])
+    figure.data[0].marker.opacity = 0.6
+    plot._keep_opaque(figure)
+    assert figure.data[0].unselected.marker.opacity == 0.6
+    assert figure.data[1].unselected.marker.opacity is None
+
+
+@pytest.mark.parametrize(
+    "customdata", ["ash_b@65", ["ash_b@65", 1], {"0": "ash_b@65", "1": 1}], ids=["text", "list", "mapping"]
+)
+def test_the_id_of_a_mark_is_its_customdata(customdata: object) -> None:
+    assert plot.picked_id([{"customdata": customdata, "point_index": 7}]) == "ash_b@65"
+
+
+def test_a_click_on_nothing_is_no_pick() -> None:
+    assert plot.picked_id([]) is None
+    assert plot.picked_id([{"point_index": 7}]) is None

@@ -1,0 +1,129 @@
+"""RunSpec and its link: what is written reads back, no text raises, picks are a pure function."""
+
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.spec import OBJECTIVES, OFF, Pick, RunSpec, from_query, keys, printable, reduce, settle, to_query, write_number
+from ash.methods import SCORE_LABELS, VARIANTS, Method
+
+P = write_number(RunSpec().p)
+names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
+percentiles = st.just(0.0) | st.floats(1, 100, exclude_max=True)
+specs = st.builds(
+    RunSpec,
+    model=names,
+    placement=names,
+    variant=st.sampled_from(tuple(VARIANTS)),
+    p=percentiles,
+    c=st.floats(1e-4, 1e6),
+    score=st.sampled_from(tuple(SCORE_LABELS)),
+    ood=st.lists(names.filter(lambda name: name != "all"), unique=True, max_size=4).map(tuple),
+    x=st.sampled_from(OBJECTIVES),
+    y=st.sampled_from(OBJECTIVES),
+    on=names,
+    budget=st.just(OFF) | st.floats(0, 100),
+    show_all=st.booleans(),
+    axis=st.sampled_from(("relative", "raw", "rank")),
+    set=names,
+    tpr=st.floats(0, 100, exclude_min=True),
+    curve=st.sampled_from(("hist", "roc", "pr")),
+    source=names,
+    sample=st.integers(0, 999_999_999),
+    view=st.sampled_from(("units", "maps", "logits")),
+)
+
+
+@given(specs, st.booleans())
+def test_a_link_reads_back_as_the_spec_it_was_written_from(spec: RunSpec, every: bool) -> None:
+    query = dict(parse_qsl(urlencode(to_query(spec, every)), keep_blank_values=True))
+    assert from_query(query) == (spec, [])
+
+
+@given(specs)
+def test_the_method_of_a_spec_can_be_picked_again(spec: RunSpec) -> None:
+    assert reduce(spec, Pick.method(str(spec.method))).method == Method.parse(str(spec.method))
+
+
+@given(st.dictionaries(st.sampled_from([key.key for key in keys().values()] + ["v", "nonsense"]), st.text(max_size=60)))
+def test_no_text_in_a_link_raises(query: dict[str, str]) -> None:
+    spec, notices = from_query(query)
+    assert from_query(to_query(spec)) == (spec, [])
+    assert str(spec.method)
+    assert all(len(notice) < 200 and "\n" not in notice for notice in notices)
+
+
+@given(st.sampled_from([*keys(), "nonsense"]), st.text() | st.integers() | st.floats() | st.booleans() | st.none())
+def test_no_value_of_a_widget_raises(name: str, value: object) -> None:
+    spec = reduce(RunSpec(), Pick.field(name, value))
+    assert from_query(to_query(spec)) == (spec, [])
+
+
+def test_the_fields_and_their_keys_are_unique_and_fit_their_defaults() -> None:
+    links = [key.key for key in keys().values()]
+    assert len(set(links)) == len(links)
+    assert "v" not in links
+    assert to_query(RunSpec()) == {}
+    assert set(to_query(RunSpec(), every=True)) == {*links, "v"}
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"p": "abc"}, f"p=abc is not a percentile in [0, 100); using {P}."),
+        ({"p": "100"}, f"p=100 is not a percentile in [0, 100); using {P}."),
+        ({"p": "nan"}, f"p=nan is not a percentile in [0, 100); using {P}."),
+        ({"c": "-1"}, f"c=-1 is not a threshold in [0.0001, 1e+06]; using {write_number(RunSpec().c)}."),
+        ({"on": "../../etc"}, "on=..?..?etc is not 'mean' or an OOD set; using mean."),
+        ({"v": "9"}, "This link has version 9, this program reads version 1."),
+    ],
+)
+def test_junk_falls_back_with_one_sentence(query: dict[str, str], sentence: str) -> None:
+    spec, notices = from_query(query)
+    assert spec == RunSpec()
+    assert notices == [sentence]
+
+
+def test_zero_and_fractions_survive() -> None:
+    for p in (0.0, 66.7, 99.5):
+        assert from_query(to_query(RunSpec(p=p)))[0].p == p
+    assert to_query(RunSpec(p=0.0)) == {"p": "0"}
+
+
+def test_unknown_keys_are_ignored() -> None:
+    assert from_query({"utm_source": "mail", "p": "70"}) == (RunSpec(p=70.0), [])
+
+
+def test_a_sentence_never_carries_markup() -> None:
+    shown = printable("[x](javascript:alert(1))<script>`*" * 3)
+    assert not set(shown) & set("[]()<>`*")
+    assert len(shown) <= 24
+
+
+def test_names_the_server_does_not_have_are_replaced() -> None:
+    spec = RunSpec(placement="layer9", ood=("digits", "gone"), on="gone")
+    known = {"placement": ("avgpool", "layer3"), "ood": ("digits", "noise"), "on": ("mean", "digits")}
+    settled, notices = settle(spec, known)
+    assert settled == replace(spec, placement="avgpool", ood=("digits",), on="mean")
+    assert notices == [
+        "placement=layer9 is not known here; using avgpool.",
+        "ood=gone is not known here; using digits.",
+        "on=gone is not known here; using mean.",
+    ]
+    assert settle(settled, known) == (settled, [])
+
+
+def test_picks() -> None:
+    spec = RunSpec(variant="ash_b", p=65.0, budget=2.0)
+    assert reduce(spec, Pick.method("ash_s@90:msp")) == replace(spec, variant="ash_s", p=90.0, score="msp")
+    assert reduce(spec, Pick.method("react@1.5")) == replace(spec, variant="react", c=1.5)
+    assert reduce(spec, Pick.method("energy")) == replace(spec, variant="none")  # p stays for the way back
+    assert reduce(spec, Pick.method("ash_z@5")) == spec
+    assert reduce(spec, Pick.field("p", 70)) == replace(spec, p=70.0)
+    assert reduce(spec, Pick.field("p", 100)) == spec
+    assert reduce(spec, Pick.field("ood", ("digits",))) == replace(spec, ood=("digits",))
+    assert reduce(spec, Pick.field("show_all", True)) == replace(spec, show_all=True)
+    assert reduce(spec, Pick.reset()) == RunSpec()
