@@ -133,8 +133,12 @@ class Bank:
 
     @cached_property
     def _samples(self) -> list[list[str]]:
-        with (self.folder / "samples.csv").open(newline="") as file:
-            rows = list(csv.reader(file))[1:]
+        path = self.folder / "samples.csv"
+        try:
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))[1:]
+        except (OSError, csv.Error) as error:
+            raise BankError(f"{path} is damaged ({error}); extract the bank again.") from error
         if len(rows) != len(self):
             raise BankError(
                 f"{self.folder / 'samples.csv'} lists {len(rows)} of {len(self)} rows; extract the bank again."

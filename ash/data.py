@@ -6,6 +6,8 @@ raises `ImageError` with a sentence, so that whoever reads ten thousand can skip
 
 import difflib
 import hashlib
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +82,7 @@ class ArrayImages(ImageSet):
             with np.load(self.path, allow_pickle=False) as file:
                 images = file["images"]
                 labels = file["labels"].astype(np.int64) if "labels" in file else np.full(len(images), UNKNOWN)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path} is damaged ({error}); run `python -m ash demo build`.") from error
         return images, labels
 
@@ -221,7 +223,8 @@ def get_dataset(text: str) -> ImageSet:
 
 _DEMO_SETS: tuple[tuple[str, str, Literal["id", "ood"], str], ...] = (
     ("fashion_mnist", "Fashion-MNIST", "id", "The 10,000 test images: ten kinds of clothing, 28 x 28, grey."),
-    ("noise", "Noise", "ood", "Generated noise, from single pixels to smooth blobs."),
+    ("fashion_mnist_train", "Fashion-MNIST, training", "id", "3,000 training images, 300 a class, for fitting."),
+    ("noise", "Noise", "ood", "Generated: independent pixels, smooth blobs, gratings."),
     ("textures", "Textures", "ood", "Crops of brick, grass and gravel."),
     ("letters", "Letters", "ood", "Latin letters in faces of the DejaVu fonts."),
     ("digits", "Digits", "ood", "Handwritten digits of scikit-learn."),

@@ -162,6 +162,8 @@ register_model(
             "Paper: ASH-P @ 60": "ash_p@60",
             "Paper: ASH-B @ 65": "ash_b@65",
             "Paper: ASH-S @ 90": "ash_s@90",
+            "Demo: ASH-B @ 80": "ash_b@80",
+            "Demo: ASH-S @ 65": "ash_s@65",
             "ReAct": "react@1.0",
         },
     )

@@ -1,5 +1,7 @@
 """A method's text: parse and print are inverse, a typo is answered with the nearest valid form."""
 
+import contextlib
+
 import pytest
 import torch
 from hypothesis import given
@@ -26,10 +28,8 @@ def test_parse_and_print_are_inverse(method: ash.Method) -> None:
 
 @given(st.text(max_size=30))
 def test_no_text_does_anything_but_parse_or_explain(text: str) -> None:
-    try:
-        parse_methods(text)
-    except MethodError as error:
-        assert str(error)
+    with contextlib.suppress(MethodError):
+        assert parse_methods(text)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""What a user waits for, measured in Chromium. By hand: see README.md here.
+
+    python tests/benchmarks/browser.py [--moves 12]
+
+Server start to first chart (empty cache, then warm), a percentile step (new numbers, new chart), a click on a mark until
+controls, cards and address agree, a step of the scrub, and the server's memory after 5 and after 50 percentile steps.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "browser"), str(TESTS.parent)]
+
+from conftest import FLAGS  # noqa: E402
+from driver import ROOT, Visitor, serve, streamlit_command  # noqa: E402
+from playwright.sync_api import Browser, sync_playwright  # noqa: E402
+from test_picks import LONELY_MARK  # noqa: E402
+
+CHART = ".js-plotly-plot .points path, .js-plotly-plot .bars path"
+
+# From the next event on: milliseconds until the words of the page change, and until a chart's data does.
+STEP = """kind => new Promise(done => {
+  const words = () => [...document.querySelectorAll('[data-testid=stMain] p, [data-testid=stMetricValue]')]
+    .map(e => e.textContent).join('|');
+  const marks = () => [...document.querySelectorAll('.js-plotly-plot')]
+    .map(p => (p._fullData ?? []).map(d => [d.x, d.y].flat().join()).join(';')).join('|');
+  const before = [words(), marks()];
+  window.addEventListener(kind, () => {
+    const start = performance.now(), took = [null, null];
+    const look = () => {
+      [words(), marks()].forEach((now, i) => {
+        if (took[i] === null && now && now !== before[i] && (i === 0 || now.length > 20)) took[i] = performance.now() - start;
+      });
+      if (took[0] !== null && took[1] !== null) done(took); else requestAnimationFrame(look);
+    };
+    look();
+  }, {once: true, capture: true});
+})"""
+
+SCRUB = """async moves => {
+  const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p._fullLayout?.sliders?.length);
+  const rail = plot.querySelector('.slider-rail-touch-rect').getBoundingClientRect();
+  const y = rail.top + rail.height / 2, at = i => rail.left + rail.width * (i + 0.5) / (moves + 1), times = [];
+  const send = (kind, x, target) => target.dispatchEvent(new MouseEvent(kind, {clientX: x, clientY: y, bubbles: true}));
+  send('mousedown', at(0), plot.querySelector('.slider-rail-touch-rect'));
+  for (let i = 1; i <= moves; i++) {
+    const drawn = new Promise(done => plot.once('plotly_animated', done)), start = performance.now();
+    send('mousemove', at(i), document);
+    await drawn;
+    times.push(performance.now() - start);
+  }
+  send('mouseup', at(moves), document);
+  return times;
+}"""
+
+
+def row(name: str, values: list[float], unit: str = "ms") -> None:
+    """One line: median and worst."""
+    print(f"{name:<58} median {statistics.median(values):7.0f} {unit}   worst {max(values):7.0f} {unit}", flush=True)
+
+
+def first_chart(browser: Browser, name: str, log: Path) -> None:
+    """From the start of the server's process to the first mark in the browser."""
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    start = time.perf_counter()
+    with serve(streamlit_command(), ROOT, log) as address:
+        page.goto(address)
+        page.wait_for_selector(CHART, timeout=60_000)
+        row(f"server start to first chart, {name}", [1000 * (time.perf_counter() - start)])
+    page.context.close()
+
+
+def steps(one: Visitor, moves: int) -> list[tuple[float, float]]:
+    """(numbers, chart) in milliseconds for each press of an arrow key on the percentile."""
+    taken = []
+    for _ in range(moves):
+        one.ready().slider.focus()
+        waiting = one.page.evaluate_handle(f"() => {{ window.__took = ({STEP})('keydown'); return 1 }}")
+        one.page.keyboard.press("ArrowRight")
+        numbers, chart = one.page.evaluate("() => window.__took")
+        waiting.dispose()
+        taken.append((numbers, chart))
+    return taken
+
+
+def clicks(one: Visitor, moves: int) -> list[float]:
+    """Milliseconds from a click on a mark until slider, address and cards say its method."""
+    taken = []
+    for _ in range(moves):
+        one.ready().page.evaluate("document.querySelector('.js-plotly-plot').scrollIntoView({block: 'center'})")
+        now = one.slider.input_value()
+        mark = one.page.evaluate(LONELY_MARK, now)
+        p = mark["id"].split("@")[1]
+        one.page.mouse.move(mark["x"], mark["y"])
+        one.page.wait_for_selector(".hoverlayer .hovertext")
+        start = time.perf_counter()
+        one.page.mouse.click(mark["x"], mark["y"])
+        one.page.wait_for_function(
+            "p => document.querySelector('[role=slider]')?.getAttribute('aria-valuenow') === p"
+            " || document.querySelector('input[type=range]')?.value === p",
+            arg=p,
+            polling="raf",
+        )
+        one.page.wait_for_function(
+            "p => document.querySelector('[data-testid=stMain]').textContent.includes('p = ' + p)", arg=p, polling="raf"
+        )
+        taken.append(1000 * (time.perf_counter() - start))
+    return taken
+
+
+def memory(address: str) -> float:
+    """Resident MB of the server that listens at this address."""
+    port = address.rsplit(":", 1)[1]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if port in (process / "cmdline").read_text().split("\0"):
+                pages = int((process / "statm").read_text().split()[1])
+                return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        except OSError:
+            continue
+    raise RuntimeError(f"no process listens on {port}")
+
+
+def measure(browser: Browser, address: str, moves: int) -> None:
+    """Everything that needs one running server with warm caches."""
+
+    def visit(path: str) -> Visitor:
+        one = Visitor(browser.new_context(viewport={"width": 1440, "height": 900}).new_page(), address).open(path)
+        one.page.wait_for_selector(CHART)
+        return one.ready()
+
+    visit("/activations")
+    for path in ("/", "/scores", "/activations"):
+        one = visit(f"{path}?variant=ash_s&p=41")
+        steps(one, 2)
+        taken = steps(one, moves)
+        row(f"percentile step on {path}, new numbers", [numbers for numbers, _ in taken])
+        row(f"percentile step on {path}, new chart", [chart for _, chart in taken])
+        one.page.context.close()
+    one = visit("/?variant=ash_p&p=33")
+    row("click on a mark until controls, cards and address agree", clicks(one, moves))
+    one = visit("/scores?variant=ash_s&p=41&scrub=1")
+    open_scrub(one)
+    row("one step of the scrub", one.page.evaluate(SCRUB, 3 * moves))
+    one = visit("/?variant=ash_s&p=31")
+    steps(one, 5)
+    early = memory(address)
+    steps(one, 45)
+    late = memory(address)
+    print(
+        f"memory of the server: {early:.0f} MB after 5 percentile steps, {late:.0f} MB after 50: {late / early:.3f} x"
+    )
+
+
+def open_scrub(one: Visitor) -> None:
+    """Open the scrub if it is closed."""
+    summary = one.page.locator("summary").filter(has_text="All percentiles")
+    if not one.page.locator(".slider-rail-touch-rect").count():
+        summary.click()
+    one.page.wait_for_selector(".slider-rail-touch-rect", timeout=60_000)
+    one.ready()
+
+
+def main() -> None:
+    """Run everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moves", type=int, default=12)
+    moves = parser.parse_args().moves
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        os.environ["ASH_CACHE"] = str(Path(scratch) / "cache")
+        log: Callable[[str], Path] = lambda name: Path(scratch) / f"{name}.log"  # noqa: E731
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        first_chart(browser, "empty cache", log("cold"))
+        for turn in range(3):
+            first_chart(browser, "warm cache", log(f"warm{turn}"))
+        with serve(streamlit_command(), ROOT, log("server")) as address:
+            measure(browser, address, moves)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The sweep and its metrics against doing the same one by one, side by side in one run. By hand: see README.md here.
+
+    python tests/benchmarks/sweep.py [--samples 10000 20000] [--rounds 3] [--threads 2]
+
+Each contender is timed alternately with the others, `rounds` times; the ratio of the fastest rounds is printed. One
+setting at a time is the same work for each percentile, so the slow contenders run a few settings and are scaled up.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+PERCENTILES = [float(p) for p in range(5, 100, 5)]
+BATCH = 200
+
+
+def authors_rule(variant: str, x: Tensor, percentile: float) -> Tensor:
+    """ASH as its authors' code does it: topk, zero, scatter, per batch and setting."""
+    n = x.shape[1]
+    k = n - int(np.round(n * percentile / 100.0))
+    s1 = x.sum(dim=1) if variant != "ash_p" else x
+    values, index = torch.topk(x, k, dim=1)
+    if variant == "ash_b":
+        values = (s1 / k)[:, None].expand(values.shape)
+    x = x.clone().zero_().scatter_(dim=1, index=index, src=values)
+    if variant == "ash_s":
+        x = x * torch.exp(s1 / x.sum(dim=1))[:, None]
+    return x
+
+
+def one_by_one(
+    shape: Callable[[str, Tensor, float], Tensor], x: Tensor, linear: torch.nn.Linear, settings: list
+) -> float:
+    """Seconds a setting: shape, Linear, logsumexp in batches of 200."""
+    start = time.perf_counter()
+    with torch.no_grad():
+        for variant, percentile in settings:
+            torch.cat([torch.logsumexp(linear(shape(variant, batch, percentile)), dim=1) for batch in x.split(BATCH)])
+    return (time.perf_counter() - start) / len(settings)
+
+
+def pytorch_ood_rule(variant: str, x: Tensor, percentile: float) -> Tensor:
+    """The shaping functions of pytorch-ood, which want (N, C, H, W) and a fraction."""
+    from pytorch_ood.detector import ash
+
+    rule = {"ash_p": ash.ash_p, "ash_b": ash.ash_b, "ash_s": ash.ash_s}[variant]
+    return rule(x[:, :, None, None], percentile / 100)[:, :, 0, 0]
+
+
+def relu_like(samples: int, features: int) -> np.ndarray:
+    """Activations as after a ReLU and a pool: non-negative, heavy-tailed, half of them zero."""
+    noise = np.random.default_rng(0).standard_normal((samples, features), dtype=np.float32)
+    return np.maximum(np.abs(noise) - 0.6745, 0)
+
+
+def densenet(samples: int) -> tuple[np.ndarray, torch.nn.Linear]:
+    """Real CIFAR-10 and iSUN activations (342 a sample) and the last layer of their network, from ASH_TEST_DATA."""
+    root = Path(os.environ["ASH_TEST_DATA"])
+    names = ("test", "isun", "test")
+    parts = [np.load(root / "reference" / f"densenet_cifar10_{name}_features.npy") for name in names]
+    state = torch.load(root / "data/checkpoints/densenet_cifar10.pth", map_location="cpu", weights_only=True)[
+        "state_dict"
+    ]
+    linear = torch.nn.Linear(342, 10)
+    linear.load_state_dict({"weight": state["fc.weight"], "bias": state["fc.bias"]})
+    return np.concatenate(parts)[:samples], linear
+
+
+def compare_sweep(name: str, x: np.ndarray, linear: torch.nn.Linear, rounds: int) -> None:
+    """Print milliseconds a setting and ratios for 57 settings on one shape."""
+    from ash.methods import Method
+    from ash.sweeping import sweep
+
+    settings = [(variant, p) for variant in ("ash_p", "ash_s", "ash_b") for p in PERCENTILES]
+    few = [(variant, p) for variant in ("ash_p", "ash_s", "ash_b") for p in (5.0, 50.0, 95.0)]
+    methods = [Method(*setting) for setting in settings]
+    tensor = torch.from_numpy(x)
+
+    def ours() -> float:
+        start = time.perf_counter()
+        sweep(linear, x, {}, methods)
+        return (time.perf_counter() - start) / len(settings)
+
+    contenders: dict[str, Callable[[], float]] = {
+        "authors' rule": lambda: one_by_one(authors_rule, tensor, linear, few),
+        "pytorch-ood": lambda: one_by_one(pytorch_ood_rule, tensor, linear, few),
+        "ash.sweep": ours,
+    }
+    if importlib.util.find_spec("pytorch_ood") is None:
+        del contenders["pytorch-ood"]
+    sweep(linear, x[:1000], {}, methods)  # threads and code paths warm
+    times: dict[str, list[float]] = {label: [] for label in contenders}
+    for _ in range(rounds):
+        for label, run in contenders.items():
+            times[label].append(run())
+    base = min(times["authors' rule"])
+    print(
+        f"{name}: {len(x)} x {x.shape[1]} -> {linear.out_features}, {len(settings)} settings, "
+        f"{torch.get_num_threads()} threads"
+    )
+    for label, seconds in times.items():
+        spread = ", ".join(f"{base / s:.1f}" for s in seconds)
+        print(
+            f"  {label:14} {1e3 * min(seconds):8.2f} ms a setting   {base / min(seconds):6.1f} x   (rounds: {spread})"
+        )
+
+
+def compare_metrics(rounds: int) -> None:
+    """Print the time of a table of 57 methods x 4 OOD sets at 50,000 + 10,000 scores against scikit-learn."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    from ash.methods import Method
+    from ash.sweeping import Sweep
+
+    rng = np.random.default_rng(0)
+    methods = tuple(Method("ash_p", p) for p in range(57))
+    ids = rng.standard_normal((57, 50_000), dtype=np.float32)
+    oods = {f"set {i}": rng.standard_normal((57, 10_000), dtype=np.float32) - 1 for i in range(4)}
+    result = Sweep(methods, ids, oods, np.zeros(ids.shape, np.int32), np.zeros(50_000, np.int64))
+
+    def ours() -> float:
+        start = time.perf_counter()
+        result.table()
+        return time.perf_counter() - start
+
+    def sklearn(cells: int = 6) -> float:
+        start = time.perf_counter()
+        for i in range(cells):
+            truth = np.repeat([1, 0], [50_000, 10_000])
+            scores = np.concatenate([ids[i], oods["set 0"][i]])
+            roc_auc_score(truth, scores)
+            fpr, tpr, _ = roc_curve(truth, scores)
+            fpr[np.searchsorted(tpr, 0.95)]
+        return (time.perf_counter() - start) / cells * 57 * 4
+
+    ours()
+    times = [(ours(), sklearn()) for _ in range(rounds)]
+    fast, slow = (min(column) for column in zip(*times, strict=True))
+    print("57 methods x 4 OOD sets, 50,000 + 10,000 scores")
+    print(f"  scikit-learn, AUROC + FPR95        {slow:6.2f} s")
+    print(f"  Sweep.table, with AUPR, accuracy   {fast:6.2f} s   {slow / fast:6.1f} x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, nargs=2, default=(10_000, 20_000), help="of the two shapes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    compare_sweep("ImageNet-like", relu_like(args.samples[0], 2048), torch.nn.Linear(2048, 1000), args.rounds)
+    if "ASH_TEST_DATA" in os.environ:
+        compare_sweep("CIFAR-10 and iSUN", *densenet(args.samples[1]), args.rounds)
+    else:
+        print("CIFAR-10 and iSUN: skipped, set ASH_TEST_DATA to the folder with reference/ and data/")
+    compare_metrics(args.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The Scores page through the app: sentence, pictures, bars, scrub and the downloads agree with the library."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from app import backend
+from app.plot import csv_text
+from app.spec import RunSpec
+from app.views import scores
+from ash.methods import VARIANTS
+from ash.metrics import fpr_at_tpr, threshold_at_tpr
+
+
+def page(**query: str) -> AppTest:
+    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app._page_hash = calc_hash("scores")
+    app.run()
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def chart(app: AppTest, key: str) -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
+    return spec
+
+
+def test_the_sentence_counts_what_the_library_counts() -> None:
+    one = backend.evaluation("demo", "avgpool", "ash_b@65")
+    near = one.ood_scores["photographs"]
+    accepted = round(fpr_at_tpr(one.id_scores, near) * len(near))
+    text = " ".join(block.value for block in page(set="photographs").markdown).replace("\\", "")
+    assert f"ASH-B @ 65 accepts {accepted:,} of the {len(near):,} images in Photographs" in text
+
+
+@pytest.mark.parametrize("axis", ["relative", "raw", "rank"])
+@pytest.mark.parametrize("score", ["energy", "msp"])
+def test_every_axis_and_score_draws_each_set(axis: str, score: str) -> None:
+    spec = chart(page(axis=axis, score=score), "scores_hist")
+    sets = backend.datasets("demo")[1]
+    accepted = [trace for trace in spec["data"] if trace.get("name") == "OOD, accepted"]
+    assert len(accepted) == len(sets)
+
+
+@pytest.mark.parametrize("curve", ["roc", "pr"])
+def test_the_curves_replace_the_histograms(curve: str) -> None:
+    app = page(curve=curve)
+    assert chart(app, f"scores_{curve}")["data"]
+    with pytest.raises(KeyError):
+        app.get_by_key("scores_hist")
+
+
+def test_the_threshold_moves_the_counts() -> None:
+    app = page(set="photographs")
+    app.slider(key="spec_tpr").set_value(80.0).run()
+    one = backend.evaluation("demo", "avgpool", "ash_b@65")
+    table = app.table[0].value
+    near = one.ood_scores["photographs"]
+    rejected = len(near) - round(fpr_at_tpr(one.id_scores, near, 0.8) * len(near))
+    assert table.loc["Photographs", "Rejected"] == f"{rejected:,}"
+    assert app.query_params["tpr"] == "80"
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_what_has_no_percentile_says_that_there_is_nothing_to_scrub(variant: str) -> None:
+    text = " ".join(block.value for block in page(variant=variant).caption)
+    assert ("nothing to scrub" in text) == (VARIANTS[variant].parameter != "percentile")
+
+
+def test_scores_of_every_image_read_back() -> None:
+    one = backend.evaluation("demo", "avgpool", "ash_b@65")
+    plain = backend.evaluation("demo", "avgpool", "energy")
+    spec = RunSpec()
+    names = {name: scores._named(spec, name) for name in scores.shown_sets(spec)}
+    text = csv_text(scores.samples(names, one, plain, 95.0), {"method": "ash_b@65"})
+    frame = pd.read_csv(io.StringIO(text), comment="#")
+    near = frame[frame["set"] == "photographs"]
+    assert len(frame) == len(one.id_scores) + sum(len(values) for values in one.ood_scores.values())
+    assert near["accepted_after"].mean() == fpr_at_tpr(one.id_scores, one.ood_scores["photographs"])
+    assert near["accepted_before"].mean() == fpr_at_tpr(plain.id_scores, plain.ood_scores["photographs"])
+    assert frame["sample"].is_unique
+    assert set(frame.loc[frame["set"] == "fashion_mnist", "label"]) == set(backend.entry("demo").classes)
+    line = threshold_at_tpr(one.id_scores)
+    assert (near["score_after"].to_numpy() >= line).sum() == near["accepted_after"].sum()
+
+
+def test_a_chosen_bar_lists_its_images_and_closes() -> None:
+    app = page(set="photographs")
+    bars = next(trace for trace in chart(app, "scores_hist")["data"] if trace.get("name") == "OOD, accepted")
+    app.session_state["scores_bar"] = (("demo", "avgpool", "ash_b@65"), bars["customdata"][0][0])
+    app.run()
+    count = bars["customdata"][0][2]
+    assert any(f"{count} images" in block.value for block in app.markdown)
+    app.button(key="scores_close").click().run()
+    assert not any(f"{count} images" in block.value for block in app.markdown)
+    assert not app.exception

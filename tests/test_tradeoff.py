@@ -1,0 +1,263 @@
+"""The Trade-off page: sentences for every sign, numbers, picks, missing banks, its program."""
+
+import io
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import backend, code
+from app.charts.front import Setting, settings
+from app.errors import AppError
+from app.spec import RunSpec
+from app.views import deep, prepare
+from app.views.verdict import advice, headline, method_words, place_words
+from ash.methods import Method
+
+ROOT = Path(__file__).parents[1]
+ENTRY = ROOT / "app" / "main.py"
+BASE = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
+
+
+def moved(auroc: float, accuracy: float, method: str = "ash_b@65") -> Setting:
+    one = Method.parse(method)
+    return Setting(method, one.variant, one.parameter, one.label, 92.0 + accuracy, 94.0 + auroc, 30.0 - auroc, 99.0)
+
+
+# Sentences
+
+
+@pytest.mark.parametrize(
+    ("auroc", "accuracy", "sentence"),
+    [
+        (3.4, -2.1, "ASH-B at p = 65 gains 3.4 AUROC points over Energy but loses 2.1 points of accuracy (here)."),
+        (3.4, 0.2, "ASH-B at p = 65 gains 3.4 AUROC points over Energy and gains 0.2 points of accuracy (here)."),
+        (-3.4, -2.1, "ASH-B at p = 65 loses 3.4 AUROC points against Energy and loses 2.1 points of accuracy (here)."),
+        (-3.4, 2.1, "ASH-B at p = 65 loses 3.4 AUROC points against Energy but gains 2.1 points of accuracy (here)."),
+        (0.04, -0.04, "ASH-B at p = 65 has the AUROC of Energy and keeps its accuracy (here)."),
+        (0.0, 1.0, "ASH-B at p = 65 has the AUROC of Energy and gains 1.0 points of accuracy (here)."),
+    ],
+)
+def test_the_headline_is_true_for_every_sign(auroc: float, accuracy: float, sentence: str) -> None:
+    assert headline(moved(auroc, accuracy), BASE, "here") == sentence
+
+
+def test_the_headline_of_the_baseline_itself_compares_nothing() -> None:
+    text = headline(BASE, BASE, "here")
+    assert "94.0 % AUROC" in text
+    assert "92.0 % ID accuracy" in text
+    assert "gains" not in text.replace("against", "")
+
+
+def test_methods_in_words() -> None:
+    assert method_words(moved(0, 0, "react@1.2")) == "ReAct at c = 1.2"
+    assert method_words(moved(0, 0, "ash_s@90:msp")) == "ASH-S at p = 90, Max softmax"
+    assert method_words(BASE) == "Energy"
+
+
+def test_advice_says_what_is_best_within_the_budget() -> None:
+    text = advice(moved(3.4, -0.5), BASE, BASE, "auroc", 1.0)
+    assert text.startswith(
+        "At most 1 point of accuracy below Energy, **ASH-B at p = 65** has the highest AUROC: 97.4 %"
+    )
+    assert "lowest FPR95" in advice(moved(3.4, -0.5), BASE, BASE, "fpr95", None)
+    assert "nothing here beats" in advice(BASE, BASE, BASE, "auroc", 0.0)
+    assert "the one loaded" in advice(moved(1, 0), BASE, moved(1, 0), "auroc", None)
+    assert "no setting" in advice(None, BASE, BASE, "auroc", 0.0)
+
+
+def test_where_the_numbers_are_from() -> None:
+    sets = {"digits": "Digits", "noise": "Noise"}
+    assert place_words("Fashion-MNIST", sets, "mean") == "Fashion-MNIST, mean of 2 OOD sets"
+    assert place_words("Fashion-MNIST", sets, "noise") == "Fashion-MNIST against Noise"
+    assert place_words("Fashion-MNIST", {"digits": "Digits"}, "mean") == "Fashion-MNIST against Digits"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (38, "38 s"), (240, "4 min"), (9000, "2.5 h")])
+def test_durations(seconds: float, words: str) -> None:
+    assert prepare.duration(seconds) == words
+
+
+# The page
+
+
+@pytest.fixture
+def app() -> AppTest:
+    try:
+        missing = backend.missing_sets("demo", "avgpool")
+    except AppError as error:
+        pytest.skip(f"the demo is not in assets/: {error}")
+    if missing:
+        pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
+    return AppTest.from_file(str(ENTRY), default_timeout=180)
+
+
+def opened(app: AppTest, **query: str) -> AppTest:
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    assert [one.value for one in app.error] == []
+    return app
+
+
+def figure(app: AppTest) -> dict[str, dict[str, object]]:
+    """The traces of the chart by name."""
+    spec = json.loads(app.get_by_key("pareto").proto.spec)
+    return {trace["name"]: trace for trace in spec["data"]}
+
+
+def expected(method: str, on: str = "mean", ood: tuple[str, ...] = ()) -> Setting:
+    table = backend.measure("demo", "avgpool", method)
+    sets = ood or tuple(backend.datasets("demo")[1])
+    (one,) = settings(table, on, sets)
+    return one
+
+
+def test_cards_sentence_and_chart_agree_with_the_backend(app: AppTest) -> None:
+    opened(app, p="66", variant="ash_b")
+    one, base = expected("ash_b@66"), expected("energy")
+    shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    assert shown["AUROC"][0] == f"{one.auroc:.1f} %"
+    assert shown["FPR95"][0] == f"{one.fpr95:.1f} %"
+    assert shown["ID accuracy"] == (f"{one.id_accuracy:.1f} %", f"{one.id_accuracy - base.id_accuracy:+.1f}")
+    sentences = [text.value.replace("\\", "") for text in app.markdown]
+    assert any("ASH-B at p = 66" in text and "mean of 6 OOD sets" in text for text in sentences)
+    current = figure(app)["current"]
+    assert current["customdata"] == ["ash_b@66"]
+
+
+def test_one_set_and_fewer_sets_change_the_numbers(app: AppTest) -> None:
+    sets = list(backend.datasets("demo")[1])
+    opened(app, ood=",".join(sets[:2]))
+    assert app.metric[0].value == f"{expected('ash_b@65', ood=tuple(sets[:2])).auroc:.1f} %"
+    app.selectbox(key="spec_on").select(sets[1]).run()
+    assert not app.exception
+    assert app.metric[0].value == f"{expected('ash_b@65', on=sets[1]).auroc:.1f} %"
+
+
+def test_every_objective_pair_and_option_draws(app: AppTest) -> None:
+    for x, y in itertools.combinations(("id_accuracy", "auroc", "fpr95", "aupr"), 2):
+        app.query_params.clear()
+        opened(app, x=x, y=y, budget="0.5", all="1")
+        assert "Pareto front" in figure(app)
+
+
+def test_energy_itself_has_cards_without_a_delta(app: AppTest) -> None:
+    opened(app, variant="none")
+    assert all(not metric.delta for metric in app.metric)
+    assert any("everything else is measured against it" in text.value for text in app.markdown)
+
+
+def test_the_best_within_the_budget_loads(app: AppTest) -> None:
+    opened(app, budget="1", variant="none")
+    app.button(key="load_best").click().run()
+    assert not app.exception
+    spec: RunSpec = app.session_state["spec"]
+    base, found = expected("energy"), expected(str(spec.method))
+    assert found.id_accuracy >= base.id_accuracy - 1
+    assert found.auroc > base.auroc
+
+
+@pytest.mark.parametrize("score", ["msp", "max_logit"])
+def test_another_score_has_its_own_baseline(app: AppTest, score: str) -> None:
+    opened(app, score=score)
+    assert figure(app)["baseline"]["customdata"] == [score]
+
+
+# Banks that are missing, tails that are slow
+
+
+def test_missing_banks_are_offered_and_not_computed_without_a_click(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "missing_sets", lambda model, placement: {"digits": 500, "noise": 500})
+    app.run()
+    assert not app.exception
+    (offer,) = app.info
+    assert "2 data sets, 1,000 images" in offer.value
+    assert app.button(key="prepare_compute").label == "Compute"
+
+
+def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = {"digits": 2}
+    monkeypatch.setattr(backend, "missing_sets", lambda model, placement: dict(left))
+
+    def steps(model: str, placement: str) -> Iterator[backend.Step]:
+        yield backend.Step("Digits", 1, 2, 10.0, 0.1)
+        left.clear()
+        yield backend.Step("Digits", 2, 2, 10.0, 0.0)
+
+    monkeypatch.setattr(backend, "compute_banks", steps)
+    app.run().button(key="prepare_compute").click().run()
+    assert not app.exception
+    assert "Pareto front" in figure(app)
+    assert len(app.metric) == 4
+
+
+def test_a_deep_tail_fills_in_setting_by_setting(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    store: dict[str, pd.DataFrame] = {}
+    calls: list[str] = []
+    real = backend.measure
+
+    def measure(model: str, placement: str, method: str) -> pd.DataFrame:
+        calls.append(method)
+        return real(model, placement, method)
+
+    monkeypatch.setattr(backend, "measure", measure)
+    monkeypatch.setattr(backend, "is_linear", lambda model, placement: False)
+    monkeypatch.setattr(backend, "_deep_tables", lambda *key: store)
+    monkeypatch.setattr(deep, "SLICE", 0.0)
+    opened(app)
+    wanted = backend.deep_methods("demo", "avgpool", "energy")
+    assert set(store) == set(wanted)
+    assert "current" in figure(app)
+    assert sorted(calls) == sorted(wanted)
+
+
+def test_a_stopped_deep_tail_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    store: dict[str, pd.DataFrame] = {}
+    monkeypatch.setattr(backend, "_deep_tables", lambda *key: store)
+    monkeypatch.setattr(backend, "deep_methods", lambda *key: ("energy", "ash_p@60", "ash_s@90"))
+    monkeypatch.setattr(backend, "measure", lambda model, placement, method: pd.DataFrame({"method": [method]}))
+    first = next(backend.deep_grid("demo", "x", "energy"))
+    assert (first.done, first.total, list(store)) == (1, 3, ["energy"])
+    assert [step.done for step in backend.deep_grid("demo", "x", "energy")] == [2, 3]
+    assert list(backend.deep_grid("demo", "x", "energy")) == []
+    found = backend.deep_table("demo", "x", "energy")
+    assert found is not None
+    assert list(found["method"]) == ["energy", "ash_p@60", "ash_s@90"]
+
+
+# Python for this view
+
+
+def test_the_program_prints_the_numbers_of_the_page(app: AppTest) -> None:
+    sets = tuple(backend.datasets("demo")[1])[:2]
+    spec = replace(RunSpec(), variant="ash_s", p=66.0, ood=sets)
+    text = code.program(spec)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
+    )
+    printed = pd.read_csv(io.StringIO(done.stdout)).set_index(["ood", "method"])
+    assert {method for _, method in printed.index} == {"energy", "ash_s@66"}
+    for method in ("energy", "ash_s@66"):
+        for on in (*sets, "mean"):
+            one = expected(method, on=on, ood=sets)
+            for name in ("auroc", "fpr95", "aupr", "id_accuracy"):
+                assert printed.loc[(on, method), name] == pytest.approx(one[name], abs=0.0051)
+
+
+@pytest.mark.parametrize("placement", ["avgpool", "layer4.0.relu2"])
+def test_the_program_is_valid_and_short(app: AppTest, placement: str) -> None:
+    text = code.program(RunSpec(placement=placement, variant="none"))
+    compile(text, "program", "exec")
+    assert len(text.splitlines()) < 30
+    assert 'parse_methods("energy")' in text
