@@ -183,7 +183,7 @@ def test_missing_banks_are_offered_and_not_computed_without_a_click(
     assert not app.exception
     (offer,) = app.info
     assert "2 data sets, 1,000 images" in offer.value
-    assert app.button(key="prepare_compute").label == "Compute"
+    assert app.button(key="prepare_button").label == "Compute"
 
 
 def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatc
         yield backend.Step("Digits", 2, 2, 10.0, 0.0)
 
     monkeypatch.setattr(backend, "compute_banks", steps)
-    app.run().button(key="prepare_compute").click().run()
+    app.run().button(key="prepare_button").click().run()
     assert not app.exception
     assert "Pareto front" in figure(app)
     assert len(app.metric) == 4

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.charts.sample import Curve
-from app.charts.scores import score_text
+from app.charts.score_words import score_text
 
 SCORE_NOUNS = {"energy": "energy", "msp": "max softmax", "max_logit": "max logit"}
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
-from app.charts.scores import shorts
+from app.charts.score_words import shorts
 from ash.methods import Method
 
 Floats = NDArray[np.floating]

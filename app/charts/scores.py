@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 from app import theme
 from app.charts.bins import Bars, Histograms, Scale, bar_id
 from app.charts.score_words import fpr_name, short, shorts, span_text
-from app.charts.score_words import score_text as score_text
 
 Figure = dict[str, Any]
 SINGLE, ROW, GAP = 300, 74, 46  # heights in pixels of the plot area and of the title line between two rows

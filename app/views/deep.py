@@ -26,10 +26,11 @@ def progress(spec: RunSpec) -> bool:
         )
         stopped = st.session_state.get(_STOPPED) == _key(spec)
         st.progress(share, text if stopped else st.session_state.get(_LAST, text))
-        if stopped:
-            st.button("Go on", icon=":material/play_arrow:", key="deep_go", on_click=_go_on)
-        else:
-            st.button("Cancel", icon=":material/stop:", key="deep_cancel", on_click=_stop, args=(spec,))
+        # one button for both, under one key: an old one would stay on the page while the computing goes on
+        label, icon = ("Go on", "play_arrow") if stopped else ("Cancel", "stop")
+        st.button(
+            label, icon=f":material/{icon}:", key="deep_button", on_click=_go_on if stopped else _stop, args=(spec,)
+        )
     if not have >= set(_also(spec)):
         step(spec)
         return False
@@ -64,5 +65,5 @@ def _stop(spec: RunSpec) -> None:
     st.session_state.pop(_LAST, None)
 
 
-def _go_on() -> None:
+def _go_on(spec: RunSpec) -> None:
     st.session_state.pop(_STOPPED, None)

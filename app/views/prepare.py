@@ -1,5 +1,7 @@
 """What a page needs before it can draw: banks that exist, or a button that computes them, with progress and cancel."""
 
+from typing import Literal
+
 import streamlit as st
 
 from app import backend
@@ -33,16 +35,20 @@ def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
         "They are computed once and kept on this machine; you can stop at any time and go on later.",
         icon=":material/hourglass_empty:",
     )
-    st.button(
-        "Compute", type="primary", icon=":material/play_arrow:", key="prepare_compute", on_click=_start, args=(spec,)
-    )
+    _button(spec, "Compute", "play_arrow", "primary")
+
+
+def _button(spec: RunSpec, label: str, icon: str, kind: Literal["primary", "secondary"]) -> None:
+    """One button under one key for Compute and Cancel: an old one would stay on the page during the computation."""
+    on_click = _start if label == "Compute" else _stop
+    st.button(label, type=kind, icon=f":material/{icon}:", key="prepare_button", on_click=on_click, args=(spec,))
 
 
 def _start(spec: RunSpec) -> None:
     st.session_state[_JOB] = (spec.model, spec.placement)
 
 
-def _stop() -> None:
+def _stop(spec: RunSpec) -> None:
     st.session_state.pop(_JOB, None)
 
 
@@ -50,15 +56,16 @@ def _compute(spec: RunSpec) -> None:
     """Run the extraction in this script run; a click anywhere interrupts it, the next run goes on where it stopped."""
     name = backend.placements(spec.model)[spec.placement]
     bar = st.progress(0.0, f"Computing the activations at {plain(name)}")
-    st.button("Cancel", icon=":material/stop:", key="prepare_cancel", on_click=_stop)
+    _button(spec, "Cancel", "stop", "secondary")
     try:
         for step in backend.compute_banks(spec.model, spec.placement):
-            backend.remember_rate(spec.model, spec.placement, step.rate)
+            if step.rate > 0:
+                backend.remember_rate(spec.model, spec.placement, step.rate)
             bar.progress(min(step.done / max(step.total, 1), 1.0), step_words(step))
     except Exception:
-        _stop()  # otherwise every run of the page would start the same failure again
+        _stop(spec)  # otherwise every run of the page would start the same failure again
         raise
-    _stop()
+    _stop(spec)
     st.rerun()
 
 

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/browser.py [--moves 12]
 
-Server start to first chart (empty cache, then warm), a percentile step (new numbers, new chart), a click on a mark until
-controls, cards and address agree, a step of the scrub, and the server's memory after 5 and after 50 percentile steps.
+Server start to first chart (empty cache, then warm), a percentile step (new numbers, new chart), a click on a mark
+until controls, cards and address agree, a step of the scrub, and the server's memory after 5 and 50 percentile steps.
 """
 
 import argparse
@@ -37,7 +37,8 @@ STEP = """kind => new Promise(done => {
     const start = performance.now(), took = [null, null];
     const look = () => {
       [words(), marks()].forEach((now, i) => {
-        if (took[i] === null && now && now !== before[i] && (i === 0 || now.length > 20)) took[i] = performance.now() - start;
+        const isNew = now && now !== before[i] && (i === 0 || now.length > 20);
+        if (took[i] === null && isNew) took[i] = performance.now() - start;
       });
       if (took[0] !== null && took[1] !== null) done(took); else requestAnimationFrame(look);
     };
@@ -73,7 +74,7 @@ def first_chart(browser: Browser, name: str, log: Path) -> None:
     start = time.perf_counter()
     with serve(streamlit_command(), ROOT, log) as address:
         page.goto(address)
-        page.wait_for_selector(CHART, timeout=60_000)
+        page.wait_for_selector(CHART, timeout=60_000, state="attached")
         row(f"server start to first chart, {name}", [1000 * (time.perf_counter() - start)])
     page.context.close()
 
@@ -134,7 +135,7 @@ def measure(browser: Browser, address: str, moves: int) -> None:
 
     def visit(path: str) -> Visitor:
         one = Visitor(browser.new_context(viewport={"width": 1440, "height": 900}).new_page(), address).open(path)
-        one.page.wait_for_selector(CHART)
+        one.page.wait_for_selector(CHART, state="attached")
         return one.ready()
 
     visit("/activations")
