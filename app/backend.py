@@ -6,7 +6,7 @@ the device goes through one semaphore. Nothing here draws; expected failures rai
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -299,7 +299,7 @@ def sample(model: str, placement: str, method: str, name: str, index: int) -> Sa
     import torch
 
     with _sentences():
-        data = get_dataset(name)
+        data = whole_set(name)
         if not 0 <= index < len(data):
             raise AppError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
         picture = data.image(index)
@@ -364,10 +364,11 @@ def device() -> str:
 
 @st.cache_resource(max_entries=512, show_spinner=False)
 def picture(model: str, placement: str, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
-    """Name and pixels of image `index` of an evaluated set; AppError when it does not decode."""
+    """Name and pixels of the image in row `index` of a bank; AppError when it does not decode."""
+    title = bank(model, placement, name).names[index]
     with _sentences():
         data = images(model, placement, name)
-        return data.names[index], np.asarray(data.image(index))
+        return title, np.asarray(data.image(list(data.names).index(title)))
 
 
 # Activations page: distributions over whole sets, and samples worth a look
@@ -392,7 +393,7 @@ def _counts_before(model: str, placement: str, name: str, within: "Bins") -> "Co
 class Spread:
     """Values of the ID set and of the OOD sets together, before and after one method, in the same bins.
 
-    `s1`, `s2`: sums of every image's values, all and kept, for ("id", "ood").
+    `s1`, `s2`: sums of every image's values, all and kept; `exponent`: s1/s2, for ASH-S alone. Pairs are (ID, OOD).
     """
 
     within: "Bins"
@@ -400,7 +401,7 @@ class Spread:
     after: "tuple[Counts, Counts]"
     s1: tuple[NDArray[np.float64], NDArray[np.float64]]
     s2: tuple[NDArray[np.float64], NDArray[np.float64]]
-    exponent: tuple[NDArray[np.float64], NDArray[np.float64]]
+    exponent: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -413,17 +414,27 @@ def spread(model: str, placement: str, method: str, ood: tuple[str, ...], log: b
 
     asked, groups = Method.parse(method), ((datasets(model)[0],), ood)
     banks = {name: ranked(model, placement, name) for names in groups for name in names}
-    within = count.bins(list(banks.values()), asked, log)
+    kept = {name: count.keep(one, asked) for name, one in banks.items()}
+    within = count.bins([(banks[name], kept[name]) for name in banks], log)
+
+    def shaped(name: str) -> "Counts":
+        return count.after(banks[name], kept[name], activations(model, placement, name), within)
+
+    def pair(values: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        first, second = (np.concatenate([values[name] for name in names]) for names in groups)
+        return first, second
+
     before = [reduce(add, (_counts_before(model, placement, name, within) for name in names)) for names in groups]
-    after = [
-        reduce(add, (count.after(banks[name], activations(model, placement, name), asked, within) for name in names))
-        for names in groups
-    ]
-    s1, s2, exponent = (
-        [np.concatenate([of(banks[name]) for name in names]) for names in groups]
-        for of in (lambda b: b.s1, lambda b: count.kept_sums(b, asked), lambda b: count.exponents(b, asked))
+    after = [reduce(add, map(shaped, names)) for names in groups]
+    exponents = {name: one.exponent for name, one in kept.items() if one.exponent is not None}
+    return Spread(
+        within,
+        (before[0], before[1]),
+        (after[0], after[1]),
+        pair({name: one.s1 for name, one in banks.items()}),
+        pair({name: one.s2 for name, one in kept.items()}),
+        pair(exponents) if exponents else None,
     )
-    return Spread(within, tuple(before), tuple(after), tuple(s1), tuple(s2), tuple(exponent))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -543,15 +554,14 @@ def deep_table(model: str, placement: str, score: str) -> pd.DataFrame | None:
 
 
 def deep_grid(model: str, placement: str, score: str, also: tuple[str, ...] = ()) -> Iterator[Step]:
-    """Evaluate a deep tail's settings that are missing, yielding after each. Stop iterating to cancel; call to resume."""
-    done, start, fresh = _deep_tables(model, placement, score), time.monotonic(), 0
+    """Evaluate a deep tail's settings that are missing, yielding after each. Stop to cancel; call to resume."""
+    done, start = _deep_tables(model, placement, score), time.monotonic()
     wanted = dict.fromkeys((*also, *deep_methods(model, placement, score)))
     todo = [method for method in wanted if method not in done]
-    for method in todo:
+    for fresh, method in enumerate(todo, start=1):
         done[method] = measure(model, placement, method)
-        fresh += 1
-        rate = fresh / max(time.monotonic() - start, 1e-9)
-        yield Step(Method.parse(method).label, len(wanted) - len(todo) + fresh, len(wanted), rate, (len(todo) - fresh) / rate)
+        rate, left = fresh / max(time.monotonic() - start, 1e-9), len(todo) - fresh
+        yield Step(Method.parse(method).label, len(wanted) - left, len(wanted), rate, left / rate)
 
 
 def set_label(name: str) -> str:

@@ -74,54 +74,59 @@ def rank(activations: Floats) -> Ranked:
     return Ranked(out, out.sum(1, dtype=np.float64))
 
 
-def kept(ranked: Ranked, method: Method) -> int:
-    """How many values of a row this method keeps (all when it does not prune)."""
+@dataclass(frozen=True)
+class Kept:
+    """What a method keeps of every row: `k` values, (n,) float64 sums `s2`, and the exponents of ASH-S where it is that."""
+
+    method: Method
+    k: int
+    s2: NDArray[np.float64]
+    exponent: NDArray[np.float64] | None
+
+
+def keep(ranked: Ranked, method: Method) -> Kept:
+    """The k, s2 and clamped s1/s2 of `ash.shaping` for every row; k is all when the method does not prune."""
     from ash.shaping import kept_count
 
     size = ranked.values.shape[1]
-    return size if method.percentile is None else kept_count(size, method.percentile)
+    k = size if method.percentile is None else kept_count(size, method.percentile)
+    s2 = ranked.values[:, size - k :].sum(1, dtype=np.float64)
+    return Kept(method, k, s2, _exponents(ranked, k, s2) if method.variant == "ash_s" else None)
 
 
-def kept_sums(ranked: Ranked, method: Method) -> NDArray[np.float64]:
-    """(n,) sums s2 of the values that stay."""
-    k = kept(ranked, method)
-    return ranked.values[:, ranked.values.shape[1] - k :].sum(1, dtype=np.float64)
-
-
-def exponents(ranked: Ranked, method: Method) -> NDArray[np.float64]:
-    """(n,) exponents s1/s2 of ASH-S (Algorithm 3), clamped as in `ash.shaping`."""
+def _exponents(ranked: Ranked, k: int, s2: NDArray[np.float64]) -> NDArray[np.float64]:
     import torch
 
     from ash.shaping import scale_exponent
 
-    k = kept(ranked, method)
-    peak = np.abs(ranked.values[:, [-1, -k]]).max(1) if k else np.zeros(len(ranked.s1))
-    s1, s2 = torch.from_numpy(np.array(ranked.s1)), torch.from_numpy(kept_sums(ranked, method))
-    exponent: NDArray[np.float64] = scale_exponent(s1, s2, torch.from_numpy(peak), torch.float32).numpy()
+    peak = np.abs(ranked.values[:, [-1, -k]]).max(1) if k else np.zeros(len(s2))
+    s1, two = torch.from_numpy(np.array(ranked.s1)), torch.from_numpy(s2)
+    exponent: NDArray[np.float64] = scale_exponent(s1, two, torch.from_numpy(peak), torch.float32).numpy()
     return exponent
 
 
-def levels(ranked: Ranked, method: Method) -> NDArray[np.float64]:
+def _levels(ranked: Ranked, kept: Kept) -> NDArray[np.float64]:
     """(n,) constants s1/k that ASH-B writes (Algorithm 2)."""
-    return ranked.s1 / max(kept(ranked, method), 1)
+    return ranked.s1 / max(kept.k, 1)
 
 
-def largest_after(ranked: Ranked, method: Method) -> float:
+def _largest_after(ranked: Ranked, kept: Kept) -> float:
     """The largest value that shaping can leave in this bank."""
     from ash.shaping import RANDOM_HIGH
 
     top = ranked.values[:, -1].astype(np.float64)
-    if method.variant == "ash_s":
-        return float((top * np.exp(exponents(ranked, method))).max())
-    if method.variant == "ash_b":
-        return float(levels(ranked, method).max())
-    return RANDOM_HIGH if method.variant == "ash_rand" else float(top.max())
+    if kept.exponent is not None:
+        return float((top * np.exp(kept.exponent)).max())
+    if kept.method.variant == "ash_b":
+        return float(_levels(ranked, kept).max())
+    return RANDOM_HIGH if kept.method.variant == "ash_rand" else float(top.max())
 
 
-def bins(banks: list[Ranked], method: Method, log: bool) -> Bins:
+def bins(pairs: list[tuple[Ranked, Kept]], log: bool) -> Bins:
     """Bins that hold the values of all banks before and after; logarithmic only when asked and nothing is negative."""
+    banks = [bank for bank, _ in pairs]
     low = min(float(bank.values[:, 0].min()) for bank in banks)
-    high = max(max(float(bank.values[:, -1].max()), largest_after(bank, method)) for bank in banks)
+    high = max(max(float(bank.values[:, -1].max()), _largest_after(bank, kept)) for bank, kept in pairs)
     if not log or low < 0:
         low = min(low, 0.0)
         return Bins(low, (max(high, 0.0) - low or 1.0) / BINS, BINS, False)
@@ -138,21 +143,21 @@ def before(ranked: Ranked, within: Bins) -> Counts:
     return _count(ranked.values, within)
 
 
-def after(ranked: Ranked, activations: Floats, method: Method, within: Bins) -> Counts:
+def after(ranked: Ranked, kept: Kept, activations: Floats, within: Bins) -> Counts:
     """All values of a bank, shaped. `activations`: the bank that was ranked, for what depends on a value's place."""
     rows, size = ranked.values.shape
+    method, k = kept.method, kept.k
     if method.variant == "none":
         return _count(ranked.values, within)
     if method.variant == "react":
         return _count(ranked.values, within, ceiling=method.parameter)
     if method.variant == "ash_rand":
         return _count_random(activations, method.parameter or 0.0, within)
-    k = kept(ranked, method)
     if method.variant == "ash_b":
-        one = _count(levels(ranked, method).astype(np.float32)[:, None], within)
+        one = _count(_levels(ranked, kept).astype(np.float32)[:, None], within)
         found = Counts(one.bars * k, one.zeros * k, one.negative * k, rows, rows * k)
     else:
-        factor = np.exp(exponents(ranked, method)) if method.variant == "ash_s" else None
+        factor = None if kept.exponent is None else np.exp(kept.exponent)
         found = _count(ranked.values[:, size - k :], within, factor)
     return Counts(found.bars, found.zeros + rows * (size - k), found.negative, rows, rows * size)
 

@@ -131,7 +131,7 @@ class RunSpec:
     axis: str = _choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
     set: str = _name("set", "all", "'all' or an OOD set")
     tpr: float = _number("tpr", 95.0, "a percentage in (0, 100]", lambda t: 0 < t <= 100)
-    curve: str = _choice("curve", "hist", ("hist", "roc", "pr"), "a picture")
+    curve: str = _choice("curve", "hist", ("hist", "scrub", "roc", "pr"), "a picture")
     # Activations: data set of the sample ('id' is the model's own), its number, picture
     source: str = _name("source", "id", "'id' or an OOD set")
     sample: int = _index("sample")

@@ -34,14 +34,15 @@ def bank(rng: np.random.Generator, negative: bool = False) -> np.ndarray:
 def test_counts_are_those_of_the_shaped_bank(rng: np.random.Generator, text: str, negative: bool, log: bool) -> None:
     x, method = bank(rng, negative), Method.parse(text)
     one = ranked.rank(x)
-    within = ranked.bins([one], method, log)
+    kept = ranked.keep(one, method)
+    within = ranked.bins([(one, kept)], log)
     assert within.log == (log and not negative)
-    for values, found in ((x, ranked.before(one, within)), (shaped(x, method), ranked.after(one, x, method, within))):
+    for values, found in ((x, ranked.before(one, within)), (shaped(x, method), ranked.after(one, kept, x, within))):
         assert found.zeros == np.count_nonzero(values == 0)
         assert found.negative == np.count_nonzero(values < 0)
         assert found.bars.sum() + found.zeros == found.total == values.size
-        kept = values[values != 0].astype(np.float64)
-        place = np.log10(kept) if within.log else kept
+        nonzero = values[values != 0].astype(np.float64)
+        place = np.log10(nonzero) if within.log else nonzero
         expected = np.bincount(np.searchsorted(within.edges[1:-1], place, "right"), minlength=within.count)
         assert np.abs(expected - found.bars).sum() <= 0.02 * values.size  # a value on an edge may fall on either side
 
@@ -53,17 +54,19 @@ def test_sums_and_exponents_are_those_of_shaping(rng: np.random.Generator, text:
     assert method.percentile is not None
     mask = shaping.kept_mask(torch.from_numpy(x), method.percentile).flatten(1)
     np.testing.assert_allclose(one.s1, rows.sum(1))
-    np.testing.assert_allclose(ranked.kept_sums(one, method), (rows * mask).sum(1))
-    with np.errstate(invalid="ignore"):
-        ratio = (one.s1 / ranked.kept_sums(one, method))[one.s1 > 0]
-    np.testing.assert_allclose(ranked.exponents(one, method)[one.s1 > 0], ratio)
+    kept = ranked.keep(one, method)
+    np.testing.assert_allclose(kept.s2, (rows * mask).sum(1))
+    if kept.exponent is not None:
+        alive = one.s1 > 0
+        np.testing.assert_allclose(kept.exponent[alive], one.s1[alive] / kept.s2[alive])
 
 
 def test_shares_add_up_to_one(rng: np.random.Generator) -> None:
     x, method = bank(rng), Method.parse("ash_s@90")
     one = ranked.rank(x)
-    within = ranked.bins([one], method, True)
-    before, after = ranked.before(one, within), ranked.after(one, x, method, within)
+    kept = ranked.keep(one, method)
+    within = ranked.bins([(one, kept)], True)
+    before, after = ranked.before(one, within), ranked.after(one, kept, x, within)
     record = distribution.distribution(within, ("ID set", "OOD set"), (before, before + before), (after, after + after))
     for group in record.groups:
         assert group.before.sum() + group.zeros[0] == pytest.approx(1)
@@ -77,8 +80,9 @@ def test_shares_add_up_to_one(rng: np.random.Generator) -> None:
 def test_values_figure_tells_id_and_ood_apart_without_colour(rng: np.random.Generator) -> None:
     x, method = bank(rng), Method.parse("ash_b@65")
     one = ranked.rank(x)
-    within = ranked.bins([one], method, True)
-    counts = ranked.before(one, within), ranked.after(one, x, method, within)
+    kept = ranked.keep(one, method)
+    within = ranked.bins([(one, kept)], True)
+    counts = ranked.before(one, within), ranked.after(one, kept, x, within)
     record = distribution.distribution(within, ("A", "B"), (counts[0],) * 2, (counts[1],) * 2)
     figure = distribution.values_figure(record, method.variant, dark=False)
     filled = [trace for trace in figure.data if trace.type == "bar"]

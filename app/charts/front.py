@@ -89,7 +89,7 @@ def window(points: Sequence[Setting], baseline: Setting, marks: Sequence[Setting
     """The useful range (low, high) of an objective: from a little beyond the best setting down to a bounded loss.
 
     ASH-B at a low p and ASH-RAND fall to chance; with them in view nothing else could be told apart. `marks` (the
-    settings of the paper) widen the range as far as the bound allows.
+    settings of the paper, the front) widen the range as far as the bound allows.
     """
     sign = -1.0 if objective in LOWER_IS_BETTER else 1.0
     merits = [one.merit(objective) for one in points if math.isfinite(one[objective])]

@@ -17,6 +17,7 @@ from ash.methods import VARIANTS
 HEIGHT = 480
 WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop and on a phone
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
+Labels = list[tuple[Placed, str, Setting]]  # with its role and the setting it stands at
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def record(
     by_name = {one.method: one for one in settings}
     base, marked = by_name[baseline], tuple(by_name[name] for name in paper)
     fixed = [one for one in settings if one.method != current]  # the ranges must not move with the percentile
+    marks = (*marked, *front(fixed, x, y))
     if show_all:
         ranges = (full(settings, x), full(settings, y))
     else:
-        ranges = (window(fixed, base, marked, x), window(fixed, base, marked, y))
+        ranges = (window(fixed, base, marks, x), window(fixed, base, marks, y))
     floor = None if budget is None else base.id_accuracy - budget
     members = front(settings, x, y)
     return Pareto(x, y, tuple(settings), members, base, by_name[current], marked, floor, ranges)
@@ -85,7 +87,8 @@ def record(
 def figure(shown: Pareto, dark: bool) -> go.Figure:
     """The chart. Its first trace holds the labels that a narrow screen has no room for."""
     plot = go.Figure()
-    plot.add_trace(_minor_labels(shown, dark))
+    labels = _place_major(shown)
+    plot.add_trace(_minor_labels(shown, labels, dark))
     plot.add_trace(_front(shown, dark))
     for variant, members in shown.lines().items():
         plot.add_trace(_line(shown, variant, members, dark))
@@ -96,7 +99,7 @@ def figure(shown: Pareto, dark: bool) -> go.Figure:
     plot.update_layout(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
         shapes=_shapes(shown, dark),
-        annotations=_annotations(shown, dark),
+        annotations=_annotations(shown, labels, dark),
         xaxis=_axis(shown, 0),
         yaxis=_axis(shown, 1),
         showlegend=True,
@@ -232,17 +235,17 @@ def _major(shown: Pareto, frame: Spot) -> list[tuple[Wish, str, tuple[Setting, .
     return made
 
 
-def _place_major(shown: Pareto, frame: Spot) -> list[tuple[Placed, str, Setting]]:
-    wanted = _major(shown, frame)
+def _place_major(shown: Pareto) -> Labels:
+    """Placed so that they stay apart on a phone; on a wider plot the same labels are only further apart."""
+    wanted = _major(shown, NARROW)
     roles = {wish: (role, members) for wish, role, members in wanted}
-    placed = place([wish for wish, _, _ in wanted], frame, _obstacles(shown, frame))
+    placed = place([wish for wish, _, _ in wanted], NARROW, _obstacles(shown, NARROW))
     return [(one, roles[one.wish][0], roles[one.wish][1][one.anchor]) for one in placed]
 
 
-def _annotations(shown: Pareto, dark: bool) -> list[dict[str, Any]]:
-    """Labels placed so that they stay apart on a phone; on a wider plot the same ones are only further apart."""
+def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, Any]]:
     colour, notes = colours(dark), []
-    for placed, role, one in _place_major(shown, NARROW):
+    for placed, role, one in labels:
         (dx, dy), gap = placed.side, placed.wish.clearance
         gap = gap if 0 in placed.side else 0.7 * gap
         text = placed.wish.text
@@ -265,11 +268,11 @@ def _annotations(shown: Pareto, dark: bool) -> list[dict[str, Any]]:
     return notes
 
 
-def _wide_boxes(shown: Pareto) -> list[Box]:
+def _wide_boxes(shown: Pareto, labels: Labels) -> list[Box]:
     """The boxes that the labels of `_annotations` cover on a wide plot."""
     pixel = to_pixels(WIDE, shown.axis(0), shown.axis(1))
     boxes = []
-    for placed, _, one in _place_major(shown, NARROW):
+    for placed, _, one in labels:
         (nx, ny), (wx, wy) = placed.wish.anchors[placed.anchor], pixel(one[shown.x], one[shown.y])
         left, top, right, bottom = placed.box
         boxes.append((left - nx + wx, top - ny + wy, right - nx + wx, bottom - ny + wy))
@@ -279,7 +282,7 @@ def _wide_boxes(shown: Pareto) -> list[Box]:
 _POSITIONS = {-1: "top", 0: "middle", 1: "bottom"}, {-1: "left", 0: "center", 1: "right"}
 
 
-def _minor_labels(shown: Pareto, dark: bool) -> go.Scatter:
+def _minor_labels(shown: Pareto, labels: Labels, dark: bool) -> go.Scatter:
     """Percentiles beside their marks, as text beside marks that are not drawn."""
     pixel, colour = to_pixels(WIDE, shown.axis(0), shown.axis(1)), colours(dark)
     behind: dict[Wish, Setting] = {}
@@ -288,7 +291,7 @@ def _minor_labels(shown: Pareto, dark: bool) -> go.Scatter:
             chosen = one.parameter in LABELLED or VARIANTS[one.variant].parameter == "threshold"
             if chosen and one.short and inside(one, shown.x, shown.y, shown.ranges):
                 behind[Wish(one.short, (pixel(one[shown.x], one[shown.y]),), 11, 6)] = one
-    placed = place(behind, WIDE, _obstacles(shown, WIDE), _wide_boxes(shown))
+    placed = place(behind, WIDE, _obstacles(shown, WIDE), _wide_boxes(shown, labels))
     named = [behind[one.wish] for one in placed]
     rows, columns = _POSITIONS
     return go.Scatter(

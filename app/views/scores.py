@@ -17,7 +17,7 @@ from app.views import prepare
 from app.views.scores_parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import threshold_at_tpr
 
-PICTURES = {"hist": "Histograms", "roc": "ROC", "pr": "PR"}
+PICTURES = {"hist": "Histograms", "scrub": "Scrub p", "roc": "ROC", "pr": "PR"}
 AXES = {"relative": "Relative", "raw": "Raw", "rank": "Rank"}
 AXIS_HELP = (
     "Relative: score minus threshold, in inter-quartile ranges of the ID scores, so methods can be compared. "
@@ -44,14 +44,14 @@ def render(spec: RunSpec) -> None:
     _controls(spec)
     if spec.curve == "hist":
         _histograms(spec, record, after)
+    elif spec.curve == "scrub":
+        player(spec)
     else:
         _curves(spec, after, before, labels)
     st.markdown("##### What the threshold does")
     st.table(score_words.counts(record, reference), width="content")
     _reading(spec)
     _export(spec, after, before)
-    if spec.curve == "hist":
-        player(spec)
     with st.expander("Python for this view", icon=":material/code:", key="scores_code", on_change="rerun") as more:
         if more.open:
             st.code(code.program(spec), language="python")
@@ -68,7 +68,7 @@ def _controls(spec: RunSpec) -> None:
         st.segmented_control(
             "Picture", list(PICTURES), format_func=PICTURES.__getitem__, required=True, **bind("curve")
         )
-        if spec.curve == "hist":
+        if spec.curve in ("hist", "scrub"):
             axis = bind("axis")
             st.segmented_control(
                 "Axis", list(AXES), format_func=AXES.__getitem__, required=True, help=AXIS_HELP, **axis
@@ -141,6 +141,8 @@ def _reading(spec: RunSpec) -> None:
         text += " The hatched OOD images lie on the accepted side: the less of them, the better."
         if spec.variant != "none":
             text += " The outlines are the same images without shaping."
+    elif spec.curve == "scrub":
+        text += " The slider under the picture plays in your browser, without waiting for the server."
     else:
         text += " The filled mark is this threshold; moving it moves along the curve."
     if spec.score == "msp":
@@ -164,12 +166,12 @@ def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None
 
 def _named(spec: RunSpec, name: str) -> pd.DataFrame:
     """Columns sample and label of a set: class names for the ID set, numbers elsewhere, empty where unknown."""
-    data = backend.images(spec.model, spec.placement, name)
+    bank = backend.bank(spec.model, spec.placement, name)
     classes = backend.entry(spec.model).classes if name == backend.datasets(spec.model)[0] else ()
     words = [
-        classes[label] if 0 <= label < len(classes) else label if label >= 0 else "" for label in data.labels.tolist()
+        classes[label] if 0 <= label < len(classes) else label if label >= 0 else "" for label in bank.labels.tolist()
     ]
-    return pd.DataFrame({"set": name, "sample": list(data.names), "label": words})
+    return pd.DataFrame({"set": name, "sample": bank.names, "label": words})
 
 
 def samples(

@@ -59,7 +59,6 @@ def _close() -> None:
 
 def player(spec: RunSpec) -> None:
     """The live scrub, or why there is nothing to scrub."""
-    st.markdown("##### Scrub the percentile")
     if VARIANTS[spec.variant].parameter != "percentile":
         name = "Unshaped scores have" if spec.variant == "none" else f"{VARIANTS[spec.variant].label} has"
         st.caption(f"{name} no percentile, so there is nothing to scrub; choose an ASH variant in the sidebar.")
@@ -73,9 +72,7 @@ def player(spec: RunSpec) -> None:
 @st.fragment
 def _player(spec: RunSpec) -> None:
     """The live scrub, made when it is asked for; its frames play in the browser."""
-    with boundary(), st.expander("All percentiles, live in the browser", key="scores_player", on_change="rerun") as box:
-        if not box.open:
-            return
+    with boundary():
         sets = dict(list(shown_sets(spec).items())[1:])
         key = (spec.model, spec.placement, spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
         if st.session_state.get("scores_frames", (None, None))[0] != key:

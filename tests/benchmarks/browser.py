@@ -148,8 +148,8 @@ def measure(browser: Browser, address: str, moves: int) -> None:
         one.page.context.close()
     one = visit("/?variant=ash_p&p=33")
     row("click on a mark until controls, cards and address agree", clicks(one, moves))
-    one = visit("/scores?variant=ash_s&p=41&scrub=1")
-    open_scrub(one)
+    one = visit("/scores?variant=ash_s&p=41&curve=scrub")
+    one.page.wait_for_selector(".slider-rail-touch-rect", timeout=60_000)
     row("one step of the scrub", one.page.evaluate(SCRUB, 3 * moves))
     one = visit("/?variant=ash_s&p=31")
     steps(one, 5)
@@ -159,15 +159,6 @@ def measure(browser: Browser, address: str, moves: int) -> None:
     print(
         f"memory of the server: {early:.0f} MB after 5 percentile steps, {late:.0f} MB after 50: {late / early:.3f} x"
     )
-
-
-def open_scrub(one: Visitor) -> None:
-    """Open the scrub if it is closed."""
-    summary = one.page.locator("summary").filter(has_text="All percentiles")
-    if not one.page.locator(".slider-rail-touch-rect").count():
-        summary.click()
-    one.page.wait_for_selector(".slider-rail-touch-rect", timeout=60_000)
-    one.ready()
 
 
 def main() -> None:
