@@ -337,7 +337,7 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
         "id": id_set,
         "ood": ", ".join(chosen_sets(spec)),
         "n_id": len(images(spec.model, spec.placement, id_set)),
-        "n_ood": sum(len(images(spec.model, spec.placement, name)) for name in ood),
+        "n_ood": sum(len(images(spec.model, spec.placement, name)) for name in chosen_sets(spec)),
         **_measured(spec),
         "conventions": CONVENTIONS,
     }
@@ -508,13 +508,10 @@ def measured_rate(model: str, placement: str) -> float | None:
 @st.cache_data(max_entries=1024, show_spinner=False)
 def measure(model: str, placement: str, method: str) -> pd.DataFrame:
     """The rows of `table` for one method, on the grid or between its marks."""
-    from ash.tables import Sweep
-
-    one, id_set = evaluation(model, placement, method), datasets(model)[0]
-    scores = {name: values[None] for name, values in one.ood_scores.items()}
-    labels = bank(model, placement, id_set).labels
-    done = Sweep((one.method,), one.id_scores[None], scores, one.predictions[None], labels)
-    return done.table(model, placement, id_set)
+    done, row = _find(model, placement, Method.parse(method))
+    scores = {name: values[[row]] for name, values in done.ood_scores.items()}
+    one = Sweep((done.methods[row],), done.id_scores[[row]], scores, done.id_predictions[[row]], done.id_labels)
+    return one.table(model, placement, datasets(model)[0])
 
 
 @st.cache_data(max_entries=512, show_spinner=False)

@@ -76,7 +76,7 @@ def rank(activations: Floats) -> Ranked:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a method keeps of every row: `k` values, (n,) float64 sums `s2`, and the exponents of ASH-S where it is that."""
+    """What a method keeps of every row: `k` values and their (n,) sums `s2`; `exponent` (n,) for ASH-S alone."""
 
     method: Method
     k: int

@@ -123,7 +123,7 @@ def test_without_banks_the_sample_is_shown_and_the_rest_is_offered() -> None:
     app = page(placement=LAST_BLOCK, view="maps")
     assert "accepted" not in headline(app)
     assert figure(app, "activations_mosaic_after")["data"][0]["type"] == "heatmap"
-    assert app.button(key="prepare_compute")
+    assert app.button(key="prepare_button").label == "Compute"
 
 
 def test_maps_are_one_click_away() -> None:

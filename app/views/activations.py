@@ -28,11 +28,11 @@ def render(spec: RunSpec) -> None:
     left, right = st.columns([6, 5], gap="large")
     with left:
         _one_image(spec, one, curve, judged)
-    with right:
-        activation_sets.draw(spec)
     if spec.view == "maps" and _spatial(one):
         _mosaics(spec, one)
     _program(spec)
+    with right:  # last: what it needs may have to be computed first
+        activation_sets.draw(spec)
 
 
 def _spatial(one: Sample) -> bool:
@@ -80,6 +80,8 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: image_ve
         st.image(sample_picker.enlarge(one.picture, 2 * LARGE), caption=plain(caption), width=LARGE)
         lines = [f"| {name} | {before} | {after} |" for name, before, after in image_verdict.rows(judged)]
         st.markdown("\n".join(["| | before | after |", "| :--- | :--- | :--- |", *lines]), width="content")
+    if judged.thresholds is not None:
+        st.caption(f"Threshold: the highest score that still accepts {spec.tpr:g} % of the ID images.")
     st.segmented_control(
         "Picture",
         list(VIEWS),

@@ -123,7 +123,7 @@ def _cards(spec: RunSpec, view: View) -> None:
                     percent(view.current[name]),
                     _delta(view, name),
                     delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
-                    delta_description=f"vs {view.baseline.label}",
+                    delta_description=_against(view, name),
                 )
                 st.caption(note, help=_INTERVAL if name == "auroc" else None)
 
@@ -132,6 +132,12 @@ def _delta(view: View, name: str) -> str | None:
     """The difference with an ASCII minus, which is how a metric card knows its direction; None for no difference."""
     difference = view.current[name] - view.baseline[name]
     return f"{difference:+.1f}" if float(f"{difference:.1f}") else None
+
+
+def _against(view: View, name: str) -> str:
+    if view.current.method == view.baseline.method:
+        return "the reference"
+    return f"vs {view.baseline.label}" if _delta(view, name) else f"as {view.baseline.label}"
 
 
 def _controls(spec: RunSpec) -> None:
