@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -175,6 +176,13 @@ def parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]"
         return split(network(model), placement)
 
 
+@st.cache_resource(show_spinner=False)
+def warm_up() -> None:
+    """Load torch in the background, once: the first page is drawn without it, the first new evaluation needs it."""
+    modules = ("ash.sweeping", "torchvision.transforms")
+    threading.Thread(target=lambda: [import_module(name) for name in modules], name="warm-up", daemon=True).start()
+
+
 def is_linear(model: str, placement: str) -> bool:
     """Whether all percentiles come from one pass at this placement."""
     return placement not in MODELS[model].deep_placements
@@ -323,7 +331,7 @@ def badge(spec: RunSpec) -> str:
 
 def provenance(spec: RunSpec) -> dict[str, str | int]:
     """What every export states: source, model, weights, data, counts, device, versions, date, conventions."""
-    id_set, ood = datasets(spec.model)
+    id_set = datasets(spec.model)[0]
     identity = _identity(spec.model, spec.placement, id_set)
     folder = find_bank(identity)
     bundled = folder is not None and "assets" in folder.parts

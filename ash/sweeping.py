@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ash.bands import Bands, Setting, fast_energy
+from ash import bands
+from ash.bands import Bands, Setting
 from ash.methods import Method
 from ash.scores import SCORES
 from ash.splitting import LinearTail
@@ -34,14 +35,17 @@ class Plan:
             self.wanted.setdefault(method.score, {}).setdefault(self.setting[i], []).append(i)
 
     def score(self, positions: list[int], logits: Tensor) -> Iterator[tuple[list[int], NDArray[np.floating]]]:
-        """Methods, and the score (R,) they want of one of these settings, given their logits (positions, R, C)."""
+        """Methods and their scores (methods, R), given these settings' logits (positions, R, C)."""
         for name, settings in self.wanted.items():
             at = [i for i, position in enumerate(positions) if position in settings]
+            owners = [(method, row) for row, i in enumerate(at) for method in settings[positions[i]]]
             if at:
                 chosen = logits if len(at) == len(positions) else logits[at]
                 fast = name == "energy"
-                scores = fast_energy(chosen) if fast else SCORES[name](chosen.flatten(0, 1)).view(chosen.shape[:2])
-                yield from zip((settings[positions[i]] for i in at), scores.cpu().numpy(), strict=True)
+                scores = (
+                    bands.fast_energy(chosen) if fast else SCORES[name](chosen.flatten(0, 1)).view(chosen.shape[:2])
+                )
+                yield [method for method, _ in owners], scores.cpu().numpy()[[row for _, row in owners]]
 
 
 def sweep(
@@ -125,7 +129,7 @@ def _evaluate(
         x = _tensor(part, first, who).to(evaluator.device, evaluator.dtype)
         for positions, logits in evaluator.logits(x, first):
             if predictions is not None:
-                predictions[positions, rows] = _argmax(logits)
+                predictions[positions, rows] = bands.predictions(logits)
             for methods, values in plan.score(positions, logits):
                 scores[methods, rows] = values
             yield len(part) * len(positions)
@@ -165,11 +169,6 @@ def _tensor(part: NDArray[np.floating], first: int, who: str) -> Tensor:
             index = first + int(finite.int().argmin())
             raise ValueError(f"The activation of sample {index} of {who} holds NaN or infinity.")
     return x
-
-
-def _argmax(logits: Tensor) -> NDArray[np.integer]:
-    """(J, R) classes; on a CPU numpy's is 10 x torch's."""
-    return logits.numpy().argmax(-1) if logits.device.type == "cpu" else logits.argmax(-1).cpu().numpy()
 
 
 _starting = threading.Lock()

@@ -53,9 +53,10 @@ SCRUB = """async moves => {
   const send = (kind, x, target) => target.dispatchEvent(new MouseEvent(kind, {clientX: x, clientY: y, bubbles: true}));
   send('mousedown', at(0), plot.querySelector('.slider-rail-touch-rect'));
   for (let i = 1; i <= moves; i++) {
-    const drawn = new Promise(done => plot.once('plotly_animated', done)), start = performance.now();
+    const bars = () => [...plot.querySelectorAll('.bars path')].map(e => e.getAttribute('d')).join();
+    const before = bars(), start = performance.now();
     send('mousemove', at(i), document);
-    await drawn;
+    while (bars() === before && performance.now() - start < 1000) await new Promise(requestAnimationFrame);
     times.push(performance.now() - start);
   }
   send('mouseup', at(moves), document);
