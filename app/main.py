@@ -16,7 +16,7 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this fi
 import streamlit as st  # noqa: E402
 from streamlit.navigation.page import Page  # noqa: E402
 
-from app import backend, sidebar, state  # noqa: E402
+from app import backend, plot, sidebar, state  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.theme import colours  # noqa: E402
 

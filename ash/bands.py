@@ -25,7 +25,7 @@ from ash.splitting import LinearTail
 Setting = tuple[str, float | None]  # variant, parameter: a method without its score
 
 CLASS_BLOCK = 96  # columns of W^T used at once: 2048 rows of them are 768 KiB and stay in a 1 MiB L2 cache
-CHUNK_VALUES = 2**20  # activations sorted at once, R * D; smaller pieces lose more to Python than they gain in cache
+CHUNK_VALUES = 2**20  # activations sorted at once, R * D; smaller chunks lose more to Python than caches give
 CHUNK_SUMS = 2**22  # band sums held at once, J * R * C
 CHUNK_LOGITS = 2**20  # logits scored at once
 FEW = 64  # fewer classes than this are laid out first, (C, J, R): short rows are slow to add up

@@ -161,6 +161,11 @@ def test_matrix_products_equal_bags(x: np.ndarray, methods: list[Method]) -> Non
         torch.testing.assert_close(bags, dense, rtol=1e-5, atol=1e-5 * float(bags.abs().max()))
 
 
+@given(arrays(np.float32, (4, 5, 6), elements=st.integers(0, 3).map(float)))
+def test_predictions_are_the_first_largest_logit(logits: np.ndarray) -> None:
+    np.testing.assert_array_equal(bands.predictions(torch.from_numpy(logits)), logits.argmax(-1))
+
+
 def test_float64_stays_accurate_and_float16_is_read_as_float32() -> None:
     x = np.random.default_rng(0).standard_normal((20, 50))
     layer = linear(50, 5)
