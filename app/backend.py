@@ -180,7 +180,9 @@ def parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]"
 def warm_up() -> None:
     """Load torch in the background, once: the first page is drawn without it, the first new evaluation needs it."""
     modules = ("ash.sweeping", "torchvision.transforms")
-    threading.Thread(target=lambda: [import_module(name) for name in modules], name="warm-up", daemon=True).start()
+    timer = threading.Timer(4.0, lambda: [import_module(name) for name in modules])
+    timer.daemon = True
+    timer.start()
 
 
 def is_linear(model: str, placement: str) -> bool:

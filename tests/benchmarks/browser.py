@@ -55,11 +55,11 @@ SCRUB = """async moves => {
   for (let i = 1; i <= moves; i++) {
     const bars = () => [...plot.querySelectorAll('.bars path')].map(e => e.getAttribute('d')).join();
     const before = bars(), start = performance.now();
-    send('mousemove', at(i), document);
+    send('mousemove', at(i), plot);
     while (bars() === before && performance.now() - start < 1000) await new Promise(requestAnimationFrame);
     times.push(performance.now() - start);
   }
-  send('mouseup', at(moves), document);
+  send('mouseup', at(moves), plot);
   return times;
 }"""
 
