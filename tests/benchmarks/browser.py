@@ -28,17 +28,18 @@ CHART = ".js-plotly-plot .points path, .js-plotly-plot .bars path"
 
 # From the next event on: milliseconds until the words of the page change, and until a chart's data does.
 STEP = """kind => new Promise(done => {
-  const words = () => [...document.querySelectorAll('[data-testid=stMain] p, [data-testid=stMetricValue]')]
+  const words = () => [...document.querySelectorAll('[data-testid=stMain] :is(h4, p, td)')]
     .map(e => e.textContent).join('|');
   const marks = () => [...document.querySelectorAll('.js-plotly-plot')]
-    .map(p => (p._fullData ?? []).map(d => [d.x, d.y].flat().join()).join(';')).join('|');
-  const before = [words(), marks()];
+    .map(p => (p._fullData ?? []).map(d => [d.x, d.y].flat().join()).join(';'));
+  const all = marks().length;  // a chart that is being rebuilt is missing for a moment
+  const chart = () => { const now = marks(); return now.length === all && now.every(one => one.length) ? now.join('|') : ''; };
+  const before = [words(), chart()];
   window.addEventListener(kind, () => {
     const start = performance.now(), took = [null, null];
     const look = () => {
-      [words(), marks()].forEach((now, i) => {
-        const isNew = now && now !== before[i] && (i === 0 || now.length > 20);
-        if (took[i] === null && isNew) took[i] = performance.now() - start;
+      [words(), chart()].forEach((now, i) => {
+        if (took[i] === null && now && now !== before[i]) took[i] = performance.now() - start;
       });
       if (took[0] !== null && took[1] !== null) done(took); else requestAnimationFrame(look);
     };
