@@ -9,7 +9,9 @@ import pytest
 import streamlit as st
 
 import ash
-from app import backend, store
+from app import backend
+from app.backend import store
+from app.backend.names import identity
 from app.errors import AppError
 from app.spec import RunSpec
 from ash import sweeping
@@ -106,7 +108,7 @@ def test_a_cache_that_cannot_be_written_changes_nothing(fresh: Path, monkeypatch
 
 
 def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
-    shipped = find_bank(backend._identity(*PLACE, "digits"))
+    shipped = find_bank(identity(*PLACE, "digits"))
     assert shipped is not None
     copy = cache_root() / shipped.relative_to(BUNDLED)
     shutil.copytree(shipped, copy)

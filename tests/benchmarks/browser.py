@@ -33,7 +33,10 @@ STEP = """kind => new Promise(done => {
   const marks = () => [...document.querySelectorAll('.js-plotly-plot')]
     .map(p => (p._fullData ?? []).map(d => [d.x, d.y].flat().join()).join(';'));
   const all = marks().length;  // a chart that is being rebuilt is missing for a moment
-  const chart = () => { const now = marks(); return now.length === all && now.every(one => one.length) ? now.join('|') : ''; };
+  const chart = () => {
+    const now = marks();
+    return now.length === all && now.every(one => one.length) ? now.join('|') : '';
+  };
   const before = [words(), chart()];
   window.addEventListener(kind, () => {
     const start = performance.now(), took = [null, null];

@@ -1,0 +1,101 @@
+"""Single images: through the network under a method, by row of a bank, and those worth a look."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app.backend.banks import bank
+from app.backend.engine import parts, semaphore
+from app.backend.evaluations import evaluation
+from app.backend.names import datasets, images, sentences, whole_set
+from app.errors import AppError
+from ash.methods import Method
+from ash.models import MODELS
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image through the network: activation (C, ...) before (`x`) and after shaping, logits (C,) likewise."""
+
+    name: str
+    label: int
+    picture: NDArray[np.uint8]
+    x: NDArray[np.float32]
+    shaped: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    shaped_logits: NDArray[np.float32]
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def sample(model: str, placement: str, method: str, name: str, index: int) -> Sample:
+    """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
+    import torch
+
+    with sentences():
+        data = whole_set(name)
+        if not 0 <= index < len(data):
+            raise AppError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
+        picture = data.image(index)
+    stem, tail = parts(model, placement)
+    with torch.inference_mode(), semaphore:
+        x = stem(MODELS[model].preprocess.build()(picture)[None])
+        shaped = Method.parse(method).shape(x, first_index=index)
+        logits, after = tail(x), tail(shaped)
+    arrays = [tensor[0].numpy().copy() for tensor in (x, shaped, logits, after)]
+    return Sample(data.names[index], int(data.labels[index]), np.asarray(picture), *arrays)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def picture(model: str, placement: str, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
+    """Name and pixels of the image in row `index` of a bank; AppError when it does not decode."""
+    title = bank(model, placement, name).names[index]
+    with sentences():
+        data = images(model, placement, name)
+        return title, np.asarray(data.image(list(data.names).index(title)))
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A sample worth a look: why, the data set ("id" or an OOD set) and its number."""
+
+    label: str
+    source: str
+    index: int
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def suggestions(model: str, placement: str, method: str, ood: tuple[str, ...], tpr: float) -> tuple[Suggestion, ...]:
+    """Samples that explain a method: confident, borderline and mistaken ones, and what shaping fixed or broke."""
+    from ash.metrics import threshold_at_tpr
+
+    now, plain = evaluation(model, placement, method), evaluation(model, placement, Method.parse(method).score)
+    line, old = (threshold_at_tpr(one.id_scores, tpr) for one in (now, plain))
+    found: dict[str, tuple[float, str, int]] = {}  # label -> (rank, smaller is better; source; row)
+
+    def offer(label: str, source: str, rank: NDArray[np.floating], allowed: NDArray[np.bool_]) -> None:
+        if allowed.any():
+            row = int(np.where(allowed, rank, np.inf).argmin())
+            if label not in found or rank[row] < found[label][0]:
+                found[label] = float(rank[row]), source, row
+
+    after, before = now.id_scores, plain.id_scores
+    offer("Confident ID", "id", -after, after >= line)
+    offer("Borderline ID", "id", after, after >= line)
+    offer("ID rejected", "id", after, after < line)
+    for name in ood:
+        after, before = now.ood_scores[name], plain.ood_scores[name]
+        offer("OOD accepted", name, -after, after >= line)
+        offer("Borderline OOD", name, -after, after < line)
+        offer("Fixed", name, after, (before >= old) & (after < line))
+        offer("Broken", name, -after, (before < old) & (after >= line))
+    return tuple(
+        Suggestion(label, source, _number(model, placement, source, row)) for label, (_, source, row) in found.items()
+    )
+
+
+def _number(model: str, placement: str, source: str, row: int) -> int:
+    """Row of a bank -> number of the image in its whole set; the two differ for subsets and after skipped images."""
+    name = datasets(model)[0] if source == "id" else source
+    return list(whole_set(name).names).index(bank(model, placement, name).names[row])

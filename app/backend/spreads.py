@@ -1,0 +1,79 @@
+"""Distributions over whole sets: how one method changes the values of the ID set and of OOD sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app.backend.banks import activations
+from app.backend.names import datasets
+from ash.methods import Method
+
+if TYPE_CHECKING:
+    from app.ranked import Bins, Counts, Ranked
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def ranked(model: str, placement: str, name: str) -> "Ranked":
+    """The activations of a data set with every row sorted, read-only."""
+    from app.ranked import rank
+
+    return rank(activations(model, placement, name))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _counts_before(model: str, placement: str, name: str, within: "Bins") -> "Counts":
+    from app.ranked import before
+
+    return before(ranked(model, placement, name), within)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values of the ID set and of the OOD sets together, before and after one method, in the same bins.
+
+    `s1`, `s2`: sums of every image's values, all and kept; `exponent`: s1/s2, for ASH-S alone. Pairs are (ID, OOD).
+    """
+
+    within: "Bins"
+    before: "tuple[Counts, Counts]"
+    after: "tuple[Counts, Counts]"
+    s1: tuple[NDArray[np.float64], NDArray[np.float64]]
+    s2: tuple[NDArray[np.float64], NDArray[np.float64]]
+    exponent: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def spread(model: str, placement: str, method: str, ood: tuple[str, ...], log: bool) -> Spread:
+    """How one method changes the values of the ID set and of these OOD sets, over all rows of their banks."""
+    from functools import reduce
+    from operator import add
+
+    from app import ranked as count
+
+    asked, groups = Method.parse(method), ((datasets(model)[0],), ood)
+    banks = {name: ranked(model, placement, name) for names in groups for name in names}
+    kept = {name: count.keep(one, asked) for name, one in banks.items()}
+    within = count.bins([(banks[name], kept[name]) for name in banks], log)
+
+    def shaped(name: str) -> "Counts":
+        return count.after(banks[name], kept[name], activations(model, placement, name), within)
+
+    def pair(values: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        first, second = (np.concatenate([values[name] for name in names]) for names in groups)
+        return first, second
+
+    before = [reduce(add, (_counts_before(model, placement, name, within) for name in names)) for names in groups]
+    after = [reduce(add, map(shaped, names)) for names in groups]
+    exponents = {name: one.exponent for name, one in kept.items() if one.exponent is not None}
+    return Spread(
+        within,
+        (before[0], before[1]),
+        (after[0], after[1]),
+        pair({name: one.s1 for name, one in banks.items()}),
+        pair({name: one.s2 for name, one in kept.items()}),
+        pair(exponents) if exponents else None,
+    )
