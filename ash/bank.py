@@ -195,8 +195,8 @@ class Bank:
 
 
 def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
-    """The folder of a complete bank: under `root` or the user's cache first, then among the bundled ones."""
-    for base in (root or cache_root(), BUNDLED):
+    """A complete bank's folder: under `root` alone or, without it, in the user's cache or among the bundled ones."""
+    for base in (cache_root(), BUNDLED) if root is None else (root,):
         if (base / identity.folder / "manifest.json").is_file():
             return base / identity.folder
     return None

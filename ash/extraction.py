@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ash import splitting
-from ash.bank import Bank, BankError, BankIdentity, cache_root, read_json, shard_path, write_atomically, write_json
+from ash.bank import (
+    Bank,
+    BankError,
+    BankIdentity,
+    cache_root,
+    find_bank,
+    read_json,
+    shard_path,
+    write_atomically,
+    write_json,
+)
 from ash.data import ImageError, ImageSet, file_hash
 from ash.device import best_device, describe
 from ash.models import ModelEntry
@@ -153,10 +163,14 @@ def extract_steps(
 ) -> Generator[Progress, None, Bank]:
     """Extract a bank step by step: yields after every batch, returns the bank.
 
-    Whoever iterates may stop at any step; the shards written so far stay, and the next call goes on after them. A
-    damaged shard is rebuilt. BankError when the folder cannot be written.
+    Whoever iterates may stop at any step; the shards written so far stay, and the next call goes on after them. A bank
+    that is there and intact is returned as it is, a damaged shard is rebuilt. BankError when nothing can be written.
     """
     who = identity(entry, placement, data, dtype)
+    known = find_bank(who, root)
+    if known is not None and not (bank := Bank(known)).damaged():
+        yield Progress(len(data), len(data), len(bank.skipped))
+        return bank
     folder = (root or cache_root()) / who.folder
     device = device or best_device()
     stem = splitting.split(entry.build(), who.placement)[0].to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
