@@ -1,7 +1,6 @@
 """The command line: python -m ash models | data | extract | sweep | demo build | demo check."""
 
 import sys
-import time
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import click
 
-from ash.bank import BankError, find_bank
+from ash.bank import BankError
 from ash.data import DATASETS, DataError, get_dataset
 from ash.methods import MethodError, parse_methods
 from ash.models import MODELS, ModelError, get_model
@@ -64,29 +63,22 @@ def data() -> None:
 
 
 def _bank(model: str, placement: str, data_set: str, **options: Any) -> Any:
-    """The bank of a data set, extracted with a progress bar when it is not there yet."""
+    """The bank of a data set; what is missing of it is extracted with a progress bar: count, images/s, time left."""
     from tqdm import tqdm
 
-    from ash.extraction import extract, identity
+    from ash.extraction import extract
 
-    entry, images = get_model(model), get_dataset(data_set)
-    who = identity(entry, placement, images, options.get("dtype", "float32"))
-    known = find_bank(who, options.get("root"))
-    if known is None:
-        # tqdm shows count, images/s and the time left
-        with tqdm(total=len(images), unit="image", desc=f"{images.name} at {who.placement}") as bar:
+    images = get_dataset(data_set)
+    bars: list[Any] = []
 
-            def show(step: Any) -> None:
-                if bar.n == 0 and step.done and bar.initial == 0:
-                    bar.initial = bar.n = step.done  # resumed: the rate counts fresh images alone
-                    bar.start_t = time.monotonic()
-                bar.update(step.done - bar.n)
+    def show(step: Any) -> None:
+        if not bars:  # the first step tells where an earlier run stopped; the rate counts fresh images alone
+            bars.append(tqdm(total=step.total, initial=step.done, unit="image", desc=images.name, leave=False))
+        bars[0].update(step.done - bars[0].n)
 
-            bank = extract(entry, who.placement, images, progress=show, **options)
-    else:
-        from ash.bank import Bank
-
-        bank = Bank(known)
+    bank = extract(get_model(model), placement, images, progress=show, **options)
+    for bar in bars:
+        bar.close()
     for image in bank.skipped:
         click.echo(f"skipped: {image['reason']}", err=True)
     if bank.skipped:
