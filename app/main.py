@@ -14,13 +14,6 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this fi
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
-
-# A session's first run shows a blank chart before anything else is imported: the browser then loads plotly.js, its
-# slowest part, while this process loads pandas and the page.
-blank = st.empty()
-if "painted" not in st.session_state:
-    blank.plotly_chart({"data": [{"type": "scatter"}], "layout": {"height": 10}}, key="blank")
-
 from streamlit.navigation.page import Page  # noqa: E402
 
 from app import backend, plot, sidebar, state  # noqa: E402
@@ -75,9 +68,7 @@ def main() -> None:
         for notice in state.notices():
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()
-    blank.empty()
-    st.session_state["painted"] = True
-    backend.warm_up()
+        backend.warm_up()
 
 
 main()

@@ -14,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import backend, code
+from app.backend import deep as deep_tails
 from app.charts.front import Setting, settings
 from app.errors import AppError
 from app.spec import RunSpec
@@ -211,9 +212,9 @@ def test_a_deep_tail_fills_in_setting_by_setting(app: AppTest, monkeypatch: pyte
         calls.append(method)
         return real(model, placement, method)
 
-    monkeypatch.setattr(backend, "measure", measure)
+    monkeypatch.setattr(deep_tails, "measure", measure)
     monkeypatch.setattr(backend, "is_linear", lambda model, placement: False)
-    monkeypatch.setattr(backend, "_deep_tables", lambda *key: store)
+    monkeypatch.setattr(deep_tails, "_deep_tables", lambda *key: store)
     monkeypatch.setattr(deep, "SLICE", 0.0)
     opened(app)
     wanted = backend.deep_methods("demo", "avgpool", "energy")
@@ -224,9 +225,9 @@ def test_a_deep_tail_fills_in_setting_by_setting(app: AppTest, monkeypatch: pyte
 
 def test_a_stopped_deep_tail_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     store: dict[str, pd.DataFrame] = {}
-    monkeypatch.setattr(backend, "_deep_tables", lambda *key: store)
-    monkeypatch.setattr(backend, "deep_methods", lambda *key: ("energy", "ash_p@60", "ash_s@90"))
-    monkeypatch.setattr(backend, "measure", lambda model, placement, method: pd.DataFrame({"method": [method]}))
+    monkeypatch.setattr(deep_tails, "_deep_tables", lambda *key: store)
+    monkeypatch.setattr(deep_tails, "deep_methods", lambda *key: ("energy", "ash_p@60", "ash_s@90"))
+    monkeypatch.setattr(deep_tails, "measure", lambda model, placement, method: pd.DataFrame({"method": [method]}))
     first = next(backend.deep_grid("demo", "x", "energy"))
     assert (first.done, first.total, list(store)) == (1, 3, ["energy"])
     assert [step.done for step in backend.deep_grid("demo", "x", "energy")] == [2, 3]

@@ -75,9 +75,11 @@ class Visitor:
 
     def ready(self) -> "Visitor":
         """Wait until a run is over and a page title is there. Long enough for the first run of a cold server."""
+        expect(self.page.locator("h1").first).to_be_visible(
+            timeout=60_000
+        )  # before: an app is idle until it has started
         idle = self.page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')
         expect(idle).to_have_count(1, timeout=60_000)
-        expect(self.page.locator("h1").first).to_be_visible()
         return self
 
     def title(self, text: str) -> "Visitor":
@@ -110,20 +112,30 @@ class Visitor:
         return self.page.get_by_role("slider", name="Percentile p")
 
     def press(self, key: str, times: int = 1) -> "Visitor":
-        """Press a key on the percentile slider."""
-        self.slider.focus()
+        """Press a key on the percentile slider, as often as said without waiting in between."""
+        self.ready().slider.focus()
         for _ in range(times):
             self.page.keyboard.press(key)
         return self
 
     def choose(self, box: str, option: str) -> "Visitor":
         """Pick an option of a select box by its label."""
-        self.page.get_by_role("combobox", name=box).click()
+        self.ready().page.get_by_role("combobox", name=box).click()
         self.page.get_by_role("option", name=option).click()
+        return self
+
+    def back(self) -> "Visitor":
+        """Press the browser's Back, once nothing is running."""
+        self.ready().page.go_back()
+        return self
+
+    def forward(self) -> "Visitor":
+        """Press the browser's Forward, once nothing is running."""
+        self.ready().page.go_forward()
         return self
 
     def link(self, title: str) -> "Visitor":
         """Follow a page link of the sidebar."""
-        links = self.page.get_by_test_id("stSidebar").get_by_test_id("stPageLink")
+        links = self.ready().page.get_by_test_id("stSidebar").get_by_test_id("stPageLink")
         links.filter(has_text=title).get_by_role("link").click()
         return self

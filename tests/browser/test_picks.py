@@ -63,9 +63,9 @@ def test_a_click_on_a_mark_loads_it_on_every_page(visitor: Visitors) -> None:
     for title in ("Scores", "Activations"):
         one.link(title).title(title).ready()
         expect_method(one, Method.parse(mark["id"]))
-    one.page.go_back()
-    one.title("Scores").ready().page.go_back()
+    one.back()
+    one.title("Scores").back()
     one.title("Trade-off").ready()
     expect_method(one, Method.parse(mark["id"]))
-    one.page.go_back()
+    one.back()
     one.expect_query(p="33", variant="ash_p").expect_p(33)

@@ -45,12 +45,12 @@ def test_back_and_forward_bring_the_configuration_and_its_controls(visitor: Visi
     one = visitor().open("/?p=40&variant=ash_p")
     one.press("ArrowRight").expect_query(p="41", variant="ash_p")
     one.choose("Variant", "ASH-S").expect_query(p="41", variant="ash_s")
-    one.page.go_back()
+    one.back()
     one.expect_query(p="41", variant="ash_p").expect_p(41)
     expect(one.page.get_by_role("combobox", name="Variant")).to_have_value("▲ ASH-P")
-    one.page.go_back()
+    one.back()
     one.expect_query(p="40", variant="ash_p").expect_p(40)
-    one.page.go_forward()
+    one.forward()
     one.expect_query(p="41", variant="ash_p").expect_p(41)
     one.press("ArrowRight").expect_p(42).expect_query(p="42", variant="ash_p")
 
@@ -58,7 +58,7 @@ def test_back_and_forward_bring_the_configuration_and_its_controls(visitor: Visi
 def test_back_to_the_bare_address_brings_the_defaults(visitor: Visitors) -> None:
     one = visitor().open()
     one.press("ArrowRight").expect_query(p=str(DEFAULT + 1))
-    one.page.go_back()
+    one.back()
     one.expect_query().expect_p(DEFAULT)
 
 
@@ -67,11 +67,11 @@ def test_a_page_change_keeps_the_configuration_and_is_one_step_back(visitor: Vis
     one.link("Scores").title("Scores").expect_query(p="80").expect_p(80)
     one.press("ArrowRight").expect_query(p="81")
     one.link("Activations").title("Activations").expect_query(p="81").expect_p(81)
-    one.page.go_back()
+    one.back()
     one.title("Scores").expect_query(p="81").expect_p(81)
-    one.page.go_back()
+    one.back()
     one.title("Scores").expect_query(p="80").expect_p(80)
-    one.page.go_back()
+    one.back()
     one.title("Trade-off").expect_query(p="80").expect_p(80)
 
 
@@ -135,7 +135,7 @@ def test_keyboard_alone(visitor: Visitors) -> None:
             break
         one.page.keyboard.press("Tab")
     one.page.keyboard.press("Enter")
-    one.title("Scores")
+    one.title("Scores").ready()
     for _ in range(40):
         if one.page.evaluate("document.activeElement?.type === 'range'"):
             break
