@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -90,7 +90,7 @@ def images_path(folder: Path, name: str) -> Path:
 
 def entry_in(folder: Path) -> ModelEntry:
     """The registered demo model, with the weights of `folder`."""
-    return replace(get_model(MODEL), weights=folder / "weights.pt")
+    return get_model(MODEL).with_checkpoint(folder / "weights.pt")
 
 
 def bar(steps: Iterable[Any], text: str) -> Iterable[Any]:

@@ -1,127 +1,34 @@
-"""The networks that the explorer knows by name: how to build one, feed it, and where to cut it."""
+"""The networks that the explorer knows by name: the curated ones, and every classifier of torchvision."""
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ash.data import ASSETS, file_hash
+from ash import torchvision_models
+from ash.checkpoints import SUFFIXES, ModelError, checkpoints_root
+from ash.data import ASSETS
+from ash.entries import ModelEntry, Preprocess
+from ash.torchvision_models import IMAGENET, IMAGENET_OOD, IMAGENET_SIZE, torchvision_names
 
 if TYPE_CHECKING:
     from torch import nn
-    from torchvision.transforms import Compose
 
-FASHION_CLASSES = (
-    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+    from ash.splitting import Cut
 
+__all__ = [
+    "MODELS",
+    "ModelEntry",
+    "ModelError",
+    "Preprocess",
+    "cuts_of",
+    "get_model",
+    "offered_models",
+    "register_model",
+    "torchvision_names",
+]
 
-class ModelError(ValueError):
-    """A model is unknown, or its weights are missing or another network's; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """Image -> normalised tensor (channels, crop, crop). Its repr is part of a bank's identity."""
-
-    resize: int
-    crop: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def build(self) -> "Compose":
-        """The torchvision transform, from a PIL image of any mode."""
-        from torchvision import transforms
-
-        return transforms.Compose(
-            [
-                transforms.Grayscale(len(self.mean)) if len(self.mean) == 1 else _to_rgb,
-                transforms.Resize(self.resize),
-                transforms.CenterCrop(self.crop),
-                transforms.ToTensor(),
-                transforms.Normalize(self.mean, self.std),
-            ]
-        )
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one input."""
-        return len(self.mean), self.crop, self.crop
-
-
-def _to_rgb(image):  # type: ignore[no-untyped-def]  # PIL image in, PIL image out
-    return image.convert("RGB")
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A curated network.
-
-    `architecture` builds it without weights, `weights` is its state_dict file; `placements` maps node names to display
-    names in network order, the paper's placement last; `deep_placements` are those whose tail is more than one linear
-    map, stated here so that nobody has to trace the network to know; `presets` maps a label to a method; `id_set` and
-    `ood_sets` name the data it is explored with.
-    """
-
-    name: str
-    label: str
-    architecture: "Callable[[], nn.Module]"
-    weights: Path
-    preprocess: Preprocess
-    classes: tuple[str, ...]
-    placements: dict[str, str]
-    id_set: str
-    ood_sets: tuple[str, ...]
-    presets: dict[str, str] = field(default_factory=dict)
-    react_threshold: float = 1.0
-    deep_placements: tuple[str, ...] = ()
-
-    def weights_hash(self) -> str:
-        """SHA-256 of the weights file; ModelError when it is not there."""
-        if not self.weights.is_file():
-            raise ModelError(f"{self.label}: the weights {self.weights.name} are missing from {self.weights.parent}.")
-        return file_hash(self.weights)
-
-    def build(self) -> "nn.Module":
-        """The network in eval mode with its weights; ModelError when the file is missing or another network's."""
-        model = self.architecture()
-        load_weights(model, self.weights)
-        return model.eval().requires_grad_(False)
-
-
-def load_weights(model: "nn.Module", path: Path) -> None:
-    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, `module.` prefixes) strictly and without running code."""
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"There is no checkpoint {path}.") from None
-    except Exception as error:  # unpickling raises many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path} is not a checkpoint that loads with weights_only=True: {reason}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(f"{path} holds no state_dict: save one with torch.save(model.state_dict(), ...).")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    wrong = _mismatches({name: tuple(value.shape) for name, value in state.items()}, model)
-    if wrong:
-        raise ModelError(f"{path} is not a checkpoint of {type(model).__name__}: {'; '.join(wrong[:3])}.")
-    model.load_state_dict(state)
-
-
-def _mismatches(given: dict[str, tuple[int, ...]], model: "nn.Module") -> list[str]:
-    """What keeps a state_dict from loading strictly, one sentence a name, shapes first."""
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
-    both = [name for name in wanted if name in given and given[name] != wanted[name]]
-    shapes = [f"{name} has the shape {given[name]}, expected {wanted[name]}" for name in both]
-    missing = [f"{name} is missing" for name in wanted if name not in given and name not in optional]
-    return shapes + missing + [f"{name} is not in the network" for name in given if name not in wanted]
-
-
-MODELS: dict[str, ModelEntry] = {}
+MODELS: dict[str, ModelEntry] = {}  # the curated ones
 
 
 def register_model(entry: ModelEntry) -> ModelEntry:
@@ -130,13 +37,68 @@ def register_model(entry: ModelEntry) -> ModelEntry:
     return entry
 
 
-def get_model(name: str) -> ModelEntry:
-    """A model's entry by name; ModelError names the nearest one."""
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(MODELS)}."
+def get_model(name: str, checkpoint: Path | str | None = None) -> ModelEntry:
+    """A model's entry by name, with the weights of a file where one is given; ModelError names the nearest one."""
+    entry = MODELS.get(name) or torchvision_models.find_entry(name)
+    if entry is None:
+        known = [*MODELS, *torchvision_names()]
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(MODELS)}, and torchvision's classifiers."
         raise ModelError(f"There is no model '{name}': {hint}")
-    return MODELS[name]
+    return entry.with_checkpoint(checkpoint) if checkpoint else entry
+
+
+def offered_models() -> dict[str, str]:
+    """Name -> label of the curated models and of torchvision's whose weights lie in the data root. Without torch."""
+    offered = {name: entry.label for name, entry in MODELS.items()}
+    root = checkpoints_root()
+    files = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if files - {name + suffix for name in MODELS for suffix in SUFFIXES}:
+        for name in torchvision_models.names_in_source():
+            if name not in MODELS and any(name + suffix in files for suffix in SUFFIXES):
+                offered[name] = torchvision_models.label_of(name)
+    return offered
+
+
+def cuts_of(name: str) -> "tuple[Cut, ...]":
+    """All placements of a model in network order, found without its weights, once a process. ModelError, SplitError."""
+    from ash.splitting import cuts_of_architecture
+
+    entry = get_model(name)
+    return cuts_of_architecture(entry.architecture, entry.preprocess.shape)
+
+
+FASHION_CLASSES = (
+    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+CIFAR100_CLASSES = (
+    "apple", "aquarium fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+    "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+    "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish", "forest",
+    "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn mower", "leopard", "lion", "lizard",
+    "lobster", "man", "maple tree", "motorcycle", "mountain", "mouse", "mushroom", "oak tree", "orange", "orchid",
+    "otter", "palm tree", "pear", "pickup truck", "pine tree", "plain", "plate", "poppy", "porcupine", "possum",
+    "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper",
+    "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet pepper", "table", "tank", "telephone",
+    "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow tree", "wolf",
+    "woman", "worm",
+)  # fmt: skip
+CIFAR_SIZE = Preprocess(32, 32, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+CIFAR_OOD = ("svhn", "lsun_c", "lsun_r", "isun", "places365", "dtd")
+DICE = (  # the repository of DICE (Sun and Li 2022, MIT), at the commit that added its checkpoints
+    "https://raw.githubusercontent.com/deeplearning-wisc/dice/ca6c275c5e1948858a911ea40924d6d5c412aac2/checkpoints"
+)
+
+
+def _presets(p: int, b: int, s: int) -> dict[str, str]:
+    """The paper's percentiles of a network, beside the baselines."""
+    paper = {
+        f"Paper: ASH-{variant} @ {q}": f"ash_{variant.lower()}@{q}" for variant, q in (("P", p), ("B", b), ("S", s))
+    }
+    return {"Energy, unshaped": "energy", **paper, "ReAct": "react@1.0"}
 
 
 def _demo_network() -> "nn.Module":
@@ -145,14 +107,20 @@ def _demo_network() -> "nn.Module":
     return DemoNet()
 
 
+def _densenet(classes: int) -> "nn.Module":
+    from ash.networks import DenseNetBC
+
+    return DenseNetBC(classes)
+
+
 register_model(
     ModelEntry(
         name="demo",
         label="Small ResNet on Fashion-MNIST",
         architecture=_demo_network,
-        weights=ASSETS / "demo" / "weights.pt",
+        checkpoint=ASSETS / "demo" / "weights.pt",
         preprocess=Preprocess(resize=28, crop=28, mean=(0.2860,), std=(0.3530,)),
-        classes=FASHION_CLASSES,
+        class_names=FASHION_CLASSES,
         deep_placements=("layer3.0.relu2",),
         placements={"layer3.0.relu2": "Third block", "layer4.0.relu2": "Last block", "avgpool": "Penultimate layer"},
         id_set="fashion_mnist",
@@ -168,3 +136,69 @@ register_model(
         },
     )
 )
+register_model(
+    ModelEntry(
+        name="resnet50",
+        label="ResNet-50 on ImageNet",
+        architecture=partial(torchvision_models.build, "resnet50"),
+        preprocess=IMAGENET_SIZE,
+        class_names=torchvision_models.imagenet_classes,
+        id_set=IMAGENET,
+        ood_sets=IMAGENET_OOD,
+        placements={
+            "layer3.5.relu_2": "Third block, last convolution",
+            "layer4.2.relu_2": "Last block",
+            "avgpool": "Penultimate layer",
+        },
+        deep_placements=("layer3.5.relu_2",),
+        presets=_presets(60, 65, 90),
+        dice_percentile=70,
+        url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        url_hash="0676ba61",
+        note="torchvision's weights IMAGENET1K_V1, as in the paper; V2 has other feature statistics.",
+    )
+)
+register_model(
+    ModelEntry(
+        name="mobilenet_v2",
+        label="MobileNetV2 on ImageNet",
+        architecture=partial(torchvision_models.build, "mobilenet_v2"),
+        preprocess=IMAGENET_SIZE,
+        class_names=torchvision_models.imagenet_classes,
+        id_set=IMAGENET,
+        ood_sets=IMAGENET_OOD,
+        placements={"features.18.2": "Last features", "adaptive_avg_pool2d": "Penultimate layer"},
+        presets=_presets(60, 65, 90),
+        dice_percentile=70,
+        url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+        url_hash="b0353104",
+        note="torchvision's weights IMAGENET1K_V1, as in the paper; V2 has other feature statistics.",
+    )
+)
+for _name, _label, _classes, _percentiles, _hash in (
+    ("cifar10", "CIFAR-10", CIFAR10_CLASSES, (90, 95, 95), "deaefd08"),
+    ("cifar100", "CIFAR-100", CIFAR100_CLASSES, (80, 85, 90), ""),
+):
+    register_model(
+        ModelEntry(
+            name=f"densenet101_{_name}",
+            label=f"DenseNet-101 on {_label}",
+            architecture=partial(_densenet, len(_classes)),
+            preprocess=CIFAR_SIZE,
+            class_names=_classes,
+            id_set=_name,
+            ood_sets=CIFAR_OOD,
+            placements={
+                "trans1.relu": "First block",
+                "trans2.relu": "Second block",
+                "relu": "Last block",
+                "avgpool": "Penultimate layer",
+            },
+            deep_placements=("trans1.relu", "trans2.relu"),
+            presets=_presets(*_percentiles),
+            dice_percentile=90,
+            url=f"{DICE}/{_label}/densenet/checkpoint_100.pth.tar",
+            url_hash=_hash,
+            note="The weights are those published with DICE, in github.com/deeplearning-wisc/dice (MIT).",
+        )
+    )

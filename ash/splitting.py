@@ -6,87 +6,58 @@ weights; there are no hooks, so two users of one model cannot meet.
 """
 
 import difflib
-import operator
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from math import prod
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
-from torchvision.models.feature_extraction import NodePathTracer
+from torch.overrides import TorchFunctionMode
 
-NO_TENSOR = (getattr, torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind", "size")
-IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+from ash.graphs import (
+    IN_PLACE,
+    SplitError,
+    is_relu,
+    linear_layer,
+    module_of,
+    named_cuts,
+    same_values,
+    signs,
+    trace,
+)
+
+__all__ = [
+    "PENULTIMATE",
+    "Cut",
+    "LinearTail",
+    "SplitError",
+    "cuts",
+    "cuts_of_architecture",
+    "linear_tail",
+    "placements",
+    "resolve",
+    "split",
+]
+
 PENULTIMATE = "penultimate"  # alias, for every model: the tensor that enters the last layer with weights
-
-
-class SplitError(ValueError):
-    """The model cannot be traced, or has no such placement; the message says which and why."""
-
-
-def _trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
-    """The eval-mode graph and the dotted name of every node."""
-    if model.training:
-        raise SplitError("The model is in training mode, where its output is not fixed: call model.eval() first.")
-    tracer = NodePathTracer(leaf_modules=[])
-    try:
-        graph = tracer.trace(model)
-    except Exception as error:  # fx raises whatever the model's Python raises on a proxy
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SplitError(f"{type(model).__name__} cannot be traced by torch.fx, so not cut: {reason}") from error
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise SplitError(f"{type(model).__name__} takes {len(inputs)} inputs; a network to split takes images alone.")
-    return graph, dict(tracer.node_to_qualname)
-
-
-def _last_use(graph: fx.Graph) -> dict[fx.Node, int]:
-    position = {node: i for i, node in enumerate(graph.nodes)}
-    return {node: max((position[user] for user in node.users), default=-1) for node in graph.nodes}
-
-
-def _cuts(graph: fx.Graph) -> Iterator[fx.Node]:
-    """The nodes that are the only live value after they ran, in network order. Weights do not count."""
-    last_use = _last_use(graph)
-    live: set[fx.Node] = set()
-    for i, node in enumerate(graph.nodes):
-        if node.op == "get_attr":
-            continue
-        live.add(node)
-        live = {value for value in live if last_use[value] > i}
-        if live == {node} and node.op not in ("placeholder", "output") and node.target not in NO_TENSOR:
-            yield node
-
-
-def _named_cuts(graph: fx.Graph, names: dict[fx.Node, str]) -> dict[str, fx.Node]:
-    return {names[node]: node for node in _cuts(graph) if next(iter(node.users)).op != "output"}
 
 
 def placements(model: nn.Module) -> list[str]:
     """The names of all placements of a model in eval mode, in network order."""
-    return list(_named_cuts(*_trace(model)))
+    return list(named_cuts(*trace(model)))
 
 
-def _module(model: nn.Module, node: fx.Node) -> nn.Module | None:
-    return model.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _same_values(model: nn.Module, node: fx.Node) -> bool:
-    """Whether a node only reorders or forwards the values of its input (flatten, dropout in eval mode, identity)."""
-    if isinstance(_module(model, node), nn.Flatten | nn.Dropout | nn.Identity):
-        return True
-    return node.target in (torch.flatten, nn.functional.dropout, "flatten", "reshape", "view", "squeeze")
-
-
-def _penultimate(model: nn.Module, graph: fx.Graph, cuts: dict[str, fx.Node]) -> str:
+def _penultimate(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node]) -> str:
     """The placement whose values enter the last layer with weights, before any flatten or dropout on the way."""
-    weighted = [node for node in graph.nodes if isinstance(_module(model, node), nn.Linear | nn.Conv2d)]
+    weighted = [node for node in graph.nodes if isinstance(module_of(model, node), nn.Linear | nn.Conv2d)]
     if not weighted:
         raise SplitError(f"{type(model).__name__} has no linear or convolutional layer, so no penultimate placement.")
     node = weighted[-1].all_input_nodes[0]
-    while _same_values(model, node):
+    while same_values(model, node):
         node = node.all_input_nodes[0]
-    for name, cut in cuts.items():
+    for name, cut in known.items():
         if cut is node:
             return name
     raise SplitError(f"{type(model).__name__} cannot be cut at its penultimate tensor alone; name another placement.")
@@ -94,24 +65,27 @@ def _penultimate(model: nn.Module, graph: fx.Graph, cuts: dict[str, fx.Node]) ->
 
 def resolve(model: nn.Module, placement: str) -> str:
     """The node name of a placement: `penultimate` resolved, anything else checked; SplitError names near ones."""
-    graph, names = _trace(model)
-    cuts = _named_cuts(graph, names)
+    graph, names = trace(model)
+    return _resolve(model, graph, named_cuts(graph, names), placement)
+
+
+def _resolve(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], placement: str) -> str:
     if placement == PENULTIMATE:
-        return _penultimate(model, graph, cuts)
-    if placement not in cuts:
-        near = difflib.get_close_matches(placement, cuts, n=3, cutoff=0.3) or list(cuts)[-3:]
+        return _penultimate(model, graph, known)
+    if placement not in known:
+        near = difflib.get_close_matches(placement, known, n=3, cutoff=0.3) or list(known)[-3:]
         raise SplitError(
             f"{type(model).__name__} has no placement '{placement}'. Nearest: {', '.join(near)}. "
-            f"All {len(cuts)}: {', '.join(cuts)}."
+            f"All {len(known)}: {', '.join(known)}."
         )
     return placement
 
 
 def split(model: nn.Module, placement: str) -> tuple[fx.GraphModule, fx.GraphModule]:
     """Stem and tail of a model in eval mode, cut at a placement: `tail(stem(x)) == model(x)`, bitwise."""
-    name = resolve(model, placement)
-    graph, names = _trace(model)
-    cut = _named_cuts(graph, names)[name]
+    graph, names = trace(model)
+    known = named_cuts(graph, names)
+    cut = known[_resolve(model, graph, known, placement)]
     nodes = list(graph.nodes)
     at = nodes.index(cut)
     return _part(model, nodes[: at + 1], None, "Stem"), _part(model, nodes[at + 1 :], cut, "Tail")
@@ -120,10 +94,10 @@ def split(model: nn.Module, placement: str) -> tuple[fx.GraphModule, fx.GraphMod
 def _overwritten(model: nn.Module, value: fx.Node) -> bool:
     """Whether some layer works in place on this value, or on a view of it."""
     for user in value.users:
-        in_place = getattr(_module(model, user), "inplace", False) or user.kwargs.get("inplace", False)
+        in_place = getattr(module_of(model, user), "inplace", False) or user.kwargs.get("inplace", False)
         if in_place or str(user.target).endswith("_") or user.target in IN_PLACE:
             return True
-        if _same_values(model, user) and _overwritten(model, user):
+        if same_values(model, user) and _overwritten(model, user):
             return True
     return False
 
@@ -168,32 +142,112 @@ class LinearTail:
     pooled: bool
 
 
-def _is_global_pool(tail: fx.GraphModule, node: fx.Node) -> bool:
-    module = _module(tail, node)
-    if isinstance(module, nn.AdaptiveAvgPool2d):
-        return module.output_size in (1, (1, 1))
-    if node.target is nn.functional.adaptive_avg_pool2d:
-        return node.args[1:] in ((1,), ((1, 1),)) or node.kwargs.get("output_size") in (1, (1, 1))
-    if node.target == "mean":
-        dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-        return isinstance(dims, list | tuple) and sorted(d % 4 for d in dims) == [2, 3]
-    return False
-
-
 def linear_tail(tail: fx.GraphModule) -> LinearTail | None:
     """The tail as one linear map, or None when it is anything else than [pool], [flatten, dropout ...], Linear."""
-    pooled, linear = False, None
-    for node in tail.graph.nodes:
-        if node.op in ("placeholder", "output") or node.target == "clone":
-            continue
-        module = _module(tail, node)
-        if isinstance(module, nn.Linear) and linear is None:
-            linear = module
-        elif linear is None and not pooled and _is_global_pool(tail, node):
-            pooled = True
-        elif not (linear is None and _same_values(tail, node)):
-            return None
-    if linear is None:
+    found = linear_layer(tail, tail.graph.nodes)
+    if found is None:
         return None
+    linear, pooled = found
     bias = linear.bias if linear.bias is not None else torch.zeros(linear.out_features)
     return LinearTail(linear.weight.detach(), bias.detach().to(linear.weight), pooled)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One placement of a network.
+
+    `shape` is that of one sample's activation; `linear` says that its tail takes the one-pass sweep; `before_relu` that
+    a ReLU follows at once; `signed` whether it may hold negative values, None where that is not known.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    linear: bool
+    before_relu: bool
+    signed: bool | None
+    penultimate: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of values of one sample."""
+        return prod(self.shape)
+
+
+def cuts(model: nn.Module, input_shape: tuple[int, ...]) -> list[Cut]:
+    """All placements of a model in eval mode for inputs of a shape (C, H, W), in network order.
+
+    Shapes come from the meta device: nothing is computed and no weights are read, so they may be on it too.
+    """
+    graph, names = trace(model)
+    found = named_cuts(graph, names)
+    nodes = list(graph.nodes)
+    shapes = _shapes(model, graph, list(found.values()), input_shape)
+    signed = signs(model, graph)
+    try:
+        last = _penultimate(model, graph, found)
+    except SplitError:
+        last = ""
+    return [
+        Cut(
+            name=name,
+            shape=shapes[node],
+            linear=linear_layer(model, nodes[nodes.index(node) + 1 :]) is not None,
+            before_relu=all(is_relu(model, user) for user in node.users),
+            signed=signed[node],
+            penultimate=name == last,
+        )
+        for name, node in found.items()
+        if node in shapes
+    ]
+
+
+def _shapes(
+    model: nn.Module, graph: fx.Graph, at: list[fx.Node], input_shape: tuple[int, ...]
+) -> dict[fx.Node, tuple[int, ...]]:
+    """The shape of one sample at nodes; a node that is no tensor with a row for every sample has none."""
+    whole = fx.Graph()
+    made: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        if node.op != "output":
+            made[node] = whole.node_copy(node, lambda source: made[source])
+    whole.output([made[node] for node in at])
+    probe = fx.GraphModule(model, whole).eval()
+    real = {**dict(probe.named_parameters()), **dict(probe.named_buffers())}
+    state = {name: torch.empty_like(value, device="meta") for name, value in real.items()}
+    values: list[list[Tensor]] = []
+    try:
+        for count in (2, 3):
+            with torch.inference_mode():
+                values.append(torch.func.functional_call(probe, state, torch.empty(count, *input_shape, device="meta")))
+    except Exception as error:  # whatever a layer says of a shape that it does not take
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        size = " x ".join(map(str, input_shape))
+        raise SplitError(f"{type(model).__name__} does not compute on inputs of {size}: {reason}") from error
+    return {
+        node: tuple(two.shape[1:])
+        for node, two, three in zip(at, *values, strict=True)
+        if isinstance(two, Tensor)
+        and (two.shape[:1], three.shape[:1]) == ((2,), (3,))
+        and two.shape[1:] == three.shape[1:]
+    }
+
+
+class _MetaWeights(TorchFunctionMode):
+    """Weights are made on the meta device, without memory; small tables that a constructor computes with are not."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros, torch.ones) and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+@cache
+def cuts_of_architecture(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> tuple[Cut, ...]:
+    """`cuts` of a network that is built for it, without memory for its weights where its constructor allows that."""
+    try:
+        with _MetaWeights():
+            model = build()
+    except Exception:  # a constructor may look at its weights
+        model = build()
+    return tuple(cuts(model.eval(), input_shape))

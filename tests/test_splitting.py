@@ -1,13 +1,16 @@
-"""Stem and tail compute what the model computes, bitwise, for many architectures."""
+"""Stem and tail compute what the model computes, bitwise, for many architectures; what is said of a cut is true."""
+
+import threading
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
+from torchvision.models import VisionTransformer, get_model
 
 import ash
-from ash.networks import DemoNet
-from ash.splitting import SplitError, linear_tail, resolve, split
+from ash.networks import DemoNet, DenseNetBC
+from ash.splitting import SplitError, cuts, cuts_of_architecture, linear_tail, resolve, split
 
 PENULTIMATE = {
     "resnet18": ("avgpool", 64),
@@ -120,11 +123,161 @@ def test_models_that_cannot_be_cut_say_why() -> None:
         resolve(nn.Sequential(nn.ReLU(), nn.ReLU()).eval(), "penultimate")
 
 
-def test_the_registry_states_truly_which_tails_are_deep() -> None:
-    from ash.models import MODELS
+def small_vit() -> nn.Module:
+    model = VisionTransformer(image_size=32, patch_size=16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16)
+    nn.init.normal_(model.heads.head.weight)
+    return model
 
-    for entry in MODELS.values():
-        model = entry.build()
-        deep = tuple(name for name in entry.placements if linear_tail(split(model, name)[1]) is None)
-        assert deep == entry.deep_placements
-        assert list(entry.placements)[-1] == resolve(model, "penultimate")
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "small_vit": (small_vit, 32),
+    "densenet_bc": (lambda: DenseNetBC(10, depth=22), 32),
+    "resnet18": (lambda: get_model("resnet18"), 64),
+    "regnet_y_400mf": (lambda: get_model("regnet_y_400mf"), 64),
+    "shufflenet_v2_x0_5": (lambda: get_model("shufflenet_v2_x0_5"), 64),
+    "convnext_tiny": (lambda: get_model("convnext_tiny"), 64),
+    "mobilenet_v3_small": (lambda: get_model("mobilenet_v3_small"), 64),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.inference_mode()
+def test_every_cut_is_what_is_said_of_it(name: str) -> None:
+    """Shape, linear, before its ReLU and sign, and the tail is bitwise the rest of the network, at all cuts."""
+    torch.manual_seed(0)
+    build, side = NETWORKS[name]
+    model = build().eval()
+    for module in model.modules():  # fresh ones only scale, so a ReLU before them would change nothing
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.normal_(module.bias)
+    found = cuts(model, (3, side, side))
+    assert [cut.name for cut in found] == ash.placements(model)
+    assert [cut.name for cut in found if cut.penultimate] == [resolve(model, "penultimate")]
+    x = torch.randn(2, 3, side, side)
+    whole = model(x)
+    negative = set()
+    for cut in found:
+        stem, tail = split(model, cut.name)
+        activation = stem(x)
+        assert torch.equal(tail(activation), whole), cut
+        assert tuple(activation.shape) == (2, *cut.shape), cut
+        assert cut.linear == (linear_tail(tail) is not None), cut
+        if (activation < 0).any():
+            assert cut.before_relu == torch.equal(tail(activation.relu()), whole), cut
+            negative.add(cut.name)
+    assert negative == {cut.name for cut in found if cut.signed}
+    assert all(cut.signed is not None for cut in found)
+
+
+def test_cuts_without_weights_are_those_of_the_real_network() -> None:
+    """Also where the constructor computes with tensors, as the RegNets' does, which fails on the meta device."""
+    for name in ("regnet_y_400mf", "swin_t", "vit_b_32"):
+        found = cuts_of_architecture(lambda name=name: get_model(name), (3, 224, 224))
+        assert list(found) == cuts(get_model(name).eval(), (3, 224, 224))
+        assert cuts_of_architecture(lambda: DemoNet(), (1, 28, 28))[0].shape == (16, 28, 28)
+
+
+def test_no_memory_is_used_for_weights() -> None:
+    built = []
+
+    def build() -> nn.Module:
+        built.append(get_model("resnet18"))
+        return built[0]
+
+    cuts_of_architecture(build, (3, 64, 64))
+    assert all(weight.is_meta for weight in built[0].parameters())
+
+
+class LooksAtItsWeights(DemoNet):
+    """Cannot be built without memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        assert self.conv1.weight.sum().item() != 3.0
+
+
+def test_a_constructor_that_looks_at_its_weights_is_built_for_real() -> None:
+    assert cuts_of_architecture(LooksAtItsWeights, (1, 28, 28)) == tuple(cuts(DemoNet().eval(), (1, 28, 28)))
+
+
+def test_inputs_that_a_network_does_not_take_are_one_sentence() -> None:
+    with pytest.raises(SplitError, match="DemoNet does not compute on inputs of 3 x 28 x 28: Invalid channel"):
+        cuts(DemoNet().eval(), (3, 28, 28))
+
+
+class Folding(nn.Module):
+    """Joins the images of a batch on the way, so that a row there is no sample's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.fc = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x).reshape(-1, 2)
+        return self.fc(y.reshape(-1, 16).relu())
+
+
+def test_a_cut_needs_a_row_for_every_sample() -> None:
+    model = Folding().eval()
+    assert "reshape" in ash.placements(model)
+    assert [cut.name for cut in cuts(model, (3, 2, 2))] == ["conv", "reshape_1", "relu"]
+
+
+def test_signs_follow_sums_and_constants() -> None:
+    class Signs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = torch.relu(x) + 1
+            b = torch.sigmoid(a * 2)
+            c = b + -1.0
+            d = torch.relu(c) * 0.5
+            return self.fc(torch.cumsum(d, 1))
+
+    found = {cut.name: cut.signed for cut in cuts(Signs().eval(), (4,))}
+    expected = {"relu": False, "add": False, "mul": False, "sigmoid": False, "add_1": True}
+    assert found == {**expected, "relu_1": False, "mul_1": False, "cumsum": None}
+
+
+def test_other_threads_compute_on_while_a_network_is_traced() -> None:
+    """torch.fx patches nn.Module for the whole process while it traces; another user's forward pass must not see it."""
+    torch.manual_seed(0)
+    model, x = DenseNetBC(10, depth=40).eval(), torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        expected = model(x)
+    names, wrong, stop = ash.placements(model), [], threading.Event()
+
+    def guarded(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                wrong.append(str(error))
+
+        return threading.Thread(target=run)
+
+    def compute() -> None:
+        while not stop.is_set():
+            with torch.inference_mode():
+                if not torch.equal(model(x), expected):
+                    wrong.append("another result")
+
+    def trace() -> None:
+        for _ in range(5):
+            if ash.placements(model) != names:
+                wrong.append("other placements")
+
+    threads, traces = [guarded(compute) for _ in range(2)], [guarded(trace) for _ in range(2)]
+    for thread in threads + traces:
+        thread.start()
+    for thread in traces:
+        thread.join()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert ash.placements(model) == names

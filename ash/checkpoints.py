@@ -1,0 +1,145 @@
+"""Weights on disk: where a model's file lies, and loading it strictly, without running code from it."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ash import data
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SUFFIXES = (".pth", ".pt", ".pth.tar")
+WRAPPERS = ("state_dict", "model")  # the keys under which training scripts keep a state_dict
+PREFIX = "module."  # of nn.DataParallel
+SHOWN = 2  # mismatches of a kind in a message
+
+
+class ModelError(ValueError):
+    """A model is unknown, or its weights are missing or another network's; the message says what to do."""
+
+
+def checkpoints_root() -> Path:
+    """The folder of weights files: `checkpoints` in the data root (ASH_DATA)."""
+    return data.data_root() / "checkpoints"
+
+
+def find_weights(name: str, url: str, url_hash: str) -> Path:
+    """The file of a model's weights, the first that is there of
+
+    `checkpoints_root()/NAME` with one of SUFFIXES and, where the published file's name has its hash in it, that name in
+    the same folder and in torch hub's cache; where none is, the path at which it belongs.
+    """
+    root = checkpoints_root()
+    candidates = [root / f"{name}{suffix}" for suffix in SUFFIXES]
+    published = url.rpartition("/")[2]
+    if url_hash and url_hash in published:
+        hub = Path(os.environ.get("TORCH_HOME") or _cache() / "torch").expanduser() / "hub" / "checkpoints"
+        candidates += [root / published, hub / published]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a weights file, hex; computed once for a file of this size and time of change. ModelError."""
+    _check_is_file(path)
+    about = path.stat()
+    try:
+        return _hash(path, about.st_size, about.st_mtime_ns)
+    except OSError as error:
+        raise ModelError(f"The checkpoint {path} cannot be read: {error.strerror or error}.") from error
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, size: int, changed: int) -> str:
+    return data.file_hash(path)
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; give the checkpoint file in it.")
+    if not path.is_file():
+        raise ModelError(f"There is no checkpoint {path}.")
+
+
+def load_weights(model: "nn.Module", path: Path) -> None:
+    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, `module.` prefixes) strictly and without running code."""
+    _check_is_file(path)
+    wanted = model.state_dict()
+    given = _renamed(_state_dict(_content(path), path), wanted)
+    wrong = list(_mismatches(given, wanted))
+    if wrong:
+        raise ModelError(f"{path} is not a checkpoint of {type(model).__name__}: {'; '.join(wrong)}.")
+    # the model's own dict carries format versions, and counters that old files lack
+    wanted.update(given)
+    model.load_state_dict(wanted)
+
+
+def _content(path: Path) -> Any:
+    """What torch.load finds in a file, with code refused; ModelError says what kind of file it is instead."""
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling raises many kinds
+        raise ModelError(_why_not(path, error)) from error
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """One sentence on a file that torch.load refused; torch's own advice, to load it all the same, is not repeated."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        return f"The checkpoint {path} cannot be read: {error.strerror or error}."
+    if isinstance(error, EOFError | OSError) or re.search("StreamReader failed|unexpected EOF|corrupt", text):
+        size = path.stat().st_size
+        return f"{path} ({size:,} bytes) is not a checkpoint: it is damaged or only half downloaded; get it again."
+    start = f"{path} is not a checkpoint that loads with weights_only=True"
+    whole = re.search(r"GLOBAL (\S+)", text)
+    if whole or "TorchScript" in text:
+        what = f"a pickled {whole[1]}, not only tensors" if whole else "a TorchScript program"
+        return f"{start}: it holds {what}; save model.state_dict() instead."
+    return f"{start}: torch.save has not written it."
+
+
+def _state_dict(content: Any, path: Path) -> "dict[str, Tensor]":
+    """The names and tensors in a checkpoint, unwrapped; ModelError when there are none."""
+    import torch
+
+    if isinstance(content, dict):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), content)
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        keys = f" (its keys: {', '.join(map(str, list(content)[:5]))})" if isinstance(content, dict) else ""
+        raise ModelError(f"{path} holds no state_dict{keys}: save one with torch.save(model.state_dict(), ...).")
+    return {str(name).removeprefix(PREFIX): value for name, value in content.items()}
+
+
+def _renamed(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """Names as in the network: torchvision's DenseNet files say `norm.1` where its networks say `norm1`."""
+    new = {name: re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", name) for name in given}
+    return {name if name in wanted else new[name]: value for name, value in given.items()}
+
+
+def _mismatches(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> Iterator[str]:
+    """What keeps a state_dict from loading strictly: the first of other shapes, missing names, strange names."""
+
+    def shape(value: "Tensor") -> str:
+        return str(tuple(value.shape))
+
+    shapes = [
+        f"{name} has the shape {shape(given[name])}, expected {shape(value)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    absent = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
+    strange = [f"{name} {shape(value)} is not in the network" for name, value in given.items() if name not in wanted]
+    for kind in (shapes, [f"{name} is missing" for name in absent], strange):
+        yield from kind[:SHOWN]
+        if len(kind) > SHOWN:
+            yield f"and {len(kind) - SHOWN:,} more like it"

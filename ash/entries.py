@@ -1,0 +1,126 @@
+"""What the explorer knows about one network: how to build it, feed it, and where to cut it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ash.checkpoints import ModelError, find_weights, load_weights, weights_hash
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.transforms import Compose
+
+
+@dataclass(frozen=True, repr=False)
+class Preprocess:
+    """Image -> normalised tensor (channels, crop, crop): the shorter side to `resize`, then the centre.
+
+    Its repr is part of a bank's identity, so a field that is added later is printed only where it is not its default.
+    """
+
+    resize: int
+    crop: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def __repr__(self) -> str:
+        more = "" if self.interpolation == "bilinear" else f", interpolation={self.interpolation!r}"
+        return f"Preprocess(resize={self.resize}, crop={self.crop}, mean={self.mean}, std={self.std}{more})"
+
+    def build(self) -> "Compose":
+        """The torchvision transform, from a PIL image of any mode."""
+        from torchvision import transforms
+
+        return transforms.Compose(
+            [
+                transforms.Grayscale(len(self.mean)) if len(self.mean) == 1 else _to_rgb,
+                transforms.Resize(self.resize, transforms.InterpolationMode(self.interpolation)),
+                transforms.CenterCrop(self.crop),
+                transforms.ToTensor(),
+                transforms.Normalize(self.mean, self.std),
+            ]
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one input."""
+        return len(self.mean), self.crop, self.crop
+
+
+def _to_rgb(image):  # type: ignore[no-untyped-def]  # PIL image in, PIL image out
+    return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A network by name.
+
+    `architecture` builds it without weights. `placements` maps node names to display names in network order, the
+    penultimate one last; `deep_placements` are those whose tail is more than one linear map, stated so that nobody has
+    to trace the network to know. `presets` maps a label to a method; `id_set` and `ood_sets` name the data it is
+    explored with. `dice_percentile` is DICE's share of weights to drop, None where none is known. `url` is the public
+    address of its weights, "" where there is none, and `url_hash` the first digits of that file's SHA-256;
+    `checkpoint` is the file to use instead of the one that `weights` finds. `note` says what else to know.
+    """
+
+    name: str
+    label: str
+    architecture: "Callable[[], nn.Module]"
+    preprocess: Preprocess
+    class_names: tuple[str, ...] | Callable[[], tuple[str, ...]]
+    id_set: str
+    ood_sets: tuple[str, ...]
+    placements: dict[str, str]
+    deep_placements: tuple[str, ...] = ()
+    presets: dict[str, str] = field(default_factory=dict)
+    react_threshold: float = 1.0
+    dice_percentile: float | None = None
+    url: str = ""
+    url_hash: str = ""
+    checkpoint: Path | None = None
+    note: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in label order; ImageNet's are torchvision's, so the first reading imports it."""
+        return self.class_names() if callable(self.class_names) else self.class_names
+
+    @property
+    def penultimate(self) -> str:
+        """The node name of the penultimate placement."""
+        return list(self.placements)[-1]
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights are or, when there are none yet, belong."""
+        return self.checkpoint or find_weights(self.name, self.url, self.url_hash)
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a weights file; it is not read."""
+        return self.weights.is_file()
+
+    def with_checkpoint(self, path: Path | str) -> "ModelEntry":
+        """The same network with the weights of a file, which is read when the network is built."""
+        return replace(self, checkpoint=Path(path).expanduser())
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file; ModelError when it is not there."""
+        return weights_hash(self._found())
+
+    def build(self) -> "nn.Module":
+        """The network in eval mode with its weights; ModelError when the file is missing or another network's."""
+        path = self._found()
+        model = self.architecture()
+        load_weights(model, path)
+        return model.eval().requires_grad_(False)
+
+    def _found(self) -> Path:
+        """The weights file; ModelError says how to get it. A file named by the user is checked when it is read."""
+        path = self.weights
+        if self.checkpoint is None and not path.is_file():
+            where = f"run `python -m ash fetch {self.name}`, or put them" if self.url else "put them"
+            raise ModelError(f"The weights of {self.label} are missing: {where} at {path}, or name a checkpoint.")
+        return path

@@ -1,0 +1,181 @@
+"""Any torchvision classifier by its registry name: weights, transform, classes and placements found by themselves."""
+
+import re
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ash.checkpoints import ModelError
+from ash.entries import ModelEntry, Preprocess
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ash.splitting import Cut
+
+IMAGENET = "imagenet"
+IMAGENET_OOD = ("inaturalist", "sun", "places", "dtd")
+IMAGENET_SIZE = Preprocess(256, 224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+FIRST_CHOICE = "IMAGENET1K_V1"  # V2 weights have other feature statistics than the paper's
+OTHER_TASKS = {
+    "detection": "object detection",
+    "segmentation": "segmentation",
+    "video": "video",
+    "optical_flow": "optical flow",
+    "quantization": "quantized inference",
+}
+WITH_WEIGHTS = {"transform_input": True, "aux_logits": True, "init_weights": False}
+
+
+def torchvision_names() -> list[str]:
+    """The names of torchvision's image classifiers."""
+    import torchvision
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def names_in_source() -> list[str]:
+    """The same names read from torchvision's files, in milliseconds instead of the seconds that importing it takes."""
+    spec = find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return []
+    registered = re.compile(r"^@register_model\(\)$.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
+    files = (Path(spec.origin).parent / "models").glob("*.py")
+    return sorted(name for file in files for name in registered.findall(file.read_text()))
+
+
+def label_of(name: str) -> str:
+    """The display name of a torchvision classifier."""
+    return f"{name} (torchvision)"
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 class names of ImageNet in label order."""
+    from torchvision.models import ResNet50_Weights
+
+    return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def weights_of(name: str) -> Any:
+    """The published weights that a network is explored with: IMAGENET1K_V1 or, where there is none, the default."""
+    from torchvision.models import get_model_weights
+
+    published = get_model_weights(name)
+    return published.__members__.get(FIRST_CHOICE, published.DEFAULT)
+
+
+def url_hash(url: str) -> str:
+    """The first digits of the SHA-256 that torchvision's file names end in, "" where there are none."""
+    found = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    return found[1] if found else ""
+
+
+def build(name: str) -> "nn.Module":
+    """A torchvision network without weights, built as torchvision builds it for its published weights."""
+    from torchvision.models import get_model
+
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        options = WITH_WEIGHTS
+    elif name.startswith("vit_"):
+        options = {"image_size": weights_of(name).meta["min_size"][0]}
+    return get_model(name, weights=None, **options)
+
+
+def find_entry(name: str) -> ModelEntry | None:
+    """The entry of a torchvision classifier, None for a name that torchvision does not know.
+
+    ModelError for its other networks, and for a classifier that cannot be fed or cut, with the reason.
+    """
+    import torchvision
+
+    if name in torchvision_names():
+        return _entry(name)
+    if name in torchvision.models.list_models():
+        tasks = (OTHER_TASKS[part] for part in OTHER_TASKS if name in _names_of(part))
+        raise ModelError(f"'{name}' is a torchvision network for {next(tasks)}; only float image classifiers are cut.")
+    return None
+
+
+def _names_of(part: str) -> list[str]:
+    import torchvision
+
+    return list(torchvision.models.list_models(module=getattr(torchvision.models, part)))
+
+
+@cache
+def _entry(name: str) -> ModelEntry:
+    from ash.splitting import SplitError, cuts_of_architecture
+
+    weights, architecture = weights_of(name), partial(build, name)
+    preprocess = preprocess_of(name, weights.transforms())
+    try:
+        cuts = cuts_of_architecture(architecture, preprocess.shape)
+    except SplitError as error:
+        raise ModelError(f"{name} is not offered: {error}") from error
+    places, penultimate = _placements(name, cuts)
+    sign = " Its penultimate activation may be negative, where ASH-B and ASH-S work by another mechanism."
+    return ModelEntry(
+        name=name,
+        label=label_of(name),
+        architecture=architecture,
+        preprocess=preprocess,
+        class_names=tuple(weights.meta["categories"]),
+        id_set=IMAGENET,
+        ood_sets=IMAGENET_OOD,
+        placements=places,
+        deep_placements=tuple(cut.name for cut in cuts if cut.name in places and not cut.linear),
+        presets={
+            "Energy, unshaped": "energy",
+            "ASH-P @ 60, as for ResNet-50": "ash_p@60",
+            "ASH-B @ 65, as for ResNet-50": "ash_b@65",
+            "ASH-S @ 90, as for ResNet-50": "ash_s@90",
+            "ReAct": "react@1.0",
+        },
+        dice_percentile=70,
+        url=weights.url,
+        url_hash=url_hash(weights.url),
+        note=f"torchvision's weights {weights.name}." + (sign if penultimate.signed is not False else ""),
+    )
+
+
+def preprocess_of(name: str, transform: Any) -> Preprocess:
+    """A published transform as a Preprocess; ModelError where that would not give the same tensors."""
+    resize, crop = (list(getattr(transform, field, ())) for field in ("resize_size", "crop_size"))
+    way: Any = getattr(getattr(transform, "interpolation", None), "value", "")
+    if len(resize) != 1 or len(crop) != 1 or way not in ("bilinear", "bicubic") or not transform.mean:
+        raise ModelError(f"The transform of {name} is not one resize, centre crop and normalisation: {transform!r}.")
+    return Preprocess(resize[0], crop[0], tuple(transform.mean), tuple(transform.std), way)
+
+
+def _placements(name: str, cuts: "tuple[Cut, ...]") -> "tuple[dict[str, str], Cut]":
+    """The penultimate placement and, before it, the ends of the later stages: the last cut of a resolution.
+
+    After its ReLU where it has one: only there are activations as the paper shapes them.
+    """
+    last = next((i for i, cut in enumerate(cuts) if cut.penultimate), None)
+    if last is None:
+        raise ModelError(f"{name} is not offered: it cannot be cut at its penultimate tensor alone.")
+    ends: dict[tuple[int, ...], Cut] = {}
+    for cut in cuts[last // 2 : last]:
+        where = _resolution(cut)
+        after_relu = where in ends and ends[where].signed is False
+        if where and not cut.before_relu and (cut.signed is False or not after_relu):
+            ends[where] = cut
+    ends.pop(_resolution(cuts[last]), None)
+    shown = sorted(ends.values(), key=cuts.index)
+    labels = {cut.name: f"Stage end, {' × '.join(map(str, cut.shape))}" for cut in shown}
+    return {**labels, cuts[last].name: "Penultimate layer"}, cuts[last]
+
+
+def _resolution(cut: "Cut") -> tuple[int, ...]:
+    """Height and width of a square map, channels first or last; the number of tokens; () for anything else."""
+    match cut.shape:
+        case (tokens, _):
+            return (tokens,)
+        case (_, height, width) if height == width:
+            return height, width
+        case (height, width, _) if height == width:
+            return height, width
+    return ()

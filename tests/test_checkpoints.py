@@ -1,0 +1,119 @@
+"""Weights load strictly whatever a training script wrapped them in, and any other file is refused with its reason."""
+
+import argparse
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import densenet121, mnasnet0_5, resnet18
+
+from ash.checkpoints import load_weights
+from ash.models import ModelError
+from ash.networks import DemoNet
+
+
+def saved(content: Any, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def same(model: nn.Module, other: nn.Module) -> bool:
+    state = other.state_dict()
+    return all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "weights.pth"
+
+
+class TestAccepted:
+    """Wrappers, prefixes, old names and old formats."""
+
+    @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_wrappers_and_prefixes(self, wrapper: str, prefix: str, zipped: bool, path: Path) -> None:
+        trained, fresh = DemoNet(), DemoNet()
+        state = {prefix + name: value for name, value in trained.state_dict().items()}
+        content = {"epoch": 3, wrapper: state} if wrapper else state
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+        load_weights(fresh, path)
+        assert same(trained, fresh)
+
+    def test_torchvisions_densenet_files_have_old_names(self, path: Path) -> None:
+        trained, fresh = densenet121(weights=None), densenet121(weights=None)
+        old = {re.sub(r"(norm|conv)([12])\.", r"\1.\2.", name): v for name, v in trained.state_dict().items()}
+        assert "features.denseblock1.denselayer1.norm.1.weight" in old
+        load_weights(fresh, saved(old, path))
+        assert same(trained, fresh)
+
+    def test_counters_that_old_files_lack_and_versions_that_plain_dicts_lack(self, path: Path) -> None:
+        trained, fresh = mnasnet0_5(weights=None), mnasnet0_5(weights=None)
+        state = {name: value for name, value in trained.state_dict().items() if "num_batches" not in name}
+        load_weights(fresh, saved(dict(state), path))
+        assert same(trained, fresh)
+
+
+class TestRefused:
+    """One sentence: which file, what is wrong with it, what to do."""
+
+    def test_another_network_is_named_by_its_first_names_and_shapes(self, path: Path) -> None:
+        with pytest.raises(ModelError) as refused:
+            load_weights(DemoNet(), saved(resnet18().state_dict(), path))
+        sentence = str(refused.value)
+        assert f"{path} is not a checkpoint of DemoNet: " in sentence
+        assert "conv1.weight has the shape (64, 3, 7, 7), expected (16, 1, 3, 3)" in sentence
+        assert "layer1.1.conv1.weight (64, 64, 3, 3) is not in the network" in sentence
+        assert "more like it" in sentence
+        assert len(sentence) < 600
+        with pytest.raises(
+            ModelError, match=r"conv1\.weight is missing; bn1\.weight is missing; and 60 more like it; a"
+        ):
+            load_weights(DemoNet(), saved({"a": torch.ones(3)}, path))
+
+    @pytest.mark.parametrize("share", [0, 10, 0.01, 0.5, 0.999])
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_a_half_downloaded_file(self, share: float, zipped: bool, path: Path) -> None:
+        torch.save(DemoNet().state_dict(), path, _use_new_zipfile_serialization=zipped)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: share if isinstance(share, int) else int(share * len(whole))])
+        sentence = r"weights.pth \([\d,]+ bytes\) is not a checkpoint: it is damaged or only half downloaded; get it"
+        with pytest.raises(ModelError, match=sentence):
+            load_weights(DemoNet(), path)
+
+    def test_code_is_not_run(self, path: Path) -> None:
+        advice = r"save model\.state_dict\(\) instead"
+        with pytest.raises(ModelError, match=rf"weights_only=True: it holds a pickled ash.networks.DemoNet.*{advice}"):
+            load_weights(DemoNet(), saved(DemoNet(), path))
+        mixed = {"model": DemoNet().state_dict(), "args": argparse.Namespace(lr=1)}
+        with pytest.raises(ModelError, match=r"it holds a pickled argparse\.Namespace, not only tensors"):
+            load_weights(DemoNet(), saved(mixed, path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.script(DemoNet()), path)
+            with pytest.raises(ModelError, match=f"it holds a TorchScript program; {advice}"):
+                load_weights(DemoNet(), path)
+
+    @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b"{}", b"PK\x03\x04"])
+    def test_other_files(self, content: bytes, path: Path) -> None:
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match="is not a checkpoint") as refused:
+            load_weights(DemoNet(), path)
+        assert "arbitrary code" not in str(refused.value)
+
+    def test_no_state_dict(self, path: Path) -> None:
+        with pytest.raises(ModelError, match="holds no state_dict: save one"):
+            load_weights(DemoNet(), saved([1, 2], path))
+        with pytest.raises(ModelError, match=r"holds no state_dict \(its keys: weights, epoch\)"):
+            load_weights(DemoNet(), saved({"weights": DemoNet().state_dict(), "epoch": 3}, path))
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match="is a folder; give the checkpoint file"):
+            load_weights(DemoNet(), tmp_path)
+        with pytest.raises(ModelError, match=r"There is no checkpoint .*none.pth"):
+            load_weights(DemoNet(), tmp_path / "none.pth")
