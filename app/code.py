@@ -10,9 +10,9 @@ from ash import extract, get_dataset, get_model, parse_methods, split, sweep
 {more_imports}
 entry, placement = get_model("{model}"), "{placement}"
 stem, tail = split(entry.build(), placement)
-id_bank = extract(entry, placement, {id_data})  # computed once, then read
+id_bank = extract(entry, placement, {id_data}{options})  # computed once, then read
 ood_banks = {{
-    name: extract(entry, placement, {ood_data})
+    name: extract(entry, placement, {ood_data}{options})
     for name in {sets}
 }}
 result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"))
@@ -23,20 +23,24 @@ print(table[["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]].round(2)
 
 def program(spec: RunSpec) -> str:
     """It prints, as CSV in percent, the unshaped score and the method of the spec on the chosen OOD sets."""
-    id_set, _ = backend.datasets(spec.model)
+    at = backend.setup(spec)
     methods = dict.fromkeys((str(Method(score=spec.score)), str(spec.method)))
-    id_data, ood_data = f'get_dataset("{id_set}")', "get_dataset(name)"
-    subsets = spec.placement != list(backend.placements(spec.model))[-1]
+    id_data, ood_data = f'get_dataset("{at.id_set}")', "get_dataset(name)"
+    limits = [spec.images] * 2 if spec.images else [backend.SUBSET_ID, backend.SUBSET_OOD]
+    subsets = bool(spec.images) or not at.penultimate
     if subsets:
-        id_data, ood_data = f"Subset({id_data}, {backend.SUBSET_ID})", f"Subset({ood_data}, {backend.SUBSET_OOD})"
+        id_data, ood_data = (
+            f"evenly({data}, {limit})" for data, limit in zip((id_data, ood_data), limits, strict=True)
+        )
     return _PROGRAM.format(
         method=spec.method.label,
         model=spec.model,
-        placement=spec.placement,
-        more_imports="from ash.data import Subset\n" if subsets else "",
+        placement=at.placement,
+        more_imports="from ash.data import evenly\n" if subsets else "",
         id_data=id_data,
         ood_data=ood_data,
         sets=repr(list(backend.chosen_sets(spec))).replace("'", '"'),
         methods=",".join(methods),
-        id_set=id_set,
+        id_set=at.id_set,
+        options="" if at.dtype == "float32" else f', dtype="{at.dtype}"',
     )

@@ -19,6 +19,7 @@ from streamlit.navigation.page import Page  # noqa: E402
 from app import backend, plot, sidebar, state  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.theme import colours  # noqa: E402
+from app.views import missing  # noqa: E402
 
 # section -> (module in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
@@ -26,17 +27,26 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("tradeoff", "Trade-off", "Accuracy against detection for every setting."),
         ("scores", "Scores", "Score histograms, ROC and PR of one setting."),
         ("activations", "Activations", "Activations before and after shaping."),
+        ("placements", "Placements", "The same methods at every point of the network."),
+    ],
+    "Reference": [
+        ("library", "Library", "Models, data sets and activations: what is here, and how to get the rest."),
     ],
 }
+ANY_TIME = ("library",)  # pages that need neither weights nor images
 
 
-def _render(module: str) -> None:
+def _render(module: str, title: str) -> None:
     with boundary():
-        import_module(f"app.views.{module}").render(state.current())
+        spec = state.current()
+        if module not in ANY_TIME and backend.unready(spec):
+            missing.draw(spec, title)
+        else:
+            import_module(f"app.views.{module}").render(spec)
 
 
 def _page(module: str, title: str, purpose: str, default: bool) -> Page:
-    run: Callable[[], None] = partial(_render, module)
+    run: Callable[[], None] = partial(_render, module, title)
     # No `icon`: Streamlit would fetch it from a font server for the browser's tab.
     return st.Page(run, title=title, url_path=module, default=default, help=purpose)
 
@@ -57,6 +67,9 @@ def main() -> None:
         section: [_page(*entry, default=entry[0] == first) for entry in entries]
         for section, entries in SECTIONS.items()
     }
+    modules = [entry[0] for entries in SECTIONS.values() for entry in entries]
+    pages = [page for some in sections.values() for page in some]
+    state.remember_pages(dict(zip(modules, pages, strict=True)))
     page = st.navigation(sections, position="hidden")
     icon = str(ROOT / "assets" / "icon.png")
     st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=icon, layout="wide")

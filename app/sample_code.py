@@ -39,7 +39,7 @@ def program(spec: RunSpec, name: str, index: int) -> str:
         label=method.label,
         method=method,
         model=backend.entry(spec.model).name,
-        placement=spec.placement,
+        placement=backend.setup(spec).placement,
         name=name,
         index=index,
         score=spec.score,

@@ -16,15 +16,17 @@ from ash.methods import SCORE_LABELS, VARIANTS
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """Field -> the names the server has, the default first."""
-    models = backend.models()
+    models = backend.model_names(spec.model)
     if spec.model not in models:
         return {"model": models}
-    _, every = backend.datasets(spec.model)
-    chosen = [name for name in every if name in spec.ood] or list(every)
+    own, *others = backend.id_choices(spec.model)
+    every = backend.ood_choices(spec.model, spec.id or own)
+    chosen = [name for name in every if name in spec.ood] or list(backend.setup(spec).ood)
     return {
         "model": models,
-        "placement": tuple(reversed(backend.placements(spec.model))),  # the paper's placement is the last one
-        "ood": every,
+        "placement": backend.placement_names(spec.model, spec.placement),
+        "id": {"": "", own: "", **{name: name for name in others}},
+        "ood": tuple(every),
         "on": ("mean", *chosen),
         "set": ("all", *chosen),
         "source": ("id", *every),
@@ -36,9 +38,10 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
     with st.sidebar:
         _pages(spec, sections)
         _preset(spec)
-        models, placements = backend.models(), backend.placements(spec.model)
-        _select("Model", "model", models)
-        _select("Placement", "placement", placements, "The point of the network whose activation is shaped.")
+        _select("Model", "model", {spec.model: spec.model, **backend.models()})
+        _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
+        if backend.is_signed(backend.setup(spec)):
+            st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
         _select(
             "Variant", "variant", {name: variant_label(name) for name in VARIANTS}, "What is done to the activation."
         )
@@ -53,6 +56,12 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
 def _select(label: str, name: str, options: Mapping[str, str], help: str | None = None) -> None:
     """A select box over name -> label, tied to a field of the spec."""
     st.selectbox(label, list(options), format_func=lambda option: options.get(option, option), help=help, **bind(name))
+
+
+def _placements(spec: RunSpec) -> Mapping[str, str]:
+    """The placements with a name, and the one in use; all others are on the page Placements."""
+    named = backend.placements(spec.model)
+    return {spec.placement: backend.placement_label(spec.model, spec.placement), **named}
 
 
 def _pages(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
@@ -108,15 +117,19 @@ def _parameter(spec: RunSpec) -> None:
 
 
 def _score_and_sets(spec: RunSpec) -> None:
-    _, sets = backend.datasets(spec.model)
-    used = len(spec.ood) or len(sets)
+    id_sets = backend.id_choices(spec.model)
+    sets = backend.ood_choices(spec.model, backend.setup(spec).id_set)
+    used = len(backend.chosen_sets(spec))
     label = f"{SCORE_LABELS[spec.score]}, {used} of {len(sets)} OOD sets"
     with st.popover(label, icon=":material/tune:", width="stretch", key="score_and_sets"):
         _select("Score", "score", SCORE_LABELS, "Turns the logits into one number; higher means more in-distribution.")
+        if len(id_sets) > 1:
+            own = next(iter(id_sets))
+            _select("ID set", "id", {"" if name == own else name: label for name, label in id_sets.items()})
         st.multiselect(
             "OOD sets",
             list(sets),
             format_func=lambda name: sets.get(name, name),
-            placeholder="All sets",
+            placeholder="The usual ones",
             **bind("ood", to_widget=list, from_widget=tuple),
         )

@@ -15,6 +15,7 @@ from typing import Any
 from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
 
 LINK_VERSION = "1"
+PENULTIMATE = "penultimate"  # the placement of this name, for every model
 OFF = -1.0  # `budget` when any loss of accuracy is fine
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 LEAST_C, MOST_C = 1e-4, 1e6  # what a number field takes
@@ -49,14 +50,14 @@ def _name(key: str, default: str, wanted: str) -> Any:
     return field(default=default, metadata={"link": Key(key, wanted, parse)})
 
 
-def _names(key: str, wanted: str) -> Any:
+def _names(key: str, wanted: str, empty: str) -> Any:
     def parse(text: str) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(text.split(","))) if text not in ("", "all") else ()
+        names = tuple(dict.fromkeys(text.split(","))) if text not in ("", empty) else ()
         if not all(_NAME.fullmatch(name) for name in names):
             raise ValueError(text)
         return names
 
-    return field(default=(), metadata={"link": Key(key, wanted, parse, lambda names: ",".join(names) or "all")})
+    return field(default=(), metadata={"link": Key(key, wanted, parse, lambda names: ",".join(names) or empty)})
 
 
 def write_number(value: float) -> str:
@@ -87,13 +88,13 @@ def _budget(key: str) -> Any:
     return field(default=OFF, metadata={"link": Key(key, "'off' or points of accuracy in [0, 100]", parse, write)})
 
 
-def _index(key: str) -> Any:
+def _index(key: str, wanted: str) -> Any:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise ValueError(text)
         return int(text)
 
-    return field(default=0, metadata={"link": Key(key, "a sample number, 0 or more", parse)})
+    return field(default=0, metadata={"link": Key(key, wanted, parse)})
 
 
 def _flag(key: str) -> Any:
@@ -115,12 +116,18 @@ class RunSpec:
     """One configuration and one view of it. Hashable, so it can key a cache."""
 
     model: str = _name("model", "demo", "a model name")
-    placement: str = _name("placement", "avgpool", "a placement name")
+    placement: str = _name("placement", PENULTIMATE, "a placement name")
     variant: str = _choice("variant", "ash_b", tuple(VARIANTS), "a variant")
     p: float = _number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)
     c: float = _number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
     score: str = _choice("score", "energy", tuple(SCORE_LABELS), "a score")
-    ood: tuple[str, ...] = _names("ood", "'all' or a comma-separated list of data-set names")  # () is all of them
+    ood: tuple[str, ...] = _names(
+        "ood", "'all' or a comma-separated list of data-set names", "all"
+    )  # () is all of them
+    # The ID set ("" is the model's own), the most images of a set (0 is the usual number), the number format of banks
+    id: str = _name("id", "", "an ID set")
+    images: int = _index("n", "a number of images, 0 for the usual one")
+    dtype: str = _choice("dtype", "float32", ("float32", "float16"), "a number format")
     # Trade-off: objectives on the axes, OOD set or 'mean', accuracy that may be lost, the full range
     x: str = _choice("x", "id_accuracy", OBJECTIVES, "an objective")
     y: str = _choice("y", "auroc", OBJECTIVES, "an objective")
@@ -134,8 +141,13 @@ class RunSpec:
     curve: str = _choice("curve", "hist", ("hist", "scrub", "roc", "pr"), "a picture")
     # Activations: data set of the sample ('id' is the model's own), its number, picture
     source: str = _name("source", "id", "'id' or an OOD set")
-    sample: int = _index("sample")
+    sample: int = _index("sample", "a sample number, 0 or more")
     view: str = _choice("view", "units", ("units", "maps", "logits"), "a picture")
+    # Placements: placements without a display name to compare as well, what the grid shows
+    more: tuple[str, ...] = _names("more", "'none' or a comma-separated list of placement names", "none")
+    cells: str = _choice("cells", "auroc", OBJECTIVES, "an objective")
+    # Library: which shelf is open
+    shelf: str = _choice("shelf", "models", ("models", "data", "activations"), "a shelf")
 
     @property
     def method(self) -> Method:
@@ -187,8 +199,15 @@ def printable(text: str) -> str:
 
 
 def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec, list[str]]:
-    """Replace names the server does not have (field -> known names, default first) and say so, one sentence each."""
+    """Replace names the server does not have (field -> known names, default first) and say so, one sentence each.
+
+    Where the known names are a mapping, its values are what they are called from then on: one view has one name.
+    """
     notices = []
+    for name, names in known.items():
+        one = getattr(spec, name)
+        if isinstance(names, Mapping) and isinstance(one, str) and one in names:
+            spec = replace(spec, **{name: names[one]})
     for name, names in known.items():
         value: Any = getattr(spec, name)
         asked = value if isinstance(value, tuple) else (value,)
@@ -204,7 +223,7 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
 
 @dataclass(frozen=True)
 class Pick:
-    """One thing a user did: load a method, change one field, or reset. Made by the class methods."""
+    """One thing a user did: load a method, here or at a placement, change a field, reset. Made by the class methods."""
 
     kind: str
     name: str = ""
@@ -214,6 +233,11 @@ class Pick:
     def method(cls, text: str) -> "Pick":
         """Load a method: a point of the front, a row of a table, a preset. `text` as in `ash_s@90:msp`."""
         return cls("method", value=text)
+
+    @classmethod
+    def cell(cls, text: str) -> "Pick":
+        """Load a method at a placement: `layer4.0.relu2 ash_s@90`, a cell of the grid."""
+        return cls("cell", value=text)
 
     @classmethod
     def field(cls, name: str, value: Any) -> "Pick":
@@ -226,12 +250,23 @@ class Pick:
         return cls("reset")
 
 
+_SETS = ("ood", "on", "set", "source", "sample")
+_OF = {
+    "model": ("placement", "id", "images", "dtype", "more", *_SETS),
+    "id": _SETS,
+}  # what another model or ID set makes moot
+
+
 def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
     """The spec after a pick. A pick that makes no sense changes nothing: it comes from a browser."""
     if pick.kind == "reset":
         return RunSpec()
     if pick.kind == "method":
         return _load(spec, str(pick.value))
+    if pick.kind == "cell":
+        placement, _, text = str(pick.value).partition(" ")
+        moved = reduce(spec, Pick.field("placement", placement))
+        return spec if (loaded := _load(moved, text)) is moved else loaded
     key = keys().get(pick.name)
     if key is None or pick.value is None:
         return spec
@@ -239,6 +274,9 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
         changed = replace(spec, **{pick.name: key.parse(key.write(pick.value))})
     except (ValueError, TypeError, OverflowError):
         return spec
+    if pick.name in _OF and getattr(changed, pick.name) != getattr(spec, pick.name):
+        default = RunSpec()
+        changed = replace(changed, **{name: getattr(default, name) for name in _OF[pick.name]})
     return changed
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.navigation.page import Page
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query
 
+_PAGES = "_pages"  # module -> page, of this run
 _SPEC, _LINKS, _NOTICES = "spec", "_links", "_notices"
 _REMEMBERED = 200  # links of this session, newest last
 
@@ -75,6 +77,17 @@ def _remember(link: str) -> None:
     if not links or links[-1] != link:
         links.append(link)
         del links[:-_REMEMBERED]
+
+
+def remember_pages(pages: Mapping[str, Page]) -> None:
+    """Keep the pages of this run (module in app/views -> page), so that any page can link to another."""
+    st.session_state[_PAGES] = pages
+
+
+def page_link(module: str, label: str) -> None:
+    """A link to another page that carries the spec: Streamlit's own would drop the query."""
+    query: Any = to_query(current()) or None
+    st.page_link(st.session_state[_PAGES][module], label=label, icon=":material/arrow_forward:", query_params=query)
 
 
 def bind(

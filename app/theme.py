@@ -95,6 +95,15 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def size(byte_count: float) -> str:
+    """`812 kB`, `26 MB`, `4.1 GB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if byte_count >= factor:
+            shown = byte_count / factor
+            return f"{shown:.1f} {unit}" if shown < 10 and unit != "kB" else f"{shown:,.0f} {unit}"
+    return f"{byte_count:.0f} bytes"
+
+
 def number(value: float) -> str:
     """Four significant digits: `0.03217`, `1.234e+05`."""
     return _minus(f"{value:.4g}")

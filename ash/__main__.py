@@ -1,4 +1,4 @@
-"""The command line: python -m ash models | data | extract | sweep | demo build | demo check."""
+"""The command line: python -m ash models | data | fetch | extract | sweep | demo build | demo check."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
-from ash.bank import BankError
-from ash.data import DATASETS, DataError, get_dataset
+from ash.bank import BankError, cache_root
+from ash.data import DataError, ImageSet, evenly, get_dataset, list_sets
+from ash.fetching import fetch_with_bars
 from ash.methods import MethodError, parse_methods
-from ash.models import MODELS, ModelError, get_model
+from ash.models import ModelEntry, ModelError, cuts_of, get_model, offered_models
 
-PENULTIMATE_HELP = "a node name, or `penultimate` for every model"
+MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
+PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
+CHECKPOINT_HELP = "a file with the model's weights, instead of the published ones"
 
 
 def _sentences(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,33 +45,54 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
 @_sentences
-def models() -> None:
-    """List the models: placements, data, presets."""
-    for entry in MODELS.values():
-        state = "present" if entry.weights.is_file() else f"weights missing: {entry.weights}"
-        click.echo(f"{entry.name}: {entry.label} ({len(entry.classes)} classes, {state})")
+def models(name: str | None) -> None:
+    """List the models: weights, placements, data, presets. With a NAME: everywhere that it can be cut."""
+    for entry in [get_model(name)] if name else map(get_model, offered_models()):
+        click.echo(f"{entry.name}: {entry.label}")
+        click.echo(f"  weights     {'present' if entry.present else 'missing; they belong'} at {entry.weights}")
+        if entry.note:
+            click.echo(f"  note        {entry.note}")
         click.echo("  placements  " + ", ".join(f"{node} ({label})" for node, label in entry.placements.items()))
         click.echo(f"  data        ID {entry.id_set}; OOD {', '.join(entry.ood_sets)}")
         click.echo("  presets     " + ", ".join(entry.presets.values()))
+    if not name:
+        click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t.")
+        return
+    click.echo("all placements, in network order:")
+    for cut in cuts_of(name):
+        kind = "one linear map" if cut.linear else "deep"
+        sign = {True: "may be negative", False: "not negative", None: "sign unknown"}[cut.signed]
+        size = f"{' x '.join(map(str, cut.shape))} = {cut.size:,}"
+        click.echo(f"  {cut.name:<40} {size:<28} {kind:<15} {sign}{', before its ReLU' if cut.before_relu else ''}")
 
 
 @main.command()
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="the data root [default: ASH_DATA]")
 @_sentences
-def data() -> None:
-    """List the data sets that are known by name: role, number of images, what is in them."""
-    for entry in DATASETS.values():
-        count = f"{len(entry.open()):,} images" if entry.path.is_file() else f"missing: {entry.path}"
-        click.echo(f"{entry.name:<16} {entry.role:<4} {count:<15} {entry.note}")
+def data(root: Path | None) -> None:
+    """List the data sets: present, missing or incomplete, number of images, size, licence, where, what is in them."""
+    for line in list_sets(root):
+        click.echo(line)
 
 
-def _bank(model: str, placement: str, data_set: str, **options: Any) -> Any:
+@main.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME ...")
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="the data root [default: ASH_DATA]")
+@_sentences
+def fetch(names: tuple[str, ...], root: Path | None) -> None:
+    """Download data sets and model weights; resumes where an earlier run stopped."""
+    for name, path in fetch_with_bars(names, root):
+        click.echo(f"{name}: {path}")
+
+
+def _bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = False, **options: Any) -> Any:
     """The bank of a data set; what is missing of it is extracted with a progress bar: count, images/s, time left."""
     from tqdm import tqdm
 
     from ash.extraction import extract
 
-    images = get_dataset(data_set)
     bars: list[Any] = []
 
     def show(step: Any) -> None:
@@ -76,55 +100,124 @@ def _bank(model: str, placement: str, data_set: str, **options: Any) -> Any:
             bars.append(tqdm(total=step.total, initial=step.done, unit="image", desc=images.name, leave=False))
         bars[0].update(step.done - bars[0].n)
 
-    bank = extract(get_model(model), placement, images, progress=show, **options)
+    bank = extract(entry, placement, images, progress=None if quiet else show, **options)
     for bar in bars:
         bar.close()
-    for image in bank.skipped:
+    for image in [] if quiet else bank.skipped:
         click.echo(f"skipped: {image['reason']}", err=True)
-    if bank.skipped:
+    if bank.skipped and not quiet:
         click.echo(f"{len(bank.skipped)} of {len(images)} images of {images.name} were skipped.", err=True)
     return bank
 
 
+class _Auto(click.IntRange):
+    """A number, or `auto`, which is None."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
+
+
+def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path | None, **options: Any) -> None:
+    """Say what a bank that is not there yet takes: bytes, and seconds at the measured rate."""
+    from ash.bank import find_bank
+    from ash.extraction import cost, identity
+
+    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"]), root):
+        return
+    names = ("dtype", "precision", "device")
+    price = cost(entry, placement, len(images), **{name: options[name] for name in names})
+    click.echo(
+        f"{images.name}: {len(images):,} images, {price.bytes / 1e6:,.1f} MB, about {price.seconds:,.0f} s at "
+        f"{price.rate:,.1f} images/s on {price.device}, decoding not counted"
+    )
+
+
 @main.command()
-@click.option("--model", required=True, help="a name from `python -m ash models`")
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--data", "data_sets", required=True, multiple=True, help="a known set, a folder, or NAME=FOLDER; repeat")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="where banks go [default: ASH_CACHE]")
-@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1))
-@click.option("--workers", default=0, show_default=True, type=click.IntRange(min=0), help="decoding processes")
-@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]))
+@click.option("--batch-size", default="auto", show_default=True, type=_Auto(min=1), help="auto: found by trying")
+@click.option("--workers", default="auto", show_default=True, type=_Auto(min=0), help="decoding processes")
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]), help="stored")
+@click.option(
+    "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="of the network: autocast below float32, float16 on GPUs only",
+)  # fmt: skip
 @_sentences
-def extract(model: str, placement: str, data_sets: Iterable[str], out: Path | None, **options: Any) -> None:
-    """Run a model's stem over data sets once and keep the activations; resumes where an earlier run stopped."""
-    for data_set in data_sets:
-        bank = _bank(model, placement, data_set, root=out, **options)
-        click.echo(f"{data_set}: {' x '.join(map(str, bank.shape))} in {bank.folder}")
+def extract(
+    model: str, checkpoint: Path | None, placement: str, data_sets: Iterable[str], out: Path | None, **options: Any
+) -> None:
+    """Run a model's stem over data sets once and keep the activations; resumes where an earlier run stopped.
+
+    Several processes may extract at once, also under torchrun, on one machine or on many that share the folder.
+    """
+    from ash import distributed
+    from ash.extraction import identity
+
+    entry, sets = get_model(model, checkpoint), [get_dataset(data_set) for data_set in data_sets]
+    rank = distributed.current_rank()
+    options["device"] = rank.device() if rank else None
+    if rank:
+        keys = [identity(entry, placement, data, options["dtype"], options["precision"]).key for data in sets]
+        distributed.agree(rank, options["device"], out or cache_root(), keys)
+    quiet = rank is not None and not rank.prints
+    for images in sets:
+        if not quiet:
+            _show_cost(entry, placement, images, out, **options)
+        bank = _bank(entry, placement, images, quiet, root=out, **options)
+        if not quiet:
+            click.echo(f"{images.name}: {' x '.join(map(str, bank.shape))} in {bank.folder}")
 
 
 @main.command()
-@click.option("--model", required=True, help="a name from `python -m ash models`")
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--id", "id_set", required=True, help="the in-distribution set: a known set, a folder, or NAME=FOLDER")
 @click.option("--ood", required=True, multiple=True, help="an OOD set, likewise; repeat")
 @click.option("--methods", required=True, help='e.g. "energy,ash_s@5:95:5,ash_b@65:msp"; ranges are inclusive')
+@click.option("--images", type=click.IntRange(min=1), help="at most so many of every set, evenly spaced [default: all]")
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]), help="of banks")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the table, CSV")
 @_sentences
-def sweep(model: str, placement: str, id_set: str, ood: Iterable[str], methods: str, out: Path) -> None:
+def sweep(
+    model: str,
+    checkpoint: Path | None,
+    placement: str,
+    id_set: str,
+    ood: Iterable[str],
+    methods: str,
+    images: int | None,
+    dtype: str,
+    out: Path,
+) -> None:
     """Evaluate methods on an ID set and OOD sets; writes one row per OOD set and one `mean` row per method."""
+    from tqdm import tqdm
+
     from ash import splitting, sweeping
+    from ash.device import evaluation_device
 
     chosen = parse_methods(methods)
     if not out.parent.is_dir():
         raise DataError(f"There is no folder {out.parent} to write {out.name} into.")
-    bank = _bank(model, placement, id_set)
-    others = {}
-    for name in ood:
-        other = _bank(model, placement, name)
-        others[other.identity.dataset] = other.read()
-    tail = splitting.split(get_model(model).build(), bank.identity.placement)[1]
-    result = sweeping.sweep(tail, bank.read(), others, chosen, id_labels=bank.labels)
-    table = result.table(model, bank.identity.placement, bank.identity.dataset)
+    entry, sets = get_model(model, checkpoint), {}
+    for text in (id_set, *ood):
+        data = get_dataset(text)
+        if data.name in sets:
+            raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
+        sets[data.name] = _bank(entry, placement, evenly(data, images) if images else data, dtype=dtype)
+    (id_name, bank), *others = sets.items()
+    tail = splitting.split(entry.build(), bank.identity.placement)[1]
+    with tqdm(unit="evaluation", unit_scale=True, desc="sweep", leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = sweeping.sweep(tail, bank, dict(others), chosen, device=evaluation_device(), progress=show)
+    table = result.table(model, bank.identity.placement, id_name)
     table.to_csv(out, index=False, float_format="%.4f")
     means = table[table.ood == "mean"][["method", "auroc", "fpr95", "aupr", "id_accuracy"]]
     click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))

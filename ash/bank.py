@@ -5,10 +5,12 @@
         shard-00000.json  its rows, SHA-256, and the images that were skipped; a shard counts once this file exists
         samples.csv       name and label of every row
         manifest.json     identity, shape and checksums of all; a bank is complete once this file exists
+        plan.json         rows a shard and images a batch, fixed by whoever began
         provenance.json   device, versions, date
+        *.lock            what the processes at work have claimed
 
-The key is a hash of the identity: change the weights, the placement, the transform, the files or the dtype, and it is
-another bank. Activations are memory-mapped, and no byte is used before its checksum was compared.
+The key is a hash of the identity: change the weights, the placement, the transform, the files, the dtype or the
+precision, and it is another bank. Activations are memory-mapped, and no byte is used before its checksum was compared.
 """
 
 import contextlib
@@ -17,8 +19,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterator
+import shutil
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,14 +29,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ash import claims
 from ash.data import ASSETS, file_hash
+from ash.files import BankError, read_json
+from ash.files import write_atomically as write_atomically
+from ash.files import write_json as write_json
 
 FORMAT = 1  # of the files below; another number is another bank
 BUNDLED = ASSETS / "demo" / "banks"
-
-
-class BankError(RuntimeError):
-    """A bank is missing, incomplete or damaged; the message says which, where and what to do."""
 
 
 def cache_root() -> Path:
@@ -45,7 +47,10 @@ def cache_root() -> Path:
 
 @dataclass(frozen=True)
 class BankIdentity:
-    """All that decides what is in a bank. `weights` and `files` are hashes, `transform` is printed preprocessing."""
+    """All that decides what is in a bank. `weights` and `files` are hashes, `transform` is printed preprocessing.
+
+    `dtype` is that of the stored activations, `precision` that of the stem: float32, or autocast to another.
+    """
 
     model: str
     weights: str
@@ -54,11 +59,17 @@ class BankIdentity:
     dataset: str
     files: str
     dtype: str = "float32"
+    precision: str = "float32"
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As it is stored and hashed: float32 precision is left out, so that banks keep their keys."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("precision", "float32")}
 
     @property
     def key(self) -> str:
         """Twelve hex digits of the identity's hash."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"format": FORMAT, **self.fields}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -66,39 +77,6 @@ class BankIdentity:
         """The bank's folder, relative to a root."""
         parts = (self.model, self.placement, f"{self.dataset}-{self.key}")
         return Path(*(re.sub(r"[^A-Za-z0-9._=-]", "_", part) for part in parts))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also when the process is killed or the disk is full."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are private; a bank may be shared
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, keys sorted, so that equal content is equal bytes."""
-    write_atomically(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; BankError when the file is damaged."""
-    try:
-        content = json.loads(path.read_text())
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise BankError(f"{path} is damaged ({error}); delete it and extract again.") from error
-    return content
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -115,9 +93,9 @@ class Bank:
         try:
             self.identity = BankIdentity(**manifest["identity"])
             self.shape: tuple[int, ...] = (int(manifest["rows"]), *map(int, manifest["features"]))
-            self._shards: list[dict[str, Any]] = manifest["shards"]
+            self.shards: list[dict[str, Any]] = manifest["shards"]
             self.skipped: list[dict[str, Any]] = manifest["skipped"]
-            self._starts = np.cumsum([0] + [shard["rows"] for shard in self._shards])
+            self._starts = np.cumsum([0] + [shard["rows"] for shard in self.shards])
         except (KeyError, TypeError, ValueError) as error:
             raise BankError(f"{folder / 'manifest.json'} is damaged ({error}); delete it and extract again.") from error
         self._open: dict[int, NDArray[np.floating]] = {}
@@ -157,16 +135,17 @@ class Bank:
 
     def damaged(self) -> list[str]:
         """The shards whose file is missing or does not match its checksum, by file name."""
-        return [shard["file"] for shard in self._shards if not self._intact(shard)]
+        return [shard["file"] for shard in self.shards if not self.intact(shard)]
 
-    def _intact(self, shard: dict[str, Any]) -> bool:
+    def intact(self, shard: dict[str, Any]) -> bool:
+        """Whether a shard's file is there and matches its checksum."""
         path = self.folder / shard["file"]
         return path.is_file() and file_hash(path) == shard["sha256"]
 
     def _shard(self, number: int) -> NDArray[np.floating]:
         if number not in self._open:
-            shard = self._shards[number]
-            if not self._intact(shard):
+            shard = self.shards[number]
+            if not self.intact(shard):
                 raise BankError(
                     f"{shard['file']} of the bank {self.folder} is missing or damaged; "
                     "run the extraction again: it rebuilds that shard alone."
@@ -183,14 +162,14 @@ class Bank:
 
     def chunks(self, rows: int) -> Iterator[NDArray[np.floating]]:
         """The activations in order, at most `rows` at a time, as memory maps."""
-        for number in range(len(self._shards)):
+        for number in range(len(self.shards)):
             shard = self._shard(number)
             for start in range(0, len(shard), rows):
                 yield shard[start : start + rows]
 
     def read(self) -> NDArray[np.floating]:
         """All activations (n, ...): the memory map of a single shard, otherwise a copy in memory."""
-        shards = [self._shard(number) for number in range(len(self._shards))]
+        shards = [self._shard(number) for number in range(len(self.shards))]
         return shards[0] if len(shards) == 1 else np.concatenate(shards)
 
 
@@ -215,3 +194,79 @@ def open_bank(identity: BankIdentity, root: Path | None = None) -> Bank:
     if bank.identity != identity:
         raise BankError(f"The manifest in {folder} belongs to another bank; delete the folder and extract again.")
     return bank
+
+
+@dataclass(frozen=True)
+class BankInfo:
+    """A bank on disk, complete or begun.
+
+    `identity` is None where it cannot be read, `rows` counts those of a complete bank, `bytes` every file.
+    """
+
+    folder: Path
+    identity: BankIdentity | None
+    complete: bool
+    rows: int
+    bytes: int
+    bundled: bool
+
+
+def list_banks(root: Path | None = None) -> list[BankInfo]:
+    """All banks under `root` or, without it, in the user's cache and among the bundled ones. Nothing is verified."""
+    bases = (cache_root(), BUNDLED) if root is None else (root,)
+    folders = {path.parent for base in bases for path in base.glob("*/*/*/*.json")}
+    return [_info(folder) for folder in sorted(folders) if not folder.name.startswith(".")]
+
+
+def _info(folder: Path) -> BankInfo:
+    size = 0
+    for path in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # an extraction at work renames files
+            size += path.stat().st_size
+    identity, rows = None, 0
+    complete = (folder / "manifest.json").is_file()
+    with contextlib.suppress(BankError, KeyError, TypeError):
+        if complete:
+            bank = Bank(folder)
+            identity, rows = bank.identity, len(bank)
+        else:
+            identity = BankIdentity(**read_json(folder / "plan.json")["identity"])
+    return BankInfo(folder, identity, complete and identity is not None, rows, size, folder.is_relative_to(BUNDLED))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How far a verification is: shards compared with their checksums, and in total."""
+
+    done: int
+    total: int
+
+
+def verify_steps(folder: Path) -> Generator[Checked, None, list[str]]:
+    """Compare every shard of a complete bank with its checksum; yields after each, returns the damaged ones' names."""
+    bank, damaged = Bank(folder), list[str]()
+    yield Checked(0, len(bank.shards))
+    for number, shard in enumerate(bank.shards):
+        damaged += [] if bank.intact(shard) else [shard["file"]]
+        yield Checked(number + 1, len(bank.shards))
+    return damaged
+
+
+def delete_bank(folder: Path) -> None:
+    """Delete a bank of the user's cache; BankError elsewhere, and while some process extracts it."""
+    root = cache_root().resolve()
+    inside = folder.resolve()
+    if not inside.is_relative_to(root) or len(inside.relative_to(root).parts) != 3:
+        raise BankError(f"{folder} is no bank in the cache {root}; only those are deleted.")
+    if not inside.is_dir():
+        raise BankError(f"There is no bank {folder}.")
+    try:
+        held = claims.claim(inside / "extract.lock")
+        if held is None:
+            raise BankError(f"The bank {folder} is being extracted: cancel that, or wait until it is done.")
+        with held:
+            gone = inside.with_name(f".deleted-{inside.name}-{os.getpid()}")
+            inside.rename(gone)  # at once, so that nobody finds half a bank
+            shutil.rmtree(gone)
+    except OSError as error:
+        raise BankError(f"{folder} cannot be deleted: {error.strerror or error}.") from error

@@ -1,4 +1,4 @@
-"""The device that evaluations run on: CUDA, then MPS, then CPU."""
+"""The device that networks run on (CUDA, then MPS, then CPU), and the one of evaluations."""
 
 import platform
 
@@ -12,6 +12,17 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def evaluation_device() -> torch.device:
+    """The device for shaping and tails: CUDA, else the CPU; sums are in float64, which Apple's GPUs do not have."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done what it was told; a CPU always has."""
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
 
 
 def describe(device: torch.device) -> str:

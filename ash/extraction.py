@@ -1,153 +1,174 @@
-"""Images -> bank: run the stem over a data set once, shard by shard, and resume where an earlier run stopped."""
+"""Images -> bank: run the stem over a data set once, shard by shard, alone or beside other processes.
 
-import csv
-import io
-from collections.abc import Callable, Generator, Iterator
+Work is shared through the bank's folder alone, so a run goes on where another one stopped, was killed or still works.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
 
-from ash import splitting
-from ash.bank import (
-    Bank,
-    BankError,
-    BankIdentity,
-    cache_root,
-    find_bank,
-    read_json,
-    shard_path,
-    write_atomically,
-    write_json,
-)
-from ash.data import ImageError, ImageSet, file_hash
+from ash import claims, splitting
+from ash.bank import Bank, BankError, BankIdentity, cache_root, find_bank
+from ash.cost import Cost as Cost
+from ash.cost import cost as cost
+from ash.data import ImageSet
+from ash.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.device import best_device, describe
-from ash.models import ModelEntry
+from ash.entries import ModelEntry
+from ash.shards import Plan, Shards, note, read_plan, shard_rows, write_plan
+from ash.stems import FEWEST, Fetched, Stem, best_batch, check_precision
 
-SHARD_ROWS = 2048
-SHARD_BYTES = 32 << 20
+POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
+SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch size would be found
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an extraction is: images done and in total, of those done the ones skipped as broken."""
+    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped."""
 
     done: int
     total: int
     skipped: int
 
 
-def identity(entry: ModelEntry, placement: str, data: ImageSet, dtype: str = "float32") -> BankIdentity:
-    """Which bank this model, placement and data set have; `penultimate` is the entry's last placement."""
+def identity(
+    entry: ModelEntry, placement: str, data: ImageSet, dtype: str = "float32", precision: str = "float32"
+) -> BankIdentity:
+    """Which bank this model, placement and data set have; BankError for a dtype or precision that there is not."""
     if dtype not in ("float32", "float16"):
         raise BankError(f"A bank holds float32 or float16, not {dtype}.")
-    node = list(entry.placements)[-1] if placement == splitting.PENULTIMATE else placement
+    check_precision(precision)
+    node = entry.penultimate if placement == splitting.PENULTIMATE else placement
     weights, transform = entry.weights_hash(), repr(entry.preprocess)
-    return BankIdentity(entry.name, weights, node, transform, data.name, data.fingerprint, dtype)
+    return BankIdentity(entry.name, weights, node, transform, data.name, data.fingerprint, dtype, precision)
 
 
-class _Decoded(Dataset[tuple[int, Tensor | None, str]]):
-    """(index, input tensor or None, why it is None) for every image; what the worker processes run."""
-
-    def __init__(self, data: ImageSet, transform: Callable[[Any], Tensor]) -> None:
-        self.data, self.transform = data, transform
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor | None, str]:
-        try:
-            return index, self.transform(self.data.image(index)), ""
-        except ImageError as error:
-            return index, None, str(error)
-
-
-def _plan(total: int, features: torch.Size, dtype: str) -> list[range]:
-    """The images of every shard: a function of the set's size and the activation's size alone."""
-    row_bytes = features.numel() * np.dtype(dtype).itemsize
-    rows = max(1, min(SHARD_ROWS, SHARD_BYTES // row_bytes))
-    return [range(start, min(start + rows, total)) for start in range(0, total, rows)]
-
-
-def _record(folder: Path, shard: int) -> dict[str, Any] | None:
-    """The record of a finished shard whose bytes are intact, otherwise None."""
-    path = shard_path(folder, shard)
-    if not (path.with_suffix(".json").is_file() and path.is_file()):
-        return None
-    try:
-        record = read_json(path.with_suffix(".json"))
-    except BankError:
-        return None  # a damaged record is a missing one
-    return record if record.get("sha256") == file_hash(path) else None
-
-
-def _write_shard(folder: Path, shard: int, activations: NDArray[np.floating], skipped: list[dict[str, Any]]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, activations, allow_pickle=False)
-    path = shard_path(folder, shard)
-    write_atomically(path, buffer.getvalue())
-    write_json(
-        path.with_suffix(".json"),
-        {"file": path.name, "rows": len(activations), "sha256": file_hash(path), "skipped": skipped},
-    )
-
-
-def _finish(
-    folder: Path, who: BankIdentity, data: ImageSet, features: torch.Size, device: torch.device, shards: int
-) -> Bank:
-    """Write the list of samples, the provenance and, last, the manifest that makes the bank complete."""
-    records = [read_json(shard_path(folder, shard).with_suffix(".json")) for shard in range(shards)]
-    skipped = [image for record in records for image in record.pop("skipped")]
-    rows = sum(record["rows"] for record in records)
-    if rows == 0:
-        raise BankError(f"None of the {len(data)} images of {data.label} is readable; first: {skipped[0]['reason']}")
-    missing = {image["index"] for image in skipped}
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("name", "label"))
-    writer.writerows((data.names[i], int(data.labels[i])) for i in range(len(data)) if i not in missing)
-    write_atomically(folder / "samples.csv", table.getvalue().encode())
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / "provenance.json", {"device": describe(device), "versions": versions, "date": when})
-    manifest = {"identity": vars(who), "rows": rows, "features": list(features), "shards": records, "skipped": skipped}
-    write_json(folder / "manifest.json", manifest)
-    return Bank(folder)
-
-
-def _forward(stem: nn.Module, x: Tensor) -> Tensor:
-    """The stem's output; a batch that does not fit on the device is halved until it does."""
-    try:
-        return stem(x)
-    except torch.OutOfMemoryError:
-        if len(x) == 1:
-            raise
-        torch.cuda.empty_cache()
-        return torch.cat([_forward(stem, half) for half in x.chunk(2)])
+def _batches(chunks: Iterable[Chunk], plan: Plan, total: int, device: torch.device) -> Iterator[Chunk]:
+    """Chunks joined to the batches of the plan, their pixels on the device."""
+    pixels, skipped, start = list[Tensor](), list[dict[str, Any]](), -1
+    for chunk in chunks:
+        start = chunk.images.start if start < 0 else start
+        pixels.append(chunk.pixels.to(device, non_blocking=True))
+        skipped += chunk.skipped
+        stop = chunk.images.stop
+        if stop - start == plan.batch_size or stop % plan.shard_rows == 0 or stop == total:
+            yield Chunk(range(start, stop), torch.cat(pixels), skipped)
+            pixels, skipped, start = [], [], -1
 
 
 def _activations(
-    stem: nn.Module, loader: DataLoader[Any], device: torch.device, dtype: str
-) -> Iterator[tuple[NDArray[np.floating], list[dict[str, Any]], int]]:
-    """Per batch: activations of the readable images, the skipped ones, and how many images it was."""
-    for batch in loader:
-        good = [image for _, image, _ in batch if image is not None]
-        skipped = [{"index": i, "reason": why} for i, image, why in batch if image is None]
-        values = np.empty(0, dtype)
-        if good:
-            x = torch.stack(good).to(device, memory_format=torch.channels_last, non_blocking=True)
-            values = _forward(stem, x).contiguous().cpu().numpy().astype(dtype, copy=False)
-            if not np.isfinite(values).all():
-                raise BankError(
-                    f"Activations are not finite in {dtype}: float16 is too small, or the weights are broken."
-                )
-        yield values, skipped, len(batch)
+    stem: Stem, batches: Iterable[Chunk], dtype: str
+) -> Iterator[tuple[range, NDArray[np.floating], list[dict[str, Any]]]]:
+    """Per batch: which images, activations of the readable ones, the skipped ones. A GPU works one batch ahead."""
+    ahead = 1 if stem.device.type == "cuda" else 0
+    waiting = deque[tuple[Chunk, Fetched | None]]()
+
+    def arrived() -> tuple[range, NDArray[np.floating], list[dict[str, Any]]]:
+        batch, values = waiting.popleft()
+        return batch.images, values.numpy(dtype) if values else np.empty(0, dtype), batch.skipped
+
+    for batch in batches:
+        waiting.append((batch, Fetched(stem(batch.pixels)) if len(batch.pixels) else None))
+        if len(waiting) > ahead:
+            yield arrived()
+    while waiting:
+        yield arrived()
+
+
+def _taken(shards: Shards, first: int, batch_size: int) -> Iterator[range]:
+    """The batches of the first shard and then of every further one that is free, claimed as they are asked for."""
+    shard: int | None = first
+    while shard is not None:
+        images = shards.ranges[shard]
+        yield from (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+        shard = shards.take()
+
+
+@dataclass
+class _Run:
+    """One process's part in an extraction."""
+
+    who: BankIdentity
+    folder: Path
+    data: ImageSet
+    stem: Stem
+    workers: int
+    features: tuple[int, ...]
+
+    def planned(self, batch_size: int | None) -> Plan:
+        """The plan in the bank's folder, or a new one that is fixed there."""
+        row_bytes = int(np.prod(self.features)) * np.dtype(self.who.dtype).itemsize
+        with claims.wait(self.folder / "plan.lock"):
+            plan = read_plan(self.folder, row_bytes)
+            if plan is None:
+                rows = shard_rows(len(self.data), row_bytes)
+                if batch_size is None:
+                    batch_size = SMALL_SET_BATCH if len(self.data) < SMALL_SET else best_batch(self.stem, rows)
+                plan = Plan(batch_size, rows)
+                write_plan(self.folder, plan, self.who)
+        self.stem.fewest = min(FEWEST, plan.batch_size)
+        return plan
+
+    def share(self, plan: Plan) -> Generator[Progress, None, Bank]:
+        """Take shards until all are finished, by this process or by others; then the bank is complete."""
+        total, shards = len(self.data), Shards(self.folder, plan, len(self.data))
+        try:
+            yield Progress(shards.done, total, shards.skipped)
+            while not shards.look():
+                first = shards.take()
+                if first is None:  # others are at work on the rest: wait for them, or for what they let go
+                    time.sleep(POLL_SECONDS)
+                    yield Progress(shards.done, total, shards.skipped)
+                    continue
+                for done, skipped in self._compute(shards, first, plan):
+                    yield Progress(shards.done + done, total, shards.skipped + skipped)
+            yield Progress(shards.done, total, shards.skipped)
+        finally:
+            shards.release()
+        with claims.wait(self.folder / "plan.lock"):
+            return shards.finish(self.who, self.data, self.features)
+
+    def _compute(self, shards: Shards, first: int, plan: Plan) -> Iterator[tuple[int, int]]:
+        """Compute the first shard, then every free one. Yields after each batch the images done and skipped in the
+        shard at hand."""
+        ranges = _taken(shards, first, plan.batch_size)
+        chunks = decoded(
+            self.data, self.stem.geometry, self.stem.pixels, ranges, workers=self.workers, device=self.stem.device
+        )
+        batches = _batches(chunks, plan, len(self.data), self.stem.device)
+        parts, skipped = list[NDArray[np.floating]](), list[dict[str, Any]]()
+        for images, values, broken in _activations(self.stem, batches, self.who.dtype):
+            shard = images.start // plan.shard_rows
+            parts += [values] if len(values) else []
+            skipped += broken
+            shards.look()
+            if images.stop < shards.ranges[shard].stop:
+                yield images.stop - shards.ranges[shard].start, len(skipped)
+                continue
+            shards.write(shard, np.concatenate([np.empty((0, *self.features), self.who.dtype), *parts]), skipped)
+            parts, skipped = [], []
+            if shard == first or self.stem.limit != self._noted:
+                self._note(plan)
+            yield 0, 0
+
+    _noted: int | None = None  # the limit that the provenance tells of
+
+    def _note(self, plan: Plan) -> None:
+        """Leave in the provenance where this process works, and whether batches were halved there."""
+        self._noted, device = self.stem.limit, describe(self.stem.device)
+        versions = {"torch": torch.__version__, "numpy": np.__version__}
+        facts = {"versions": versions, "batch_size": plan.batch_size, "precision": self.who.precision}
+        remark = f"Batches halved to {self._noted}: out of memory on {device}." if self._noted else ""
+        with claims.wait(self.folder / "plan.lock"):
+            note(self.folder, facts, device, remark)
 
 
 def extract_steps(
@@ -157,54 +178,42 @@ def extract_steps(
     *,
     root: Path | None = None,
     device: torch.device | None = None,
-    batch_size: int = 128,
-    workers: int = 0,
+    batch_size: int | None = None,
+    workers: int | None = None,
     dtype: str = "float32",
+    precision: str = "float32",
 ) -> Generator[Progress, None, Bank]:
     """Extract a bank step by step: yields after every batch, returns the bank.
 
-    Whoever iterates may stop at any step; the shards written so far stay, and the next call goes on after them. A bank
-    that is there and intact is returned as it is, a damaged shard is rebuilt. BankError when nothing can be written.
+    Whoever iterates may stop at any step; the shards written so far stay, and the next call goes on after them. Several
+    processes may extract one bank at once: they share its shards. A bank that is there and intact is returned as it is,
+    a damaged shard is rebuilt. `batch_size` None is found by trying; the size that a bank was begun with is kept.
+    `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
+    `precision` that of the stem: float32, or autocast to bfloat16 or float16. BankError when nothing can be written.
     """
-    who = identity(entry, placement, data, dtype)
+    who = identity(entry, placement, data, dtype, precision)
+    device = device or best_device()
+    check_precision(precision, device)
     known = find_bank(who, root)
     if known is not None and not (bank := Bank(known)).damaged():
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
     folder = (root or cache_root()) / who.folder
-    device = device or best_device()
-    stem = splitting.split(entry.build(), who.placement)[0].to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.inference_mode():
-        features = stem(torch.zeros(1, *entry.preprocess.shape, device=device)).shape[1:]
-    plan = _plan(len(data), features, dtype)
-    pending = [shard for shard in range(len(plan)) if _record(folder, shard) is None]
-    batches = [list(plan[s][i : i + batch_size]) for s in pending for i in range(0, len(plan[s]), batch_size)]
-    loader = DataLoader(
-        _Decoded(data, entry.preprocess.build()),
-        batch_sampler=batches,
-        collate_fn=list,
-        num_workers=workers,  # type: ignore[arg-type]
-    )
-    done, broken = len(data) - sum(len(plan[s]) for s in pending), 0
-    yield Progress(done, len(data), broken)
-    steps = _activations(stem, loader, device, dtype)
+    stem = Stem(entry, who.placement, device, precision)
+    workers = default_workers(device) if workers is None else workers
+    run = _Run(who, folder, data, stem, workers, stem.features())
     try:
-        for shard in pending:
-            parts, skipped, seen = [np.empty((0, *features), dtype)], list[dict[str, Any]](), 0
-            while seen < len(plan[shard]):
-                with torch.inference_mode():  # not across the yield: it would leak into the caller's code
-                    values, bad, count = next(steps)
-                parts += [values] if len(values) else []
-                skipped += bad
-                seen, done, broken = seen + count, done + count, broken + len(bad)
-                if seen < len(plan[shard]):
-                    yield Progress(done, len(data), broken)
-            _write_shard(folder, shard, np.concatenate(parts), skipped)
-            yield Progress(done, len(data), broken)
-        return _finish(folder, who, data, features, device, len(plan))
+        with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
+            return (yield from run.share(run.planned(batch_size)))
     except OSError as error:
         reason = error.strerror or error
         raise BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.") from error
+    except RuntimeError as error:
+        if not is_killed_worker(error):
+            raise
+        raise BankError(
+            "A decoding process was killed, for want of memory or of room in /dev/shm: take fewer with --workers."
+        ) from error
 
 
 def extract(

@@ -42,11 +42,19 @@ def kept_mask(x: Tensor, percentile: float) -> Tensor:
     k = kept_count(n, percentile)
     if k == n or k == 0 or len(rows) == 0:
         return torch.full_like(x, k > 0, dtype=torch.bool)
-    threshold = rows.topk(k, dim=1).values[:, -1:]  # (N, 1): the smallest kept value
-    above = rows > threshold
-    tied = rows == threshold
-    room = k - above.sum(1, keepdim=True)
-    return (above | (tied & (tied.cumsum(1) <= room))).reshape(x.shape)
+    below = n - k + 1  # the smallest kept value is the largest of the lowest `below`: select on the shorter side
+    if k <= below:
+        threshold = rows.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)  # (N, 1)
+    else:
+        threshold = rows.topk(below, dim=1, largest=False, sorted=False).values.amax(1, keepdim=True)
+    mask = rows >= threshold
+    surplus = mask.sum(1, dtype=torch.int32) > k  # (N,) more ties than room: the lowest index first
+    if surplus.any():
+        some, least = rows[surplus], threshold[surplus]
+        above, tied = some > least, some == least
+        room = k - above.sum(1, keepdim=True, dtype=torch.int32)
+        mask[surplus] = above | (tied & (tied.cumsum(1, dtype=torch.int32) <= room))
+    return mask.reshape(x.shape)
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:
@@ -59,9 +67,20 @@ def _sums(x: Tensor) -> Tensor:
     return x.flatten(1).sum(1, dtype=torch.float64)
 
 
+def prune(x: Tensor, mask: Tensor) -> Tensor:
+    """ASH-P for a mask of what survives, from `kept_mask`."""
+    return torch.where(mask, x, 0.0)
+
+
 def ash_p(x: Tensor, percentile: float) -> Tensor:
     """ASH-P (Algorithm 1): keep the top (100 - p) % of each sample, set the rest to 0. At p = 0 the identity."""
-    return torch.where(kept_mask(x, percentile), x, 0.0)
+    return prune(x, kept_mask(x, percentile))
+
+
+def fill(x: Tensor, mask: Tensor, k: int) -> Tensor:
+    """ASH-B for a mask with k survivors a sample."""
+    level = (_sums(x) / max(k, 1)).to(x.dtype)
+    return torch.where(mask, _per_sample(level, x), 0.0)
 
 
 def ash_b(x: Tensor, percentile: float) -> Tensor:
@@ -70,10 +89,7 @@ def ash_b(x: Tensor, percentile: float) -> Tensor:
     The authors' code fills kept zeros too, while Algorithm 2 counts only the non-zero ones. The code's reading is used:
     it is what Figure 3 shows (at p = 0 every entry becomes the mean).
     """
-    mask = kept_mask(x, percentile)
-    k = max(kept_count(x[0].numel(), percentile), 1) if len(x) else 1
-    level = (_sums(x) / k).to(x.dtype)
-    return torch.where(mask, _per_sample(level, x), 0.0)
+    return fill(x, kept_mask(x, percentile), kept_count(x[0].numel(), percentile) if len(x) else 1)
 
 
 def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:
@@ -88,15 +104,20 @@ def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> 
     return torch.minimum(ratio, ceiling)
 
 
-def ash_s(x: Tensor, percentile: float) -> Tensor:
-    """ASH-S (Algorithm 3): prune as ASH-P, then multiply what is left by exp(s1/s2), the sums before and after."""
-    pruned = ash_p(x, percentile)
+def amplify(x: Tensor, mask: Tensor) -> Tensor:
+    """ASH-S for a mask of what survives."""
+    pruned = prune(x, mask)
     if len(x) == 0:
         return pruned
-    peak = pruned.abs().flatten(1).amax(1)
-    exponent = scale_exponent(_sums(x), _sums(pruned), peak, x.dtype)
+    low, high = torch.aminmax(pruned.flatten(1), dim=1)
+    exponent = scale_exponent(_sums(x), _sums(pruned), torch.maximum(low.abs(), high.abs()), x.dtype)
     # In float64 up to the last step: e^r alone may exceed float16 where e^r * x does not.
     return (pruned.double() * _per_sample(exponent.exp(), x)).to(x.dtype)
+
+
+def ash_s(x: Tensor, percentile: float) -> Tensor:
+    """ASH-S (Algorithm 3): prune as ASH-P, then multiply what is left by exp(s1/s2), the sums before and after."""
+    return amplify(x, kept_mask(x, percentile))
 
 
 def uniform_noise(indices: np.ndarray, features: int, seed: int) -> np.ndarray:
@@ -107,17 +128,21 @@ def uniform_noise(indices: np.ndarray, features: int, seed: int) -> np.ndarray:
     return out * np.float32(RANDOM_HIGH)
 
 
+def randomise(x: Tensor, mask: Tensor, seed: int = 0, first_index: int = 0) -> Tensor:
+    """ASH-RAND for a mask of what survives."""
+    if len(x) == 0:
+        return x.clone()
+    noise = uniform_noise(np.arange(first_index, first_index + len(x)), x[0].numel(), seed)
+    return torch.where(mask, torch.from_numpy(noise).to(x.device, x.dtype).reshape(x.shape), 0.0)
+
+
 def ash_rand(x: Tensor, percentile: float, seed: int = 0, first_index: int = 0) -> Tensor:
     """ASH-RAND (section 4): set the kept entries to uniform random values in [0, 10).
 
     The noise is keyed by `seed` and the sample's index (`first_index` + its row), so a sample gets the same values in
     every batch and on every device.
     """
-    mask = kept_mask(x, percentile)
-    if len(x) == 0:
-        return x.clone()
-    noise = uniform_noise(np.arange(first_index, first_index + len(x)), x[0].numel(), seed)
-    return torch.where(mask, torch.from_numpy(noise).to(x.device, x.dtype).reshape(x.shape), 0.0)
+    return randomise(x, kept_mask(x, percentile), seed, first_index)
 
 
 def react(x: Tensor, threshold: float) -> Tensor:

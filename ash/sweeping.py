@@ -1,13 +1,16 @@
 """Banks x methods -> scores per sample and a table of metrics, all percentiles in one pass where the tail allows it.
 
-A linear tail, or pool + linear, goes through `bands`; any other tail runs once for each setting on the shaped
-activations, batch by batch. Both give the numbers of `method.shape -> tail -> score`, whatever the chunking.
+A tail that is one linear map, or pool + linear, takes all settings in one pass over the banks (`linear`); any other
+tail runs once for each setting, setting by setting, on the shaped activations. Both give the numbers of
+`method.shape -> tail -> score`, whatever the chunking.
 """
 
 import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,37 +18,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ash import bands
-from ash.bands import Bands, Setting
+from ash.activations import checked, checked_labels, chunks_of, tensor_of
+from ash.device import describe
+from ash.linear import LinearSettings
 from ash.methods import Method
-from ash.scores import SCORES
+from ash.plan import Plan, SweepError, predictions
 from ash.splitting import LinearTail
 from ash.tables import Sweep as Sweep
 from ash.tails import DeepTail, evaluator_for
 
 
-class Plan:
-    """Which settings some methods need, and which method wants which score of which setting."""
+@dataclass(frozen=True)
+class Step:
+    """Progress of a sweep, in evaluations of a sample by a setting.
 
-    def __init__(self, methods: Sequence[Method]) -> None:
-        self.settings: list[Setting] = list(dict.fromkeys((m.variant, m.parameter) for m in methods))
-        self.setting = [self.settings.index((m.variant, m.parameter)) for m in methods]  # of every method
-        self.wanted: dict[str, dict[int, list[int]]] = {}  # score -> setting -> methods
-        for i, method in enumerate(methods):
-            self.wanted.setdefault(method.score, {}).setdefault(self.setting[i], []).append(i)
+    `finished`: the methods that became complete with this step, on all banks; None between.
+    """
 
-    def score(self, positions: list[int], logits: Tensor) -> Iterator[tuple[list[int], NDArray[np.floating]]]:
-        """Methods and their scores (methods, R), given these settings' logits (positions, R, C)."""
-        for name, settings in self.wanted.items():
-            at = [i for i, position in enumerate(positions) if position in settings]
-            owners = [(method, row) for row, i in enumerate(at) for method in settings[positions[i]]]
-            if at:
-                chosen = logits if len(at) == len(positions) else logits[at]
-                fast = name == "energy"
-                scores = (
-                    bands.fast_energy(chosen) if fast else SCORES[name](chosen.flatten(0, 1)).view(chosen.shape[:2])
-                )
-                yield [method for method, _ in owners], scores.cpu().numpy()[[row for _, row in owners]]
+    done: int
+    total: int
+    finished: Sweep | None = None
 
 
 def sweep(
@@ -56,119 +48,215 @@ def sweep(
     *,
     id_labels: Sequence[int] | NDArray[np.integer] | None = None,
     device: str | torch.device | None = None,
+    precision: str = "float32",
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
     """Evaluate methods on the activations of the ID set and of OOD sets: banks or float arrays (n, ...).
 
-    `id_labels` (N,) default to the bank's; -1 means unknown. `device` defaults to the tail's. `progress(done, total)`
-    is called in this thread between steps and counts evaluations of a sample by a setting; what it raises ends the
-    sweep. ValueError for input that does not fit, naming the sample where an activation is NaN or infinite.
+    `id_labels` (N,) default to the bank's; -1 means unknown. `device` defaults to the tail's. `precision` is for tails
+    that are not linear: "bfloat16" runs them under autocast, with channels last, which pays on a GPU; activations are
+    shaped and logits scored in float32 all the same. (There is no "float16": ASH-S goes beyond its range.)
+    `progress(done, total)` is called in this thread between steps and counts evaluations of a sample by a setting;
+    what it raises ends the sweep. SweepError for input that does not fit, naming the sample where an activation is NaN
+    or infinite.
     """
-    if not methods:
-        raise ValueError("There is no method to evaluate: give at least one, for example Method.parse('energy').")
-    id_bank, ood = _checked("ID", id_bank), {name: _checked(name, bank) for name, bank in ood.items()}
-    features = id_bank.shape[1:]
-    for name, bank in ood.items():
-        if bank.shape[1:] != features:
-            raise ValueError(f"The activations of {name} have the shape {bank.shape[1:]}, of the ID set {features}.")
-    labels = _labels(id_bank, id_labels)
-    plan = Plan(methods)
-    banks = (id_bank, *ood.values())
-    evaluator = evaluator_for(tail, features, plan.settings, {bank[0].dtype for bank in banks}, device)
-    done, total = 0, len(plan.settings) * sum(bank.shape[0] for bank in banks)
-
-    def step(count: int) -> None:
-        nonlocal done
+    run = _Run(tail, id_bank, ood, methods, id_labels, device, precision)
+    done = 0
+    for count, _ in run.parts():
         done += count
-        if progress is not None:
-            progress(done, total)
-
-    predictions = np.empty((len(plan.settings), id_bank.shape[0]), np.int32)
-    id_scores = _evaluate(evaluator, plan, "ID", id_bank, step, predictions)
-    ood_scores = {name: _evaluate(evaluator, plan, name, bank, step) for name, bank in ood.items()}
-    return Sweep(tuple(methods), id_scores, ood_scores, predictions[plan.setting], labels)
+        if count and progress is not None:
+            progress(done, run.total)
+    return run.result(range(len(methods)))
 
 
-def _checked(name: str, bank: Any) -> Any:
-    """A bank as it is, anything else as a float array (n, ...)."""
-    if not hasattr(bank, "chunks"):
-        bank = np.asarray(bank)
-        if bank.dtype.kind != "f":
-            raise ValueError(f"The activations of {name} must be floating point, got {bank.dtype}.")
-    if len(bank.shape) < 2 or 0 in bank.shape:
-        raise ValueError(f"The activations of {name} have the shape {bank.shape}, not (n, ...) with n > 0.")
-    return bank
+def sweep_steps(
+    tail: nn.Module | LinearTail,
+    id_bank: Any,
+    ood: Mapping[str, Any],
+    methods: Sequence[Method],
+    *,
+    id_labels: Sequence[int] | NDArray[np.integer] | None = None,
+    device: str | torch.device | None = None,
+    precision: str = "float32",
+) -> Iterator[Step]:
+    """`sweep`, handing out what is finished as it comes: stop iterating to cancel.
+
+    A tail that is not linear takes the settings in the order of the methods, each on all banks before the next; a
+    linear one finishes all of them at the end. Input that does not fit is refused at once, except for NaN and infinity.
+    One thread at a time may advance the iterator, not always the same.
+    """
+    return _Run(tail, id_bank, ood, methods, id_labels, device, precision).steps()
 
 
-def _labels(id_bank: Any, labels: Any) -> NDArray[np.int64] | None:
-    labels = getattr(id_bank, "labels", None) if labels is None else labels
-    if labels is None:
-        return None
-    labels = np.asarray(labels, dtype=np.int64)
-    if labels.shape != id_bank.shape[:1]:
-        raise ValueError(f"There are {labels.size} labels for {id_bank.shape[0]} ID samples.")
-    return labels
+class _Run:
+    """One sweep: what is asked for, and the scores and predictions so far. The ID set is set 0."""
+
+    def __init__(
+        self,
+        tail: nn.Module | LinearTail,
+        id_bank: Any,
+        ood: Mapping[str, Any],
+        methods: Sequence[Method],
+        id_labels: Any,
+        device: str | torch.device | None,
+        precision: str,
+    ) -> None:
+        if not methods:
+            raise SweepError("There is no method to evaluate: give at least one, for example Method.parse('energy').")
+        self.methods, self.names = tuple(methods), ["ID", *ood]
+        self.banks = [checked(name, bank) for name, bank in zip(self.names, [id_bank, *ood.values()], strict=True)]
+        features = self.banks[0].shape[1:]
+        for name, bank in zip(self.names, self.banks, strict=True):
+            if bank.shape[1:] != features:
+                raise SweepError(
+                    f"The activations of {name} have the shape {bank.shape[1:]}, of the ID set {features}."
+                )
+        self.labels = checked_labels(self.banks[0], id_labels)
+        self.plan = Plan(methods)
+        dtypes = {bank[0].dtype for bank in self.banks}
+        self.evaluator = evaluator_for(tail, features, self.plan.settings, dtypes, device, precision)
+        device = self.evaluator.device
+        dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
+        self.scores = [torch.empty((len(methods), bank.shape[0]), dtype=dtype, device=device) for bank in self.banks]
+        size = (len(self.plan.settings), self.banks[0].shape[0])
+        self.predictions = torch.empty(size, dtype=torch.int32, device=device)
+
+    def result(self, methods: Sequence[int]) -> Sweep:
+        """Scores and predictions of these methods."""
+        chosen = ... if len(methods) == len(self.methods) else list(methods)
+        settings = [self.plan.setting[i] for i in methods]
+        ids, *others = (scores[chosen].cpu().numpy() for scores in self.scores)
+        names = dict(zip(self.names[1:], others, strict=True))
+        return Sweep(
+            tuple(self.methods[i] for i in methods), ids, names, self.predictions[settings].cpu().numpy(), self.labels
+        )
+
+    @property
+    def total(self) -> int:
+        """Evaluations of a sample by a setting."""
+        return len(self.plan.settings) * sum(bank.shape[0] for bank in self.banks)
+
+    def parts(self) -> "Counts":
+        """Evaluate everything, part by part."""
+        if isinstance(self.evaluator, DeepTail):
+            return _by_setting(self, self.evaluator)
+        return _in_one_pass(self, self.evaluator)
+
+    def steps(self) -> Iterator[Step]:
+        """Evaluate everything, step by step."""
+        done = 0
+        for count, methods in self.parts():
+            done += count
+            yield Step(done, self.total, self.result(methods) if methods else None)
+
+    def keep(self, at: int, rows: slice, positions: list[int], logits: Tensor, chosen: Any = ...) -> None:
+        """Score logits (positions, R, C) of the samples `rows` of set `at`, or of the `chosen` (bool) among them."""
+        if at == 0:
+            for position, predicted in zip(positions, predictions(logits), strict=True):
+                self.predictions[position, rows][chosen] = predicted.to(torch.int32)
+        for method, scores in self.plan.score(positions, logits):
+            self.scores[at][method, rows][chosen] = scores.to(self.scores[at].dtype)
+
+    def copy(self, at: int, rows: slice, position: int, source: int, same: Tensor) -> None:
+        """What setting `source` has given for the samples `same` (R,) of `rows`, to another setting."""
+        if at == 0:
+            _copy(self.predictions, position, source, rows, same)
+        for score, methods in self.plan.wanted[position].items():
+            for method in methods:
+                _copy(self.scores[at], method, self.plan.wanted[source][score][0], rows, same)
 
 
-def _evaluate(
-    evaluator: Bands | DeepTail,
-    plan: Plan,
-    who: str,
-    bank: Any,
-    step: Callable[[int], None],
-    predictions: NDArray[np.int32] | None = None,
-) -> NDArray[np.floating]:
-    """Scores (methods, n) of one bank; fills `predictions` (settings, n) where given."""
-    dtype = np.float64 if evaluator.dtype == torch.float64 else np.float32
-    scores = np.empty((len(plan.setting), bank.shape[0]), dtype)
+def _copy(array: Tensor, to: int, source: int, rows: slice, same: Tensor) -> None:
+    array[to, rows] = torch.where(same.to(array.device), array[source, rows], array[to, rows])
+
+
+Counts = Iterator[tuple[int, list[int]]]  # evaluations since the last, and the methods that are now complete
+
+
+def _in_one_pass(run: _Run, evaluator: LinearSettings) -> Counts:
+    """All settings at once, chunk by chunk of every bank."""
+
+    def evaluate(at: int, first: int, x: Tensor) -> None:
+        try:
+            for positions, logits in evaluator.logits(x, first):
+                run.keep(at, slice(first, first + len(x)), positions, logits)
+            return
+        except torch.OutOfMemoryError as error:
+            if len(x) == 1:
+                raise SweepError(f"One sample does not fit into the memory of {describe(evaluator.device)}.") from error
+        torch.cuda.empty_cache()
+        half = len(x) // 2
+        evaluate(at, first, x[:half])
+        evaluate(at, first + half, x[half:])
 
     @torch.inference_mode()
-    def work(first: int, part: NDArray[np.floating]) -> Iterator[int]:
-        """Evaluate one chunk; yields the evaluations done since the last time."""
-        rows = slice(first, first + len(part))
-        x = _tensor(part, first, who).to(evaluator.device, evaluator.dtype)
-        for positions, logits in evaluator.logits(x, first):
-            if predictions is not None:
-                predictions[positions, rows] = bands.predictions(logits)
-            for methods, values in plan.score(positions, logits):
-                scores[methods, rows] = values
-            yield len(part) * len(positions)
+    def work(at: int, first: int, part: NDArray[np.floating]) -> int:
+        evaluate(at, first, tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype))
+        return len(part) * len(run.plan.settings)
 
-    if isinstance(evaluator, DeepTail) or evaluator.device.type == "cuda":
-        for first, part in _parts(bank, evaluator.rows):
-            for count in work(first, part):
-                step(count)
-        return scores
+    chunks = ((at, *part) for at, bank in enumerate(run.banks) for part in chunks_of(bank, evaluator.rows))
+    if evaluator.device.type == "cuda":
+        yield from ((work(*chunk), []) for chunk in chunks)
+    else:
+        yield from ((count, []) for count in _threaded(work, chunks))
+    yield 0, list(range(len(run.methods)))
+
+
+def _threaded(work: Callable[..., int], chunks: Iterator[tuple[Any, ...]]) -> Iterator[int]:
+    """The results of `work` on chunks, in order, from as many threads as torch may use; a few chunks are read ahead."""
+    threads = torch.get_num_threads()
     with _starting:
-        workers = _workers(torch.get_num_threads())
-    jobs = [workers.submit(lambda job: sum(work(*job)), job) for job in _parts(bank, evaluator.rows)]
+        workers = _workers(threads)
+    jobs: deque[Future[int]] = deque()
     try:
-        for job in jobs:
-            step(job.result())
+        for chunk in chunks:
+            jobs.append(workers.submit(work, *chunk))
+            if len(jobs) > 2 * threads:
+                yield jobs.popleft().result()
+        while jobs:
+            yield jobs.popleft().result()
     finally:
         for job in jobs:
             job.cancel()
-    return scores
 
 
-def _parts(bank: Any, rows: int) -> Iterator[tuple[int, NDArray[np.floating]]]:
-    """Index of the first sample and activations (at most rows, ...), one chunk after another."""
-    first = 0
-    slices = bank.chunks(rows) if hasattr(bank, "chunks") else (bank[i : i + rows] for i in range(0, len(bank), rows))
-    for part in slices:
-        yield first, part
-        first += len(part)
+def _by_setting(run: _Run, evaluator: DeepTail) -> Counts:
+    """One setting after another, each on all banks."""
+    cutoffs = [evaluator.cutoffs(bank.shape[0]) for bank in run.banks]
+
+    @torch.inference_mode()
+    def work(position: int, source: int | None, at: int, first: int, part: NDArray[np.floating]) -> None:
+        rows, known, x = slice(first, first + len(part)), cutoffs[at], None
+        if position in evaluator.kept and not known.known[rows].all():
+            x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
+            known.add(rows, x)
+        new: Any = ...
+        if source is not None:
+            same = known.positive[rows] <= evaluator.shared(position, source)
+            run.copy(at, rows, position, source, same)
+            if same.all():
+                return
+            new = ~same.to(evaluator.device) if same.any() else ...
+        if x is None:
+            x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
+        shaped = evaluator.shape(position, x, rows, known)
+        run.keep(at, rows, [position], evaluator.logits(shaped[new])[None], new)
+
+    for position in range(len(run.plan.settings)):
+        source = _source(run.plan, evaluator, position)
+        for at, bank in enumerate(run.banks):
+            for first, part in chunks_of(bank, evaluator.rows):
+                work(position, source, at, first, part)
+                yield len(part), []
+        yield 0, run.plan.methods_of(position)
 
 
-def _tensor(part: NDArray[np.floating], first: int, who: str) -> Tensor:
-    """A writable copy in row-major order, float32 or float64; ValueError names the first sample that is not finite."""
-    x = torch.from_numpy(part.astype(np.float64 if part.dtype.itemsize > 4 else np.float32, order="C"))
-    if not torch.isfinite(x.sum()):  # one cheap number tells that all is well; a sum may overflow, so look closer
-        finite = torch.isfinite(x.flatten(1)).all(1)
-        if not finite.all():
-            index = first + int(finite.int().argmin())
-            raise ValueError(f"The activation of sample {index} of {who} holds NaN or infinity.")
-    return x
+def _source(plan: Plan, evaluator: DeepTail, position: int) -> int | None:
+    """The earlier setting whose results are this one's too for the most samples, None where there is no such one."""
+    wanted = plan.wanted[position].keys()
+    shared = {other: evaluator.shared(position, other) for other in range(position)}
+    able = [other for other, most in shared.items() if most > 0 and wanted <= plan.wanted[other].keys()]
+    return max(able, key=shared.__getitem__, default=None)
 
 
 _starting = threading.Lock()

@@ -1,18 +1,31 @@
-"""Tails, ready to evaluate settings chunk by chunk: `Bands` for one linear map, `DeepTail` for anything else."""
+"""Tails, ready to evaluate settings: all in one pass where the tail is one linear map, otherwise one by one."""
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ash.bands import Bands, Setting
+from ash import shaping
+from ash.bands import Bands
+from ash.cutoffs import Cutoffs
+from ash.device import describe
+from ash.linear import LinearSettings
+from ash.masked import MaskedProducts
 from ash.methods import Method
+from ash.plan import Setting, SweepError
+from ash.pooled import PooledBands
 from ash.splitting import LinearTail, linear_tail
 
-BATCH_VALUES = 2**22  # activations that a deep tail gets at once
+BATCH_VALUES = 2**22  # of the largest tensor in a deep tail, on a CPU: larger batches leave its caches
+GPU_BATCH_VALUES = 2**27  # the same on a GPU: 512 MiB
+MOST_ROWS = 1024
+PRECISIONS = ("float32", "bfloat16")
+EXACT = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}  # cuDNN in float32
 Place = str | torch.device | None
 
 
@@ -22,11 +35,15 @@ def evaluator_for(
     settings: Sequence[Setting],
     dtypes: set[np.dtype],
     place: Place = None,
-) -> "Bands | DeepTail":
-    """The evaluator of a tail for activations (n, *features); ValueError when they do not fit.
+    precision: str = "float32",
+) -> "LinearSettings | DeepTail":
+    """The evaluator of a tail for activations (n, *features); SweepError when they do not fit.
 
-    `place` defaults to the tail's device. Linear tails compute in float64 where a bank is float64, else in float32.
+    `place` defaults to the tail's device. Linear tails compute in float64 where a bank is float64, else in float32,
+    whatever the `precision` of deep ones.
     """
+    if precision not in PRECISIONS:
+        raise SweepError(f"There is no precision '{precision}'; there are {' and '.join(PRECISIONS)}.")
     dtype = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
     if isinstance(tail, nn.Linear):
         bias = torch.zeros(tail.out_features) if tail.bias is None else tail.bias.detach()
@@ -34,37 +51,139 @@ def evaluator_for(
     elif isinstance(tail, fx.GraphModule):
         tail = linear_tail(tail) or tail
     if not isinstance(tail, LinearTail):
-        return DeepTail(tail, features, settings, dtype, place)
+        return DeepTail(tail, features, settings, dtype, place, precision)
     expected = tail.weight.shape[1]
     fits = len(features) == 3 and features[0] == expected if tail.pooled else math.prod(features) == expected
     if not fits:
         form = f"({expected}, H, W)" if tail.pooled else f"({expected},)"
-        raise ValueError(f"A sample's activation has the shape {features}, the tail takes {form}.")
+        raise SweepError(f"A sample's activation has the shape {features}, the tail takes {form}.")
     device = torch.device(tail.weight.device if place is None else place)
-    return Bands(tail, math.prod(features), settings, dtype, device if device.type == "cuda" else torch.device("cpu"))
+    device = device if device.type == "cuda" else torch.device("cpu")
+    size = math.prod(features)
+    return _way(device, dtype, maps=size > expected)(tail, size, settings, dtype, device)
+
+
+def _way(device: torch.device, dtype: torch.dtype, maps: bool) -> type[LinearSettings]:
+    """How a linear tail is evaluated: see `linear`."""
+    if device.type == "cuda" or (maps and dtype == torch.float64):
+        return MaskedProducts
+    return PooledBands if maps else Bands
 
 
 class DeepTail:
-    """Settings of any tail, with the interface of `Bands`: the tail runs once for each setting."""
+    """Settings of any tail: it runs once for each, on activations that are sorted once for all."""
 
     def __init__(
-        self, tail: nn.Module, features: tuple[int, ...], settings: Sequence[Setting], dtype: torch.dtype, place: Place
+        self,
+        tail: nn.Module,
+        features: tuple[int, ...],
+        settings: Sequence[Setting],
+        dtype: torch.dtype,
+        place: Place,
+        precision: str,
     ) -> None:
         weights = next(tail.parameters(), torch.empty(0, dtype=dtype))
         self.dtype, self.device = weights.dtype, torch.device(weights.device if place is None else place)
+        self.precision, self.layout = precision, torch.contiguous_format
         if weights.device != self.device:
             tail = copy.deepcopy(tail).to(self.device)  # a tail shares its weights with the model: never move those
-        self.tail = tail
-        self.methods = [Method(*setting) for setting in settings]
-        self.rows = max(1, min(256, BATCH_VALUES // math.prod(features)))
+        self.tail, self.settings, self.size = tail, list(settings), math.prod(features)
+        percentiles = {i: p for i, (variant, p) in enumerate(settings) if p is not None and variant != "react"}
+        self.kept = {i: shaping.kept_count(self.size, p) for i, p in percentiles.items()}
+        self.rows = self._rows(features)
+        if precision == "bfloat16" and len(features) == 3:
+            self._try_channels_last(features)
+
+    def _rows(self, features: tuple[int, ...]) -> int:
+        """How many samples at once, from the largest tensor that one of them needs; SweepError where none fits."""
+        run = _Largest(self.tail) if isinstance(self.tail, fx.GraphModule) else None
         try:
             with torch.inference_mode():
-                tail(torch.zeros(1, *features, dtype=self.dtype, device=self.device))
+                one = torch.zeros(1, *features, dtype=self.dtype, device=self.device)
+                (self.tail if run is None else run.run)(one)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(f"The tail does not take activations of the shape {features}: {reason}") from error
+            raise SweepError(f"The tail does not take activations of the shape {features}: {reason}") from error
+        values = max(self.size, 0 if run is None else run.values)
+        budget = BATCH_VALUES if self.device.type == "cpu" else GPU_BATCH_VALUES
+        return max(1, min(MOST_ROWS, budget // values))
 
-    def logits(self, x: Tensor, first_index: int = 0) -> Iterator[tuple[list[int], Tensor]]:
-        """For x (R, ...): the position of a setting and its logits (1, R, C), one setting after another."""
-        for position, method in enumerate(self.methods):
-            yield [position], self.tail(method.shape(x, first_index))[None]
+    def _try_channels_last(self, features: tuple[int, ...]) -> None:
+        """Take the layout that tensor cores like, unless the tail views its values in another order."""
+        tail = copy.deepcopy(self.tail).to(memory_format=torch.channels_last)
+        try:
+            with torch.inference_mode():
+                one = torch.zeros(2, *features, dtype=self.dtype, device=self.device)
+                tail(one.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:
+            return
+        self.tail, self.layout = tail, torch.channels_last
+
+    def cutoffs(self, n: int) -> Cutoffs:
+        """An empty memory of what survives of n samples at every k of the settings."""
+        cuts = sorted(set(self.kept.values()) - {0, self.size})
+        return Cutoffs(n, self.size, cuts, self.dtype, self.device)
+
+    def shape(self, position: int, x: Tensor, rows: slice, cutoffs: Cutoffs) -> Tensor:
+        """What a setting makes of x (R, ...), the samples `rows` of their set: the same as `Method.shape`."""
+        variant, parameter = self.settings[position]
+        if position not in self.kept:
+            return Method(variant, parameter).shape(x)
+        k = self.kept[position]
+        mask = cutoffs.mask(rows, x, k)
+        shape: dict[str, Callable[[], Tensor]] = {
+            "ash_p": lambda: shaping.prune(x, mask),
+            "ash_b": lambda: shaping.fill(x, mask, k),
+            "ash_s": lambda: shaping.amplify(x, mask),
+            "ash_rand": lambda: shaping.randomise(x, mask, first_index=rows.start),
+        }
+        return shape[variant]()
+
+    def shared(self, position: int, other: int) -> int:
+        """For samples with up to how many positive values these two settings are certain to shape alike; -1 for none.
+
+        Negative values in a sample count as `size + 1` positive ones. An equal k is always alike. ASH-P and ASH-S are
+        too when both k keep all positive values, because what a ReLU left at zero adds nothing to them; so ASH-P is
+        then the activation as it is.
+        """
+        (variant, _), (basis, _) = self.settings[position], self.settings[other]
+        if position not in self.kept or (basis != variant and (variant, basis) != ("ash_p", "none")):
+            return -1
+        k, limit = self.kept[position], self.kept.get(other, self.size)
+        if k == limit:
+            return self.size + 1
+        return min(k, limit) if variant in ("ash_p", "ash_s") else -1
+
+    def logits(self, shaped: Tensor) -> Tensor:
+        """(R, C), at least float32; a batch that does not fit into the memory of a GPU is halved until it does."""
+        try:
+            with self._modes():
+                shaped = shaped.contiguous(memory_format=self.layout) if shaped.dim() == 4 else shaped
+                out = self.tail(shaped)
+            return out if out.dtype == torch.float64 else out.float()
+        except torch.OutOfMemoryError as error:
+            if len(shaped) == 1:
+                raise SweepError(f"One sample does not fit into the memory of {describe(self.device)}.") from error
+        torch.cuda.empty_cache()
+        self.rows = len(shaped) // 2
+        return torch.cat([self.logits(half) for half in shaped.tensor_split(2)])
+
+    def _modes(self) -> AbstractContextManager[Any]:
+        modes = ExitStack()
+        if self.precision != "float32":
+            modes.enter_context(torch.autocast(self.device.type, torch.bfloat16))
+        elif self.device.type == "cuda":
+            modes.enter_context(torch.backends.cudnn.flags(**EXACT))
+        return modes
+
+
+class _Largest(fx.Interpreter):
+    """Runs a graph and remembers how many values its largest tensor has."""
+
+    values = 0
+
+    def run_node(self, n: fx.Node) -> object:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.values = max(self.values, result.numel())
+        return result

@@ -12,8 +12,9 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Banks of tests never meet those of the user who runs them."""
+    """Banks and data of tests never meet those of the user who runs them."""
     os.environ["ASH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["ASH_DATA"] = str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

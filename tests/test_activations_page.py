@@ -55,7 +55,7 @@ def test_every_picture_of_every_variant(variant: str, view: str) -> None:
 
 def test_the_sentence_has_the_numbers_of_the_sample() -> None:
     app = page(variant="ash_s", p=90, source="digits", sample=7)
-    one = backend.sample("demo", "avgpool", "ash_s@90", "digits", 7)
+    one = backend.sample(backend.setup(RunSpec()), "ash_s@90", "digits", 7)
     record = sample.curve(one.x, one.shaped, RunSpec(variant="ash_s", p=90.0).method)
     assert f"keeps {record.k} of {record.n} units of this image of" in headline(app)
     assert f"multiplies them by {record.factor:.4g}" in headline(app).replace("\N{MINUS SIGN}", "-")
@@ -91,8 +91,10 @@ def test_next_previous_and_quick_picks() -> None:
 def test_quick_picks_are_what_they_say(method: str) -> None:
     from ash.metrics import threshold_at_tpr
 
-    found = {one.label: one for one in backend.suggestions("demo", "avgpool", method, ("digits", "letters"), 0.95)}
-    done = backend.evaluation("demo", "avgpool", method)
+    found = {
+        one.label: one for one in backend.suggestions(backend.setup(RunSpec()), method, ("digits", "letters"), 0.95)
+    }
+    done = backend.evaluation(backend.setup(RunSpec()), method)
     line = threshold_at_tpr(done.id_scores)
     assert done.id_scores[found["Confident ID"].index] == done.id_scores.max()
     assert done.id_scores[found["Borderline ID"].index] == line
@@ -148,7 +150,7 @@ def test_the_program_prints_the_numbers_of_the_page(variant: str) -> None:
     with contextlib.redirect_stdout(out):
         exec(compile(sample_code.program(spec, "letters", 3), "program", "exec"), {})
     printed = dict(line.rsplit(" ", 1) for line in out.getvalue().splitlines())
-    one = backend.sample("demo", "avgpool", str(spec.method), "letters", 3)
+    one = backend.sample(backend.setup(RunSpec()), str(spec.method), "letters", 3)
     record = sample.curve(one.x, one.shaped, spec.method)
     assert float(printed["s1"]) == pytest.approx(record.s1, rel=1e-6)
     assert float(printed["s2"]) == pytest.approx(record.s2, rel=1e-6)

@@ -128,7 +128,7 @@ def test_reset(app: AppTest) -> None:
 
 
 def test_ood_sets_can_be_chosen(app: AppTest) -> None:
-    sets = list(backend.datasets("demo")[1])
+    sets = list(backend.setup(RunSpec()).ood)
     app.run().multiselect(key="spec_ood").select(sets[0]).run()
     assert spec_of(app).ood == (sets[0],)
     app.multiselect(key="spec_ood").unselect(sets[0]).run()

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import ash
-from ash import extraction
-from ash.bank import Bank, BankError, find_bank, open_bank
+from ash import shards
+from ash.bank import Bank, BankError, cache_root, delete_bank, find_bank, list_banks, open_bank, verify_steps
 from ash.data import FolderImages, Subset
 from ash.extraction import extract, extract_steps, identity
 from ash.models import ModelEntry, ModelError, get_model
@@ -26,7 +26,7 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
     path = tmp_path_factory.mktemp("weights") / "weights.pt"
     torch.manual_seed(0)
     torch.save(DemoNet().state_dict(), path)
-    return replace(get_model("demo"), weights=path)
+    return replace(get_model("demo"), checkpoint=path)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "SHARD_ROWS", 50)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 50)
 
 
 def content(bank: Bank) -> dict[str, bytes]:
@@ -117,7 +117,7 @@ def test_another_identity_is_another_bank(entry: ModelEntry, folder: Path, tmp_p
     other = tmp_path / "other.pt"
     torch.save(DemoNet().state_dict(), other)
     changed = [
-        identity(replace(entry, weights=other), "avgpool", data),
+        identity(replace(entry, checkpoint=other), "avgpool", data),
         identity(entry, "layer4.0.relu2", data),
         identity(entry, "avgpool", Subset(data, 20)),
         identity(entry, "avgpool", data, "float16"),
@@ -169,7 +169,7 @@ def test_float16_banks_round_and_refuse_what_overflows(entry: ModelEntry, folder
     state = {name: value * 1e9 if "fc" not in name else value for name, value in DemoNet().state_dict().items()}
     torch.save(state, tmp_path / "huge.pt")
     with pytest.raises(BankError, match="not finite in float16"):
-        extract(replace(entry, weights=tmp_path / "huge.pt"), "avgpool", data, root=tmp_path, dtype="float16")
+        extract(replace(entry, checkpoint=tmp_path / "huge.pt"), "avgpool", data, root=tmp_path, dtype="float16")
 
 
 class TestCheckpoints:
@@ -178,12 +178,12 @@ class TestCheckpoints:
     def test_wrapped_and_prefixed_weights_load(self, entry: ModelEntry, tmp_path: Path) -> None:
         state = {f"module.{name}": value for name, value in entry.build().state_dict().items()}
         torch.save({"epoch": 3, "state_dict": state}, tmp_path / "wrapped.pt")
-        wrapped = replace(entry, weights=tmp_path / "wrapped.pt").build()
+        wrapped = replace(entry, checkpoint=tmp_path / "wrapped.pt").build()
         assert torch.equal(wrapped.fc.weight, entry.build().fc.weight)
 
     def test_other_networks_junk_and_code_are_refused(self, entry: ModelEntry, tmp_path: Path) -> None:
         path = tmp_path / "weights.pt"
-        bad = replace(entry, weights=path)
+        bad = replace(entry, checkpoint=path)
         with pytest.raises(ModelError, match="There is no checkpoint"):
             bad.build()
         torch.save({**DemoNet().state_dict(), "fc.weight": torch.ones(7, 192)}, path)
@@ -201,3 +201,59 @@ class TestCheckpoints:
         torch.save([1, 2], path)
         with pytest.raises(ModelError, match="holds no state_dict"):
             bad.build()
+
+
+class TestHousekeeping:
+    """Listing, verifying and deleting banks."""
+
+    @pytest.fixture
+    def bank(self, entry: ModelEntry, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
+        monkeypatch.setenv("ASH_CACHE", str(tmp_path))
+        return extract(entry, "avgpool", FolderImages(folder, "pets"))
+
+    def test_banks_are_listed_complete_or_not(self, bank: Bank, entry: ModelEntry, folder: Path) -> None:
+        steps = extract_steps(entry, "layer4.0.relu2", FolderImages(folder, "pets"))
+        next(steps)
+        steps.close()
+        mine = [info for info in list_banks() if not info.bundled]
+        assert [(info.complete, info.rows) for info in mine] == [(True, COUNT - 1), (False, 0)]
+        assert [info.identity.placement for info in mine if info.identity] == ["avgpool", "layer4.0.relu2"]
+        assert mine[0].folder == bank.folder
+        assert mine[0].bytes == sum(path.stat().st_size for path in bank.folder.iterdir())
+        bundled = [info for info in list_banks() if info.bundled]
+        assert bundled
+        assert all(info.complete for info in bundled)
+        (bank.folder / "manifest.json").write_text("{")
+        assert [info.complete for info in list_banks(cache_root())] == [False, False]
+        assert list_banks(cache_root() / "nowhere") == []
+
+    def test_verification_names_damaged_shards(self, bank: Bank) -> None:
+        (bank.folder / "shard-00003.npy").unlink()
+        steps = verify_steps(bank.folder)
+        assert [(step.done, step.total) for step in (next(steps) for _ in range(6))] == [(i, 5) for i in range(6)]
+        with pytest.raises(StopIteration) as end:
+            next(steps)
+        assert end.value.value == ["shard-00003.npy"]
+
+    def test_only_banks_of_the_cache_are_deleted(self, bank: Bank, tmp_path: Path) -> None:
+        outside = tmp_path / "a" / "b" / "c"
+        outside.mkdir(parents=True)
+        bundled = next(info.folder for info in list_banks() if info.bundled)
+        for other in (outside, bundled, cache_root(), bank.folder.parent, bank.folder / "..", Path("/")):
+            with pytest.raises(BankError, match="is no bank in the cache"):
+                delete_bank(other)
+        with pytest.raises(BankError, match="There is no bank"):
+            delete_bank(bank.folder.with_name("nothing"))
+        delete_bank(bank.folder)
+        assert not bank.folder.exists()
+        assert [info for info in list_banks() if not info.bundled] == []
+
+    def test_a_bank_at_work_is_not_deleted(self, bank: Bank, entry: ModelEntry, folder: Path) -> None:
+        (bank.folder / "shard-00003.npy").unlink()
+        steps = extract_steps(entry, "avgpool", FolderImages(folder, "pets"))
+        next(steps)
+        with pytest.raises(BankError, match="is being extracted: cancel that, or wait"):
+            delete_bank(bank.folder)
+        steps.close()
+        delete_bank(bank.folder)
+        assert not bank.folder.exists()

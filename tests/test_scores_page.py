@@ -35,7 +35,7 @@ def chart(app: AppTest, key: str) -> dict[str, Any]:
 
 
 def test_the_sentence_counts_what_the_library_counts() -> None:
-    one = backend.evaluation("demo", "avgpool", "ash_b@65")
+    one = backend.evaluation(backend.setup(RunSpec()), "ash_b@65")
     near = one.ood_scores["photographs"]
     accepted = round(fpr_at_tpr(one.id_scores, near) * len(near))
     text = " ".join(block.value for block in page(set="photographs").markdown).replace("\\", "")
@@ -46,7 +46,7 @@ def test_the_sentence_counts_what_the_library_counts() -> None:
 @pytest.mark.parametrize("score", ["energy", "msp"])
 def test_every_axis_and_score_draws_each_set(axis: str, score: str) -> None:
     spec = chart(page(axis=axis, score=score), "scores_hist")
-    sets = backend.datasets("demo")[1]
+    sets = list(backend.setup(RunSpec()).ood)
     accepted = [trace for trace in spec["data"] if trace.get("name") == "OOD, accepted"]
     assert len(accepted) == len(sets)
 
@@ -62,7 +62,7 @@ def test_the_curves_replace_the_histograms(curve: str) -> None:
 def test_the_threshold_moves_the_counts() -> None:
     app = page(set="photographs")
     app.slider(key="spec_tpr").set_value(80.0).run()
-    one = backend.evaluation("demo", "avgpool", "ash_b@65")
+    one = backend.evaluation(backend.setup(RunSpec()), "ash_b@65")
     table = app.table[0].value
     near = one.ood_scores["photographs"]
     rejected = len(near) - round(fpr_at_tpr(one.id_scores, near, 0.8) * len(near))
@@ -77,8 +77,8 @@ def test_what_has_no_percentile_says_that_there_is_nothing_to_scrub(variant: str
 
 
 def test_scores_of_every_image_read_back() -> None:
-    one = backend.evaluation("demo", "avgpool", "ash_b@65")
-    plain = backend.evaluation("demo", "avgpool", "energy")
+    one = backend.evaluation(backend.setup(RunSpec()), "ash_b@65")
+    plain = backend.evaluation(backend.setup(RunSpec()), "energy")
     spec = RunSpec()
     names = {name: scores._named(spec, name) for name in scores.shown_sets(spec)}
     text = csv_text(scores.samples(names, one, plain, 95.0), {"method": "ash_b@65"})
@@ -96,7 +96,7 @@ def test_scores_of_every_image_read_back() -> None:
 def test_a_chosen_bar_lists_its_images_and_closes() -> None:
     app = page(set="photographs")
     bars = next(trace for trace in chart(app, "scores_hist")["data"] if trace.get("name") == "OOD, accepted")
-    app.session_state["scores_bar"] = (("demo", "avgpool", "ash_b@65"), bars["customdata"][0][0])
+    app.session_state["scores_bar"] = ((backend.setup(RunSpec()), "ash_b@65"), bars["customdata"][0][0])
     app.run()
     count = bars["customdata"][0][2]
     assert any(f"{count} images" in block.value for block in app.markdown)

@@ -187,3 +187,18 @@ def test_what_is_no_activation_is_refused() -> None:
 def test_an_empty_batch_stays_empty() -> None:
     for operation in (ash.ash_p, ash.ash_b, ash.ash_s, ash.ash_rand):
         assert operation(torch.empty(0, 3, 2, 2), 50).shape == (0, 3, 2, 2)
+
+
+@given(tensors(low=-20.0, high=20.0), PERCENTILES)
+def test_what_survives_is_the_front_of_a_stable_sort(x: torch.Tensor, p: float) -> None:
+    flat = x.flatten(1)
+    rank = torch.argsort(torch.argsort(flat, dim=1, descending=True, stable=True), dim=1)
+    assert torch.equal(kept_mask(x, p).flatten(1), rank < kept_count(flat.shape[1], p))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_large_maps_with_ties_keep_the_front_of_a_stable_sort(dtype: torch.dtype) -> None:
+    x = torch.randn(4, 256, 7, 7, generator=torch.Generator().manual_seed(0)).sub(0.5).relu().to(dtype)
+    rank = torch.argsort(torch.argsort(x.flatten(1), dim=1, descending=True, stable=True), dim=1).view(x.shape)
+    for p in (5, 50, 90):
+        assert torch.equal(kept_mask(x, p), rank < kept_count(x[0].numel(), p))

@@ -34,6 +34,12 @@ specs = st.builds(
     source=names,
     sample=st.integers(0, 999_999_999),
     view=st.sampled_from(("units", "maps", "logits")),
+    id=names,
+    images=st.integers(0, 999_999_999),
+    dtype=st.sampled_from(("float32", "float16")),
+    more=st.lists(names.filter(lambda name: name != "none"), unique=True, max_size=4).map(tuple),
+    cells=st.sampled_from(OBJECTIVES),
+    shelf=st.sampled_from(("models", "data", "activations")),
 )
 
 
@@ -114,6 +120,33 @@ def test_names_the_server_does_not_have_are_replaced() -> None:
         "on=gone is not known here; using mean.",
     ]
     assert settle(settled, known) == (settled, [])
+
+
+def test_a_name_with_an_alias_is_settled_without_a_word() -> None:
+    known = {"placement": {"penultimate": "penultimate", "avgpool": "penultimate", "layer3": "layer3"}}
+    for name, settled in known["placement"].items():
+        assert settle(RunSpec(placement=name), known) == (RunSpec(placement=settled), [])
+    assert settle(RunSpec(placement="gone"), known)[0].placement == "penultimate"
+
+
+def test_another_model_forgets_what_belonged_to_the_last_one() -> None:
+    spec = RunSpec(
+        placement="layer3", id="mine", ood=("a",), on="a", sample=3, more=("x",), images=100, variant="ash_s"
+    )
+    assert reduce(spec, Pick.field("model", "resnet50")) == RunSpec(model="resnet50", variant="ash_s")
+    assert reduce(spec, Pick.field("model", spec.model)) == spec
+    changed = reduce(spec, Pick.field("id", "other"))
+    assert (changed.id, changed.ood, changed.sample, changed.placement) == ("other", (), 0, "layer3")
+
+
+def test_a_cell_loads_a_method_at_a_placement() -> None:
+    spec = RunSpec(model="resnet50")
+    assert reduce(spec, Pick.cell("layer4.2.relu_2 ash_s@90")) == replace(
+        spec, placement="layer4.2.relu_2", variant="ash_s", p=90.0
+    )
+    for junk in ("", " ", "layer4", "../x ash_s@90", "layer4 nonsense"):
+        loaded = reduce(spec, Pick.cell(junk))
+        assert loaded == spec or (junk.startswith("../") and loaded.placement == spec.placement)
 
 
 def test_picks() -> None:

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import fx, nn
 
-from ash import bands, metrics, sweeping
+from ash import linear as linear_tails
+from ash import metrics, plan, sweeping
+from ash.bands import Bands
+from ash.masked import MaskedProducts
 from ash.methods import Method, parse_methods
+from ash.pooled import PooledBands
 from ash.scores import SCORES
 from ash.splitting import LinearTail
 from ash.sweeping import sweep
@@ -109,8 +113,10 @@ CHUNKS = pytest.mark.parametrize("chunks", [(2**19, 2**18, 64), (11, 7, 2)], ids
 
 def with_chunks(monkeypatch: pytest.MonkeyPatch, chunks: tuple[int, int, int]) -> None:
     """Activations sorted at once, logits scored at once, and from how many classes on they come last in memory."""
-    for name, value in zip(("CHUNK_VALUES", "CHUNK_LOGITS", "FEW"), chunks, strict=True):
-        monkeypatch.setattr(bands, name, value)
+    for module, name, value in zip(
+        (linear_tails, linear_tails, plan), ("CHUNK_VALUES", "CHUNK_LOGITS", "FEW"), chunks, strict=True
+    ):
+        monkeypatch.setattr(module, name, value)
 
 
 @CHUNKS
@@ -146,24 +152,25 @@ def test_deep_tail_equals_one_by_one(x: np.ndarray, methods: list[Method]) -> No
     assert_equal(Deep(), x, methods)
 
 
-@settings(max_examples=30, deadline=None)
-@given(activations((9,)), METHODS)
-def test_matrix_products_equal_bags(x: np.ndarray, methods: list[Method]) -> None:
-    """The path that a GPU takes, on this device."""
-    plan = sweeping.Plan(methods)
-    layer = linear(9, 5)
-    both = [
-        bands.Bands(LinearTail(layer.weight, layer.bias, False), 9, plan.settings, torch.float32, CPU) for _ in "ab"
-    ]
-    both[1].dense = True
-    for (some, bags), (same, dense) in zip(*(one.logits(torch.from_numpy(x)) for one in both), strict=True):
-        assert some == same
-        torch.testing.assert_close(bags, dense, rtol=1e-5, atol=1e-5 * float(bags.abs().max()))
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([(9, 1, 1), (3, 2, 2), (2, 4, 4)]).flatmap(activations), METHODS)
+def test_matrix_products_equal_the_ways_of_a_cpu(x: np.ndarray, methods: list[Method]) -> None:
+    """What a GPU does, on this device."""
+    layer, size = linear(x.shape[1], 5), x[0].size
+    tail, wanted = LinearTail(layer.weight, layer.bias, True), plan.Plan(methods).settings
+    way = PooledBands if size > x.shape[1] else Bands
+    found = []
+    for evaluator in (way, MaskedProducts):
+        one = evaluator(tail, size, wanted, torch.float32, CPU)
+        logits = {i: row for some, rows in one.logits(torch.from_numpy(x)) for i, row in zip(some, rows, strict=True)}
+        assert sorted(logits) == list(range(len(wanted)))
+        found.append(torch.stack([logits[i] for i in range(len(wanted))]))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5 * float(found[0].abs().max()))
 
 
 @given(arrays(np.float32, (4, 5, 6), elements=st.integers(0, 3).map(float)))
 def test_predictions_are_the_first_largest_logit(logits: np.ndarray) -> None:
-    np.testing.assert_array_equal(bands.predictions(torch.from_numpy(logits)), logits.argmax(-1))
+    np.testing.assert_array_equal(plan.predictions(torch.from_numpy(logits)), logits.argmax(-1))
 
 
 def test_float64_stays_accurate_and_float16_is_read_as_float32() -> None:

@@ -92,7 +92,7 @@ def test_durations(seconds: float, words: str) -> None:
 @pytest.fixture
 def app() -> AppTest:
     try:
-        missing = backend.missing_sets("demo", "avgpool")
+        missing = backend.missing_sets(backend.setup(RunSpec()))
     except AppError as error:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
@@ -116,8 +116,8 @@ def figure(app: AppTest) -> dict[str, dict[str, object]]:
 
 
 def expected(method: str, on: str = "mean", ood: tuple[str, ...] = ()) -> Setting:
-    table = backend.measure("demo", "avgpool", method)
-    sets = ood or tuple(backend.datasets("demo")[1])
+    table = backend.measure(backend.setup(RunSpec()), method)
+    sets = ood or backend.setup(RunSpec()).ood
     (one,) = settings(table, on, sets)
     return one
 
@@ -136,7 +136,7 @@ def test_cards_sentence_and_chart_agree_with_the_backend(app: AppTest) -> None:
 
 
 def test_one_set_and_fewer_sets_change_the_numbers(app: AppTest) -> None:
-    sets = list(backend.datasets("demo")[1])
+    sets = list(backend.setup(RunSpec()).ood)
     opened(app, ood=",".join(sets[:2]))
     assert app.metric[0].value == f"{expected('ash_b@65', ood=tuple(sets[:2])).auroc:.1f} %"
     app.selectbox(key="spec_on").select(sets[1]).run()
@@ -179,7 +179,7 @@ def test_another_score_has_its_own_baseline(app: AppTest, score: str) -> None:
 def test_missing_banks_are_offered_and_not_computed_without_a_click(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "missing_sets", lambda model, placement: {"digits": 500, "noise": 500})
+    monkeypatch.setattr(backend, "missing_sets", lambda at: {"digits": 500, "noise": 500})
     app.run()
     assert not app.exception
     (offer,) = app.info
@@ -189,9 +189,9 @@ def test_missing_banks_are_offered_and_not_computed_without_a_click(
 
 def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"digits": 2}
-    monkeypatch.setattr(backend, "missing_sets", lambda model, placement: dict(left))
+    monkeypatch.setattr(backend, "missing_sets", lambda at: dict(left))
 
-    def steps(model: str, placement: str) -> Iterator[backend.Step]:
+    def steps(at: backend.Setup) -> Iterator[backend.Step]:
         yield backend.Step("Digits", 1, 2, 10.0, 0.1)
         left.clear()
         yield backend.Step("Digits", 2, 2, 10.0, 0.0)
@@ -203,45 +203,56 @@ def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatc
     assert len(app.metric) == 4
 
 
-def test_a_deep_tail_fills_in_setting_by_setting(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    store: dict[str, pd.DataFrame] = {}
-    calls: list[str] = []
-    real = backend.measure
+@pytest.fixture(scope="module")
+def third_block() -> backend.Setup:
+    """A placement whose tail is deep, with few images, so that its banks are quick."""
+    at = backend.setup(RunSpec(placement="layer3.0.relu2", images=60, ood=("digits",)))
+    list(backend.compute_banks(at))
+    return backend.setup(RunSpec(placement="layer3.0.relu2", images=60, ood=("digits",)))
 
-    def measure(model: str, placement: str, method: str) -> pd.DataFrame:
-        calls.append(method)
-        return real(model, placement, method)
 
-    monkeypatch.setattr(deep_tails, "measure", measure)
-    monkeypatch.setattr(backend, "is_linear", lambda model, placement: False)
-    monkeypatch.setattr(deep_tails, "_deep_tables", lambda *key: store)
+def test_a_deep_tail_fills_in_setting_by_setting(
+    app: AppTest, third_block: backend.Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not backend.is_linear(third_block)
     monkeypatch.setattr(deep, "SLICE", 0.0)
+    for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
+        app.query_params[key] = value
     opened(app)
-    wanted = backend.deep_methods("demo", "avgpool", "energy")
-    assert set(store) == set(wanted)
     assert "current" in figure(app)
-    assert sorted(calls) == sorted(wanted)
-
-
-def test_a_stopped_deep_tail_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    store: dict[str, pd.DataFrame] = {}
-    monkeypatch.setattr(deep_tails, "_deep_tables", lambda *key: store)
-    monkeypatch.setattr(deep_tails, "deep_methods", lambda *key: ("energy", "ash_p@60", "ash_s@90"))
-    monkeypatch.setattr(deep_tails, "measure", lambda model, placement, method: pd.DataFrame({"method": [method]}))
-    first = next(backend.deep_grid("demo", "x", "energy"))
-    assert (first.done, first.total, list(store)) == (1, 3, ["energy"])
-    assert [step.done for step in backend.deep_grid("demo", "x", "energy")] == [2, 3]
-    assert list(backend.deep_grid("demo", "x", "energy")) == []
-    found = backend.deep_table("demo", "x", "energy")
+    found = backend.deep_table(third_block, "energy")
     assert found is not None
-    assert list(found["method"]) == ["energy", "ash_p@60", "ash_s@90"]
+    assert set(found["method"]) == {"ash_b@70", *backend.deep_methods(third_block, "energy")}
+
+
+def test_a_stopped_deep_tail_goes_on_in_the_middle_of_a_setting(third_block: backend.Setup) -> None:
+    methods = ("msp", "ash_s@70:msp", "ash_b@70:msp")
+    seen = [next(backend.deep_steps(third_block, "msp", methods)) for _ in range(2)]
+    assert [step.done for step in seen] == [0, 0]
+    work = deep_tails._known(third_block, "msp").work
+    assert work is not None
+    assert 0 < work.now.done < work.now.total
+    before, steps = work.now.done, work.steps
+    rest = list(backend.deep_steps(third_block, "msp", methods))
+    assert work.steps is steps, "a new sweep was begun"
+    assert work.now.done == work.now.total > before
+    assert [step.done for step in rest] == sorted(step.done for step in rest)
+    assert list(backend.deep_steps(third_block, "msp", methods)) == []
+    for method in methods:
+        pd.testing.assert_frame_equal(backend.measure(third_block, method), deep_table(third_block, method))
+
+
+def deep_table(at: backend.Setup, method: str) -> pd.DataFrame:
+    found = backend.deep_table(at, "msp")
+    assert found is not None
+    return found[found["method"] == method].reset_index(drop=True)
 
 
 # Python for this view
 
 
 def test_the_program_prints_the_numbers_of_the_page(app: AppTest) -> None:
-    sets = tuple(backend.datasets("demo")[1])[:2]
+    sets = backend.setup(RunSpec()).ood[:2]
     spec = replace(RunSpec(), variant="ash_s", p=66.0, ood=sets)
     text = code.program(spec)
     done = subprocess.run(

@@ -1,18 +1,24 @@
 """Banks: the ones that are there, and the missing ones, computed step by step."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.names import datasets, identity, images, sentences
-from ash.bank import Bank, find_bank, open_bank
-from ash.models import MODELS
+from app.backend.names import sentences
+from app.backend.setups import Setup, has_bank, identity, images
+from ash.bank import Bank, BankIdentity, open_bank
+from ash.models import get_model
 
-_rates: dict[tuple[str, str], float] = {}  # images a second of the last extraction in this process
+if TYPE_CHECKING:
+    from ash.cost import Cost
+
+semaphore = threading.Semaphore(1)  # one user at a time on the device
 
 
 @dataclass(frozen=True)
@@ -26,23 +32,22 @@ class Step:
     left: float
 
 
-def missing_sets(model: str, placement: str) -> dict[str, int]:
-    """Data set -> number of images, for the banks that a page of this placement still needs."""
-    id_set, ood = datasets(model)
-    names = [name for name in (id_set, *ood) if find_bank(identity(model, placement, name)) is None]
-    return {name: len(images(model, placement, name)) for name in names}
+def missing_sets(at: Setup) -> dict[str, int]:
+    """Data set -> number of images, for the banks that a setup still needs."""
+    names = [name for name in at.sets if not has_bank(at, name)]
+    return {name: len(images(at, name)) for name in names}
 
 
-def compute_banks(model: str, placement: str) -> Iterator[Step]:
+def compute_banks(at: Setup) -> Iterator[Step]:
     """Extract the missing banks of a placement, yielding after every batch. Stop to cancel; call again to resume."""
     from ash.extraction import extract_steps
 
-    todo = missing_sets(model, placement)
+    todo = missing_sets(at)
     total, before, fresh, start = sum(todo.values()), 0, 0, time.monotonic()
     with sentences():
         for name, count in todo.items():
-            data, first = images(model, placement, name), None
-            for step in extract_steps(MODELS[model], placement, data):
+            data, first = images(at, name), None
+            for step in extract_steps(get_model(at.model), at.placement, data, dtype=at.dtype):
                 first = step.done if first is None else first
                 worked = fresh + step.done - first
                 rate = worked / max(time.monotonic() - start, 1e-9)
@@ -51,27 +56,39 @@ def compute_banks(model: str, placement: str) -> Iterator[Step]:
             before, fresh = before + count, fresh + count - (first or 0)
 
 
-def remember_rate(model: str, placement: str, rate: float) -> None:
-    """Keep what an extraction measured, so that the next offer can name its time."""
-    _rates[model, placement] = rate
+def cost(at: Setup, images: int) -> "Cost":
+    """Bytes and seconds of a bank of so many images on this device; the rate is measured once and kept."""
+    from ash.cost import cost as measure
 
-
-def measured_rate(model: str, placement: str) -> float | None:
-    """Images a second of the last extraction at a placement, None before the first."""
-    return _rates.get((model, placement))
+    with sentences(), semaphore:
+        return measure(get_model(at.model), at.placement, images, at.dtype)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def bank(model: str, placement: str, name: str) -> Bank:
-    """The bank of a data set at a placement; AppError when it is missing or damaged."""
+def _open(who: BankIdentity) -> Bank:
     with sentences():
-        return open_bank(identity(model, placement, name))
+        return open_bank(who)
+
+
+def bank(at: Setup, name: str) -> Bank:
+    """The bank of a data set; AppError when it is missing or damaged."""
+    return _open(identity(at, name))
+
+
+MOST_VALUES = 2**25  # of a bank that are held in memory for the pictures of whole sets: 128 MiB of float32
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def activations(model: str, placement: str, name: str) -> NDArray[np.float32]:
-    """The activations of a data set (n, ...), read-only, checked against their checksums."""
+def _read(who: BankIdentity) -> NDArray[np.floating]:
+    one = _open(who)
+    step = -(-int(np.prod(one.shape)) // MOST_VALUES)
     with sentences():
-        values = bank(model, placement, name).read()
+        values = one.read() if step == 1 else np.stack([one[row] for row in range(0, len(one), step)])
+    values = values.astype(np.float32, copy=False)
     values.flags.writeable = False
     return values
+
+
+def activations(at: Setup, name: str) -> NDArray[np.floating]:
+    """The activations of a data set (n, ...), read-only; every n-th image where all would not fit in memory."""
+    return _read(identity(at, name))

@@ -1,39 +1,48 @@
 """Networks, the device, and the one function that evaluates methods."""
 
 import threading
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.backend import store
-from app.backend.banks import activations, bank
-from app.backend.names import datasets, identity, sentences
+from app.backend.banks import bank, semaphore
+from app.backend.names import sentences
+from app.backend.setups import Setup, identity
+from app.errors import AppError
 from ash.methods import Method
-from ash.models import MODELS
+from ash.models import cuts_of, get_model
 from ash.tables import Sweep
 
 if TYPE_CHECKING:
     from torch import fx
 
-semaphore = threading.Semaphore(1)  # one user at a time on the device
+    from ash import sweeping
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def network(model: str) -> "fx.GraphModule":
     """A network in eval mode with its weights, on the CPU."""
     with sentences():
-        return MODELS[model].build()  # type: ignore[return-value]
+        return get_model(model).build()  # type: ignore[return-value]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
+def _parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a network at a placement, on the CPU."""
     from ash.splitting import split
 
     with sentences():
         return split(network(model), placement)
+
+
+def parts(at: Setup) -> "tuple[fx.GraphModule, fx.GraphModule]":
+    """Stem and tail of a setup's network, on the CPU."""
+    return _parts(at.model, at.placement)
 
 
 @st.cache_resource(show_spinner=False)
@@ -45,37 +54,84 @@ def warm_up() -> None:
     timer.start()
 
 
-def is_linear(model: str, placement: str) -> bool:
+def is_linear(at: Setup) -> bool:
     """Whether all percentiles come from one pass at this placement."""
-    return placement not in MODELS[model].deep_placements
+    entry = get_model(at.model)
+    if at.placement in entry.placements:
+        return at.placement not in entry.deep_placements
+    with sentences():
+        return next(cut.linear for cut in cuts_of(at.model) if cut.name == at.placement)
+
+
+def is_signed(at: Setup) -> bool:
+    """Whether the activation may hold negative values, where that is known; curated placements come after a ReLU."""
+    if at.placement in get_model(at.model).placements:
+        return False
+    with sentences():
+        return bool(next(cut.signed for cut in cuts_of(at.model) if cut.name == at.placement))
 
 
 @cache
 def device() -> str:
     """The device that evaluations run on, in words."""
-    from ash.device import best_device, describe
+    from ash.device import describe, evaluation_device
 
-    return describe(best_device())
+    return describe(evaluation_device())
 
 
-def run(model: str, placement: str, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]]:
-    """Methods over the ID set and all OOD sets of a model, and where and when that was computed.
+def _check_labels(at: Setup) -> None:
+    """AppError when the ID set's labels are not all classes of the network: its accuracy would mean nothing."""
+    highest, classes = int(bank(at, at.id_set).labels.max()), len(get_model(at.model).classes)
+    if highest >= classes:
+        raise AppError(
+            f"{at.id_set} has labels up to {highest}, but {at.model} has the classes 0 to {classes - 1}: choose an ID "
+            "set whose labels are this network's, in the sidebar under the OOD sets."
+        )
 
-    Kept on disk: a restarted server reads it back. In memory it is cached by the functions below.
+
+def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
+    """A sweep that was kept on disk, and where and when it was computed; None when there is none."""
+    return store.load(_path(at, methods), methods)
+
+
+def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
+    """Keep a sweep on disk, for the next server; returns where and when it was computed."""
+    return store.save(_path(at, methods), fresh, device())
+
+
+def _path(at: Setup, methods: tuple[str, ...]) -> Path:
+    return store.path_of([identity(at, name).key for name in at.sets], methods)
+
+
+def start(at: Setup, methods: tuple[str, ...]) -> "Iterator[sweeping.Step]":
+    """A sweep over the ID set and the OOD sets of a setup that has yet to run: advance it under the semaphore."""
+    from ash.device import evaluation_device
+    from ash.sweeping import sweep_steps
+
+    _check_labels(at)
+    banks = {name: bank(at, name) for name in at.ood}
+    parsed = [Method.parse(method) for method in methods]
+    return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, device=evaluation_device())
+
+
+def run(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]]:
+    """Methods over the sets of a setup, and where and when that was computed.
+
+    Kept on disk: a restarted server reads it back. In memory it is cached by the functions of `evaluations`.
     """
-    id_set, ood = datasets(model)
-    path = store.path_of([identity(model, placement, name).key for name in (id_set, *ood)], methods)
-    known = store.load(path, methods)
+    known = recall(at, methods)
     if known is not None:
         return known
+    from ash.device import evaluation_device
     from ash.sweeping import sweep
 
+    _check_labels(at)
     with sentences(), semaphore:
         fresh = sweep(
-            parts(model, placement)[1],
-            activations(model, placement, id_set),
-            {name: activations(model, placement, name) for name in ood},
+            parts(at)[1],
+            bank(at, at.id_set),
+            {name: bank(at, name) for name in at.ood},
             [Method.parse(method) for method in methods],
-            id_labels=bank(model, placement, id_set).labels,
+            device=evaluation_device(),
         )
-    return fresh, store.save(path, fresh, device())
+    return fresh, keep(at, methods, fresh)

@@ -9,47 +9,47 @@ from numpy.typing import NDArray
 
 from app.backend.banks import activations, bank
 from app.backend.engine import is_linear, run
-from app.backend.names import datasets
+from app.backend.setups import Setup
 from app.spec import RunSpec
 from ash.methods import Method
-from ash.models import MODELS
+from ash.models import get_model
 from ash.tables import Sweep
 
 STEP = 5  # percentiles between the markers of the trade-off
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def react_thresholds(model: str, placement: str) -> tuple[float, ...]:
+def react_thresholds(at: Setup) -> tuple[float, ...]:
     """ReAct thresholds to show: quantiles of the ID activations, three digits, and the model's own."""
-    values = activations(model, placement, datasets(model)[0])
+    values = activations(at, at.id_set)
     sample = values[:: max(1, len(values) // 2000)]
     quantiles = np.quantile(sample, [0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999])
     rounded = {float(f"{q:.3g}") for q in quantiles if q > 0}
-    return tuple(sorted(rounded | {MODELS[model].react_threshold}))
+    return tuple(sorted(rounded | {get_model(at.model).react_threshold}))
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def grid_with_origin(model: str, placement: str, score: str) -> tuple[Sweep, dict[str, str]]:
+def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
     shaped = [f"{v}@{p}:{score}" for v in ("ash_p", "ash_b", "ash_s", "ash_rand") for p in range(0, 100, STEP)]
-    clipped = [f"react@{c}:{score}" for c in react_thresholds(model, placement)]
-    return run(model, placement, (score, *shaped, *clipped))
+    clipped = [f"react@{c}:{score}" for c in react_thresholds(at)]
+    return run(at, (score, *shaped, *clipped))
 
 
-def grid(model: str, placement: str, score: str) -> Sweep:
+def grid(at: Setup, score: str) -> Sweep:
     """The settings that the trade-off draws: the score alone, P, B, S and RAND every STEP percent, ReAct."""
-    return grid_with_origin(model, placement, score)[0]
+    return grid_with_origin(at, score)[0]
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def table(model: str, placement: str, score: str) -> pd.DataFrame:
+def table(at: Setup, score: str) -> pd.DataFrame:
     """The metrics of `grid` in percent, one row per method and OOD set and one `mean` row per method."""
-    return grid(model, placement, score).table(model, placement, datasets(model)[0])
+    return grid(at, score).table(at.model, at.placement, at.id_set)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def scrub(model: str, placement: str, variant: str, score: str) -> Sweep:
+def scrub(at: Setup, variant: str, score: str) -> Sweep:
     """One variant at every whole percentile 0..99, row = percentile: what a slider looks up."""
-    return run(model, placement, tuple(f"{variant}@{p}:{score}" for p in range(100)))[0]
+    return run(at, tuple(f"{variant}@{p}:{score}" for p in range(100)))[0]
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,23 @@ class Evaluation:
     accuracy: float
 
 
-def _find(model: str, placement: str, method: Method) -> tuple[Sweep, int]:
+def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
     """A sweep that holds this method, and its row there: the trade-off's, the slider's, or one of its own."""
-    if is_linear(model, placement):
-        known = grid(model, placement, method.score)
+    if is_linear(at):
+        known = grid(at, method.score)
         if method in known.methods:
             return known, known.methods.index(method)
         if method.percentile is not None and method.percentile.is_integer():
-            return scrub(model, placement, method.variant, method.score), int(method.percentile)
-    return run(model, placement, (str(method),))[0], 0
+            return scrub(at, method.variant, method.score), int(method.percentile)
+    return run(at, (str(method),))[0], 0
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def evaluation(model: str, placement: str, method: str) -> Evaluation:
+def evaluation(at: Setup, method: str) -> Evaluation:
     """One method on the ID set and all OOD sets; looked up where a sweep already holds it."""
     asked = Method.parse(method)
-    done, row = _find(model, placement, asked)
-    predictions, labels = done.id_predictions[row], bank(model, placement, datasets(model)[0]).labels
+    done, row = _find(at, asked)
+    predictions, labels = done.id_predictions[row], bank(at, at.id_set).labels
     scores = {name: values[row] for name, values in done.ood_scores.items()}
     return Evaluation(asked, done.id_scores[row], scores, predictions, float(np.mean(predictions == labels)))
 
@@ -90,23 +90,23 @@ def unshaped(spec: RunSpec) -> RunSpec:
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)
-def measure(model: str, placement: str, method: str) -> pd.DataFrame:
+def measure(at: Setup, method: str) -> pd.DataFrame:
     """The rows of `table` for one method, on the grid or between its marks."""
-    done, row = _find(model, placement, Method.parse(method))
+    done, row = _find(at, Method.parse(method))
     scores = {name: values[[row]] for name, values in done.ood_scores.items()}
     one = Sweep((done.methods[row],), done.id_scores[[row]], scores, done.id_predictions[[row]], done.id_labels)
-    return one.table(model, placement, datasets(model)[0])
+    return one.table(at.model, at.placement, at.id_set)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def auroc_interval(model: str, placement: str, method: str, sets: tuple[str, ...]) -> tuple[float, float] | None:
+def auroc_interval(at: Setup, method: str, sets: tuple[str, ...]) -> tuple[float, float] | None:
     """95 % bootstrap interval, in percent, of the mean AUROC over OOD sets; None where they differ in size.
 
     The mean over sets of equal size is the AUROC of the sets taken together, because AUROC is linear in the OOD sample.
     """
     from ash.metrics import intervals
 
-    one = evaluation(model, placement, method)
+    one = evaluation(at, method)
     scores = [one.ood_scores[name] for name in sets]
     if len({len(values) for values in scores}) != 1:
         return None

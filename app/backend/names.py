@@ -1,18 +1,13 @@
-"""What there is, by name: models, placements, data sets, and which images are evaluated where."""
+"""What there is, by name: models, placements, presets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-
-import streamlit as st
 
 from app.errors import AppError
-from app.spec import RunSpec
-from ash.bank import BankError, BankIdentity
-from ash.data import DATASETS, DataError, ImageSet, Subset, get_dataset
-from ash.models import MODELS, ModelEntry, ModelError
-
-SUBSET_ID, SUBSET_OOD = 2000, 500  # images per set away from the penultimate layer, where activations are large
+from app.spec import PENULTIMATE
+from ash.bank import BankError
+from ash.data import DataError
+from ash.models import ModelEntry, ModelError, cuts_of, get_model, offered_models
 
 
 @contextmanager
@@ -24,66 +19,53 @@ def sentences() -> Iterator[None]:
         raise AppError(str(error)) from error
 
 
-@cache
 def models() -> dict[str, str]:
     """Model name -> label."""
-    return {name: entry.label for name, entry in MODELS.items()}
+    return offered_models()
+
+
+def model_names(asked: str) -> tuple[str, ...]:
+    """The models that a link may name, the default first; one that is not offered is looked up in torchvision."""
+    names = tuple(models())
+    if asked in names:
+        return names
+    try:
+        return (*names, get_model(asked).name)
+    except ModelError:
+        return names
 
 
 def entry(model: str) -> ModelEntry:
-    """The registry's entry of a model."""
-    return MODELS[model]
+    """The registry's entry of a model; AppError when there is none of this name."""
+    with sentences():
+        return get_model(model)
 
 
 def placements(model: str) -> dict[str, str]:
-    """Placement -> display name, the paper's placement last."""
-    return dict(MODELS[model].placements)
+    """Placement -> display name in network order, the penultimate layer under its alias and last."""
+    one = entry(model)
+    shown = {node: label for node, label in one.placements.items() if node != one.penultimate}
+    return shown | {PENULTIMATE: one.placements.get(one.penultimate, "Penultimate layer")}
+
+
+def placement_names(model: str, asked: str) -> dict[str, str]:
+    """Every name a placement may have in a link -> its name here, the penultimate layer first.
+
+    A node without a display name is looked up in the network's graph, which is traced for that.
+    """
+    one = entry(model)
+    names = {PENULTIMATE: PENULTIMATE, one.penultimate: PENULTIMATE, **{node: node for node in placements(model)}}
+    if asked not in names:
+        with sentences():
+            names |= {cut.name: cut.name for cut in cuts_of(model) if cut.name not in names}
+    return names
+
+
+def placement_label(model: str, placement: str) -> str:
+    """The display name of a placement, or its node name where it has none."""
+    return placements(model).get(placement) or entry(model).placements.get(placement) or placement
 
 
 def presets(model: str) -> dict[str, str]:
     """Preset label -> method string."""
-    return dict(MODELS[model].presets)
-
-
-def datasets(model: str) -> tuple[str, dict[str, str]]:
-    """The ID set's name, and OOD set name -> label."""
-    return MODELS[model].id_set, {name: DATASETS[name].label for name in MODELS[model].ood_sets}
-
-
-def chosen_sets(spec: RunSpec) -> dict[str, str]:
-    """OOD set name -> label of the sets this spec compares with (all when it names none)."""
-    return {name: label for name, label in datasets(spec.model)[1].items() if not spec.ood or name in spec.ood}
-
-
-def set_label(name: str) -> str:
-    """The display name of a data set."""
-    return DATASETS[name].label
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def images(model: str, placement: str, name: str) -> ImageSet:
-    """The images that are evaluated at a placement: all at the penultimate one, evenly spaced subsets elsewhere."""
-    with sentences():
-        whole = get_dataset(name)
-        limit = SUBSET_ID if name == MODELS[model].id_set else SUBSET_OOD
-        if placement == list(MODELS[model].placements)[-1] or len(whole) <= limit:
-            return whole
-        return Subset(whole, limit)
-
-
-@st.cache_resource(max_entries=12, show_spinner=False)
-def whole_set(name: str) -> ImageSet:
-    """All images of a data set, decoded one at a time."""
-    with sentences():
-        return get_dataset(name)
-
-
-# Trade-off page: single methods, intervals, and tails that need one pass for each setting
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def identity(model: str, placement: str, name: str) -> BankIdentity:
-    one = MODELS[model]
-    with sentences():
-        data = images(model, placement, name)
-        return BankIdentity(one.name, one.weights_hash(), placement, repr(one.preprocess), data.name, data.fingerprint)
+    return dict(entry(model).presets)

@@ -3,9 +3,11 @@
 from app.backend.banks import missing_sets
 from app.backend.engine import device, is_linear
 from app.backend.evaluations import grid_with_origin
-from app.backend.names import chosen_sets, datasets, identity, images
+from app.backend.names import entry
+from app.backend.setups import chosen_sets, identity, images, present, setup
 from app.spec import RunSpec
 from ash.bank import BUNDLED, find_bank
+from ash.data import dataset_entry
 from ash.methods import SCORE_LABELS
 
 CONVENTIONS = (
@@ -13,29 +15,50 @@ CONVENTIONS = (
 )
 
 
+def unready(spec: RunSpec) -> str:
+    """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
+    at, one = setup(spec), entry(spec.model)
+    if not one.present:
+        return f"the weights of {one.label} are missing"
+    if at.id_set not in present():
+        return f"the images of {dataset_entry(at.id_set).label} are missing"
+    return "" if at.ood else f"no OOD set for {one.label} is here"
+
+
+def needed(spec: RunSpec) -> tuple[str, ...]:
+    """What to fetch for this spec: weights, images of the ID set and of the usual OOD sets."""
+    at, one = setup(spec), entry(spec.model)
+    here = present()
+    sets = [name for name in (at.id_set, *(() if at.ood else one.ood_sets)) if name not in here]
+    return (*(() if one.present else (one.name,)), *sets)
+
+
 def badge(spec: RunSpec) -> str:
     """Where the numbers come from, for the sidebar: `bundled, 10,000 ID + 6,000 OOD images, CPU`."""
+    if reason := unready(spec):
+        return reason
     facts = provenance(spec)
     return f"{facts['source']}, {facts['n_id']:,} ID + {facts['n_ood']:,} OOD images, {facts['device']}"
 
 
 def provenance(spec: RunSpec) -> dict[str, str | int]:
     """What every export states: source, model, weights, data, counts, device, versions, date, conventions."""
-    id_set = datasets(spec.model)[0]
-    who = identity(spec.model, spec.placement, id_set)
+    at = setup(spec)
+    who = identity(at, at.id_set)
     folder = find_bank(who)
     bundled = folder is not None and folder.is_relative_to(BUNDLED)
     return {
         "source": "bundled" if bundled else "computed here" if folder else "not computed yet",
         "model": spec.model,
         "weights_sha256": who.weights,
-        "placement": spec.placement,
+        "placement": at.placement,
+        "dtype": at.dtype,
         "method": str(spec.method),
         "score": SCORE_LABELS[spec.score],
-        "id": id_set,
+        "id": at.id_set,
         "ood": ", ".join(chosen_sets(spec)),
-        "n_id": len(images(spec.model, spec.placement, id_set)),
-        "n_ood": sum(len(images(spec.model, spec.placement, name)) for name in chosen_sets(spec)),
+        "n_id": len(images(at, at.id_set)),
+        "n_ood": sum(len(images(at, name)) for name in chosen_sets(spec)),
         **_measured(spec),
         "conventions": CONVENTIONS,
     }
@@ -43,7 +66,8 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
 
 def _measured(spec: RunSpec) -> dict[str, str]:
     """Device and date of the numbers that this spec shows; the device alone while they are not computed."""
-    if missing_sets(spec.model, spec.placement) or not is_linear(spec.model, spec.placement):
+    at = setup(spec)
+    if missing_sets(at) or not is_linear(at):
         return {"device": device()}
-    origin = grid_with_origin(spec.model, spec.placement, spec.score)[1]
+    origin = grid_with_origin(at, spec.score)[1]
     return {name: origin[name] for name in ("device", "date")}

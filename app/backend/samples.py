@@ -6,13 +6,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import bank
-from app.backend.engine import parts, semaphore
+from app.backend.banks import bank, semaphore
+from app.backend.engine import parts
 from app.backend.evaluations import evaluation
-from app.backend.names import datasets, images, sentences, whole_set
+from app.backend.names import sentences
+from app.backend.setups import Setup, images, whole_set
 from app.errors import AppError
 from ash.methods import Method
-from ash.models import MODELS
+from ash.models import get_model
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Sample:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def sample(model: str, placement: str, method: str, name: str, index: int) -> Sample:
+def sample(at: Setup, method: str, name: str, index: int) -> Sample:
     """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
     import torch
 
@@ -38,9 +39,9 @@ def sample(model: str, placement: str, method: str, name: str, index: int) -> Sa
         if not 0 <= index < len(data):
             raise AppError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
         picture = data.image(index)
-    stem, tail = parts(model, placement)
+    stem, tail = parts(at)
     with torch.inference_mode(), semaphore:
-        x = stem(MODELS[model].preprocess.build()(picture)[None])
+        x = stem(get_model(at.model).preprocess.build()(picture)[None])
         shaped = Method.parse(method).shape(x, first_index=index)
         logits, after = tail(x), tail(shaped)
     arrays = [tensor[0].numpy().copy() for tensor in (x, shaped, logits, after)]
@@ -48,11 +49,11 @@ def sample(model: str, placement: str, method: str, name: str, index: int) -> Sa
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)
-def picture(model: str, placement: str, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
+def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
     """Name and pixels of the image in row `index` of a bank; AppError when it does not decode."""
-    title = bank(model, placement, name).names[index]
+    title = bank(at, name).names[index]
     with sentences():
-        data = images(model, placement, name)
+        data = images(at, name)
         return title, np.asarray(data.image(list(data.names).index(title)))
 
 
@@ -66,11 +67,11 @@ class Suggestion:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def suggestions(model: str, placement: str, method: str, ood: tuple[str, ...], tpr: float) -> tuple[Suggestion, ...]:
+def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tuple[Suggestion, ...]:
     """Samples that explain a method: confident, borderline and mistaken ones, and what shaping fixed or broke."""
     from ash.metrics import threshold_at_tpr
 
-    now, plain = evaluation(model, placement, method), evaluation(model, placement, Method.parse(method).score)
+    now, plain = evaluation(at, method), evaluation(at, Method.parse(method).score)
     line, old = (threshold_at_tpr(one.id_scores, tpr) for one in (now, plain))
     found: dict[str, tuple[float, str, int]] = {}  # label -> (rank, smaller is better; source; row)
 
@@ -90,12 +91,10 @@ def suggestions(model: str, placement: str, method: str, ood: tuple[str, ...], t
         offer("Borderline OOD", name, -after, after < line)
         offer("Fixed", name, after, (before >= old) & (after < line))
         offer("Broken", name, -after, (before < old) & (after >= line))
-    return tuple(
-        Suggestion(label, source, _number(model, placement, source, row)) for label, (_, source, row) in found.items()
-    )
+    return tuple(Suggestion(label, source, _number(at, source, row)) for label, (_, source, row) in found.items())
 
 
-def _number(model: str, placement: str, source: str, row: int) -> int:
+def _number(at: Setup, source: str, row: int) -> int:
     """Row of a bank -> number of the image in its whole set; the two differ for subsets and after skipped images."""
-    name = datasets(model)[0] if source == "id" else source
-    return list(whole_set(name).names).index(bank(model, placement, name).names[row])
+    name = at.id_set if source == "id" else source
+    return list(whole_set(name).names).index(bank(at, name).names[row])

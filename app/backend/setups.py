@@ -48,7 +48,7 @@ def status(name: str) -> Status:
 
 @st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
 def present() -> dict[str, str]:
-    """Data set -> label, for the sets with images on this machine: registered ones, whole or in part, and the user's."""
+    """Data set -> label, for the sets with images on this machine: registered, whole or in part, and the user's own."""
     return {name: set_label(name) for name in (*DATASETS, *own_sets()) if status(name).count}
 
 

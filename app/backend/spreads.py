@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import activations
-from app.backend.names import datasets
+from app.backend.setups import Setup
 from ash.methods import Method
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def ranked(model: str, placement: str, name: str) -> "Ranked":
+def ranked(at: Setup, name: str) -> "Ranked":
     """The activations of a data set with every row sorted, read-only."""
     from app.ranked import rank
 
-    return rank(activations(model, placement, name))
+    return rank(activations(at, name))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _counts_before(model: str, placement: str, name: str, within: "Bins") -> "Counts":
+def _counts_before(at: Setup, name: str, within: "Bins") -> "Counts":
     from app.ranked import before
 
-    return before(ranked(model, placement, name), within)
+    return before(ranked(at, name), within)
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,26 @@ class Spread:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def spread(model: str, placement: str, method: str, ood: tuple[str, ...], log: bool) -> Spread:
+def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
     """How one method changes the values of the ID set and of these OOD sets, over all rows of their banks."""
     from functools import reduce
     from operator import add
 
     from app import ranked as count
 
-    asked, groups = Method.parse(method), ((datasets(model)[0],), ood)
-    banks = {name: ranked(model, placement, name) for names in groups for name in names}
+    asked, groups = Method.parse(method), ((at.id_set,), ood)
+    banks = {name: ranked(at, name) for names in groups for name in names}
     kept = {name: count.keep(one, asked) for name, one in banks.items()}
     within = count.bins([(banks[name], kept[name]) for name in banks], log)
 
     def shaped(name: str) -> "Counts":
-        return count.after(banks[name], kept[name], activations(model, placement, name), within)
+        return count.after(banks[name], kept[name], activations(at, name), within)
 
     def pair(values: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         first, second = (np.concatenate([values[name] for name in names]) for names in groups)
         return first, second
 
-    before = [reduce(add, (_counts_before(model, placement, name, within) for name in names)) for names in groups]
+    before = [reduce(add, (_counts_before(at, name, within) for name in names)) for names in groups]
     after = [reduce(add, map(shaped, names)) for names in groups]
     exponents = {name: one.exponent for name, one in kept.items() if one.exponent is not None}
     return Spread(

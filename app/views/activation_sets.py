@@ -38,10 +38,10 @@ def draw(spec: RunSpec) -> None:
     if not chosen:
         raise AppError("No OOD set is chosen; choose one in the sidebar.")
     found = backend.spread(
-        spec.model, spec.placement, str(Method(spec.variant, spec.method.parameter)), chosen, scale != "linear"
+        backend.setup(spec), str(Method(spec.variant, spec.method.parameter)), chosen, scale != "linear"
     )
     label = sets[spec.set] if spec.set in sets else sets["all"]
-    labels = backend.whole_set(backend.datasets(spec.model)[0]).label, label
+    labels = backend.whole_set(backend.setup(spec).id_set).label, label
     record = distribution.distribution(found.within, labels, found.before, found.after)
     plot.show(
         distribution.values_figure(record, spec.variant, plot.dark()),
@@ -54,7 +54,16 @@ def draw(spec: RunSpec) -> None:
         "How to read it: line before, filled after, over every value of every image. Exact zeros are left out and "
         "stated above each panel; the outer bars also hold what lies beyond them."
     )
+    _partly(spec, found)
     _quantities(spec, found)
+
+
+def _partly(spec: RunSpec, found: backend.Spread) -> None:
+    """Says so where banks are too large to be shown whole."""
+    at = backend.setup(spec)
+    whole, shown = len(backend.bank(at, at.id_set)), len(found.s1[0])
+    if shown < whole:
+        st.caption(f"Of these large activations, {shown:,} of {whole:,} ID images are shown, evenly spaced.")
 
 
 def _quantities(spec: RunSpec, found: backend.Spread) -> None:

@@ -18,7 +18,7 @@ LARGE = 140  # pixels of the image
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     st.title("Activations")
-    computed = not backend.missing_sets(spec.model, spec.placement)
+    computed = not backend.missing_sets(backend.setup(spec))
     one = _sample(spec)
     curve = sample.curve(one.x, one.shaped, spec.method)
     judged = _verdict(spec, one, computed)
@@ -45,7 +45,7 @@ def _sample(spec: RunSpec) -> Sample:
     if number != spec.sample:
         label = backend.whole_set(sample_picker.data_set(spec)).label
         st.warning(plain(f"{label} has no number {spec.sample:,}; showing its last image, {number:,}."))
-    return backend.sample(spec.model, spec.placement, str(spec.method), sample_picker.data_set(spec), number)
+    return backend.sample(backend.setup(spec), str(spec.method), sample_picker.data_set(spec), number)
 
 
 def _verdict(spec: RunSpec, one: Sample, computed: bool) -> image_verdict.Verdict:
@@ -60,7 +60,7 @@ def _verdict(spec: RunSpec, one: Sample, computed: bool) -> image_verdict.Verdic
     lines = None
     if computed:
         methods = (str(backend.unshaped(spec).method), str(spec.method))
-        found = [backend.evaluation(spec.model, spec.placement, method).id_scores for method in methods]
+        found = [backend.evaluation(backend.setup(spec), method).id_scores for method in methods]
         lines = threshold_at_tpr(found[0], spec.tpr / 100), threshold_at_tpr(found[1], spec.tpr / 100)
     known = spec.source == "id" and 0 <= one.label < len(classes)
     truth = classes[one.label] if known else None

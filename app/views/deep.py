@@ -10,7 +10,7 @@ from app.views.prepare import step_words
 from ash.methods import Method
 
 SLICE = 2.0  # seconds of computing between two drawings of the page
-_STOPPED = "deep_stopped"  # (model, placement, score) that this session does not want computed for now
+_STOPPED = "deep_stopped"  # (setup, score) that this session does not want computed for now
 _LAST = "deep_last"  # progress in words, from the last slice
 
 
@@ -18,7 +18,7 @@ def progress(spec: RunSpec) -> bool:
     """How far the settings of this placement are, with a button to stop or go on; whether there is one to draw."""
     table = backend.deep_table(*_key(spec))
     have = set() if table is None else set(table["method"])
-    wanted = {*backend.deep_methods(*_key(spec)), *_also(spec)}
+    wanted = {*_wanted(spec)}
     share = len(wanted & have) / len(wanted)
     if share < 1:
         text = (
@@ -42,7 +42,7 @@ def step(spec: RunSpec) -> None:
     if st.session_state.get(_STOPPED) == _key(spec):
         return
     start, words = time.monotonic(), ""
-    for one in backend.deep_grid(*_key(spec), also=_also(spec)):
+    for one in backend.deep_steps(*_key(spec), _wanted(spec)):
         words = step_words(one, "settings")
         if time.monotonic() - start > SLICE:
             break
@@ -51,13 +51,18 @@ def step(spec: RunSpec) -> None:
         st.rerun()
 
 
-def _key(spec: RunSpec) -> tuple[str, str, str]:
-    return spec.model, spec.placement, spec.score
+def _key(spec: RunSpec) -> tuple[backend.Setup, str]:
+    return backend.setup(spec), spec.score
 
 
 def _also(spec: RunSpec) -> tuple[str, ...]:
     """What the page cannot do without: the unshaped score and the method of the spec."""
     return tuple(dict.fromkeys((str(Method(score=spec.score)), str(spec.method))))
+
+
+def _wanted(spec: RunSpec) -> tuple[str, ...]:
+    """The settings of the page, what it cannot do without first."""
+    return tuple(dict.fromkeys((*_also(spec), *backend.deep_methods(*_key(spec)))))
 
 
 def _stop(spec: RunSpec) -> None:

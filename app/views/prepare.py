@@ -4,68 +4,82 @@ from typing import Literal
 
 import streamlit as st
 
-from app import backend
+from app import backend, state
 from app.errors import plain
 from app.spec import RunSpec
-from app.theme import count
+from app.state import bind
+from app.theme import count, size
 
-_JOB = "prepare_job"  # (model, placement) of the banks this session is computing
+_JOB = "prepare_job"  # the setup whose banks this session is computing
+AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the usual number
 
 
 def ready(spec: RunSpec) -> bool:
-    """Whether all banks of the spec's placement exist. Where they do not: what they cost, a button, then progress."""
-    missing = backend.missing_sets(spec.model, spec.placement)
+    """Whether all banks of the spec's setup exist. Where they do not: what they cost, a button, then progress."""
+    missing = backend.missing_sets(backend.setup(spec))
     if not missing:
         return True
-    if st.session_state.get(_JOB) != (spec.model, spec.placement):
+    if st.session_state.get(_JOB) != backend.setup(spec):
         _offer(spec, missing)
-        return False
-    _compute(spec)
+    else:
+        _compute(spec)
     return False
 
 
 def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
-    name = backend.placements(spec.model)[spec.placement]
+    name = backend.placement_label(spec.model, spec.placement)
     sets = "1 data set" if len(missing) == 1 else f"{len(missing)} data sets"
-    rate = backend.measured_rate(spec.model, spec.placement)
     images = sum(missing.values())
-    cost = f", about {duration(images / rate)} at the {rate:,.0f} images a second measured here" if rate else ""
+    with st.spinner("Measuring what it costs on this device"):
+        cost = backend.cost(backend.setup(spec), images)
     st.info(
-        f"The activations at {plain(name)} are not computed yet: {sets}, {count(images)} images{cost}. "
+        f"The activations at {plain(name)} are not computed yet: {sets}, {count(images)} images, {size(cost.bytes)}, "
+        f"about {duration(cost.seconds)} at {cost.rate:,.0f} images a second, measured on {plain(cost.device)}. "
         "They are computed once and kept on this machine; you can stop at any time and go on later.",
         icon=":material/hourglass_empty:",
     )
-    _button(spec, "Compute", "play_arrow", "primary")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _button("Compute", "play_arrow", "primary")
+        with st.popover("Fewer images, smaller banks", icon=":material/tune:"):
+            amount(spec)
+        state.page_link("library", "All activations: Library")
 
 
-def _button(spec: RunSpec, label: str, icon: str, kind: Literal["primary", "secondary"]) -> None:
+def amount(spec: RunSpec) -> None:
+    """Images a set and number format of the banks."""
+    labels = {value: f"At most {count(value)} a set" for value in sorted({*AMOUNTS, spec.images})}
+    labels[0] = f"Usual: all, or {count(backend.SUBSET_ID)} ID and {count(backend.SUBSET_OOD)} of each OOD set"
+    st.selectbox("Images", list(labels), format_func=lambda value: labels.get(value, str(value)), **bind("images"))
+    formats = {"float32": "float32", "float16": "float16: half the size"}
+    st.selectbox("Number format", list(formats), format_func=lambda name: formats[name], **bind("dtype"))
+
+
+def _button(label: str, icon: str, kind: Literal["primary", "secondary"]) -> None:
     """One button under one key for Compute and Cancel: an old one would stay on the page during the computation."""
     on_click = _start if label == "Compute" else _stop
-    st.button(label, type=kind, icon=f":material/{icon}:", key="prepare_button", on_click=on_click, args=(spec,))
+    st.button(label, type=kind, icon=f":material/{icon}:", key="prepare_button", on_click=on_click)
 
 
-def _start(spec: RunSpec) -> None:
-    st.session_state[_JOB] = (spec.model, spec.placement)
+def _start() -> None:
+    st.session_state[_JOB] = backend.setup(state.current())
 
 
-def _stop(spec: RunSpec) -> None:
+def _stop() -> None:
     st.session_state.pop(_JOB, None)
 
 
 def _compute(spec: RunSpec) -> None:
     """Run the extraction in this script run; a click anywhere interrupts it, the next run goes on where it stopped."""
-    name = backend.placements(spec.model)[spec.placement]
+    name = backend.placement_label(spec.model, spec.placement)
     bar = st.progress(0.0, f"Computing the activations at {plain(name)}")
-    _button(spec, "Cancel", "stop", "secondary")
+    _button("Cancel", "stop", "secondary")
     try:
-        for step in backend.compute_banks(spec.model, spec.placement):
-            if step.rate > 0:
-                backend.remember_rate(spec.model, spec.placement, step.rate)
+        for step in backend.compute_banks(backend.setup(spec)):
             bar.progress(min(step.done / max(step.total, 1), 1.0), step_words(step))
     except Exception:
-        _stop(spec)  # otherwise every run of the page would start the same failure again
+        _stop()  # otherwise every run of the page would start the same failure again
         raise
-    _stop(spec)
+    _stop()
     st.rerun()
 
 

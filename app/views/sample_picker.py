@@ -25,7 +25,7 @@ THUMBNAIL = 36  # pixels on the screen
 
 def data_set(spec: RunSpec) -> str:
     """The data set's own name; in a spec the ID set is called `id`."""
-    return backend.datasets(spec.model)[0] if spec.source == "id" else spec.source
+    return backend.setup(spec).id_set if spec.source == "id" else spec.source
 
 
 def index(spec: RunSpec) -> int:
@@ -47,12 +47,10 @@ def go_to(source: str, number: int) -> None:
 
 def quick(spec: RunSpec) -> None:
     """Samples that explain this setting, as small pictures with a button each."""
-    found = backend.suggestions(
-        spec.model, spec.placement, str(spec.method), tuple(backend.chosen_sets(spec)), spec.tpr / 100
-    )
+    found = backend.suggestions(backend.setup(spec), str(spec.method), tuple(backend.chosen_sets(spec)), spec.tpr / 100)
     with st.container(horizontal=True, gap="small", key="quick_picks"):
         for one in found:
-            name = backend.datasets(spec.model)[0] if one.source == "id" else one.source
+            name = backend.setup(spec).id_set if one.source == "id" else one.source
             chosen = (spec.source, index(spec)) == (one.source, one.index)
             with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
                 st.image(enlarge(np.asarray(backend.whole_set(name).image(one.index)), 2 * THUMBNAIL), width=THUMBNAIL)
@@ -69,8 +67,8 @@ def quick(spec: RunSpec) -> None:
 def bar(spec: RunSpec) -> None:
     """Data set, number, previous, next, and the browser."""
     names = {
-        "id": backend.whole_set(backend.datasets(spec.model)[0]).label + " (ID)",
-        **backend.datasets(spec.model)[1],
+        "id": backend.whole_set(backend.setup(spec).id_set).label + " (ID)",
+        **{name: backend.set_label(name) for name in backend.setup(spec).ood},
     }
     size, now = len(backend.whole_set(data_set(spec))), index(spec)
     source, number = bind("source"), bind("sample", to_widget=lambda value: min(value, size - 1))

@@ -31,10 +31,10 @@ def render(spec: RunSpec) -> None:
     st.title("Scores")
     if not prepare.ready(spec):
         return
-    after = backend.evaluation(spec.model, spec.placement, str(spec.method))
+    after = backend.evaluation(backend.setup(spec), str(spec.method))
     before = None
     if spec.variant != "none":
-        before = backend.evaluation(spec.model, spec.placement, str(backend.unshaped(spec).method))
+        before = backend.evaluation(backend.setup(spec), str(backend.unshaped(spec).method))
     labels = shown_sets(spec)
     record = bins.histograms(
         after.method.label, labels, _scores(after), _scores(before) if before else None, spec.axis, spec.tpr
@@ -111,9 +111,9 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
         st.caption("Click a bar to see its images.")
 
 
-def _source(spec: RunSpec) -> tuple[str, str, str]:
+def _source(spec: RunSpec) -> tuple[backend.Setup, str]:
     """What the scores of a bar belong to."""
-    return spec.model, spec.placement, str(spec.method)
+    return backend.setup(spec), str(spec.method)
 
 
 def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels: Mapping[str, str]) -> None:
@@ -166,8 +166,8 @@ def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None
 
 def _named(spec: RunSpec, name: str) -> pd.DataFrame:
     """Columns sample and label of a set: class names for the ID set, numbers elsewhere, empty where unknown."""
-    bank = backend.bank(spec.model, spec.placement, name)
-    classes = backend.entry(spec.model).classes if name == backend.datasets(spec.model)[0] else ()
+    bank = backend.bank(backend.setup(spec), name)
+    classes = backend.entry(spec.model).classes if name == backend.setup(spec).id_set else ()
     words = [
         classes[label] if 0 <= label < len(classes) else label if label >= 0 else "" for label in bank.labels.tolist()
     ]

@@ -18,22 +18,22 @@ CHOSEN = "scores_bar"  # (what its scores belong to, id of the bar) in the sessi
 
 def shown_sets(spec: RunSpec) -> dict[str, str]:
     """The ID set, then the OOD sets on this page: name -> label."""
-    id_set, _ = backend.datasets(spec.model)
+    id_set = backend.setup(spec).id_set
     sets = backend.chosen_sets(spec)
     if spec.set in sets:
         sets = {spec.set: sets[spec.set]}
-    return {id_set: backend.images(spec.model, spec.placement, id_set).label, **sets}
+    return {id_set: backend.images(backend.setup(spec), id_set).label, **sets}
 
 
 def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: float) -> None:
     """Images of one bar: up to SHOWN, evenly spaced by score."""
-    id_set, _ = backend.datasets(spec.model)
+    id_set = backend.setup(spec).id_set
     values = after.id_scores if name == id_set else after.ood_scores.get(name)
     if values is None:
         return
     inside = np.flatnonzero((values >= low) & (values < high))
     inside = inside[np.argsort(values[inside], kind="stable")]
-    label = backend.images(spec.model, spec.placement, name).label
+    label = backend.images(backend.setup(spec), name).label
     with st.container(horizontal=True, vertical_alignment="center"):
         text = f"{label}, {score_words.span_text(low, high, spec.score)}: {theme.count(len(inside))} images"
         st.markdown(plain(text + (f", {SHOWN} of them here" if len(inside) > SHOWN else "")), width="content")
@@ -41,7 +41,7 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
     chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(SHOWN, len(inside))).round().astype(int))]
     with st.container(horizontal=True):
         for index in chosen.tolist():
-            title, pixels = backend.picture(spec.model, spec.placement, name, index)
+            title, pixels = backend.picture(backend.setup(spec), name, index)
             factor = max(1, 88 // max(pixels.shape[:2]))
             large = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
             st.image(
@@ -63,7 +63,7 @@ def player(spec: RunSpec) -> None:
         name = "Unshaped scores have" if spec.variant == "none" else f"{VARIANTS[spec.variant].label} has"
         st.caption(f"{name} no percentile, so there is nothing to scrub; choose an ASH variant in the sidebar.")
         return
-    if not backend.is_linear(spec.model, spec.placement):
+    if not backend.is_linear(backend.setup(spec)):
         st.caption("At this placement the network runs once for every percentile; scrub at the penultimate layer.")
         return
     _player(spec)
@@ -74,7 +74,7 @@ def _player(spec: RunSpec) -> None:
     """The live scrub, made when it is asked for; its frames play in the browser."""
     with boundary():
         sets = dict(list(shown_sets(spec).items())[1:])
-        key = (spec.model, spec.placement, spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
+        key = (backend.setup(spec), spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
         if st.session_state.get("scores_frames", (None, None))[0] != key:
             st.session_state["scores_frames"] = (key, _frames(spec, sets))
         record: scrub.Scrub = st.session_state["scores_frames"][1]
@@ -88,10 +88,10 @@ def _player(spec: RunSpec) -> None:
 
 def _frames(spec: RunSpec, sets: Mapping[str, str]) -> scrub.Scrub:
     with st.spinner("Counting the scores of 100 percentiles"):
-        done = backend.scrub(spec.model, spec.placement, spec.variant, spec.score)
-    id_set, _ = backend.datasets(spec.model)
+        done = backend.scrub(backend.setup(spec), spec.variant, spec.score)
+    id_set = backend.setup(spec).id_set
     ood = next(iter(sets.values())) if len(sets) == 1 else f"mean of {len(sets)} OOD sets"
-    label = backend.images(spec.model, spec.placement, id_set).label
+    label = backend.images(backend.setup(spec), id_set).label
     scores_of = {name: done.ood_scores[name] for name in sets}
     return scrub.scrub(
         (VARIANTS[spec.variant].label, label, ood), done.id_scores, scores_of, done.id_accuracy(), spec.axis, spec.tpr

@@ -16,7 +16,7 @@ from app.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
 from app.views import deep, prepare
 from app.views.verdict import advice, amount, headline, method_words, place_words
-from ash.methods import Method
+from ash.methods import VARIANTS, Method
 
 BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
@@ -44,7 +44,7 @@ def render(spec: RunSpec) -> None:
     st.html(_STYLE)
     if not prepare.ready(spec):
         return
-    linear = backend.is_linear(spec.model, spec.placement)
+    linear = backend.is_linear(backend.setup(spec))
     if not linear and not deep.progress(spec):
         return
     view = _view(spec, linear)
@@ -73,19 +73,19 @@ def _view(spec: RunSpec, linear: bool) -> View:
     paper = tuple(text for label, text in backend.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(str(Method(one.variant, one.parameter, spec.score)) for one in map(Method.parse, paper))
     if linear:
-        found: pd.DataFrame | None = backend.table(spec.model, spec.placement, spec.score)
+        found: pd.DataFrame | None = backend.table(backend.setup(spec), spec.score)
     else:
-        found = backend.deep_table(spec.model, spec.placement, spec.score)
+        found = backend.deep_table(backend.setup(spec), spec.score)
     assert found is not None
     known = set(found["method"])
     extra = [method for method in dict.fromkeys((current, unshaped, *paper)) if method not in known]
     if not linear:  # a setting that is not there yet comes with the next step, it does not hold up the page
         extra = [method for method in extra if method in (current, unshaped)]
-    parts = [found, *(backend.measure(spec.model, spec.placement, method) for method in extra)]
+    parts = [found, *(backend.measure(backend.setup(spec), method) for method in extra)]
     sets = backend.chosen_sets(spec)
     rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
     by_name = {one.method: one for one in rows}
-    id_label = backend.set_label(backend.datasets(spec.model)[0])
+    id_label = backend.set_label(backend.setup(spec).id_set)
     where = place_words(id_label, sets, spec.on)
     return View(rows, by_name[current], by_name[unshaped], tuple(one for one in paper if one in by_name), where)
 
@@ -108,7 +108,7 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
 
 def _cards(spec: RunSpec, view: View) -> None:
     sets = tuple(backend.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    span = backend.auroc_interval(spec.model, spec.placement, view.current.method, sets)
+    span = backend.auroc_interval(backend.setup(spec), view.current.method, sets)
     notes = {
         "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else "no interval: set sizes differ",
         "fpr95": "lower is better",
@@ -237,10 +237,12 @@ def _explain(shown: pareto.Pareto) -> None:
         "the Pareto front: no setting is better on both axes, and each setting off the steps is beaten by one on them. "
         "The dotted lines cross at the unshaped score. Click a mark, or a row of the table, to load it on every page."
     )
-    st.caption(
-        "Hollow marks are the paper's settings for ImageNet (P at 60, B at 65, S at 90), measured on this network. "
-        "The numbers of the paper's Table 1 are for other networks and data, so they are not drawn in this picture."
-    )
+    if shown.paper:
+        names = ", ".join(f"{VARIANTS[one.variant].label} at {one.short}" for one in shown.paper)
+        st.caption(
+            f"Hollow marks are settings of the paper ({names}), measured on this network and these images. "
+            "The paper's own numbers are not drawn in this picture."
+        )
 
 
 def _program(spec: RunSpec) -> None:

@@ -1,0 +1,246 @@
+"""What the page Library does: fetch, extract, verify, finish, delete. Every action takes names and checks them here.
+
+A name is looked up in the registries and among the banks on the disk. Paths and addresses never come from the browser.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from app.backend import banks
+from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
+from app.backend.library import BankRow, bank_row, bank_rows, library_on, refresh, require_library
+from app.backend.names import entry as model_entry
+from app.backend.names import sentences
+from app.backend.setups import Setup, has_bank, identity, images, present, set_label
+from app.errors import AppError
+from ash.bank import BankIdentity, delete_bank, verify_steps
+from ash.data import DATASETS, ImageSet, Subset, get_dataset
+from ash.fetching import fetch_steps
+from ash.models import ModelEntry, get_model
+
+if TYPE_CHECKING:
+    from ash.cost import Cost
+
+_JOBS = "library_jobs"
+_STAGES = {"download": "Downloading", "unpack": "Unpacking", "verify": "Checking"}
+
+
+def session_jobs() -> Jobs:
+    """The jobs of this session, which may be those of a page that was just loaded anew."""
+    if _JOBS not in st.session_state:
+        context = get_script_run_ctx()
+        alive = partial(session_is_active, context.session_id if context else "")
+        inherited = adopt(alive) if library_on() else None
+        st.session_state[_JOBS] = inherited or Jobs(alive, on_end=refresh)
+    found: Jobs = st.session_state[_JOBS]
+    return found
+
+
+# Fetch
+
+
+def resume_job(number: int) -> None:
+    """Start an ended job of this session again; it goes on where it stopped."""
+    require_library()
+    session_jobs().resume(number)
+
+
+def fetched_by_another(name: str) -> bool:
+    """Whether another session of this server fetches a model or a data set now."""
+    return at_work(f"fetch {name}", besides=session_jobs())
+
+
+def fetch(name: str) -> Job:
+    """Download the weights of a model, or a data set, in the background."""
+    require_library()
+    if name in DATASETS:
+        label = DATASETS[name].label
+        if not DATASETS[name].files:
+            raise AppError(f"{label} comes with the explorer; there is nothing to fetch.")
+    else:
+        model = model_entry(name)
+        label = f"the weights of {model.label}"
+        if not model.url:
+            raise AppError(f"There is no public address of {label}: put them at {model.weights}.")
+    return session_jobs().start(Work("fetch", f"fetch {name}", f"Fetch {label}", partial(_fetch, name), alone=True))
+
+
+def _fetch(name: str) -> Generator[Report, None, str]:
+    with closing(fetch_steps(name)) as steps:
+        for step in steps:
+            counted = "files" if step.stage == "unpack" and step.total is None else "bytes"
+            unit = "images" if step.file == name else counted  # the last step counts the whole set
+            yield Report(f"{_STAGES[step.stage]} {step.file}", step.done, step.total, unit)  # type: ignore[arg-type]
+    return "It is here now."
+
+
+# Extract
+
+
+def extracted(at: Setup, name: str) -> bool:
+    """Whether the activations of a data set under a setup are computed."""
+    with sentences():
+        return has_bank(at, name)
+
+
+def extracting(at: Setup, name: str) -> bool:
+    """Whether a job of any session computes the activations of a data set under a setup now."""
+    with sentences():
+        return bank_at_work(identity(at, name).folder.as_posix())
+
+
+def extract(at: Setup, name: str) -> Job:
+    """Compute the activations of a data set under a setup, in the background."""
+    require_library()
+    if name not in present():
+        raise AppError(f"The images of {set_label(name)} are not here: fetch them first.")
+    with sentences():
+        entry, data = get_model(at.model), images(at, name)
+        who = identity(at, name)
+    return _extraction(entry, data, who)
+
+
+def _extraction(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Job:
+    place = entry.placements.get(who.placement, who.placement)
+    title = f"Extract {data.label} at {place} of {entry.label}"
+    steps = partial(_extract, entry, data, who)
+    return session_jobs().start(Work("extract", f"bank {who.folder.as_posix()}", title, steps, on_device=True))
+
+
+def _extract(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Generator[Report, None, str]:
+    from ash.extraction import extract_steps
+
+    skipped = 0
+    with closing(extract_steps(entry, who.placement, data, dtype=who.dtype, precision=who.precision)) as steps:
+        for step in steps:
+            skipped = step.skipped
+            yield Report("Computing", step.done, step.total, "images")
+    return f"{len(data):,} images" + (f", of which {skipped:,} could not be read." if skipped else ".")
+
+
+# Banks
+
+
+def verify(name: str) -> Job:
+    """Compare every shard of a bank with its checksum, in the background."""
+    require_library()
+    row = bank_row(name)
+    if not row.info.complete:
+        raise AppError("Only complete activations can be verified: finish them first.")
+    title = f"Verify {row.dataset} at {row.placement} of {row.model}"
+    return session_jobs().start(Work("verify", f"bank {name}", title, partial(_verify, row)))
+
+
+def _verify(row: BankRow) -> Generator[Report, None, str]:
+    steps = verify_steps(row.info.folder)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            damaged: list[str] = end.value
+            break
+        yield Report("Checking", step.done, step.total, "shards")
+    _verdicts()[row.name] = len(damaged)
+    if damaged:
+        some = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
+        raise AppError(f"Damaged: {some}. Rebuild computes these parts again.")
+    return "Every checksum matches."
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _verdicts() -> dict[str, int]:
+    """Bank -> damaged shards when it was last verified by this server."""
+    return {}
+
+
+def damaged_shards(name: str) -> int | None:
+    """How many shards of a bank were damaged when it was last verified here; None when it was not."""
+    return _verdicts().get(name)
+
+
+def _origin_of(row: BankRow) -> tuple[ModelEntry, ImageSet, BankIdentity] | None:
+    """Model, images and identity to compute a bank again from; None where they are not here or not the same now."""
+    who = row.info.identity
+    if who is None:
+        return None
+    name, _, number = who.dataset.partition("=")
+    try:
+        model = get_model(who.model)
+        if name not in present() or not model.present:
+            return None
+        data = Subset(get_dataset(name), int(number)) if number else get_dataset(name)
+        now = (model.weights_hash(), repr(model.preprocess), data.name, data.fingerprint)
+    except ValueError:  # DataError and ModelError among them
+        return None
+    same = now == (who.weights, who.transform, who.dataset, who.files)
+    return (model, data, who) if same else None
+
+
+def cost_again(name: str) -> "Cost | None":
+    """What computing the rows of a bank again would take on this device; None where it cannot be done."""
+    row = bank_row(name)
+    found = _origin_of(row)
+    if found is None:
+        return None
+    from ash.cost import cost
+
+    model, _, who = found
+    with sentences(), banks.semaphore:
+        return cost(model, who.placement, row.rows, who.dtype, precision=who.precision)
+
+
+def finish(name: str) -> Job:
+    """Compute what a bank lacks: the shards that are missing or damaged."""
+    require_library()
+    row = bank_row(name)
+    found = None if row.info.bundled else _origin_of(row)
+    if found is None:
+        raise AppError("The weights or images of these activations are not here any more, or have changed.")
+    _verdicts().pop(name, None)
+    return _extraction(*found)
+
+
+def bank_at_work(name: str) -> bool:
+    """Whether a job of any session computes or verifies a bank now."""
+    return at_work(f"bank {name}")
+
+
+def delete(name: str) -> None:
+    """Delete a bank of the cache; AppError for a bundled one and for one that is at work."""
+    require_library()
+    row = bank_row(name)
+    if row.info.bundled:
+        raise AppError("These activations come with the explorer and are not deleted.")
+    if bank_at_work(name):
+        raise AppError("A job works on these activations: cancel it, or wait until it is done.")
+    with sentences():
+        delete_bank(row.info.folder)
+    for cached in (banks._open, banks._read):  # they hold the deleted files open
+        cached.clear()
+    _verdicts().pop(name, None)
+    bank_rows.clear()
+
+
+def bank_commands(name: str) -> tuple[str, ...]:
+    """What does the same as the buttons of a bank, typed where the server runs."""
+    who = bank_row(name).info.identity
+    if who is None or "=" in who.dataset:  # a subset is made by the pages alone
+        return ()
+    return (_command(who),)
+
+
+def extract_command(at: Setup, name: str) -> tuple[str, ...]:
+    """The command that computes the activations of a data set under a setup; none for a subset of it."""
+    who = identity(at, name)
+    return () if "=" in who.dataset else (_command(who),)
+
+
+def _command(who: BankIdentity) -> str:
+    command = f"python -m ash extract --model {who.model} --placement {who.placement} --data {who.dataset}"
+    more = {"--dtype": who.dtype, "--precision": who.precision}
+    return command + "".join(f" {option} {value}" for option, value in more.items() if value != "float32")

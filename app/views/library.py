@@ -1,0 +1,59 @@
+"""Library page: which models, data sets and activations are on this machine, and how to get, check and delete them."""
+
+import streamlit as st
+
+from app import backend, state
+from app.spec import RunSpec, to_query
+from app.state import bind
+from app.theme import count, size
+from app.views import library_activations, library_data, library_jobs, library_models, library_parts
+
+SHELVES = {"models": "Models", "data": "Data sets", "activations": "Activations"}
+_DRAW = {
+    "models": library_models.draw,
+    "data": library_data.draw,
+    "activations": library_activations.draw,
+}
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec."""
+    if st.session_state.pop(library_models.GO, False):
+        pages = st.session_state[state._PAGES]
+        st.switch_page(pages["tradeoff"], query_params=to_query(spec))
+    st.title("Library")
+    st.html(library_parts.STYLE)
+    st.markdown(f"**{summary()}**")
+    if not backend.library_on():
+        st.info(
+            "On this server, fetching, extracting and deleting from the browser is off. "
+            "Whoever starts it turns it on with ASH\\_LIBRARY=on, or uses the commands below.",
+            icon=":material/lock:",
+        )
+    library_parts.refusal()
+    library_jobs.panel()
+    st.segmented_control(
+        "Shelf",
+        list(SHELVES),
+        format_func=SHELVES.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        **bind("shelf"),
+    )
+    _DRAW[spec.shelf](spec)
+
+
+def summary() -> str:
+    """What is here in one sentence."""
+    models, data, banks = backend.model_rows(), backend.data_rows(), backend.bank_rows()
+    ready = sum(row.present for row in models)
+    here = sum(row.status.state == "present" for row in data)
+    own = [row for row in banks if not row.info.bundled]
+    kept = f"{count(len(own))} sets of activations" if len(own) != 1 else "1 set of activations"
+    room = f"take up {size(sum(row.info.bytes for row in own))}" if own else "have been computed"
+    if len(own) == 1:
+        room = room.replace("take", "takes")
+    return (
+        f"{ready} of {len(models)} models and {here} of {len(data)} data sets are here; "
+        f"{kept if own else 'no activations'} {room}{'' if own else ' yet'}."
+    )

@@ -1,0 +1,55 @@
+"""Activations as a sweep reads them: banks or arrays, checked, chunk by chunk, never as a whole."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ash.plan import SweepError
+
+
+def checked(name: str, bank: Any) -> Any:
+    """A bank as it is, anything else as a float array (n, ...)."""
+    if not hasattr(bank, "chunks"):
+        bank = np.asarray(bank)
+        if bank.dtype.kind != "f":
+            raise SweepError(f"The activations of {name} must be floating point, got {bank.dtype}.")
+    if len(bank.shape) < 2 or 0 in bank.shape:
+        raise SweepError(f"The activations of {name} have the shape {bank.shape}, not (n, ...) with n > 0.")
+    return bank
+
+
+def checked_labels(id_bank: Any, labels: Any) -> NDArray[np.int64] | None:
+    """The labels (N,) of the ID set: those given, or else the bank's, if any; SweepError when their number differs."""
+    labels = getattr(id_bank, "labels", None) if labels is None else labels
+    if labels is None:
+        return None
+    labels = np.asarray(labels, dtype=np.int64)
+    if labels.shape != id_bank.shape[:1]:
+        raise SweepError(f"There are {labels.size} labels for {id_bank.shape[0]} ID samples.")
+    return labels
+
+
+def chunks_of(bank: Any, rows: int) -> Iterator[tuple[int, NDArray[np.floating]]]:
+    """Index of the first sample and activations (at most rows, ...), one chunk after another."""
+    first = 0
+    slices = bank.chunks(rows) if hasattr(bank, "chunks") else (bank[i : i + rows] for i in range(0, len(bank), rows))
+    for part in slices:
+        yield first, part
+        first += len(part)
+
+
+def tensor_of(part: NDArray[np.floating], first: int, who: str) -> Tensor:
+    """A writable copy in row-major order, in its own dtype; SweepError names the first sample that is not finite."""
+    dtype = np.float64 if part.dtype.itemsize > 4 else part.dtype.newbyteorder("=")
+    x = torch.from_numpy(np.array(part, dtype=dtype, order="C"))
+    total = x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+    if not torch.isfinite(total):  # one cheap number tells that all is well; a sum may overflow, so look closer
+        finite = torch.isfinite(x.flatten(1)).all(1)
+        if not finite.all():
+            index = first + int(finite.int().argmin())
+            raise SweepError(f"The activation of sample {index} of {who} holds NaN or infinity.")
+    return x

@@ -1,0 +1,108 @@
+"""Claims: who works on what, among processes that share a folder.
+
+A claim is a lock on a small file. The kernel drops it when its process ends, however that ends, so the work of a killed
+process is free at once and nothing has to be cleaned up. `flock` also works between machines where the file system
+carries it (NFS 4, Lustre mounted with `flock`, GPFS, CephFS).
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+from ash.files import BankError
+
+try:
+    import fcntl
+except ImportError:  # Windows: claims always succeed, so a bank is extracted by one process at a time
+    fcntl = None  # type: ignore[assignment]
+
+_handles: set[int] = set()  # of the claims of this process
+
+
+def _forget() -> None:
+    """In a forked child: it shares the parent's locks and would hold them for longer than the parent lives."""
+    for handle in _handles:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _handles.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class Claim:
+    """A lock on the file at `path` that this process holds until `release`."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path, self._handle = path, handle
+        _handles.add(handle)
+
+    def release(self) -> None:
+        """Let go, and remove the file unless others share it. Twice does no harm."""
+        if self._handle not in _handles:
+            return
+        with contextlib.suppress(OSError):  # without the file the claim is gone as well
+            if fcntl:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while others share it
+            if _is(self._handle, self.path):
+                self.path.unlink()
+        _handles.discard(self._handle)
+        os.close(self._handle)
+        self._handle = -1
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def claim(path: Path, *, shared: bool = False) -> Claim | None:
+    """Lock a file, or None when another holds it. Shared claims exclude exclusive ones, not each other.
+
+    Makes the file and its folder. OSError when they cannot be made, BankError where the file system has no locks.
+    """
+    return _locked(path, shared, wait=False)
+
+
+def wait(path: Path, *, shared: bool = False) -> Claim:
+    """Like `claim`, but wait for as long as another holds it."""
+    held = _locked(path, shared, wait=True)
+    assert held is not None
+    return held
+
+
+def _locked(path: Path, shared: bool, wait: bool) -> Claim | None:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # the folder was deleted in between
+        try:
+            if fcntl:
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError as error:
+            os.close(handle)
+            raise BankError(
+                f"{path.parent} is on a file system without file locks ({error.strerror}): set ASH_CACHE to another "
+                "one, or mount it with flock."
+            ) from error
+        except BaseException:  # an interrupt while waiting
+            os.close(handle)
+            raise
+        if _is(handle, path):
+            return Claim(path, handle)
+        os.close(handle)  # its last holder removed the file between opening and locking
+
+
+def _is(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

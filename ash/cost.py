@@ -1,0 +1,68 @@
+"""What a bank would cost before it is extracted: bytes from its shape, seconds from timing the stem once."""
+
+import contextlib
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ash.bank import BankError, cache_root
+from ash.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from ash.entries import ModelEntry
+
+BATCH = 8  # images that are timed at once
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes of the activations, seconds of the stem at `rate` images a second, and the device in words."""
+
+    bytes: int
+    seconds: float
+    rate: float
+    device: str
+
+
+def cost(
+    entry: "ModelEntry",
+    placement: str,
+    count: int,
+    dtype: str = "float32",
+    device: "torch.device | None" = None,
+    precision: str = "float32",
+) -> Cost:
+    """What the bank of `count` images would take. The rate is the stem's alone: decoding large files adds to it.
+
+    Times the stem the first time, which builds the model; afterwards the answer is read from the cache folder and needs
+    only the device's name. ModelError when the weights are missing, SplitError for a placement that there is not.
+    """
+    from ash.device import best_device, describe
+
+    device = device or best_device()
+    key = [entry.name, entry.weights_hash(), placement, repr(entry.preprocess), precision, describe(device)]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    path = cache_root().parent / "rates" / f"{digest}.json"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(BankError):
+        known = read_json(path)
+    if not {"features", "rate"} <= known.keys():
+        known = _measure(entry, placement, device, precision)
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs the time again
+            write_json(path, known)
+    size = math.prod(known["features"]) * np.dtype(dtype).itemsize
+    return Cost(count * size, count / known["rate"], known["rate"], describe(device))
+
+
+def _measure(entry: "ModelEntry", placement: str, device: "torch.device", precision: str) -> dict[str, Any]:
+    from ash.splitting import PENULTIMATE
+    from ash.stems import Stem
+
+    stem = Stem(entry, entry.penultimate if placement == PENULTIMATE else placement, device, precision)
+    return {"features": list(stem.features()), "rate": BATCH / stem.seconds(BATCH)}

@@ -1,0 +1,66 @@
+"""A linear tail on a GPU: ranks from one sort, then for every k a mask and a matrix product.
+
+The products do the work of one pass of the tail a setting, which is what a GPU is good at; nothing here waits for the
+device. In float64 it also serves maps on a CPU.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ash.linear import LinearSettings, Logits
+from ash.plan import Setting
+from ash.shaping import scale_exponent
+from ash.splitting import LinearTail
+
+GPU_VALUES = 2**25  # activations taken at once, R * D: about 1 GiB while they are sorted
+GPU_LOGITS = 2**25  # logits of one setting, R * C
+
+
+class MaskedProducts(LinearSettings):
+    """Settings of one linear tail, one matrix product for each distinct k (two with ASH-B, which counts)."""
+
+    def __init__(
+        self, tail: LinearTail, size: int, settings: Sequence[Setting], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__(tail, size, settings, dtype, device)
+        if device.type != "cpu":
+            self.rows = max(1, min(GPU_VALUES // size, GPU_LOGITS // len(self.bias)))
+
+    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+        values, ranks = self._ranked(x)
+        s1 = x.sum(1, dtype=torch.float64)  # (R,)
+        noise = self._noise(x, first_index) if "ash_rand" in self.groups else x
+        for k in self.cuts.tolist():
+            at = {variant: [i for i in group if self.kept[i] == k] for variant, group in self.groups.items()}
+            kept = ranks < k
+            if at.get("ash_p") or at.get("ash_s"):
+                pruned = torch.where(kept, x, 0.0)
+                sums = self._product(pruned)
+                yield from self._shared(at.get("ash_p"), sums)
+                peak = torch.maximum(values[:, 0].abs(), values[:, k - 1].abs())
+                exponent = scale_exponent(s1, pruned.sum(1, dtype=torch.float64), peak, self.dtype)
+                yield from self._shared(at.get("ash_s"), sums, exponent.exp())
+            if at.get("ash_b"):
+                yield from self._shared(at["ash_b"], self._product(kept.to(self.dtype)), s1 / k)
+            if at.get("ash_rand"):
+                yield from self._shared(at["ash_rand"], self._product(torch.where(kept, noise, 0.0)))
+
+    def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
+        """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""
+        if positions:
+            scaled = sums if factor is None else sums * factor.to(self.dtype)[:, None]
+            yield positions, (scaled + self.bias).expand(len(positions), -1, -1)
+
+    def _ranked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (R, D) from high to low, and the rank (R, D) of every entry, the lowest index first among equals."""
+        values, index = torch.sort(x, dim=1, descending=True, stable=True)
+        order = torch.arange(self.size, dtype=torch.int32, device=x.device).expand_as(index)
+        return values, torch.empty_like(index, dtype=torch.int32).scatter_(1, index, order)
+
+    def _product(self, weights: Tensor) -> Tensor:
+        """(R, C): weights (R, D), pooled where the tail pools, times W^T."""
+        if self.area > 1:
+            weights = weights.view(len(weights), -1, self.area).mean(2)
+        return weights @ self.weight
