@@ -9,9 +9,9 @@ from streamlit.navigation.page import Page
 from app import backend, share
 from app.errors import plain
 from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query, write_number
-from app.state import bind, dispatch
+from app.state import bind, current, dispatch
 from app.theme import variant_label
-from ash.methods import SCORE_LABELS, VARIANTS
+from ash.methods import SCORE_LABELS, VARIANTS, Method
 
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
@@ -38,7 +38,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
     with st.sidebar:
         _pages(spec, sections)
         _preset(spec)
-        _select("Model", "model", {spec.model: spec.model, **backend.models()})
+        _model(spec)
         _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
         if backend.is_signed(backend.setup(spec)):
             st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
@@ -51,6 +51,23 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
             st.button("Reset", icon=":material/restart_alt:", width="stretch", on_click=dispatch, args=(Pick.reset(),))
             share.menu(spec)
         st.caption(f":material/database: {plain(backend.badge(spec))}")
+
+
+def _model(spec: RunSpec) -> None:
+    """The model; a setting that is a preset of the old one becomes the new one's preset of the same variant."""
+    names, tied = {spec.model: spec.model, **backend.models()}, bind("model")
+
+    def changed() -> None:
+        was_preset = str(spec.method) in backend.presets(spec.model).values()
+        tied["on_change"]()
+        presets = map(Method.parse, backend.presets(current().model).values())
+        same = [str(one) for one in presets if (one.variant, one.score) == (spec.variant, spec.score)]
+        if was_preset and same:
+            dispatch(Pick.method(same[0]))
+
+    st.selectbox(
+        "Model", list(names), format_func=lambda name: names.get(name, name), key=tied["key"], on_change=changed
+    )
 
 
 def _select(label: str, name: str, options: Mapping[str, str], help: str | None = None) -> None:
