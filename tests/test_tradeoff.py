@@ -231,11 +231,11 @@ def test_a_stopped_deep_tail_goes_on_in_the_middle_of_a_setting(third_block: bac
     assert [step.done for step in seen] == [0, 0]
     work = deep_tails._known(third_block, "msp").work
     assert work is not None
-    assert 0 < work.now.done < work.now.total
-    before, steps = work.now.done, work.steps
+    assert 0 < work.share < 1
+    before, steps = work.share, work.steps
     rest = list(backend.deep_steps(third_block, "msp", methods))
     assert work.steps is steps, "a new sweep was begun"
-    assert work.now.done == work.now.total > before
+    assert work.share == 1 > before
     assert [step.done for step in rest] == sorted(step.done for step in rest)
     assert list(backend.deep_steps(third_block, "msp", methods)) == []
     for method in methods:

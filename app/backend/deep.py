@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -17,26 +18,33 @@ from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
 from app.backend.names import presets, sentences
 from app.backend.setups import Setup
-from ash import sweeping
 from ash.methods import Method
 from ash.tables import Sweep
+
+if TYPE_CHECKING:
+    from ash import sweeping
 
 DEEP_PERCENTILES = (65, 90, 80, 50)  # in the order in which they are computed
 
 
 @dataclass
 class _Work:
-    """A sweep under way: the iterator, its methods, how far it is, and the seconds it has taken."""
+    """A sweep under way: the iterator, its methods, the share of it that is done, and the seconds it has taken."""
 
     methods: tuple[str, ...]
-    steps: Iterator[sweeping.Step]
-    now: sweeping.Step
+    steps: "Iterator[sweeping.Step]"
+    share: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Settings a second."""
+        return self.share * len(self.methods) / max(self.seconds, 1e-9)
 
     @property
     def left(self) -> float:
         """Seconds to go at the rate so far."""
-        return self.seconds * (self.now.total - self.now.done) / self.now.done if self.now.done else float("inf")
+        return self.seconds * (1 - self.share) / self.share if self.share else float("inf")
 
 
 @dataclass
@@ -81,8 +89,7 @@ def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Iterator[Step
             work = _advance(at, known, todo)
         done = sum(method in known.tables for method in methods)
         if work is not None:
-            speed = work.now.done / work.now.total * len(work.methods) / max(work.seconds, 1e-9)
-            yield Step(Method.parse(todo[0]).label, done, len(methods), speed, work.left)
+            yield Step(Method.parse(todo[0]).label, done, len(methods), work.speed, work.left)
 
 
 def _advance(at: Setup, known: _Known, todo: list[str]) -> _Work | None:
@@ -90,7 +97,7 @@ def _advance(at: Setup, known: _Known, todo: list[str]) -> _Work | None:
     work = known.work
     if work is None or work.methods[-1] in known.tables or not {*todo} <= {*work.methods}:
         steps = start(at, tuple(todo))
-        work = known.work = _Work(tuple(todo), steps, sweeping.Step(0, 1))
+        work = known.work = _Work(tuple(todo), steps)
     begun = time.monotonic()
     with semaphore:
         step = next(work.steps, None)
@@ -98,7 +105,7 @@ def _advance(at: Setup, known: _Known, todo: list[str]) -> _Work | None:
     if step is None:
         known.work = None
         return None
-    work.now = step
+    work.share = step.done / step.total
     if step.finished is not None:
         for row, method in enumerate(map(str, step.finished.methods)):
             one = _single(step.finished, row)

@@ -1,7 +1,7 @@
 """Sweeps on disk, so that a restarted server draws its first chart before torch is even loaded.
 
-A file is found by a hash of everything that decides its content: the banks, the methods, and the source of the modules
-that compute it. A damaged or outdated file is computed again.
+A file is found by a hash of everything that decides its content: the banks, the methods, and the source of the library
+that computes it. A damaged or outdated file is computed again.
 """
 
 import hashlib
@@ -22,13 +22,12 @@ from ash.methods import Method
 from ash.tables import Sweep
 
 KEPT = 60  # newest files; about 10 MB each for the demo
-COMPUTED_BY = ("bands", "methods", "scores", "shaping", "splitting", "sweeping", "tables", "tails")
 
 
 @cache
 def _code() -> str:
     folder = Path(str(ash.__file__)).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in COMPUTED_BY)).hexdigest()
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
 
 
 def path_of(banks: Sequence[str], methods: Sequence[str]) -> Path:
