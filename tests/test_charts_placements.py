@@ -66,7 +66,8 @@ def test_the_headline_with_one_placement_and_with_none_computed() -> None:
     assert one.endswith("up to p = 80 at the penultimate layer; 1 more placement is not computed yet.")
     two = words.headline(shown(EMPTY, replace(EMPTY, name="layer3.0.relu2"), THREE[2]))
     assert two.endswith("; 2 more placements are not computed yet.")
-    assert words.headline(shown(EMPTY)) == "Nothing of ASH-S is computed yet at 1 placement."
+    assert words.headline(shown(EMPTY)) == "ASH-S is not computed yet at this placement."
+    assert words.headline(shown(EMPTY, EMPTY)) == "ASH-S is not computed yet at any of 2 placements."
     assert words.headline(shown(THREE[2])).endswith("up to p = 80 at the penultimate layer.")
 
 
@@ -118,6 +119,7 @@ def test_many_placements_are_summed_up_by_the_two_ends() -> None:
 def test_labels_in_sentences() -> None:
     assert words.at(THREE[1]) == "at the last block"
     assert words.at(place("layer4.0.add", {})) == "at layer4.0.add"
+    assert words.at(replace(THREE[0], label="Third block, last convolution")) == "at the third block (last convolution)"
     assert words.at(replace(THREE[1], label="GELU of block 3")) == "at the GELU of block 3"
 
 
@@ -138,16 +140,27 @@ def test_the_best_cell_is_within_the_limit_and_said_with_its_gain() -> None:
     assert found.id == "penultimate ash_s@80"
     text = words.advice(limited, found)
     assert text == (
-        "At most 1 point of accuracy below unshaped, the highest AUROC of ASH-S is 94.0 % (+4.0), **at the penultimate "
+        "At most 1 point of accuracy below unshaped, ASH-S raises AUROC most, to 94.0 % (+4.0), **at the penultimate "
         "layer** with **p = 80**, accuracy 91.5 % (−0.5)."
     )
-    assert words.advice(whole, best).startswith("The highest AUROC of ASH-S is 94.8 %")
-    assert "lowest FPR95" in words.advice(replace(whole, objective="fpr95"), best)
+    assert words.advice(whole, best).startswith("ASH-S raises AUROC most, to 94.8 %")
+    assert "ASH-S lowers FPR95 most" in words.advice(replace(whole, objective="fpr95"), best)
+    same = shown(*THREE[:2], objective="fpr95")
+    assert words.advice(same, best_cell(same)).startswith("The lowest FPR95 of ASH-S is 5.2 % (−4.8)")
+    assert words.advice(shown(*THREE[:2]), best).startswith("The highest AUROC of ASH-S is 94.8 % (+4.8)")
     assert words.advice(shown(EMPTY), best_cell(shown(EMPTY))) == ""
     worse = Place("penultimate", "P", (5, 5), setting("energy", 92.0, 95.0), (setting("ash_s@90", 80.0, 60.0),))
-    assert "nothing here beats the unshaped Energy" in words.advice(
-        shown(worse), best_cell(shown(worse))
-    ).lower().replace("energy", "Energy")
+    assert words.advice(shown(worse), best_cell(shown(worse))) == "Nothing here beats unshaped Energy on AUROC."
+
+
+def test_gains_are_ranked_where_images_differ() -> None:
+    easy = Place(
+        "layer4.0.relu2", "Last block", (9, 9), setting("energy", 92.0, 95.0), (setting("ash_s@90", 92.0, 96.0),)
+    )
+    hard = Place("penultimate", "P", (5, 5), setting("energy", 92.0, 80.0), (setting("ash_s@90", 92.0, 90.0),))
+    found = best_cell(shown(easy, hard))
+    assert found is not None
+    assert found.place is hard
 
 
 def test_the_images_are_counted_for_each_placement() -> None:
@@ -232,6 +245,13 @@ def test_the_grid_in_a_sentence() -> None:
     assert "30 of 30 cells are computed" in text
     assert "nothing is computed yet" in placements_grid.finding(shown(EMPTY))
     assert placements_grid.figure(shown(EMPTY), dark=False).data[0].name == "Last block"
+
+
+def test_the_legend_says_what_the_colours_mean() -> None:
+    text = placements_grid.legend(shown(*THREE, objective="fpr95"))
+    assert text.startswith("FPR95 in %, lower is better: the stronger the colour, from 10.0 or more to 5.2.")
+    assert "from 90.0 or less to 94.8" in placements_grid.legend(shown(*THREE))
+    assert placements_grid.legend(shown(EMPTY)) == "Hollow cells are not computed."
 
 
 # The curves

@@ -57,6 +57,16 @@ def test_pixels_become_the_input_of_the_models_own_transform(name: str, data: Fo
     assert torch.equal(stem(torch.from_numpy(pixels)), expected)
 
 
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """A hundred thin layers on two threads wait for each other more than they compute, on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_one_thread")
 def test_the_batch_size_changes_no_more_than_rounding(densenet: ModelEntry, data: FolderImages, tmp_path: Path) -> None:
     few, sizes = Subset(data, 30), (1, 8, 11, 30)
     banks = {n: extract(densenet, "avgpool", few, root=tmp_path / str(n), batch_size=n).read() for n in sizes}
@@ -223,7 +233,6 @@ def test_a_killed_decoding_process_is_one_sentence(entry: ModelEntry, data: Fold
     with pytest.raises(BankError, match=r"A decoding process was killed, .* take fewer with --workers"):
         extract(entry, "avgpool", _Deadly(data.path, "pets"), root=tmp_path, workers=1)
     assert not list(tmp_path.rglob("*.lock")), "nothing stays claimed"
-    assert list(tmp_path.rglob("shard-00000.json")), "what was finished stays"
 
 
 class TestCost:

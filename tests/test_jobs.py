@@ -10,6 +10,7 @@ import pytest
 from app.backend import jobs as module
 from app.backend.banks import semaphore
 from app.backend.jobs import Job, Jobs, Report, Work, at_work
+from app.backend.pace import Pace
 from app.errors import AppError
 
 Steps = Callable[[], Generator[Report, None, str]]
@@ -349,21 +350,21 @@ def test_many_threads_on_one_queue() -> None:
 
 
 def test_rate_and_time_left_are_those_of_the_latest_stage() -> None:
-    pace = module._Pace()
-    assert pace.after(report(0, 100), 10.0) == (0.0, float("inf"))
-    assert pace.after(report(10, 100), 11.0) == (10.0, 9.0)
-    assert pace.after(report(30, 100), 12.0) == (15.0, pytest.approx(70 / 15))
-    assert pace.after(report(1, 50, "Unpacking"), 13.0) == (0.0, float("inf"))
-    assert pace.after(report(11, 50, "Unpacking"), 15.0) == (5.0, pytest.approx(39 / 5))
-    assert pace.after(report(21, None, "Counting"), 16.0)[1] == float("inf")
+    pace = Pace()
+    assert pace.after("Reading", 0, 100, 10.0) == (0.0, float("inf"))
+    assert pace.after("Reading", 10, 100, 11.0) == (10.0, 9.0)
+    assert pace.after("Reading", 30, 100, 12.0) == (15.0, pytest.approx(70 / 15))
+    assert pace.after("Unpacking", 1, 50, 13.0) == (0.0, float("inf"))
+    assert pace.after("Unpacking", 11, 50, 15.0) == (5.0, pytest.approx(39 / 5))
+    assert pace.after("Counting", 21, None, 16.0)[1] == float("inf")
 
 
 def test_an_old_rate_is_forgotten() -> None:
-    pace = module._Pace()
+    pace = Pace()
     for second in range(100):
-        pace.after(report(second * 100, 10**6), float(second))
+        pace.after("Reading", second * 100, 10**6, float(second))
     for second in range(100, 130):
-        rate, _ = pace.after(report(9900 + (second - 99), 10**6), float(second))
+        rate, _ = pace.after("Reading", 9900 + (second - 99), 10**6, float(second))
     assert rate == pytest.approx(1.0)
 
 

@@ -60,9 +60,9 @@ def traces(app: AppTest, chart: str) -> dict[str, dict[str, Any]]:
 
 
 def texts(app: AppTest) -> str:
-    """Everything the page says, without the escapes of markdown."""
+    """Everything the page says, without the escapes of markdown and with plain spaces."""
     shown = [*app.markdown, *app.caption, *app.info, *app.warning]
-    return "\n".join(one.value.replace("\\", "") for one in shown)
+    return "\n".join(one.value.replace("\\", "").replace("\u00a0", " ") for one in shown)
 
 
 def keys(app: AppTest) -> dict[str, str]:
@@ -76,7 +76,7 @@ def keys(app: AppTest) -> dict[str, str]:
 def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "compute_banks", lambda at: pytest.fail("nobody asked for it"))
     opened(app, n="31", variant="ash_s")  # no bank is there with 31 images
-    assert "Nothing of ASH-S is computed yet at 3 placements." in texts(app)
+    assert "ASH-S is not computed yet at any of 3 placements." in texts(app)
     assert "7 data sets, 217 images" in texts(app)
     assert keys(app)["compute_all"] == "Compute all 3"
     rows = traces(app, "placements_grid")

@@ -12,7 +12,6 @@ import math
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -23,12 +22,12 @@ from streamlit import runtime
 
 from app.backend.banks import semaphore
 from app.backend.names import sentences
+from app.backend.pace import Pace
 from app.errors import AppError
 
 GRACE = 60.0  # seconds that a session may be away, for a reload of the page or a short loss of the network
 PAUSE = 0.005  # seconds between two steps on the device: a semaphore is not fair, whoever waits must get to it
 KEPT = 8  # ended jobs that a session still shows
-WINDOW = 20.0  # seconds over which a rate is taken
 _LOG = logging.getLogger("ash.app")
 
 State: TypeAlias = Literal["waiting", "running", "done", "cancelled", "failed"]
@@ -261,14 +260,14 @@ class Jobs:
             return "failed", f"An unexpected error (id {number}): the server's log has it under this id."
 
     def _drive(self, job: Job, steps: Generator[Report, None, str]) -> str:
-        pace = _Pace()
+        pace = Pace()
         while True:
             self._stop_if_asked(job.number)
             try:
                 report = self._turn(job.number, steps) if job.work.on_device else next(steps)
             except StopIteration as end:
                 return str(end.value)
-            rate, left = pace.after(report, time.monotonic())
+            rate, left = pace.after(report.what, report.done, report.total, time.monotonic())
             with self._lock:
                 self._jobs[job.number] = replace(self._jobs[job.number], report=report, rate=rate, left=left)
 
@@ -291,25 +290,3 @@ class Jobs:
             self._last_seen = now
         elif now - self._last_seen > GRACE:
             raise _Stopped("The page was closed. What was finished is kept; starting it again goes on from there.")
-
-
-class _Pace:
-    """The rate of the latest stage of a job, over the last seconds."""
-
-    def __init__(self) -> None:
-        self._stage: tuple[str, int | None] | None = None
-        self._marks: deque[tuple[float, int]] = deque()
-
-    def after(self, report: Report, now: float) -> tuple[float, float]:
-        """Units a second and seconds left after a report; 0 and infinity while nobody can know."""
-        if self._stage != (report.what, report.total) or report.done < self._marks[-1][1]:
-            self._stage = (report.what, report.total)
-            self._marks = deque([(now, report.done)])
-        if now - self._marks[-1][0] > 0.2:
-            self._marks.append((now, report.done))
-        while len(self._marks) > 2 and now - self._marks[1][0] > WINDOW:
-            self._marks.popleft()
-        start, before = self._marks[0]
-        rate = (report.done - before) / (now - start) if now > start else 0.0
-        left = (report.total - report.done) / rate if rate > 0 and report.total is not None else math.inf
-        return rate, left

@@ -20,8 +20,8 @@ from ash.methods import Method
 from ash.models import cuts_of
 
 if TYPE_CHECKING:
-    from ash.cost import Cost
-    from ash.splitting import Cut
+    from ash.cost import Cost as Cost
+    from ash.splitting import Cut as Cut
 
 # percentiles of the lines at a deep tail in the order of computing, coarse first
 DEEP_LINE = (65, 90, 30, 80, 50, 95, 70, 10, 60)

@@ -122,7 +122,10 @@ def columns(usual: Sequence[float], p: float | None) -> tuple[float, ...]:
 
 
 def best_cell(shown: Placements) -> Cell | None:
-    """The best computed setting of any placement within the limit on accuracy, where there is one."""
+    """The setting with the largest gain over the unshaped score of its placement, within the limit on accuracy.
+
+    Gains, because values on different images do not compare; on the same images the order is that of the values.
+    """
     found = []
     for place in shown.known:
         assert place.baseline is not None
@@ -135,7 +138,9 @@ def best_cell(shown: Placements) -> Cell | None:
 
 def _rank(cell: Cell, objective: str) -> tuple[float, float]:
     assert cell.setting is not None
-    return cell.setting.merit(objective), cell.setting.id_accuracy
+    assert cell.place.baseline is not None
+    gain = cell.setting.merit(objective) - cell.place.baseline.merit(objective)
+    return round(gain, 9), cell.setting.id_accuracy
 
 
 def table(shown: Placements) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def window(shown: Placements, objective: str) -> Range:
 
 def _top(shown: Placements) -> int:
     """Room for the legend, which wraps on a phone, and the title of the first picture."""
-    return 36 + 20 * math.ceil(len(shown.known) / 2)
+    return 44 + 20 * math.ceil(len(shown.known) / 2)
 
 
 def _domain(panel: int) -> tuple[float, float]:

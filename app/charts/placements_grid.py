@@ -199,9 +199,12 @@ def _spot(value: float, cell: Cell) -> str:
 
 def legend(shown: Placements) -> str:
     """What the colours mean."""
+    hollow = "Hollow cells are not computed."
+    if not any(cell.setting for cell in shown.cells()):
+        return hollow
     shades = scale(shown, False)
     beyond, better = ("more", "lower") if shown.objective in LOWER_IS_BETTER else ("less", "higher")
     return (
         f"{OBJECTIVE_LABELS[shown.objective]} in %, {better} is better: the stronger the colour, "
-        f"from {shades.worst:.1f} or {beyond} to {shades.best:.1f}. Hollow cells are not computed."
+        f"from {shades.worst:.1f} or {beyond} to {shades.best:.1f}. {hollow}"
     )

@@ -14,7 +14,8 @@ Reach = tuple[float, float]
 def headline(shown: Placements) -> str:
     """Up to which p the variant keeps the accuracy, placement by placement, the output first."""
     if not shown.known:
-        return f"Nothing of {_variant(shown)} is computed yet at {_number(len(shown.places), 'placement')}."
+        where = "this placement" if len(shown.places) == 1 else f"any of {len(shown.places)} placements"
+        return f"{_variant(shown)} is not computed yet at {where}."
     if not any(math.isfinite(place.baseline.id_accuracy) for place in shown.known if place.baseline):
         return "The ID images carry no labels, so there is no accuracy to compare."
     return f"{_variant(shown)} {_keeps(shown.loss)} {_reaches(shown)}{_rest(shown)}."
@@ -77,10 +78,11 @@ def _reach_words(shown: Placements, place: Place) -> str:
 
 
 def at(place: Place) -> str:
-    """`at the last block`, and `at layer3.0.relu2` where a placement has no other name."""
+    """`at the last block`, `at the third block (last convolution)`, `at layer3.0.relu2` for want of another name."""
     if place.label == place.name:
         return f"at {place.name}"
-    label = place.label
+    label, comma, more = place.label.partition(", ")
+    label = f"{label} ({more})" if comma else label
     if len(label) < 2 or label[1].islower():
         label = label[0].lower() + label[1:]
     return f"at the {label}"
@@ -105,27 +107,31 @@ def _listed(parts: list[str]) -> str:
 
 
 def advice(shown: Placements, cell: Cell | None) -> str:
-    """Which computed setting of which placement is best on the objective (markdown)."""
-    limit = (
-        f"At most {shown.loss:g} {'point' if shown.loss == 1 else 'points'} of accuracy below unshaped"
-        if shown.chosen
-        else ""
-    )
+    """Which computed setting of which placement is best on the objective (markdown), "" where nothing is computed."""
     if cell is None or cell.setting is None or cell.place.baseline is None:
         return ""
-    word = "lowest" if shown.lower in LOWER_IS_BETTER else "highest"
-    name = OBJECTIVE_LABELS[shown.lower]
     one, base = cell.setting, cell.place.baseline
+    name = OBJECTIVE_LABELS[shown.lower]
     if one.method == base.method:
-        text = f"nothing here beats the unshaped {base.label} on {name}: {percent(base[shown.lower])}"
-        return f"{limit}, {text}." if limit else f"{text[0].upper()}{text[1:]}."
-    gain, cost = (points(one[name] - base[name]).removesuffix(" points") for name in (shown.lower, "id_accuracy"))
-    text = (
-        f"the {word} {name} of {_variant(shown)} is {percent(one[shown.lower])} ({gain}), **{at(cell.place)}** "
-        f"with **p = {one.short}**, "
-        f"accuracy {percent(one.id_accuracy)} ({cost})."
-    )
-    return f"{limit}, {text}" if limit else f"{text[0].upper()}{text[1:]}"
+        text = f"nothing here beats unshaped {base.label} on {name}"
+    else:
+        gain, cost = (points(one[key] - base[key]).removesuffix(" points") for key in (shown.lower, "id_accuracy"))
+        text = (
+            f"{_superlative(shown)} {percent(one[shown.lower])} ({gain}), **{at(cell.place)}** "
+            f"with **p = {one.short}**, accuracy {percent(one.id_accuracy)} ({cost})"
+        )
+    if shown.chosen:
+        text = f"at most {shown.loss:g} {'point' if shown.loss == 1 else 'points'} of accuracy below unshaped, {text}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _superlative(shown: Placements) -> str:
+    """Values on different images do not compare, gains over the unshaped network on the same ones do."""
+    name, variant = OBJECTIVE_LABELS[shown.lower], _variant(shown)
+    lower = shown.lower in LOWER_IS_BETTER
+    if len({place.images for place in shown.known}) < 2:
+        return f"the {'lowest' if lower else 'highest'} {name} of {variant} is"
+    return f"{variant} {'lowers' if lower else 'raises'} {name} most, to"
 
 
 def images(shown: Placements) -> str:

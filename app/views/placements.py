@@ -42,7 +42,7 @@ def render(spec: RunSpec) -> None:
             plain(f"{spec.model} has no placement {', '.join(unknown)}; it is left out."), icon=":material/link_off:"
         )
     _stand_in(shown)
-    _controls(spec)
+    _controls(spec, shown.same_images())
     _advice(shown)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -114,9 +114,10 @@ def _stand_in(shown: Placements) -> None:
             )
 
 
-def _controls(spec: RunSpec) -> None:
+def _controls(spec: RunSpec, same: bool) -> None:
     sets = backend.chosen_sets(spec)
-    on = {"mean": f"Mean of {len(sets)} OOD sets", **{name: f"OOD: {label}" for name, label in sets.items()}}
+    mean = f"Mean of {len(sets)} OOD sets" if len(sets) > 1 else "All OOD images"
+    on = {"mean": mean, **{name: f"OOD: {label}" for name, label in sets.items()}}
     limits = {value: f"Accuracy may drop by {amount(value)}" for value in sorted({*BUDGETS, spec.budget})}
     limits[OFF] = "Accuracy may drop by any amount"
     cells = {name: f"Grid: {label}" for name, label in OBJECTIVE_LABELS.items()}
@@ -124,7 +125,9 @@ def _controls(spec: RunSpec) -> None:
         _choice("Objective of the grid", cells, 180, "cells")
         _choice("OOD set", on, 200, "on")
         _choice("Accuracy may drop by", limits, 285, "budget")
-        with st.popover("Images", icon=":material/photo_library:"):
+        with st.popover(
+            "Images" if same else "Images differ", icon=":material/photo_library:", key="placements_images"
+        ):
             st.markdown("A number of images here holds for every placement, so that all see the same ones.")
             prepare.amount(spec)
         st.toggle("Show all", help="The full range, down to settings at chance level.", **bind("show_all"))

@@ -19,8 +19,10 @@ from app.theme import count, size
 from app.views.prepare import duration, step_words
 
 if TYPE_CHECKING:
-    from ash.cost import Cost
+    from app.backend.standings import Cost
 
+JOINT = "\N{NO-BREAK SPACE}"  # a number stays with its unit
+MOST, SCROLLED = 4, 360  # boxes that need no scrolling, pixels for more
 SLICE = 2.0  # seconds of computing settings between two drawings of the page
 _QUEUE = "placements_queue"  # (what the spec evaluates, names of placements in the order of computing)
 _TIMED = "placements_timed"  # this session wants to know how long things take
@@ -45,15 +47,18 @@ def draw(spec: RunSpec, standings: Sequence[backend.Standing]) -> list[Slot]:
     if not boxes:
         return []
     st.markdown("##### Not computed yet")
-    slots = [_box(one, one.name in queue) for one in boxes]
+    with st.container(height=SCROLLED if len(boxes) > MOST else "content", border=False, key="not_computed"):
+        slots = [_box(one, one.name in queue) for one in boxes]
     _together(boxes, queue)
     return slots
 
 
 def _box(one: backend.Standing, queued: bool) -> Slot:
     with st.container(border=True, gap="xxsmall", key=f"missing_{one.name.replace('.', '_')}"):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        left, right = st.columns([5, 2], vertical_alignment="center")
+        with left:
             text = st.empty()
+        with right:
             _button(one, queued)
         slot = Slot(one, text, st.empty())
     _write(slot, None)
@@ -71,6 +76,7 @@ def _button(one: backend.Standing, queued: bool) -> None:
         label,
         icon=f":material/{icon}:",
         key=f"compute_{one.name}",
+        width="stretch",
         disabled=not one.computing,
         on_click=_leave if queued else _join,
         args=(one.name,),
@@ -78,8 +84,8 @@ def _button(one: backend.Standing, queued: bool) -> None:
 
 
 def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
-    """The buttons that concern all of them."""
-    names = tuple(one.name for one in boxes)
+    """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
+    names = tuple(one.name for one in reversed(boxes))
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(boxes) > 1:
             stop = set(names) <= set(queue)
@@ -111,7 +117,7 @@ def price(slots: Sequence[Slot], total: DeltaGenerator) -> None:
 
 
 def _write(slot: Slot, byte_count: int | None) -> None:
-    slot.text.markdown(f"**{plain(slot.standing.label)}**: {facts(slot.standing, byte_count)}", width="stretch")
+    slot.text.markdown(f"**{plain(slot.standing.label)}**: {facts(slot.standing, byte_count)}")
 
 
 def facts(one: backend.Standing, byte_count: int | None) -> str:
@@ -129,7 +135,7 @@ def facts(one: backend.Standing, byte_count: int | None) -> str:
         parts.append(size(byte_count))
     if cost := _cost(one):
         parts.append(f"about {duration(cost.seconds)}")
-    return f"{', '.join(parts)}."
+    return f"{', '.join(part.replace(' ', JOINT) for part in parts)}."
 
 
 def together(some: Sequence[backend.Standing], byte_count: int) -> str:

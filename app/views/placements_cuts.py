@@ -13,7 +13,7 @@ from app.state import bind
 from app.theme import size
 
 if TYPE_CHECKING:
-    from ash.splitting import Cut
+    from app.backend.standings import Cut
 
 
 def draw(spec: RunSpec) -> None:
