@@ -96,10 +96,13 @@ def test_a_damaged_sweep_file_is_computed_again(fresh: Path) -> None:
 
 
 def test_only_the_newest_sweep_files_are_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "KEPT", 2)
-    for text in ("energy", "msp", "max_logit"):
+    backend.run(PLACE, ("energy",))
+    (first,) = (fresh / "sweeps").glob("*.npz")
+    monkeypatch.setattr(store, "MOST_BYTES", 2 * first.stat().st_size + 100)
+    for text in ("msp", "max_logit"):
         backend.run(PLACE, (text,))
     assert len(list((fresh / "sweeps").glob("*.npz"))) == 2
+    assert not first.exists()
 
 
 def test_a_cache_that_cannot_be_written_changes_nothing(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,11 @@ def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
     return store.save(_path(at, methods), fresh, device())
 
 
+def kept(at: Setup, methods: tuple[str, ...]) -> bool:
+    """Whether such a sweep lies on disk."""
+    return _path(at, methods).is_file()
+
+
 def _path(at: Setup, methods: tuple[str, ...]) -> Path:
     return store.path_of([identity(at, name).key for name in at.sets], methods)
 

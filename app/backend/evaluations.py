@@ -28,11 +28,16 @@ def react_thresholds(at: Setup) -> tuple[float, ...]:
     return tuple(sorted(rounded | {get_model(at.model).react_threshold}))
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
-def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
+def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
+    """The settings of `grid`."""
     shaped = [f"{v}@{p}:{score}" for v in ("ash_p", "ash_b", "ash_s", "ash_rand") for p in range(0, 100, STEP)]
     clipped = [f"react@{c}:{score}" for c in react_thresholds(at)]
-    return run(at, (score, *shaped, *clipped))
+    return (score, *shaped, *clipped)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
+    return run(at, grid_methods(at, score))
 
 
 def grid(at: Setup, score: str) -> Sweep:

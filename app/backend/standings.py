@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.backend import store
 from app.backend.banks import cost, missing_sets
 from app.backend.deep import deep_table
-from app.backend.engine import is_linear
-from app.backend.evaluations import measure, table
+from app.backend.engine import is_linear, kept
+from app.backend.evaluations import grid_methods, measure, table
 from app.backend.names import entry, placement_label, placements, sentences
-from app.backend.setups import Setup, identity, images, setup
+from app.backend.setups import Setup, images, setup
 from app.spec import PENULTIMATE, RunSpec
 from ash.methods import Method
 from ash.models import cuts_of
@@ -106,7 +105,7 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
     if missing := missing_sets(at):
         return Standing(name, label, at, missing, None, None, wanted, wanted)
     if is_linear(at):
-        known = (at, spec.score) in _evaluated()
+        known = (at, spec.score) in _evaluated() or kept(at, grid_methods(at, spec.score))
         found = _with_own(table(at, spec.score), at, own) if known else None
         return Standing(name, label, at, {}, True, found, wanted, () if known else wanted)
     found = _recalled(at, spec.score, wanted)
@@ -136,9 +135,8 @@ def _recalled(at: Setup, score: str, methods: tuple[str, ...]) -> pd.DataFrame |
     """What is evaluated at a deep tail: by this server, or by an earlier one that kept it on disk."""
     found = deep_table(at, score)
     have = set() if found is None else set(found["method"])
-    keys = [identity(at, name).key for name in at.sets]
-    kept = [one for one in methods if one not in have and store.path_of(keys, (one,)).is_file()]
-    parts = [*([] if found is None else [found]), *(measure(at, one) for one in kept)]
+    recalled = [one for one in methods if one not in have and kept(at, (one,))]
+    parts = [*([] if found is None else [found]), *(measure(at, one) for one in recalled)]
     return pd.concat(parts, ignore_index=True) if parts else None
 
 

@@ -21,7 +21,7 @@ from ash.bank import cache_root, write_atomically
 from ash.methods import Method
 from ash.tables import Sweep
 
-KEPT = 60  # newest files; about 10 MB each for the demo
+MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo takes 10 MB, one setting 0.1 MB
 
 
 @cache
@@ -48,12 +48,20 @@ def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
     np.savez(buffer, **arrays)
     try:
         write_atomically(path, buffer.getvalue())
-        files = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime)
-        for old in files[:-KEPT]:
-            old.unlink(missing_ok=True)
+        _forget_oldest(path.parent)
     except OSError:
         pass
     return origin
+
+
+def _forget_oldest(folder: Path) -> None:
+    files = sorted(((file.stat(), file) for file in folder.glob("*.npz")), key=lambda one: one[0].st_mtime)
+    left = sum(status.st_size for status, _ in files)
+    for status, file in files[:-1]:
+        if left <= MOST_BYTES:
+            return
+        file.unlink(missing_ok=True)
+        left -= status.st_size
 
 
 def load(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]] | None:

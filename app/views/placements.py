@@ -1,7 +1,6 @@
 """Placements page: the same variant at every point of the network, percentile by percentile (Figures 3 and 5)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -14,9 +13,7 @@ from app.errors import plain
 from app.spec import OFF, Pick, RunSpec
 from app.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
-from app.views import placements_compute, placements_cuts, prepare
-from app.views.tradeoff import BUDGETS
-from app.views.verdict import amount
+from app.views import controls, placements_compute, placements_cuts, prepare
 from ash.methods import VARIANTS, Method
 
 STAND_IN = "ash_s"  # for variants without a percentile
@@ -115,33 +112,17 @@ def _stand_in(shown: Placements) -> None:
 
 
 def _controls(spec: RunSpec, same: bool) -> None:
-    sets = backend.chosen_sets(spec)
-    mean = f"Mean of {len(sets)} OOD sets" if len(sets) > 1 else "All OOD images"
-    on = {"mean": mean, **{name: f"OOD: {label}" for name, label in sets.items()}}
-    limits = {value: f"Accuracy may drop by {amount(value)}" for value in sorted({*BUDGETS, spec.budget})}
-    limits[OFF] = "Accuracy may drop by any amount"
     cells = {name: f"Grid: {label}" for name, label in OBJECTIVE_LABELS.items()}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _choice("Objective of the grid", cells, 180, "cells")
-        _choice("OOD set", on, 200, "on")
-        _choice("Accuracy may drop by", limits, 285, "budget")
+        controls.choice("Objective of the grid", cells, 180, "cells")
+        controls.ood_set(spec)
+        controls.budget(spec)
         with st.popover(
             "Images" if same else "Images differ", icon=":material/photo_library:", key="placements_images"
         ):
             st.markdown("A number of images here holds for every placement, so that all see the same ones.")
             prepare.amount(spec)
-        st.toggle("Show all", help="The full range, down to settings at chance level.", **bind("show_all"))
-
-
-def _choice(label: str, options: Mapping[Any, str], width: int, field: str) -> None:
-    st.selectbox(
-        label,
-        list(options),
-        format_func=lambda option: options.get(option, str(option)),
-        label_visibility="collapsed",
-        width=width,
-        **bind(field),
-    )
+        controls.show_all()
 
 
 def _advice(shown: Placements) -> None:

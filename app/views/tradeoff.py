@@ -1,8 +1,6 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,11 +12,10 @@ from app.errors import plain
 from app.spec import OFF, Pick, RunSpec
 from app.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.views import deep, prepare
-from app.views.verdict import advice, amount, headline, method_words, place_words
+from app.views import controls, deep, prepare
+from app.views.verdict import advice, headline, method_words, place_words
 from ash.methods import VARIANTS, Method
 
-BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
 _STYLE = """<style>
 .st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem}
@@ -141,31 +138,15 @@ def _against(view: View, name: str) -> str:
 
 
 def _controls(spec: RunSpec) -> None:
-    """One row of controls whose options say what they are, so that the labels need no room."""
-    sets = backend.chosen_sets(spec)
-    on = {"mean": f"Mean of {len(sets)} OOD sets", **{name: f"OOD: {label}" for name, label in sets.items()}}
-    limits = {value: f"Accuracy may drop by {amount(value)}" for value in sorted({*BUDGETS, spec.budget})}
-    limits[OFF] = "Accuracy may drop by any amount"
     with st.container(horizontal=True, vertical_alignment="center", key="controls", gap="small"):
-        _choice("OOD set", on, 200, "on")
-        _choice("Accuracy may drop by", limits, 285, "budget")
+        controls.ood_set(spec)
+        controls.budget(spec)
         with st.popover("Axes", icon=":material/swap_vert:"):
             for label, field in (("Across", "x"), ("Upward", "y")):
                 st.selectbox(
                     label, list(OBJECTIVE_LABELS), format_func=lambda name: OBJECTIVE_LABELS[name], **bind(field)
                 )
-        st.toggle("Show all", help="The full range, down to settings at chance level.", **bind("show_all"))
-
-
-def _choice(label: str, options: Mapping[Any, str], width: int, field: str) -> None:
-    st.selectbox(
-        label,
-        list(options),
-        format_func=lambda option: options.get(option, str(option)),
-        label_visibility="collapsed",
-        width=width,
-        **bind(field),
-    )
+        controls.show_all()
 
 
 def _advice(spec: RunSpec, view: View) -> None:
