@@ -74,7 +74,7 @@ def rows(
     """A table whose index holds the ids; choosing a row is a pick, by mouse or by keyboard."""
     config = dict(columns) if columns else None
     if on_pick is None:
-        st.dataframe(frame, key=key, column_config=config, hide_index=True, height=height)
+        st.dataframe(frame, key=key, column_config=config, hide_index=True, height=height, placeholder="–")
         return
     ids = [str(label) for label in frame.index]
     live = _generation(key, selected)
@@ -85,6 +85,7 @@ def rows(
         column_config=config,
         hide_index=True,
         height=height,
+        placeholder="–",
         on_select=_rows_callback(key, live, ids, on_pick),
         selection_mode="single-row",
         selection_default=ticked,

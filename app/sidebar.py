@@ -11,6 +11,7 @@ from app.errors import plain
 from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query, write_number
 from app.state import bind, current, dispatch
 from app.theme import variant_label
+from app.views import library_jobs
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 
 
@@ -51,6 +52,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
             st.button("Reset", icon=":material/restart_alt:", width="stretch", on_click=dispatch, args=(Pick.reset(),))
             share.menu(spec)
         st.caption(f":material/database: {plain(backend.badge(spec))}")
+        library_jobs.badge()
 
 
 def _model(spec: RunSpec) -> None:

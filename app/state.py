@@ -90,6 +90,11 @@ def page_link(module: str, label: str) -> None:
     st.page_link(st.session_state[_PAGES][module], label=label, icon=":material/arrow_forward:", query_params=query)
 
 
+def open_page(module: str) -> None:
+    """Go to another page with the spec; call it in the run, not in a callback."""
+    st.switch_page(st.session_state[_PAGES][module], query_params=to_query(current()))
+
+
 def bind(
     name: str,
     *,

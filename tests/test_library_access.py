@@ -74,6 +74,14 @@ def test_off_lists_everything_with_commands_and_without_paths(
         assert "ASH_LIBRARY=on" in words(app)
 
 
+def test_a_subset_which_no_command_makes_has_none(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.SETTING, "off")
+    app = choose(opened("data", n="100"), "data", mine)
+    assert "not computed yet" in words(app)
+    assert "python -m ash extract" not in words(app)
+    assert "Where the server runs" not in words(app)
+
+
 def test_a_click_from_a_page_that_was_drawn_before_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     app = choose(opened("models"), "models", "resnet50")
     monkeypatch.setenv(library.SETTING, "off")

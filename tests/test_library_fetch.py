@@ -39,8 +39,12 @@ def test_a_data_set_is_fetched_and_there(site: Site, monkeypatch: pytest.MonkeyP
     register(monkeypatch, site.url("tiny.tar"), site.files["tiny.tar"])
     app = choose(opened("data"), "data", "tiny")
     assert table(app)["tiny"]["Images"] == "○ missing"
-    settled(click(app, "data_fetch"))
+    click(app, "data_fetch")
+    assert "Started: Fetch Tiny" in [toast.value for toast in app.toast]
+    settled(app)
     assert "Fetch Tiny: done" in words(app)
+    assert "Fetch Tiny: done" in [toast.value for toast in app.toast]
+    assert "Fetch Tiny: done" not in [toast.value for toast in run(app).toast]
     assert (table(app)["tiny"]["Images"], table(app)["tiny"]["Number"]) == ("● present", 3)
     assert "data_fetch" not in keys(app)
     assert "tiny" in backend.present()

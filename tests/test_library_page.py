@@ -102,6 +102,14 @@ def test_a_row_stays_chosen_on_its_shelf() -> None:
     assert "ResNet-50 on ImageNet" in app.subheader[0].value.replace("\\", "")
 
 
+def test_looking_again_finds_what_was_put_there_meanwhile(data: Path) -> None:
+    app = opened("data")
+    (data / "later").mkdir()
+    Image.new("RGB", (8, 8)).save(data / "later" / "a.png")
+    assert "later" not in table(run(app))
+    assert "later" in table(click(app, "library_data_again"))
+
+
 def test_a_row_that_is_gone_is_not_chosen_any_more() -> None:
     assert not choose(opened("activations"), "activations", "demo/avgpool/gone").error
 

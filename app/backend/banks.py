@@ -89,6 +89,12 @@ def _read(who: BankIdentity) -> NDArray[np.floating]:
     return values
 
 
+def forget() -> None:
+    """Close all banks, so that deleted files are let go."""
+    _open.clear()
+    _read.clear()
+
+
 def activations(at: Setup, name: str) -> NDArray[np.floating]:
     """The activations of a data set (n, ...), read-only; every n-th image where all would not fit in memory."""
     return _read(identity(at, name))

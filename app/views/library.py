@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import backend, state
-from app.spec import RunSpec, to_query
+from app.spec import RunSpec
 from app.state import bind
 from app.theme import count, size
 from app.views import library_activations, library_data, library_jobs, library_models, library_parts
@@ -19,8 +19,7 @@ _DRAW = {
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     if st.session_state.pop(library_models.GO, False):
-        pages = st.session_state[state._PAGES]
-        st.switch_page(pages["tradeoff"], query_params=to_query(spec))
+        state.open_page("tradeoff")
     st.title("Library")
     st.html(library_parts.STYLE)
     st.markdown(f"**{summary()}**")

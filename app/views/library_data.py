@@ -103,7 +103,7 @@ def _extraction(spec: RunSpec, row: DataRow) -> None:
         return
     number = len(backend.images(at, name))
     if not backend.library_on():
-        st.caption(f"Its activations at {place} are not computed yet.")
+        st.caption(f"Its activations at {place} are not computed yet; a page that needs them offers to.")
         parts.commands(*backend.extract_command(at, name))
         return
     if st.session_state.get(_COST) != (name, at):

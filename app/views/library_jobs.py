@@ -40,7 +40,7 @@ def _panel() -> None:
 def _job(job: Job) -> None:
     jobs = backend.session_jobs()
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"job_{job.number}"):
-        with st.container(gap="xxsmall", width="stretch"):
+        with st.container(gap="xxsmall", width="stretch", key=f"job_words_{job.number}"):
             state = f": {job.state}" if job.ended else ""
             icon = f":material/{ICONS[job.state]}: " if job.ended else ""
             st.markdown(f"{icon}**{plain(job.work.title)}**{state}")

@@ -17,7 +17,7 @@ dl.facts {display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2
 dl.facts dt {opacity: 0.75; margin: 0; padding: 0}
 dl.facts a {color: inherit}
 dl.facts dd {margin: 0; padding: 0; overflow-wrap: anywhere}
-.st-key-library_jobs [data-testid="stProgress"] {margin-bottom: 0}
+[data-testid="stLayoutWrapper"]:has(> [class*="st-key-job_words_"]) {min-width: min(100%, 17rem)}
 </style>"""
 MOST_ROWS = 8  # of a table before it scrolls, so that the details stay in sight
 _ROW = 35  # pixels
@@ -101,5 +101,7 @@ def facts(pairs: Mapping[str, str], links: Mapping[str, str] | None = None) -> N
 
 def commands(*lines: str) -> None:
     """What to type where the server runs; shown in place of buttons where the Library is off."""
+    if not lines:
+        return
     st.caption("Where the server runs:")
     st.code("\n".join(lines), language="bash", wrap_lines=True)
