@@ -35,7 +35,8 @@ def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
     st.info(
         f"The activations of this placement ({plain(name)}) are not computed yet: {sets}, {count(images)} images, "
         f"{size(cost.bytes)}, about {duration(cost.seconds)} at {cost.rate:,.0f} images a second, "
-        f"measured on {plain(cost.device)}. They are computed once and kept on this machine; you can stop at any time and go on later.",
+        f"measured on {plain(cost.device)}. "
+        "They are computed once and kept on this machine; you can stop at any time and go on later.",
         icon=":material/hourglass_empty:",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
