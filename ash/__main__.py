@@ -16,6 +16,7 @@ from ash.models import ModelEntry, ModelError, cuts_of, get_model, offered_model
 
 MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
 PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
+IMAGES_HELP = "at most so many of every set, evenly spaced [default: all]"
 CHECKPOINT_HELP = "a file with the model's weights, instead of the published ones"
 
 
@@ -110,6 +111,12 @@ def _bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = Fal
     return bank
 
 
+def _some(text: str, images: int | None) -> ImageSet:
+    """A data set, or that many of its images."""
+    data = get_dataset(text)
+    return evenly(data, images) if images else data
+
+
 class _Auto(click.IntRange):
     """A number, or `auto`, which is None."""
 
@@ -137,6 +144,7 @@ def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path |
 @click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--data", "data_sets", required=True, multiple=True, help="a known set, a folder, or NAME=FOLDER; repeat")
+@click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="where banks go [default: ASH_CACHE]")
 @click.option("--batch-size", default="auto", show_default=True, type=_Auto(min=1), help="auto: found by trying")
 @click.option("--workers", default="auto", show_default=True, type=_Auto(min=0), help="decoding processes")
@@ -147,7 +155,13 @@ def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path |
 )  # fmt: skip
 @_sentences
 def extract(
-    model: str, checkpoint: Path | None, placement: str, data_sets: Iterable[str], out: Path | None, **options: Any
+    model: str,
+    checkpoint: Path | None,
+    placement: str,
+    data_sets: Iterable[str],
+    images: int | None,
+    out: Path | None,
+    **options: Any,
 ) -> None:
     """Run a model's stem over data sets once and keep the activations; resumes where an earlier run stopped.
 
@@ -156,19 +170,19 @@ def extract(
     from ash import distributed
     from ash.extraction import identity
 
-    entry, sets = get_model(model, checkpoint), [get_dataset(data_set) for data_set in data_sets]
+    entry, sets = get_model(model, checkpoint), [_some(data_set, images) for data_set in data_sets]
     rank = distributed.current_rank()
     options["device"] = rank.device() if rank else None
     if rank:
         keys = [identity(entry, placement, data, options["dtype"], options["precision"]).key for data in sets]
         distributed.agree(rank, options["device"], out or cache_root(), keys)
     quiet = rank is not None and not rank.prints
-    for images in sets:
+    for data in sets:
         if not quiet:
-            _show_cost(entry, placement, images, out, **options)
-        bank = _bank(entry, placement, images, quiet, root=out, **options)
+            _show_cost(entry, placement, data, out, **options)
+        bank = _bank(entry, placement, data, quiet, root=out, **options)
         if not quiet:
-            click.echo(f"{images.name}: {' x '.join(map(str, bank.shape))} in {bank.folder}")
+            click.echo(f"{data.name}: {' x '.join(map(str, bank.shape))} in {bank.folder}")
 
 
 @main.command()
@@ -178,8 +192,8 @@ def extract(
 @click.option("--id", "id_set", required=True, help="the in-distribution set: a known set, a folder, or NAME=FOLDER")
 @click.option("--ood", required=True, multiple=True, help="an OOD set, likewise; repeat")
 @click.option("--methods", required=True, help='e.g. "energy,ash_s@5:95:5,ash_b@65:msp"; ranges are inclusive')
-@click.option("--images", type=click.IntRange(min=1), help="at most so many of every set, evenly spaced [default: all]")
-@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]), help="of banks")
+@click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the table, CSV")
 @_sentences
 def sweep(
@@ -207,7 +221,7 @@ def sweep(
         data = get_dataset(text)
         if data.name in sets:
             raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
-        sets[data.name] = _bank(entry, placement, evenly(data, images) if images else data, dtype=dtype)
+        sets[data.name] = _bank(entry, placement, _some(text, images), dtype=dtype)
     (id_name, bank), *others = sets.items()
     tail = splitting.split(entry.build(), bank.identity.placement)[1]
     with tqdm(unit="evaluation", unit_scale=True, desc="sweep", leave=False) as bar:

@@ -133,6 +133,13 @@ class Bank:
         """The class of every row, -1 where unknown."""
         return np.array([int(row[1]) for row in self._samples], dtype=np.int64)
 
+    def has_samples(self) -> bool:
+        """Whether the list of names and labels is there and fits the rows."""
+        try:
+            return len(self.labels) == len(self)
+        except (BankError, ValueError, IndexError):
+            return False
+
     def damaged(self) -> list[str]:
         """The shards whose file is missing or does not match its checksum, by file name."""
         return [shard["file"] for shard in self.shards if not self.intact(shard)]
@@ -243,8 +250,9 @@ class Checked:
 
 
 def verify_steps(folder: Path) -> Generator[Checked, None, list[str]]:
-    """Compare every shard of a complete bank with its checksum; yields after each, returns the damaged ones' names."""
-    bank, damaged = Bank(folder), list[str]()
+    """Compare every shard of a complete bank with its checksum; yields after each, returns the damaged files' names."""
+    bank = Bank(folder)
+    damaged = [] if bank.has_samples() else ["samples.csv"]
     yield Checked(0, len(bank.shards))
     for number, shard in enumerate(bank.shards):
         damaged += [] if bank.intact(shard) else [shard["file"]]

@@ -1,7 +1,7 @@
 """Image files -> pixels, in this process or in workers beside it."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +76,7 @@ def decoded(
     *,
     workers: int,
     device: torch.device,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """Chunks of a set in the order of `ranges`, which is read no further ahead than the workers need.
 
     `shape` is (H, W, C). DataError when the set cannot be read.

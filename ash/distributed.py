@@ -54,6 +54,8 @@ class Rank:
 
 def current_rank() -> Rank | None:
     """The rank that torchrun gave this process; None when it was started otherwise."""
+    if "MASTER_ADDR" not in os.environ:
+        return None
     try:
         return Rank(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     except (KeyError, ValueError):
@@ -64,11 +66,17 @@ def agree(rank: Rank, device: "torch.device", root: Path, keys: list[str]) -> No
     """Check that all ranks are about to extract the same banks into the same folder; BankError on every rank if not."""
     import torch.distributed as dist
 
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        _check(rank, root, keys)
-    finally:
-        dist.destroy_process_group()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        try:
+            _check(rank, root, keys)
+        finally:
+            dist.destroy_process_group()
+    except BankError:
+        raise
+    except (RuntimeError, ValueError) as error:  # torch's own: connections that fail, ranks that are missing
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BankError(f"The {rank.world} ranks did not all meet at the start: {reason}") from error
 
 
 def _check(rank: Rank, root: Path, keys: list[str]) -> None:

@@ -6,6 +6,7 @@ Work is shared through the bank's folder alone, so a run goes on where another o
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ash.data import ImageSet
 from ash.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.device import best_device, describe
 from ash.entries import ModelEntry
-from ash.shards import Plan, Shards, note, read_plan, shard_rows, write_plan
+from ash.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
 from ash.stems import FEWEST, Fetched, Stem, best_batch, check_precision
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
@@ -107,12 +108,14 @@ class _Run:
         """The plan in the bank's folder, or a new one that is fixed there."""
         row_bytes = int(np.prod(self.features)) * np.dtype(self.who.dtype).itemsize
         with claims.wait(self.folder / "plan.lock"):
-            plan = read_plan(self.folder, row_bytes)
+            plan = read_plan(self.folder)
             if plan is None:
                 rows = shard_rows(len(self.data), row_bytes)
                 if batch_size is None:
                     batch_size = SMALL_SET_BATCH if len(self.data) < SMALL_SET else best_batch(self.stem, rows)
                 plan = Plan(batch_size, rows)
+                forget_shards(self.folder)
+            if not (self.folder / "plan.json").exists():
                 write_plan(self.folder, plan, self.who)
         self.stem.fewest = min(FEWEST, plan.batch_size)
         return plan
@@ -139,25 +142,24 @@ class _Run:
     def _compute(self, shards: Shards, first: int, plan: Plan) -> Iterator[tuple[int, int]]:
         """Compute the first shard, then every free one. Yields after each batch the images done and skipped in the
         shard at hand."""
-        ranges = _taken(shards, first, plan.batch_size)
-        chunks = decoded(
-            self.data, self.stem.geometry, self.stem.pixels, ranges, workers=self.workers, device=self.stem.device
-        )
-        batches = _batches(chunks, plan, len(self.data), self.stem.device)
-        parts, skipped = list[NDArray[np.floating]](), list[dict[str, Any]]()
-        for images, values, broken in _activations(self.stem, batches, self.who.dtype):
-            shard = images.start // plan.shard_rows
-            parts += [values] if len(values) else []
-            skipped += broken
-            shards.look()
-            if images.stop < shards.ranges[shard].stop:
-                yield images.stop - shards.ranges[shard].start, len(skipped)
-                continue
-            shards.write(shard, np.concatenate([np.empty((0, *self.features), self.who.dtype), *parts]), skipped)
-            parts, skipped = [], []
-            if shard == first or self.stem.limit != self._noted:
-                self._note(plan)
-            yield 0, 0
+        stem, ranges = self.stem, _taken(shards, first, plan.batch_size)
+        decoding = decoded(self.data, stem.geometry, stem.pixels, ranges, workers=self.workers, device=stem.device)
+        with closing(decoding) as chunks:  # a killed worker is reported until its loader is gone
+            batches = _batches(chunks, plan, len(self.data), stem.device)
+            parts, skipped = list[NDArray[np.floating]](), list[dict[str, Any]]()
+            for images, values, broken in _activations(stem, batches, self.who.dtype):
+                shard = images.start // plan.shard_rows
+                parts += [values] if len(values) else []
+                skipped += broken
+                shards.look()
+                if images.stop < shards.ranges[shard].stop:
+                    yield images.stop - shards.ranges[shard].start, len(skipped)
+                    continue
+                shards.write(shard, np.concatenate([np.empty((0, *self.features), self.who.dtype), *parts]), skipped)
+                parts, skipped = [], []
+                if shard == first or stem.limit != self._noted:
+                    self._note(plan)
+                yield 0, 0
 
     _noted: int | None = None  # the limit that the provenance tells of
 
@@ -195,7 +197,7 @@ def extract_steps(
     device = device or best_device()
     check_precision(precision, device)
     known = find_bank(who, root)
-    if known is not None and not (bank := Bank(known)).damaged():
+    if known is not None and not (bank := Bank(known)).damaged() and bank.has_samples():
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
     folder = (root or cache_root()) / who.folder

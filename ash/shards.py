@@ -25,8 +25,8 @@ from ash.files import BankError, json_bytes, read_json, remove_unfinished, write
 SHARD_ROWS = 2048
 SHARD_BYTES = 32 << 20
 LEAST_ROWS, SHARES = 64, 64  # a set is cut into 64 shards, as far as they have 64 rows: to share, and to lose little
-LOOK_SECONDS = 0.2
-EARLIER_BATCH = 128  # of banks begun before there was a plan.json, whose shards had the full SHARD_ROWS
+LOOK_SECONDS = 0.5
+EARLIER_BATCH = 128  # of banks from before there was a plan.json
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,12 @@ def shard_rows(total: int, row_bytes: int) -> int:
     return max(1, min(share, SHARD_ROWS, SHARD_BYTES // row_bytes))
 
 
-def read_plan(folder: Path, row_bytes: int) -> Plan | None:
-    """The plan of a bank that was begun, None for a new one."""
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of a bank that was begun, None for a new one. Without plan.json the first shard tells it."""
     path = folder / "plan.json"
     if not path.exists():
-        if (folder / "manifest.json").exists() or next(folder.glob("shard-*.json"), None):
-            return Plan(EARLIER_BATCH, max(1, min(SHARD_ROWS, SHARD_BYTES // row_bytes)))
-        return None
+        rows = _size(_record(shard_path(folder, 0).with_suffix(".json")))
+        return Plan(EARLIER_BATCH, rows) if rows else None
     content = read_json(path)
     values = [content.get(name) for name in ("batch_size", "shard_rows")]
     if not all(isinstance(value, int) and value > 0 for value in values):
@@ -61,9 +60,31 @@ def read_plan(folder: Path, row_bytes: int) -> Plan | None:
     return Plan(*values)  # type: ignore[arg-type]
 
 
+def _record(path: Path) -> dict[str, Any]:
+    """A shard's record; empty when it is damaged."""
+    try:
+        return read_json(path)
+    except BankError:
+        return {}
+
+
+def _size(record: dict[str, Any]) -> int:
+    """How many images a shard's record is about, broken ones included."""
+    try:
+        return int(record["rows"]) + len(record["skipped"])
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
 def write_plan(folder: Path, plan: Plan, who: BankIdentity) -> None:
     """Fix a plan; only under the claim on `plan.lock`, so that the first one stays."""
     write_json(folder / "plan.json", {**vars(plan), "identity": who.fields})
+
+
+def forget_shards(folder: Path) -> None:
+    """Have all shards computed again: those of a plan that is lost could be taken for other images."""
+    for record in folder.glob("shard-*.json"):
+        record.unlink()
 
 
 class Shards:
@@ -88,10 +109,9 @@ class Shards:
             return self._records[shard]
         if not self._record_path(shard).is_file():
             return None
-        try:
-            record = read_json(self._record_path(shard))
-        except BankError:
-            return None  # a damaged record is a missing one
+        record = _record(self._record_path(shard))
+        if _size(record) != len(self.ranges[shard]):
+            return None
         if verify or shard in self._damaged:
             path = shard_path(self.folder, shard)
             if not path.is_file() or record.get("sha256") != file_hash(path):
@@ -102,10 +122,18 @@ class Shards:
     def look(self) -> bool:
         """See what other processes have finished, at most once in LOOK_SECONDS; whether everything is."""
         if time.monotonic() > self._looked + LOOK_SECONDS:
-            for shard in range(len(self.ranges)):
-                self._finished(shard)
-            self._looked = time.monotonic()
+            self._scan()
         return len(self._records) == len(self.ranges)
+
+    def _scan(self) -> None:
+        there = {path.name for path in self.folder.glob("shard-*.json")}  # one listing, not a question for each shard
+        for shard in self._open():
+            if self._record_path(shard).name in there:
+                self._finished(shard)
+        self._looked = time.monotonic()
+
+    def _open(self) -> list[int]:
+        return [shard for shard in range(len(self.ranges)) if shard not in self._records]
 
     @property
     def done(self) -> int:
@@ -119,8 +147,9 @@ class Shards:
 
     def take(self) -> int | None:
         """Claim the first shard that is neither finished nor claimed; None when there is none."""
-        for shard in range(len(self.ranges)):
-            if shard in self._records or shard in self._claims or self._finished(shard):
+        self._scan()
+        for shard in self._open():
+            if shard in self._claims:
                 continue
             path = shard_path(self.folder, shard)
             claim = claims.claim(path.with_suffix(".lock"))

@@ -61,6 +61,7 @@ def start(checkpoint: Path, data: Path, root: Path, log: Path, **options: Any) -
 
 
 def _extract(checkpoint: Path, data: Path, root: Path, log: Path, options: dict[str, Any]) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # its decoding workers end when it is killed
     torch.set_num_threads(1)
     shards.SHARD_ROWS = SHARD_ROWS
     file_limit = options.pop("file_limit", None)

@@ -188,6 +188,30 @@ def test_a_bank_of_an_earlier_version_keeps_its_shards(
     assert {name: value for name, value in content(again.folder).items() if name != "plan.json"} == whole
 
 
+@pytest.mark.parametrize("lost", [0, 1])
+def test_without_its_plan_a_bank_is_rebuilt_the_same(
+    entry: ModelEntry, data: FolderImages, tmp_path: Path, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 25)  # three equal shards: one could be taken for another
+    bank = extract(entry, "avgpool", data, root=tmp_path)
+    whole = {name: value for name, value in content(bank.folder).items() if name != "plan.json"}
+    (bank.folder / "plan.json").unlink()
+    (bank.folder / "shard-00002.npy").unlink()
+    (bank.folder / f"shard-0000{lost}.json").write_text('{"rows": "many"}')
+    monkeypatch.setattr(shards, "SHARD_ROWS", 25 if lost == 0 else 50)
+    again = content(extract(entry, "avgpool", data, root=tmp_path).folder)
+    assert {name: value for name, value in again.items() if name != "plan.json"} == whole
+    assert "plan.json" in again
+
+
+def test_a_lost_list_of_samples_is_written_again(entry: ModelEntry, data: FolderImages, tmp_path: Path) -> None:
+    bank = extract(entry, "avgpool", data, root=tmp_path)
+    whole = content(bank.folder)
+    for damage in ("", "name,label\n", "name,label\n" + "a,b\n" * COUNT):
+        (bank.folder / "samples.csv").write_text(damage)
+        assert content(extract(entry, "avgpool", data, root=tmp_path).folder) == whole
+
+
 class TestPrecision:
     """Autocast is part of a bank's identity; full precision is not, so that old banks keep their keys."""
 

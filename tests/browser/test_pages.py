@@ -1,4 +1,4 @@
-"""Placements and Library in a real browser: a click on a cell, the shelves, and what stands where a network is missing."""
+"""Placements and Library in a real browser: a click on a cell, the shelves, and what a missing network says."""
 
 from collections.abc import Callable
 from typing import Any
