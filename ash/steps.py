@@ -32,7 +32,7 @@ def shape(steps: Sequence[Step], x: Tensor, first_index: int = 0) -> Tensor:
 def _apply(step: Step, x: Tensor, first_index: int) -> Tensor:
     variant = step.variant
     if variant.function is not None:
-        shaped = variant.function(x, step.parameter)
+        shaped = variant.function(x.clone(), step.parameter)  # it might work in place
         if not isinstance(shaped, Tensor) or shaped.shape != x.shape:
             what = tuple(shaped.shape) if isinstance(shaped, Tensor) else type(shaped).__name__
             raise MethodError(f"The registered method {step.name} made {what} of activations {tuple(x.shape)}.")

@@ -91,6 +91,8 @@ STEPS: dict[str, Variant] = {
 }
 """Everything that can be a step of a method."""
 
+PRUNING = ("ash_p", "ash_b", "ash_s", "ash_rand")  # what remains is a prefix of each sample's sorted values
+
 SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_logit": "Max logit"}
 """Scores that need nothing but the logits: the sidebar offers them."""
 

@@ -1,0 +1,99 @@
+"""One pruning threshold for all samples (Table 5): finding it, and a linear tail behind it at many thresholds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ash import steps as steps_of
+from ash.activations import chunks_of, tensor_of
+from ash.fitting import Fit, FitError
+from ash.linear import CHUNK_VALUES, LinearSettings, Logits
+from ash.methods import Step
+from ash.plan import Setting, SweepError
+from ash.quantiles import percentiles
+from ash.shaping import scale_exponent
+from ash.splitting import LinearTail
+
+
+def resolve(settings: Sequence[Setting], fit: Fit | None, bank: Any, dtype: torch.dtype) -> list[Setting]:
+    """Settings with every threshold known: `react@P%` from the fit, global ones from all activations of an ID bank.
+
+    A global threshold is the percentile of what the steps before it have left. SweepError where there is no fit.
+    """
+    missing = next((step for setting in settings for step in setting if step.variant.needs == "fit"), None)
+    if missing is not None and fit is None:
+        raise SweepError(f"{missing} needs a fit on training activations: give `fit`, from ash.load_fit or ash.fit.")
+    try:
+        known = [tuple(fit.resolve(step) for step in setting) if fit else setting for setting in settings]
+    except FitError as error:
+        raise SweepError(str(error)) from error
+    while wanted := _unknown(known):
+        for first, found in wanted.items():
+            values = _percentiles(first, [step.parameter for step in found], bank, dtype)
+            new = {step: Step(step.name, step.parameter, float(t)) for step, t in zip(found, values, strict=True)}
+            at = len(first)
+            known = [
+                (*first, new[setting[at]], *setting[at + 1 :])
+                if setting[:at] == first and setting[at : at + 1] and setting[at] in new
+                else setting
+                for setting in known
+            ]
+    return known
+
+
+def _unknown(settings: Sequence[Setting]) -> dict[Setting, list[Step]]:
+    """The steps before a global one without its threshold -> those global ones; the first of every setting."""
+    found: dict[Setting, dict[Step, None]] = {}
+    for setting in settings:
+        for i, step in enumerate(setting):
+            if step.variant.needs == "id" and step.constant is None:
+                found.setdefault(setting[:i], {})[step] = None
+                break
+    return {first: list(some) for first, some in found.items()}
+
+
+def _percentiles(first: Setting, wanted: list[float], bank: Any, dtype: torch.dtype) -> NDArray[np.float64]:
+    """Percentiles of all values of a bank after some steps, rounded to the numbers that they are compared with."""
+    rows = max(1, CHUNK_VALUES // int(np.prod(bank.shape[1:])))
+
+    def parts():  # type: ignore[no-untyped-def]
+        for index, part in chunks_of(bank, rows):
+            yield steps_of.shape(first, tensor_of(part, index, "ID").to(dtype), index).numpy()
+
+    if dtype == torch.float64:
+        return np.percentile(np.concatenate([part.reshape(-1) for part in parts()]), wanted)
+    return percentiles(parts, wanted).astype(np.float32).astype(np.float64)
+
+
+class Thresholds(LinearSettings):
+    """Settings of one linear tail, each a step with a threshold for all samples: one or two products a threshold."""
+
+    def __init__(
+        self, tail: LinearTail, size: int, settings: Sequence[Setting], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__(tail, size, [], dtype, device)
+        self.above: dict[float, dict[str, list[int]]] = {}  # threshold -> variant -> positions
+        for i, (step,) in enumerate(settings):
+            assert step.constant is not None
+            self.above.setdefault(step.constant, {}).setdefault(step.name, []).append(i)
+        self.groups = {"above": list(range(len(settings)))}
+
+    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+        s1 = x.sum(1, dtype=torch.float64)  # (R,)
+        for threshold, at in self.above.items():
+            kept = x >= threshold
+            if "ash_p_global" in at or "ash_s_global" in at:
+                pruned = torch.where(kept, x, 0.0)
+                sums = self._product(pruned)
+                yield from self._shared(at.get("ash_p_global"), sums)
+                low, high = torch.aminmax(pruned, dim=1)
+                peak = torch.maximum(low.abs(), high.abs())
+                exponent = scale_exponent(s1, pruned.sum(1, dtype=torch.float64), peak, self.dtype)
+                yield from self._shared(at.get("ash_s_global"), sums, exponent.exp())
+            if "ash_b_global" in at:
+                count = kept.sum(1, dtype=torch.float64).clamp(min=1)
+                yield from self._shared(at["ash_b_global"], self._product(kept.to(self.dtype)), s1 / count)
