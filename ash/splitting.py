@@ -165,8 +165,9 @@ def numerators(tail: fx.GraphModule) -> fx.GraphModule | None:
     for node in list(tail.graph.nodes)[: list(tail.graph.nodes).index(last)]:
         made[node] = graph.node_copy(node, lambda source: made[source])
     graph.output(made[last.args[0]])  # type: ignore[index]
-    graph.eliminate_dead_code()
     part = fx.GraphModule(tail, graph, class_name="Numerators")
+    part.graph.eliminate_dead_code()
+    part.recompile()
     part.delete_all_unused_submodules()
     return part.eval()
 
