@@ -136,9 +136,12 @@ def fit(bank: Bank) -> Fit:
     which[labels >= 0] = codes
     total, sums = np.zeros(size), np.zeros((len(classes), size))
     for first, x in _chunks(bank):
-        part = which[first : first + len(x)]
         total += x.sum(0)
-        np.add.at(sums, part[part >= 0], x[part >= 0])
+        part = which[first : first + len(x)]
+        order = np.argsort(part, kind="stable")[np.count_nonzero(part < 0) :]
+        present, starts = np.unique(part[order], return_index=True)
+        if len(present):
+            sums[present] += np.add.reduceat(x[order], starts)
     if size > MOST_FEATURES:
         classes, sums = classes[:0], sums[:0]
     class_means = sums / np.bincount(codes, minlength=len(classes))[: len(classes), None]
@@ -151,7 +154,7 @@ def fit(bank: Bank) -> Fit:
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=f"numpy {version('numpy')}, scipy {version('scipy')}",
         mean=total / len(bank),
-        quantiles=np.percentile(values, GRID, overwrite_input=True).astype(np.float64),
+        quantiles=_at_grid(values),
         classes=classes.astype(np.int64),
         class_means=class_means,
         whitening=whitening,
@@ -191,6 +194,15 @@ def _sample(bank: Bank) -> tuple[NDArray[np.float32], int]:
     step = -(-int(np.prod(bank.shape)) // QUANTILE_VALUES)
     values = bank.read() if step == 1 else np.stack([bank[row] for row in range(0, len(bank), step)])
     return np.array(values, dtype=np.float32).reshape(-1), len(values)
+
+
+def _at_grid(values: NDArray[np.float32]) -> Floats:
+    """The values at the percentiles of GRID, interpolated as numpy does, in float64. Sorts `values` in place."""
+    values.sort()
+    at = GRID / 100 * (len(values) - 1)
+    low = np.floor(at).astype(np.int64)
+    below, above = (values[index].astype(np.float64) for index in (low, np.minimum(low + 1, len(values) - 1)))
+    return below + (above - below) * (at - low)
 
 
 def fit_path(identity: BankIdentity, root: Path | None = None) -> Path:

@@ -22,7 +22,7 @@ from ash.masked import MaskedProducts
 from ash.plan import Setting, SweepError
 from ash.pooled import PooledBands
 from ash.splitting import LinearTail
-from ash.thresholds import Thresholds
+from ash.thresholds import ThresholdBands, Thresholds
 from ash.variants import PRUNING
 
 STACKED = 2048  # columns of masked weights multiplied at once
@@ -86,10 +86,9 @@ def linear_evaluator(
 ) -> Evaluator:
     """What evaluates these settings of a linear tail for activations (n, *features) that fit it."""
     size = math.prod(features)
-    way: dict[str, type[LinearSettings]] = {
-        "pruned": _way(device, dtype, maps=size > tail.weight.shape[1]),
-        "above": Thresholds,
-    }
+    pruned = _way(device, dtype, maps=size > tail.weight.shape[1])
+    above = ThresholdBands if pruned is Bands and dtype == torch.float32 else Thresholds
+    way: dict[str, type[LinearSettings]] = {"pruned": pruned, "above": above}
     members: dict[Key, list[int]] = {}
     for i, setting in enumerate(settings):
         members.setdefault(_key(setting), []).append(i)
@@ -103,7 +102,7 @@ def linear_evaluator(
         groups.append(_Group(first, positions, way[kind](masked, size, rest, dtype, device)))
     if len(groups) == 1 and not groups[0].first and isinstance(groups[0].rest, LinearSettings):
         return groups[0].rest
-    usual = way["pruned"](tail, size, [], dtype, device).rows
+    usual = pruned(tail, size, [], dtype, device).rows
     rows = min([usual, *(group.rest.rows for group in groups if isinstance(group.rest, LinearSettings))])
     return Grouped(groups, rows, dtype, device)
 

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from ash import steps as steps_of
 from ash.activations import chunks_of, tensor_of
+from ash.bands import sort_keys, unpack
 from ash.fitting import Fit, FitError
 from ash.linear import CHUNK_VALUES, LinearSettings, Logits
 from ash.methods import Step
@@ -81,6 +83,7 @@ class Thresholds(LinearSettings):
             assert step.constant is not None
             self.above.setdefault(step.constant, {}).setdefault(step.name, []).append(i)
         self.groups = {"above": list(range(len(settings)))}
+        self.names = {name for at in self.above.values() for name in at}
 
     def _shaped(self, x: Tensor, first_index: int) -> Logits:
         s1 = x.sum(1, dtype=torch.float64)  # (R,)
@@ -97,3 +100,48 @@ class Thresholds(LinearSettings):
             if "ash_b_global" in at:
                 count = kept.sum(1, dtype=torch.float64).clamp(min=1)
                 yield from self._shared(at["ash_b_global"], self._product(kept.to(self.dtype)), s1 / count)
+
+
+class ThresholdBands(Thresholds):
+    """The same for flat float32 activations on a CPU: bands as in `ash.bands`, each sample with its own cuts.
+
+    Of a sorted sample the first k_j values reach threshold j, from the highest to the lowest one; what lies between two
+    cuts is multiplied into the logits once.
+    """
+
+    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+        values, index = (a.view(x.shape) for a in unpack(torch.from_numpy(sort_keys(x.numpy())).flatten()))
+        thresholds = sorted(self.above, reverse=True)
+        k = torch.stack([(x >= threshold).sum(1) for threshold in thresholds])  # (J, R)
+        used = torch.arange(self.size) < k[-1, :, None]  # (R, D) what the lowest threshold keeps
+        before = torch.cat([torch.zeros_like(k[:1]), k[:-1]])
+        starts = (before + (k[-1].cumsum(0) - k[-1])).T.flatten()  # sample by sample, and of each band by band
+        s1 = x.sum(1, dtype=torch.float64)
+        if self.names & {"ash_p_global", "ash_s_global"}:
+            sums = self._sums(index[used], starts, values[used], k)
+            yield from self._rows("ash_p_global", thresholds, sums)
+            yield from self._rows("ash_s_global", thresholds, sums, self._exponents(values, k, s1).exp())
+        if "ash_b_global" in self.names:
+            yield from self._rows("ash_b_global", thresholds, self._sums(index[used], starts, None, k), s1 / k.clamp(1))
+
+    def _sums(self, index: Tensor, starts: Tensor, weights: Tensor | None, k: Tensor) -> Tensor:
+        """(J, R, C): the sum of weight * row of W^T over what each threshold keeps."""
+        starts = starts.to(index.dtype)
+        bags = embedding_bag(index, self.weight, starts, mode="sum", per_sample_weights=weights)
+        sums = bags.view(k.shape[1], k.shape[0], -1).transpose(0, 1).contiguous()
+        for j in range(1, len(sums)):
+            sums[j] += sums[j - 1]
+        return sums
+
+    def _exponents(self, values: Tensor, k: Tensor, s1: Tensor) -> Tensor:
+        """(J, R) float64: s1/s2 of ASH-S, clamped as in `ash_s`."""
+        last = (k - 1).clamp(min=0).T  # (R, J)
+        some = k.T > 0
+        s2 = torch.where(some, values.cumsum(1, dtype=torch.float64).gather(1, last), 0.0).T
+        peak = torch.maximum(values[:, :1].abs(), torch.where(some, values.gather(1, last).abs(), 0.0)).T
+        return scale_exponent(s1, s2, peak, self.dtype)
+
+    def _rows(self, name: str, thresholds: list[float], sums: Tensor, factor: Tensor | None = None) -> Logits:
+        for j, threshold in enumerate(thresholds):
+            some = self.above[threshold].get(name)
+            yield from self._shared(some, sums[j], None if factor is None else factor[j])

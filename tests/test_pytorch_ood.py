@@ -138,7 +138,7 @@ def test_dice_and_dice_after_react(differences: dict, data: tuple) -> None:
 
 def test_mahalanobis(differences: dict, data: tuple) -> None:
     """On features that vary: 237 of the DenseNet's 342 hardly do, and along those the ridge alone is the distance."""
-    x, train, layer, labels, _ = data
+    x, train, _, labels, _ = data
     variance = train.var(0)
     some = variance > 0.01 * variance.mean()
     x, train = x[:, some], train[:, some]

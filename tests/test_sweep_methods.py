@@ -24,7 +24,7 @@ GLOBAL = ("ash_p_global", "ash_b_global", "ash_s_global")
 STEPS = st.one_of(
     st.builds(Step, st.sampled_from([*LOCAL, *GLOBAL]), PERCENTILES),
     st.builds(Step, st.just("react"), st.sampled_from([0.5, 1.5])),
-    st.builds(Step, st.just("react%"), st.sampled_from([60.0, 90.0])),
+    st.builds(Step, st.just("react%"), st.sampled_from([80.0, 95.0])),
 )
 DICE = st.builds(Step, st.just("dice"), st.sampled_from([0.0, 10.0, 50.0, 90.0]))
 SCORE = st.sampled_from([*SCORE_LABELS, "odin"])

@@ -20,15 +20,21 @@ import ash
 from ash.bank import cache_root, write_atomically
 from ash.methods import Method
 from ash.tables import Sweep
+from ash.variants import plugin_files
 
 KEPT = 60  # newest files; about 10 MB each for the demo
-COMPUTED_BY = ("bands", "methods", "scores", "shaping", "splitting", "sweeping", "tables", "tails")
+COMPUTED_BY = (
+    *("activations", "bands", "cutoffs", "distances", "fitting", "grouped", "linear", "masked", "methods", "plan"),
+    *("pooled", "quantiles", "runs", "scores", "shaping", "splitting", "steps", "sweeping", "tables", "tails"),
+    *("thresholds", "variants"),
+)
 
 
 @cache
 def _code() -> str:
     folder = Path(str(ash.__file__)).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in COMPUTED_BY)).hexdigest()
+    files = [*(folder / f"{name}.py" for name in COMPUTED_BY), *filter(Path.is_file, plugin_files())]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def path_of(banks: Sequence[str], methods: Sequence[str]) -> Path:
