@@ -137,7 +137,7 @@ def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path |
     from ash.bank import find_bank
     from ash.extraction import cost, identity
 
-    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"]), root):
+    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"], options["epsilon"]), root):
         return
     names = ("dtype", "precision", "device")
     price = cost(entry, placement, len(images), **{name: options[name] for name in names})
@@ -160,6 +160,7 @@ def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path |
     "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"]),
     help="of the network: autocast below float32, float16 on GPUs only",
 )  # fmt: skip
+@click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
 @_sentences
 def extract(
     model: str, checkpoint: Path | None, placement: str, data_sets: Iterable[str], out: Path | None, **options: Any
@@ -175,7 +176,8 @@ def extract(
     rank = distributed.current_rank()
     options["device"] = rank.device() if rank else None
     if rank:
-        keys = [identity(entry, placement, data, options["dtype"], options["precision"]).key for data in sets]
+        about = (options["dtype"], options["precision"], options["epsilon"])
+        keys = [identity(entry, placement, data, *about).key for data in sets]
         distributed.agree(rank, options["device"], out or cache_root(), keys)
     quiet = rank is not None and not rank.prints
     for images in sets:

@@ -46,7 +46,7 @@ def test_only_the_backend_touches_models_and_banks(path: Path) -> None:
 
 
 def test_methods_and_links_are_read_without_torch() -> None:
-    code = "import sys, ash.methods, ash.bank, ash.models, app.spec; sys.exit('torch' in sys.modules)"
+    code = "import sys, ash.methods, ash.bank, ash.models, ash.fitting, app.spec; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -184,7 +184,8 @@ def demo(rounds: int) -> None:
         whole = time.perf_counter() - start
         print(
             f"demo: {len(methods)} methods x {len(ood)} OOD sets, {len(table)} rows in {whole:.2f} s "
-            f"(sweep {middle:.2f}, metrics {whole - middle:.2f}); the literature's {len(baselines(entry))} methods in {first:.2f} s; "
+            f"(sweep {middle:.2f}, metrics {whole - middle:.2f}); "
+            f"the literature's {len(baselines(entry))} methods in {first:.2f} s; "
             f"load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
