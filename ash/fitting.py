@@ -253,6 +253,7 @@ def find_fit(
     """
     from ash.data import get_dataset
     from ash.extraction import identity
+    from ash.models import MODELS
 
     train = train or entry.train_set
     if not train:
@@ -260,7 +261,8 @@ def find_fit(
     who = identity(entry, placement, get_dataset(train), dtype)
     found = load_fit(who, root)
     if found is None:
-        checkpoint = f" --checkpoint {entry.checkpoint}" if entry.checkpoint and entry.name != "demo" else ""
+        own = entry.checkpoint is None or entry.checkpoint == getattr(MODELS.get(entry.name), "checkpoint", None)
+        checkpoint = "" if own else f" --checkpoint {entry.checkpoint}"
         more = "" if dtype == "float32" else f" --dtype {dtype}"
         raise FitError(
             f"There is no fit of {entry.name} at {who.placement} on {who.dataset} yet: run `python -m ash fit --model "
