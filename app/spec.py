@@ -285,6 +285,8 @@ def _load(spec: RunSpec, text: str) -> RunSpec:
         method = Method.parse(text)
     except MethodError:
         return spec
+    if method.variant not in VARIANTS or method.score not in SCORE_LABELS:
+        return spec  # the controls have no place for it
     kind = VARIANTS[method.variant].parameter
     parameter = {"percentile": "p", "threshold": "c"}.get(kind or "")
     values: dict[str, Any] = {parameter: method.parameter} if parameter else {}

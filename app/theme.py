@@ -18,14 +18,30 @@ class Mark:
     sign: str
 
 
-MARKS: dict[str, Mark] = {
-    "none": Mark("circle-open", "dot", "○"),
-    "ash_p": Mark("triangle-up", "dash", "▲"),
-    "ash_b": Mark("square", "solid", "■"),
-    "ash_s": Mark("circle", "longdash", "●"),
-    "ash_rand": Mark("x", "dashdot", "✕"),
-    "react": Mark("diamond-open", "longdashdot", "◇"),
-}
+class _Marks(dict[str, Mark]):
+    """Variants by name; one that the user has registered has a mark of those that are left."""
+
+    def __missing__(self, name: str) -> Mark:
+        own = [variant.name for variant in VARIANTS.values() if variant.function is not None]
+        return SPARE[own.index(name) % len(SPARE)] if name in own else SPARE[0]
+
+
+SPARE = (
+    Mark("star", "8px,2px", "★"),
+    Mark("hexagon", "2px,6px", "⬢"),
+    Mark("pentagon", "10px,4px,2px,4px", "⬟"),
+    Mark("cross", "12px,3px", "✚"),
+)
+MARKS: dict[str, Mark] = _Marks(
+    {
+        "none": Mark("circle-open", "dot", "○"),
+        "ash_p": Mark("triangle-up", "dash", "▲"),
+        "ash_b": Mark("square", "solid", "■"),
+        "ash_s": Mark("circle", "longdash", "●"),
+        "ash_rand": Mark("x", "dashdot", "✕"),
+        "react": Mark("diamond-open", "longdashdot", "◇"),
+    }
+)
 _LIGHT = {
     "background": "#FFFFFF",
     "panel": "#F4F6F8",
@@ -65,9 +81,18 @@ OBJECTIVE_LABELS: dict[str, str] = {
 LOWER_IS_BETTER = frozenset({"fpr95"})
 
 
+class _Colours(dict[str, str]):
+    """Registered variants are drawn in ink, as ReAct is."""
+
+    def __missing__(self, name: str) -> str:
+        if name not in VARIANTS:
+            raise KeyError(name)
+        return self["ink"]
+
+
 def colours(dark: bool) -> dict[str, str]:
     """Role or variant name -> colour, at least 3:1 against the background."""
-    return _DARK if dark else _LIGHT
+    return _Colours(_DARK if dark else _LIGHT)
 
 
 def variant_label(name: str) -> str:

@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from ash.bank import open_bank as open_bank
     from ash.data import get_dataset as get_dataset
     from ash.extraction import extract as extract
+    from ash.fitting import Fit as Fit
+    from ash.fitting import find_fit as find_fit
+    from ash.fitting import fit as fit
+    from ash.fitting import load_fit as load_fit
+    from ash.fitting import save_fit as save_fit
     from ash.methods import Method as Method
+    from ash.methods import baselines as baselines
     from ash.methods import parse_methods as parse_methods
+    from ash.methods import register_method as register_method
     from ash.metrics import accuracy as accuracy
     from ash.metrics import aupr as aupr
     from ash.metrics import auroc as auroc
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from ash.scores import energy as energy
     from ash.scores import max_logit as max_logit
     from ash.scores import msp as msp
+    from ash.scores import odin as odin
     from ash.shaping import ash_b as ash_b
     from ash.shaping import ash_p as ash_p
     from ash.shaping import ash_rand as ash_rand
@@ -36,9 +44,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(("ash_p", "ash_b", "ash_s", "ash_rand", "react"), "shaping"),
-    **dict.fromkeys(("energy", "msp", "max_logit"), "scores"),
+    **dict.fromkeys(("energy", "msp", "max_logit", "odin"), "scores"),
     **dict.fromkeys(("auroc", "fpr_at_tpr", "aupr", "accuracy", "intervals"), "metrics"),
-    **dict.fromkeys(("Method", "parse_methods"), "methods"),
+    **dict.fromkeys(("Method", "parse_methods", "register_method", "baselines"), "methods"),
+    **dict.fromkeys(("Fit", "fit", "find_fit", "load_fit", "save_fit"), "fitting"),
     **dict.fromkeys(("placements", "split"), "splitting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),

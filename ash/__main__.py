@@ -1,4 +1,4 @@
-"""The command line: python -m ash models | data | fetch | extract | sweep | demo build | demo check."""
+"""The command line: python -m ash models | data | fetch | extract | fit | sweep | demo build | demo check."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -57,6 +57,7 @@ def models(name: str | None) -> None:
             click.echo(f"  note        {entry.note}")
         click.echo("  placements  " + ", ".join(f"{node} ({label})" for node, label in entry.placements.items()))
         click.echo(f"  data        ID {entry.id_set}; OOD {', '.join(entry.ood_sets)}")
+        click.echo(f"  training    {entry.train_set or 'no set known; name one with --train'}")
         click.echo("  presets     " + ", ".join(entry.presets.values()))
     if not name:
         click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t.")
@@ -124,12 +125,26 @@ class _Auto(click.IntRange):
         return None if value == "auto" else super().convert(value, param, ctx)
 
 
+_DTYPE = click.Choice(["float32", "float16"])
+
+
+def _data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
+    """Image sets by name, at most so many images of each; DataError when two have one name."""
+    sets: dict[str, ImageSet] = {}
+    for text in texts:
+        data = get_dataset(text)
+        if data.name in sets:
+            raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
+        sets[data.name] = evenly(data, images) if images else data
+    return sets
+
+
 def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path | None, **options: Any) -> None:
     """Say what a bank that is not there yet takes: bytes, and seconds at the measured rate."""
     from ash.bank import find_bank
     from ash.extraction import cost, identity
 
-    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"]), root):
+    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"], options["epsilon"]), root):
         return
     names = ("dtype", "precision", "device")
     price = cost(entry, placement, len(images), **{name: options[name] for name in names})
@@ -153,6 +168,7 @@ def _show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path |
     "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"]),
     help="of the network: autocast below float32, float16 on GPUs only",
 )  # fmt: skip
+@click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
 @_sentences
 def extract(
     model: str,
@@ -174,7 +190,8 @@ def extract(
     rank = distributed.current_rank()
     options["device"] = rank.device() if rank else None
     if rank:
-        keys = [identity(entry, placement, data, options["dtype"], options["precision"]).key for data in sets]
+        about = (options["dtype"], options["precision"], options["epsilon"])
+        keys = [identity(entry, placement, data, *about).key for data in sets]
         distributed.agree(rank, options["device"], out or cache_root(), keys)
     quiet = rank is not None and not rank.prints
     for data in sets:
@@ -189,11 +206,42 @@ def extract(
 @click.option("--model", required=True, help=MODEL_HELP)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
+@click.option("--data", "train", help="a known set, a folder, or NAME=FOLDER [default: the model's training set]")
+@click.option("--dtype", default="float32", show_default=True, type=_DTYPE, help="of the bank")
+@click.option("--again", is_flag=True, help="also where there is a fit already")
+@_sentences
+def fit(model: str, checkpoint: Path | None, placement: str, train: str | None, dtype: str, again: bool) -> None:
+    """Fit on a training set what react@P%, dice and mahalanobis need; stored beside its activations."""
+    from ash import fitting
+
+    entry = get_model(model, checkpoint)
+    if not (train or entry.train_set):
+        raise DataError(f"No training set is known for {model}: name one with --data, a known set or NAME=FOLDER.")
+    bank = _bank(entry, placement, get_dataset(train or entry.train_set), dtype=dtype)
+    done = None if again else fitting.load_fit(bank.identity)
+    if done is None:
+        done = fitting.fit(bank)
+        fitting.save_fit(done)
+    else:
+        click.echo(f"It is there already, of {done.date}; --again fits anew.")
+    classes = f"{len(done.classes)} classes, tied covariance" if len(done.classes) else "no covariance"
+    quantiles = ", ".join(f"{p:g} % {done.at_percentile(p):.4g}" for p in (50, 90, 95, 99))
+    click.echo(f"{done.identity.dataset}: {done.rows:,} samples of {len(done.mean):,} features, {classes}")
+    click.echo(f"percentiles of the activations: {quantiles}")
+    click.echo(f"in {fitting.fit_path(done.identity)}")
+
+
+@main.command()
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--id", "id_set", required=True, help="the in-distribution set: a known set, a folder, or NAME=FOLDER")
 @click.option("--ood", required=True, multiple=True, help="an OOD set, likewise; repeat")
 @click.option("--methods", required=True, help='e.g. "energy,ash_s@5:95:5,ash_b@65:msp"; ranges are inclusive')
 @click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
-@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]))
+@click.option("--dtype", default="float32", show_default=True, type=_DTYPE, help="of banks")
+@click.option("--train", default="", help="what methods are fitted on [default: the model's training set]")
+@click.option("--epsilon", type=click.FloatRange(min=0), help="how far ODIN moves pixels [default: the model's]")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the table, CSV")
 @_sentences
 def sweep(
@@ -205,24 +253,34 @@ def sweep(
     methods: str,
     images: int | None,
     dtype: str,
+    train: str,
+    epsilon: float | None,
     out: Path,
 ) -> None:
-    """Evaluate methods on an ID set and OOD sets; writes one row per OOD set and one `mean` row per method."""
+    """Evaluate methods on an ID set and OOD sets; writes one row per OOD set and one `mean` row per method.
+
+    Activations that are missing are extracted first, for ODIN those of perturbed images too; a fit must be there.
+    """
     from tqdm import tqdm
 
-    from ash import splitting, sweeping
+    from ash import fitting, splitting, sweeping
     from ash.device import evaluation_device
 
     chosen = parse_methods(methods)
     if not out.parent.is_dir():
         raise DataError(f"There is no folder {out.parent} to write {out.name} into.")
-    entry, sets = get_model(model, checkpoint), {}
-    for text in (id_set, *ood):
-        data = get_dataset(text)
-        if data.name in sets:
-            raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
-        sets[data.name] = _bank(entry, placement, _some(text, images), dtype=dtype)
-    (id_name, bank), *others = sets.items()
+    entry = get_model(model, checkpoint)
+    fitted = None
+    if any(method.needs_fit for method in chosen):
+        fitted = fitting.find_fit(entry, placement, train, dtype=dtype)
+    sets = _data_sets((id_set, *ood), images)
+    id_name, *names = sets
+    bank, *others = (_bank(entry, placement, data, dtype=dtype) for data in sets.values())
+    moved = None
+    if any(method.score == "odin" for method in chosen):
+        step = entry.odin_epsilon if epsilon is None else epsilon
+        first, *rest = (_bank(entry, placement, data, dtype=dtype, epsilon=step) for data in sets.values())
+        moved = (first, dict(zip(names, rest, strict=True)))
     tail = splitting.split(entry.build(), bank.identity.placement)[1]
     with tqdm(unit="evaluation", unit_scale=True, desc="sweep", leave=False) as bar:
 
@@ -230,11 +288,23 @@ def sweep(
             bar.total = total
             bar.update(done - bar.n)
 
-        result = sweeping.sweep(tail, bank, dict(others), chosen, device=evaluation_device(), progress=show)
+        result = sweeping.sweep(
+            tail,
+            bank,
+            dict(zip(names, others, strict=True)),
+            chosen,
+            device=evaluation_device(),
+            fit=fitted,
+            perturbed=moved,
+            progress=show,
+        )
     table = result.table(model, bank.identity.placement, id_name)
     table.to_csv(out, index=False, float_format="%.4f")
     means = table[table.ood == "mean"][["method", "auroc", "fpr95", "aupr", "id_accuracy"]]
     click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    for method in chosen:
+        if fitted and fitted.label(method) != method.label:
+            click.echo(f"{method}: {fitted.label(method)}")
     click.echo(f"{len(table)} rows in {out}")
 
 

@@ -60,8 +60,10 @@ class ModelEntry:
     `architecture` builds it without weights. `placements` maps node names to display names in network order, the
     penultimate one last; `deep_placements` are those whose tail is more than one linear map, stated so that nobody has
     to trace the network to know. `presets` maps a label to a method; `id_set` and `ood_sets` name the data it is
-    explored with. `dice_percentile` is DICE's share of weights to drop, None where none is known. `url` is the public
-    address of its weights, "" where there is none, and `url_hash` the first digits of that file's SHA-256;
+    explored with, `train_set` the set that methods are fitted on, "" where none is known. `react_threshold` is ReAct's
+    constant; `dice_percentile` DICE's share of weights to drop, None where none is known; `odin_epsilon` how far ODIN
+    moves normalised pixels, 0 for not at all. `url` is the public address of its weights, "" where there is none, and
+    `url_hash` the first digits of that file's SHA-256;
     `checkpoint` is the file to use instead of the one that `weights` finds. `note` says what else to know.
     """
 
@@ -77,6 +79,8 @@ class ModelEntry:
     presets: dict[str, str] = field(default_factory=dict)
     react_threshold: float = 1.0
     dice_percentile: float | None = None
+    odin_epsilon: float = 0.0
+    train_set: str = ""
     url: str = ""
     url_hash: str = ""
     checkpoint: Path | None = None

@@ -3,6 +3,7 @@
 Work is shared through the bank's folder alone, so a run goes on where another one stopped, was killed or still works.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -24,8 +25,10 @@ from ash.data import ImageSet
 from ash.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.device import best_device, describe
 from ash.entries import ModelEntry
+from ash.fitting import ODIN_MARK
+from ash.scores import ODIN_TEMPERATURE
 from ash.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
-from ash.stems import FEWEST, Fetched, Stem, best_batch, check_precision
+from ash.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
 SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch size would be found
@@ -41,14 +44,26 @@ class Progress:
 
 
 def identity(
-    entry: ModelEntry, placement: str, data: ImageSet, dtype: str = "float32", precision: str = "float32"
+    entry: ModelEntry,
+    placement: str,
+    data: ImageSet,
+    dtype: str = "float32",
+    precision: str = "float32",
+    epsilon: float = 0.0,
 ) -> BankIdentity:
-    """Which bank this model, placement and data set have; BankError for a dtype or precision that there is not."""
+    """Which bank this model, placement and data set have; BankError for a dtype or precision that there is not.
+
+    `epsilon` > 0: that of the images as ODIN perturbs them.
+    """
     if dtype not in ("float32", "float16"):
         raise BankError(f"A bank holds float32 or float16, not {dtype}.")
     check_precision(precision)
     node = entry.penultimate if placement == splitting.PENULTIMATE else placement
     weights, transform = entry.weights_hash(), repr(entry.preprocess)
+    if not (epsilon >= 0 and math.isfinite(epsilon)):
+        raise BankError(f"ODIN's step epsilon is 0 or more, not {epsilon:g}.")
+    if epsilon:
+        transform += f"{ODIN_MARK}{ODIN_TEMPERATURE:g}, epsilon = {epsilon:g}"
     return BankIdentity(entry.name, weights, node, transform, data.name, data.fingerprint, dtype, precision)
 
 
@@ -184,6 +199,7 @@ def extract_steps(
     workers: int | None = None,
     dtype: str = "float32",
     precision: str = "float32",
+    epsilon: float = 0.0,
 ) -> Generator[Progress, None, Bank]:
     """Extract a bank step by step: yields after every batch, returns the bank.
 
@@ -191,9 +207,10 @@ def extract_steps(
     processes may extract one bank at once: they share its shards. A bank that is there and intact is returned as it is,
     a damaged shard is rebuilt. `batch_size` None is found by trying; the size that a bank was begun with is kept.
     `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
-    `precision` that of the stem: float32, or autocast to bfloat16 or float16. BankError when nothing can be written.
+    `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` > 0 it is another bank, of
+    the images as ODIN perturbs them, for about four times the work. BankError when nothing can be written.
     """
-    who = identity(entry, placement, data, dtype, precision)
+    who = identity(entry, placement, data, dtype, precision, epsilon)
     device = device or best_device()
     check_precision(precision, device)
     known = find_bank(who, root)
@@ -201,7 +218,8 @@ def extract_steps(
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
     folder = (root or cache_root()) / who.folder
-    stem = Stem(entry, who.placement, device, precision)
+    where = (entry, who.placement, device, precision)
+    stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
     workers = default_workers(device) if workers is None else workers
     run = _Run(who, folder, data, stem, workers, stem.features())
     try:

@@ -10,6 +10,7 @@ from torch import fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
 NO_TENSOR = (getattr, torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind", "size")
+DIVISIONS = (operator.truediv, torch.div, torch.true_divide, torch.divide, "div", "true_divide", "divide")
 IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 
 

@@ -33,21 +33,22 @@ class LinearSettings(ABC):
     def __init__(
         self, tail: LinearTail, size: int, settings: Sequence[Setting], dtype: torch.dtype, device: torch.device
     ) -> None:
-        """`size`: D, the values of one sample; more than the tail's features only where the tail pools over H, W."""
+        """`size`: D, the values of one sample; more than the tail's features only where the tail pools over H, W.
+
+        `settings` of at most one step each, which is one of ASH's local ones or ReAct.
+        """
         self.size, self.device, self.dtype = size, device, dtype
         self.weight = tail.weight.to(device, dtype).T.contiguous()  # (F, C)
         self.bias = tail.bias.to(device, dtype)  # (C,)
         self.area = size // len(self.weight)  # H * W of a pooled tail, else 1
-        self.parameters = [parameter for _, parameter in settings]
-        self.plain = [i for i, (variant, _) in enumerate(settings) if variant in ("none", "react")]
-        percentiles = {i: p for i, p in enumerate(self.parameters) if p is not None and i not in self.plain}
-        self.kept = {i: kept_count(size, p) for i, p in percentiles.items()}
+        self.clips = {i: s[0].parameter if s else None for i, s in enumerate(settings) if not s or s[0].name == "react"}
+        self.kept = {i: kept_count(size, s[0].parameter) for i, s in enumerate(settings) if i not in self.clips}
         self.empty = [i for i, k in self.kept.items() if k == 0]  # nothing survives: the bias alone
         self.cuts = np.array(sorted(set(self.kept.values()) - {0}) or [1])  # (J,) every k_j
         self.groups: dict[str, list[int]] = {}  # variant -> its settings, by k
         for i in sorted(self.kept, key=self.kept.__getitem__):
             if self.kept[i]:
-                self.groups.setdefault(settings[i][0], []).append(i)
+                self.groups.setdefault(settings[i][0].name, []).append(i)
         self.rows = max(1, min(CHUNK_VALUES // size, CHUNK_SUMS // (len(self.cuts) * len(self.bias))))
 
     def logits(self, x: Tensor, first_index: int = 0) -> Logits:
@@ -56,15 +57,17 @@ class LinearSettings(ABC):
         `first_index`: the index of x[0] in its data set, for ASH-RAND.
         """
         x = x.flatten(1)
-        for position in self.plain:
-            threshold = self.parameters[position]
+        for position, threshold in self.clips.items():
             shaped = x if threshold is None else react(x, threshold)
-            pooled = shaped.reshape(len(x), -1, self.area).mean(2) if self.area > 1 else shaped
-            yield [position], torch.addmm(self.bias, pooled, self.weight)[None]
+            yield [position], torch.addmm(self.bias, self._features(shaped), self.weight)[None]
         if self.empty:
             yield self.empty, self.bias.expand(len(self.empty), len(x), -1)
         if self.groups:
             yield from self._shaped(x, first_index)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """(R, F): x (R, D), pooled where the tail pools."""
+        return x.reshape(len(x), -1, self.area).mean(2) if self.area > 1 else x
 
     @abstractmethod
     def _shaped(self, x: Tensor, first_index: int) -> Logits:
@@ -81,6 +84,16 @@ class LinearSettings(ABC):
                 yield some, sums[pick] + self.bias
             else:
                 yield some, torch.addcmul(self.bias, sums[pick], factor[pick].to(self.dtype)[:, :, None])
+
+    def _product(self, weights: Tensor) -> Tensor:
+        """(R, C): weights (R, D), pooled where the tail pools, times W^T."""
+        return self._features(weights) @ self.weight
+
+    def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
+        """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""
+        if positions:
+            scaled = sums if factor is None else sums * factor.to(self.dtype)[:, None]
+            yield positions, (scaled + self.bias).expand(len(positions), -1, -1)
 
     def _noise(self, x: Tensor, first_index: int) -> Tensor:
         """(R, D): what ASH-RAND writes into the samples of x."""

@@ -47,20 +47,8 @@ class MaskedProducts(LinearSettings):
             if at.get("ash_rand"):
                 yield from self._shared(at["ash_rand"], self._product(torch.where(kept, noise, 0.0)))
 
-    def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
-        """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""
-        if positions:
-            scaled = sums if factor is None else sums * factor.to(self.dtype)[:, None]
-            yield positions, (scaled + self.bias).expand(len(positions), -1, -1)
-
     def _ranked(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Values (R, D) from high to low, and the rank (R, D) of every entry, the lowest index first among equals."""
         values, index = torch.sort(x, dim=1, descending=True, stable=True)
         order = torch.arange(self.size, dtype=torch.int32, device=x.device).expand_as(index)
         return values, torch.empty_like(index, dtype=torch.int32).scatter_(1, index, order)
-
-    def _product(self, weights: Tensor) -> Tensor:
-        """(R, C): weights (R, D), pooled where the tail pools, times W^T."""
-        if self.area > 1:
-            weights = weights.view(len(weights), -1, self.area).mean(2)
-        return weights @ self.weight

@@ -1,45 +1,97 @@
-"""A method is one row of a table: variant + parameter + score, written `ash_s@90`, `energy`, `react@1.0:msp`.
+"""A method is one row of a table: steps + score, written `ash_s@90`, `energy`, `react@1.0+dice@10:msp`.
 
-Grammar: `[variant@parameter][:score]`, or a score alone for the network as it is. This module imports no torch, so the
-app can read links and the command line can refuse a typo before anything heavy is loaded.
+    method := step ("+" step)* [":" score] | score
+    step   := ash_p | ash_b | ash_s | ash_rand @P        P percent of each sample's activation are removed
+            | ash_p_global | ash_b_global | ash_s_global @P    what lies below the P-th percentile of the whole ID set
+            | react @C | react @P%                       clipped at C, or at the P-th percentile of a training set
+            | dice @P                                    the last layer keeps the weights above the P-th percentile
+            | a registered one @ its parameter
+    score  := energy | msp | max_logit | odin | mahalanobis | godin
+
+Steps are taken in the order in which they are written. This module imports no torch, so the app can read links and the
+command line can refuse a typo before anything heavy is loaded.
 """
 
 import difflib
+import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from ash.variants import (
+    ALL_SCORES,
+    SCORE_LABELS,
+    STEPS,
+    UNSHAPED,
+    VARIANTS,
+    MethodError,
+    Variant,
+    load_plugins,
+    register_method,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ash.entries import ModelEntry
 
-class MethodError(ValueError):
-    """A method's text does not parse; the message says what is wrong and names the nearest valid form."""
+__all__ = [
+    "ALL_SCORES",
+    "SCORE_LABELS",
+    "STEPS",
+    "VARIANTS",
+    "Method",
+    "MethodError",
+    "Step",
+    "Variant",
+    "baselines",
+    "parse_methods",
+    "register_method",
+]
+
+_PLUS = re.compile(r"\s*\+\s*(?=[A-Za-z_])")  # between steps, not in 1e+16
 
 
 @dataclass(frozen=True)
-class Variant:
-    """What is done to the activation: `function` names the operation of `ash.shaping`."""
+class Step:
+    """A variant, a key of STEPS, and its parameter.
+
+    `constant` is what a parameter in percent stands for, once it is known: the threshold of `react@90%`, from a fit,
+    and that of `ash_b_global@65`, from the ID set.
+    """
 
     name: str
-    label: str
-    parameter: Literal["percentile", "threshold"] | None
-    example: str
+    parameter: float
+    constant: float | None = None
 
+    def __post_init__(self) -> None:
+        variant = STEPS.get(self.name)
+        if variant is None:
+            raise MethodError(f"There is no variant '{self.name}'; the nearest is '{_suggest(self.name, [*STEPS])}'.")
+        object.__setattr__(self, "parameter", variant.check(float(self.parameter), self.name))
 
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        Variant("none", "Energy", None, "energy"),
-        Variant("ash_p", "ASH-P", "percentile", "ash_p@60"),
-        Variant("ash_b", "ASH-B", "percentile", "ash_b@65"),
-        Variant("ash_s", "ASH-S", "percentile", "ash_s@90"),
-        Variant("ash_rand", "ASH-RAND", "percentile", "ash_rand@65"),
-        Variant("react", "ReAct", "threshold", "react@1.0"),
-    )
-}
-SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_logit": "Max logit"}
+    @property
+    def variant(self) -> Variant:
+        """What is known of it."""
+        return STEPS[self.name]
+
+    @property
+    def local(self) -> bool:
+        """Whether it prunes each sample by its own percentile."""
+        return self.variant.parameter == "percentile" and not self.variant.needs
+
+    def __str__(self) -> str:
+        exact = self.variant.parameter == "threshold"
+        number = repr(self.parameter) if exact else f"{self.parameter:.12g}"
+        return f"{self.variant.word}@{number}{self.variant.unit}"
+
+    @property
+    def label(self) -> str:
+        """The name people read: `ASH-S @ 90`, `ReAct @ 90 %`."""
+        unit = f" {self.variant.unit}" if self.variant.unit else ""
+        return f"{self.variant.label} @ {self.parameter:g}{unit}"
 
 
 def _suggest(word: str, known: list[str]) -> str:
@@ -47,117 +99,157 @@ def _suggest(word: str, known: list[str]) -> str:
     return near[0] if near else known[0]
 
 
-def _parameter(variant: Variant, text: str, whole: str) -> float:
-    """The number after `@`, checked against the variant's range."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise MethodError(f"'{whole}': '{text}' is not a number; write for example {variant.example}.") from None
-    if variant.parameter == "percentile" and not 0 <= value < 100:
-        raise MethodError(f"'{whole}': p must lie in [0, 100), got {text}; write for example {variant.example}.")
-    if variant.parameter == "percentile" and 0 < value < 1:
-        raise MethodError(f"'{whole}': p is in percent; write {variant.name}@{value * 100:g} to remove {value:.0%}.")
-    if variant.parameter == "threshold" and not (value > 0 and math.isfinite(value)):
-        raise MethodError(f"'{whole}': the threshold must be a positive number; write for example {variant.example}.")
-    return value
-
-
 @dataclass(frozen=True)
 class Method:
-    """Variant, its parameter (percentile in [0, 100) or threshold > 0) and score; parse and str are inverse."""
+    """Steps and a score; parse and str are inverse.
+
+    A method of one step is made of its `variant`, its `parameter` (percentile or threshold) and a score; one of several
+    of `steps=(Step(...), Step(...))`: its variant is then written `react+ash_s`, and it has no single parameter.
+    """
 
     variant: str = "none"
     parameter: float | None = None
     score: str = "energy"
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        variant = VARIANTS.get(self.variant)
-        if variant is None:
-            nearest = _suggest(self.variant, list(VARIANTS))
-            raise MethodError(f"There is no variant '{self.variant}'; the nearest is '{nearest}'.")
-        if self.score not in SCORE_LABELS:
-            nearest = _suggest(self.score, list(SCORE_LABELS))
+        if self.score not in ALL_SCORES:
+            nearest = _suggest(self.score, list(ALL_SCORES))
             raise MethodError(f"There is no score '{self.score}'; the nearest is '{nearest}'.")
-        if (variant.parameter is None) != (self.parameter is None):
+        steps = tuple(self.steps) or self._single()
+        _check(steps, self.score)
+        variant = "+".join(step.name for step in steps) or "none"
+        parameter = steps[0].parameter if len(steps) == 1 else None
+        if (self.variant, self.parameter) not in (("none", None), (variant, parameter)) and self.steps:
+            raise MethodError(f"The steps are {variant}, not {self.variant}: give steps, or a variant and parameter.")
+        for name, value in (("variant", variant), ("parameter", parameter), ("steps", steps)):
+            object.__setattr__(self, name, value)
+
+    def _single(self) -> tuple[Step, ...]:
+        """The one step of `variant` and `parameter`, none for an unshaped network."""
+        if self.variant == "none" and self.parameter is None:
+            return ()
+        variant = {**STEPS, "none": VARIANTS["none"]}.get(self.variant)
+        if variant is None:
+            nearest = _suggest(self.variant, [*VARIANTS, *STEPS])
+            raise MethodError(f"There is no variant '{self.variant}'; the nearest is '{nearest}'.")
+        if variant.parameter is None or self.parameter is None:
             raise MethodError(f"'{self.variant}' takes {variant.parameter or 'no parameter'}; write {variant.example}.")
-        if self.parameter is not None:
-            object.__setattr__(self, "parameter", _parameter(variant, repr(float(self.parameter)), self.variant))
+        return (Step(self.variant, self.parameter),)
 
     @classmethod
     def parse(cls, text: str) -> "Method":
         """The method written as `text`; MethodError names the nearest valid form."""
         whole = text.strip()
         head, colon, score = whole.partition(":")
-        if not colon and head in SCORE_LABELS:
+        if not colon and head in ALL_SCORES:
             return cls(score=head)
-        name, at, parameter = head.partition("@")
-        variant = VARIANTS.get(name)
-        if variant is None or name == "none":
-            known = [*SCORE_LABELS, *(name for name in VARIANTS if name != "none")]
-            nearest = _suggest(name, known)
-            form = VARIANTS[nearest].example if nearest in VARIANTS else nearest
-            if at and nearest in VARIANTS:
-                form = f"{nearest}@{parameter}"
-            raise MethodError(f"'{whole}' is not a method; did you mean {form}?")
-        if not at:
-            raise MethodError(f"'{whole}' needs its {variant.parameter}; write for example {variant.example}.")
-        if colon and score not in SCORE_LABELS:
-            nearest = _suggest(score, list(SCORE_LABELS))
+        steps = tuple(_step(part, whole) for part in _PLUS.split(head))
+        if colon and score not in ALL_SCORES:
+            nearest = _suggest(score, list(ALL_SCORES))
             raise MethodError(f"'{whole}': there is no score '{score}'; did you mean {head}:{nearest}?")
-        return cls(name, _parameter(variant, parameter, whole), score if colon else "energy")
+        _check(steps, score, whole)
+        return cls(score=score if colon else "energy", steps=steps)
 
     def __str__(self) -> str:
-        if self.variant == "none":
+        if not self.steps:
             return self.score
-        number = repr(self.parameter) if self.variant == "react" else f"{self.parameter:.12g}"
-        return f"{self.variant}@{number}" + ("" if self.score == "energy" else f":{self.score}")
+        return "+".join(map(str, self.steps)) + ("" if self.score == "energy" else f":{self.score}")
 
     @property
     def percentile(self) -> float | None:
-        """p for the variants that prune, otherwise None."""
-        return self.parameter if VARIANTS[self.variant].parameter == "percentile" else None
+        """p for the single steps that prune each sample by its own percentile, otherwise None."""
+        return self.parameter if len(self.steps) == 1 and self.steps[0].local else None
+
+    @property
+    def pruned(self) -> float | None:
+        """p of its only step that prunes activations, by each sample's own percentile or by one for all; else None."""
+        found = [step.parameter for step in self.steps if step.local or step.variant.needs == "id"]
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether it takes anything from a training set."""
+        return self.score == "mahalanobis" or any(step.variant.needs == "fit" for step in self.steps)
 
     @property
     def label(self) -> str:
-        """The name people read: `ASH-S @ 90`, `Energy`, `ASH-B @ 65, Max softmax`."""
-        if self.variant == "none":
-            return SCORE_LABELS[self.score]
-        tail = "" if self.score == "energy" else f", {SCORE_LABELS[self.score]}"
-        return f"{VARIANTS[self.variant].label} @ {self.parameter:g}{tail}"
+        """The name people read: `ASH-S @ 90`, `Energy`, `ASH-B @ 65, Max softmax`, `ReAct @ 1 + DICE @ 10`."""
+        if not self.steps:
+            return ALL_SCORES[self.score]
+        tail = "" if self.score == "energy" else f", {ALL_SCORES[self.score]}"
+        return " + ".join(step.label for step in self.steps) + tail
 
     def shape(self, x: "Tensor", first_index: int = 0) -> "Tensor":
-        """The shaped activation (a new tensor). `first_index`: the index of x[0] in its data set, for ASH-RAND."""
-        from ash import shaping
+        """The shaped activation (a new tensor). `first_index`: the index of x[0] in its data set, for ASH-RAND.
 
-        if self.parameter is None:
+        MethodError for steps whose constant comes from other activations than x, and for DICE: `ash.sweep` has both.
+        """
+        if not self.steps:
             return x
-        if self.variant == "ash_rand":
-            return shaping.ash_rand(x, self.parameter, first_index=first_index)
-        operation = {"ash_p": shaping.ash_p, "ash_b": shaping.ash_b, "ash_s": shaping.ash_s, "react": shaping.react}
-        return operation[self.variant](x, self.parameter)
+        from ash import steps
+
+        return steps.shape(self.steps, x, first_index)
 
 
-def _expand(term: str) -> Iterator[str]:
-    """`ash_s@5:95:5` -> `ash_s@5`, ..., `ash_s@95` (inclusive); any other term as it is."""
-    name, _, rest = term.partition("@")
-    parts = rest.split(":")
+def _check(steps: tuple[Step, ...], score: str, whole: str = "") -> None:
+    """MethodError unless the steps may follow each other and the score may follow them."""
+    whole = whole or "+".join(map(str, steps)) + f":{score}"
+    if steps and score in UNSHAPED:
+        raise MethodError(f"'{whole}': {score} looks at the network as it is; write {score} alone.")
+    if any(step.name == "dice" for step in steps[:-1]):
+        raise MethodError(f"'{whole}': dice masks the weights of the last layer, so it is the last step, and once.")
+
+
+def _step(text: str, whole: str) -> Step:
+    """One step as it is written."""
+    name, at, number = text.partition("@")
+    percent = STEPS.get(f"{name}%") if number.endswith("%") else None
+    variant = percent or STEPS.get(name)
+    if variant is None:
+        known = [*ALL_SCORES, *(variant.word for variant in STEPS.values())]
+        nearest = _suggest(name, known)
+        form = STEPS[nearest].example if nearest in STEPS else nearest
+        if at and nearest in STEPS:
+            form = f"{nearest}@{number}"
+        raise MethodError(f"'{whole}' is not a method; did you mean {form}?")
+    if not at:
+        raise MethodError(f"'{whole}' needs its {variant.parameter}; write for example {variant.example}.")
+    try:
+        value = float(number.removesuffix("%") if percent else number)
+    except ValueError:
+        raise MethodError(f"'{whole}': '{number}' is not a number; write for example {variant.example}.") from None
+    return Step(variant.name, variant.check(value, whole))
+
+
+def _range(text: str) -> list[str]:
+    """`ash_s@5:95:5` -> `ash_s@5`, ..., `ash_s@95` (inclusive); any other step as it is."""
+    name, _, rest = text.partition("@")
+    unit = "%" if rest.endswith("%") else ""
     numbers = []
-    for part in parts[:3]:
+    for part in rest.removesuffix(unit).split(":"):
         try:
             numbers.append(float(part))
         except ValueError:
-            break
-    if len(numbers) < 2:
-        yield term
-        return
-    if len(numbers) == 2:
-        raise MethodError(f"'{term}': a range is start:stop:step; write for example {name}@5:95:5.")
+            return [text]
+    if len(numbers) == 1:
+        return [text]
+    if len(numbers) != 3:
+        raise MethodError(f"'{text}': a range is start:stop:step; write for example {name}@5:95:5{unit}.")
     start, stop, step = numbers
     if not (math.isfinite(start) and math.isfinite(stop) and step > 0 and stop >= start):
-        raise MethodError(f"'{term}': a range needs start <= stop and a step > 0; write for example {name}@5:95:5.")
-    score = "".join(f":{part}" for part in parts[3:])
-    for index in range(int((stop - start) / step + 1e-9) + 1):
-        yield f"{name}@{start + index * step:.12g}{score}"
+        raise MethodError(f"'{text}': a range needs start <= stop and a step > 0; for example {name}@5:95:5{unit}.")
+    return [f"{name}@{start + i * step:.12g}{unit}" for i in range(int((stop - start) / step + 1e-9) + 1)]
+
+
+def _expand(term: str) -> Iterator[str]:
+    """A method with ranges -> the methods, in every combination."""
+    steps = _PLUS.split(term)
+    body, colon, last = steps[-1].rpartition(":")
+    score = colon + last if colon and not re.match(r"[-+.\d]|nan|inf", last.strip()) else ""
+    steps[-1] = body if score else steps[-1]
+    for some in itertools.product(*map(_range, steps)):
+        yield "+".join(some) + score
 
 
 def parse_methods(text: str) -> list[Method]:
@@ -166,3 +258,24 @@ def parse_methods(text: str) -> list[Method]:
     if not terms:
         raise MethodError("No method given; write for example energy,ash_s@90.")
     return list(dict.fromkeys(Method.parse(one) for term in terms for one in _expand(term)))
+
+
+DEFAULT_DICE = 90.0  # DICE's share for CIFAR, where a model states none
+DICE_AFTER_REACT = 10.0  # DICE's share after ReAct in its authors' demonstration
+
+
+def baselines(entry: "ModelEntry") -> list[Method]:
+    """The methods that the paper compares with, at a model's own settings: from the plainest to the combined ones."""
+    c, p = entry.react_threshold, entry.dice_percentile
+    scaled = [method for method in map(Method.parse, entry.presets.values()) if method.variant == "ash_s"]
+    react, dice = Step("react", c), Step("dice", DEFAULT_DICE if p is None else p)
+    return [
+        *(Method(score=score) for score in ("msp", "max_logit", "odin", "mahalanobis", "energy")),
+        Method(steps=(react,)),
+        Method(steps=(dice,)),
+        Method(steps=(react, Step("dice", DICE_AFTER_REACT))),
+        Method(steps=(react, *(scaled[0].steps if scaled else (Step("ash_s", 90),)))),
+    ]
+
+
+load_plugins()

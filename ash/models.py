@@ -88,6 +88,7 @@ CIFAR100_CLASSES = (
 )  # fmt: skip
 CIFAR_SIZE = Preprocess(32, 32, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
 CIFAR_OOD = ("svhn", "lsun_c", "lsun_r", "isun", "places365", "dtd")
+CIFAR_EPSILON = 0.0014  # Liang et al.'s for a DenseNet-BC on CIFAR-10, though they count in undivided pixels
 DICE = (  # the repository of DICE (Sun and Li 2022, MIT), at the commit that added its checkpoints
     "https://raw.githubusercontent.com/deeplearning-wisc/dice/ca6c275c5e1948858a911ea40924d6d5c412aac2/checkpoints"
 )
@@ -124,6 +125,9 @@ register_model(
         deep_placements=("layer3.0.relu2",),
         placements={"layer3.0.relu2": "Third block", "layer4.0.relu2": "Last block", "avgpool": "Penultimate layer"},
         id_set="fashion_mnist",
+        train_set="fashion_mnist_train",
+        dice_percentile=90,  # as for CIFAR
+        odin_epsilon=0.005,  # as for ResNet-50: neither was chosen by looking at the OOD sets
         ood_sets=("noise", "textures", "digits", "letters", "photographs", "chimeras"),
         presets={
             "Energy, unshaped": "energy",
@@ -153,6 +157,7 @@ register_model(
         deep_placements=("layer3.5.relu_2",),
         presets=_presets(60, 65, 90),
         dice_percentile=70,
+        odin_epsilon=0.005,
         url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
         url_hash="0676ba61",
         note="torchvision's weights IMAGENET1K_V1, as in the paper; V2 has other feature statistics.",
@@ -170,6 +175,7 @@ register_model(
         placements={"features.18.2": "Last features", "adaptive_avg_pool2d": "Penultimate layer"},
         presets=_presets(60, 65, 90),
         dice_percentile=70,
+        odin_epsilon=0.03,
         url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
         url_hash="b0353104",
         note="torchvision's weights IMAGENET1K_V1, as in the paper; V2 has other feature statistics.",
@@ -197,6 +203,7 @@ for _name, _label, _classes, _percentiles, _hash in (
             deep_placements=("trans1.relu", "trans2.relu"),
             presets=_presets(*_percentiles),
             dice_percentile=90,
+            odin_epsilon=CIFAR_EPSILON,
             url=f"{DICE}/{_label}/densenet/checkpoint_100.pth.tar",
             url_hash=_hash,
             note="The weights are those published with DICE, in github.com/deeplearning-wisc/dice (MIT).",

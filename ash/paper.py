@@ -19,8 +19,8 @@ COLUMNS: dict[str, str] = {
     "model": "network, a name of ash.models",
     "id": "ID set, a name of ash.data",
     "printed": "method as printed, without its reference number and the mark (Ours)",
-    "method": "the method as ash.methods reads it; empty where it has no text for it",
-    "percentile": "p of a pruning method, NaN for others",
+    "method": "the method as ash.methods reads it; its parameters are the paper's or, see basis, assumed",
+    "percentile": "p of a method that prunes activations, NaN for others",
     "basis": "where the method's parameter is from: paper (printed there), assumed (not printed; the network's preset "
     "in ash.models), else empty",
     "threshold": "what a pruning threshold is computed from: local (each sample), global (one for all), else empty",

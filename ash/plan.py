@@ -1,15 +1,15 @@
 """Methods -> the settings to evaluate, and logits -> what is kept of them: scores and predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ash.methods import Method
+from ash.methods import Method, Step
 from ash.scores import SCORES
 
-Setting = tuple[str, float | None]  # variant, parameter: a method without its score
+Setting = tuple[Step, ...]  # a method without its score
 
 FEW = 64  # fewer classes than this are laid out first: short rows are slow to add up
 
@@ -21,16 +21,19 @@ class SweepError(ValueError):
 class Plan:
     """Which settings some methods need, and which method wants which score of which setting."""
 
-    def __init__(self, methods: Sequence[Method]) -> None:
-        self.settings: list[Setting] = list(dict.fromkeys((m.variant, m.parameter) for m in methods))
-        self.setting = [self.settings.index((m.variant, m.parameter)) for m in methods]  # of every method
+    def __init__(self, methods: Sequence[Method], elsewhere: Collection[int] = ()) -> None:
+        """`elsewhere`: the methods whose scores are not made of these logits; their predictions are."""
+        place = {steps: i for i, steps in enumerate(dict.fromkeys(method.steps for method in methods))}
+        self.settings: list[Setting] = list(place)
+        self.setting = [place[method.steps] for method in methods]  # of every method
         self.wanted: list[dict[str, list[int]]] = [{} for _ in self.settings]  # setting -> score -> methods
         for i, method in enumerate(methods):
-            self.wanted[self.setting[i]].setdefault(method.score, []).append(i)
+            if i not in elsewhere:
+                self.wanted[self.setting[i]].setdefault(method.score, []).append(i)
 
     def methods_of(self, position: int) -> list[int]:
         """The methods that are evaluated once this setting is."""
-        return [method for methods in self.wanted[position].values() for method in methods]
+        return [method for method, setting in enumerate(self.setting) if setting == position]
 
     def score(self, positions: list[int], logits: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Methods and their scores (R,), given these settings' logits (positions, R, C)."""

@@ -54,14 +54,14 @@ class PooledBands(LinearSettings):
             prefixes = self._prefixes(bins.pop("value"))
             peak = torch.maximum(x.amax(1).abs(), torch.from_numpy(last).abs())
             exponent = scale_exponent(s1, prefixes.sum(2, dtype=torch.float64), peak, self.dtype)
-            sums = self._product(prefixes)
+            sums = self._products(prefixes)
             yield from self._at_cuts("ash_p", sums)
             yield from self._at_cuts("ash_s", sums, exponent.exp())
         if "count" in bins:
             factor = s1 / torch.from_numpy(self.cuts)[:, None]
-            yield from self._at_cuts("ash_b", self._product(self._prefixes(bins.pop("count"))), factor)
+            yield from self._at_cuts("ash_b", self._products(self._prefixes(bins.pop("count"))), factor)
         if "noise" in bins:
-            yield from self._at_cuts("ash_rand", self._product(self._prefixes(bins.pop("noise"))))
+            yield from self._at_cuts("ash_rand", self._products(self._prefixes(bins.pop("noise"))))
 
     def _prefixes(self, bins: Tensor) -> Tensor:
         """(J, R, F): the sum over the first k_j entries of each channel, from sums in bins (R, F * (J + 1))."""
@@ -70,7 +70,7 @@ class PooledBands(LinearSettings):
             bands[j] += bands[j - 1]
         return bands
 
-    def _product(self, prefixes: Tensor) -> Tensor:
+    def _products(self, prefixes: Tensor) -> Tensor:
         """(J, R, C): pooled prefixes times W^T. What adds nothing, the zeros a ReLU left, is not multiplied again."""
         new = [j for j in range(len(prefixes)) if j == 0 or not torch.equal(prefixes[j], prefixes[j - 1])]
         distinct = prefixes if len(new) == len(prefixes) else prefixes[new]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+ODIN_TEMPERATURE = 1000.0
+
 
 def _check(logits: Tensor) -> Tensor:
     if logits.dim() != 2 or logits.shape[1] < 1:
@@ -37,10 +39,22 @@ def max_logit(logits: Tensor) -> Tensor:
     return _check(logits).amax(dim=1)
 
 
+def odin(logits: Tensor, temperature: float = ODIN_TEMPERATURE) -> Tensor:
+    """ODIN's score: the largest softmax probability p of logits / T, as T log(C p): the same order, without rounding.
+
+    At T = 1000 all probabilities are nearly 1/C, and float32 has few numbers there. The logits are those of perturbed
+    images where ODIN perturbs them (Liang et al. 2018).
+    """
+    if not temperature > 0:
+        raise ValueError(f"The temperature must be positive, got {temperature:g}.")
+    below = (_check(logits) - logits.amax(1, keepdim=True)) / temperature
+    return -temperature * torch.log1p(torch.expm1(below).mean(1))
+
+
 def probability(log_odds: Tensor) -> Tensor:
     """The maximum softmax probability that belongs to an `msp` score."""
     return torch.sigmoid(log_odds)
 
 
-SCORES: dict[str, Callable[[Tensor], Tensor]] = {"energy": energy, "msp": msp, "max_logit": max_logit}
-"""Every score by the name that a method is written with."""
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {"energy": energy, "msp": msp, "max_logit": max_logit, "odin": odin}
+"""Every score of logits by the name that a method is written with."""

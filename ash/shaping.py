@@ -77,9 +77,9 @@ def ash_p(x: Tensor, percentile: float) -> Tensor:
     return prune(x, kept_mask(x, percentile))
 
 
-def fill(x: Tensor, mask: Tensor, k: int) -> Tensor:
-    """ASH-B for a mask with k survivors a sample."""
-    level = (_sums(x) / max(k, 1)).to(x.dtype)
+def fill(x: Tensor, mask: Tensor, k: "int | Tensor") -> Tensor:
+    """ASH-B for a mask with k survivors a sample, one number for all or (N,)."""
+    level = (_sums(x) / (max(k, 1) if isinstance(k, int) else k.clamp(min=1))).to(x.dtype)
     return torch.where(mask, _per_sample(level, x), 0.0)
 
 
@@ -143,6 +143,22 @@ def ash_rand(x: Tensor, percentile: float, seed: int = 0, first_index: int = 0) 
     every batch and on every device.
     """
     return randomise(x, kept_mask(x, percentile), seed, first_index)
+
+
+def ash_p_global(x: Tensor, threshold: float) -> Tensor:
+    """ASH-P with one threshold for all samples (Table 5): what lies below it is set to 0."""
+    return prune(x, x >= threshold)
+
+
+def ash_b_global(x: Tensor, threshold: float) -> Tensor:
+    """ASH-B with one threshold for all samples: the k values of a sample that reach it become s1/k."""
+    mask = x >= threshold
+    return fill(x, mask, _rows(mask.to(x.dtype)).sum(1, dtype=torch.float64))
+
+
+def ash_s_global(x: Tensor, threshold: float) -> Tensor:
+    """ASH-S with one threshold for all samples."""
+    return amplify(x, x >= threshold)
 
 
 def react(x: Tensor, threshold: float) -> Tensor:

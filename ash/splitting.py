@@ -17,6 +17,7 @@ from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
 from ash.graphs import (
+    DIVISIONS,
     IN_PLACE,
     SplitError,
     is_relu,
@@ -36,6 +37,7 @@ __all__ = [
     "cuts",
     "cuts_of_architecture",
     "linear_tail",
+    "numerators",
     "placements",
     "resolve",
     "split",
@@ -150,6 +152,24 @@ def linear_tail(tail: fx.GraphModule) -> LinearTail | None:
     linear, pooled = found
     bias = linear.bias if linear.bias is not None else torch.zeros(linear.out_features)
     return LinearTail(linear.weight.detach(), bias.detach().to(linear.weight), pooled)
+
+
+def numerators(tail: fx.GraphModule) -> fx.GraphModule | None:
+    """Of a tail that ends in a divided head, logits = h(x) / g(x) (Hsu et al. 2020), the part up to h(x); else None."""
+    (out,) = [node for node in tail.graph.nodes if node.op == "output"]
+    last = out.args[0]
+    if not isinstance(last, fx.Node) or last.target not in DIVISIONS or len(last.all_input_nodes) != 2:
+        return None
+    graph = fx.Graph()
+    made: dict[fx.Node, fx.Node] = {}
+    for node in list(tail.graph.nodes)[: list(tail.graph.nodes).index(last)]:
+        made[node] = graph.node_copy(node, lambda source: made[source])
+    graph.output(made[last.args[0]])  # type: ignore[index]
+    part = fx.GraphModule(tail, graph, class_name="Numerators")
+    part.graph.eliminate_dead_code()
+    part.recompile()
+    part.delete_all_unused_submodules()
+    return part.eval()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ash import splitting
 from ash.device import describe, synchronize
 from ash.entries import ModelEntry
 from ash.files import BankError
+from ash.scores import ODIN_TEMPERATURE
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 FEWEST = 8  # images a batch is filled up to: convolutions of fewer take other algorithms, which round differently
@@ -42,8 +43,7 @@ class Stem:
     def __init__(self, entry: ModelEntry, placement: str, device: torch.device, precision: str = "float32") -> None:
         check_precision(precision, device)
         self.device, self.precision = device, precision
-        module = splitting.split(entry.build(), placement)[0]
-        self._module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._load(entry, placement)
         steps = entry.preprocess.build().transforms
         at = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor))
         self.geometry = transforms.Compose(steps[:at])
@@ -52,6 +52,15 @@ class Stem:
         self.pixels = (height, width, channels)
         self.limit: int | None = None
         self.fewest = 1
+
+    def _load(self, entry: ModelEntry, placement: str) -> None:
+        """Build the network and keep what is needed of it on the device."""
+        module = splitting.split(entry.build(), placement)[0]
+        self._module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _activations(self, x: Tensor) -> Tensor:
+        """Normalised images (N, C, H, W) -> activations."""
+        return self._module(x)
 
     def _modes(self) -> AbstractContextManager[Any]:
         modes = ExitStack()
@@ -78,7 +87,7 @@ class Stem:
     def _halved(self, pixels: Tensor) -> Tensor:
         try:
             x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # as channels_last wants it
-            return self._module(self._arithmetic(x.float().div_(255)))
+            return self._activations(self._arithmetic(x.float().div_(255)))
         except RuntimeError as error:  # CUDA has a class of its own for it, MPS and CPU have not
             if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
                 raise
@@ -103,6 +112,33 @@ class Stem:
             took = time.perf_counter() - start
             best, spent, runs = min(best, took), spent + took, runs + 1
         return best
+
+
+class PerturbedStem(Stem):
+    """A stem that moves every image a step towards a larger softmax of its own class before it looks at it (ODIN).
+
+    The step is epsilon times the sign of the gradient, in units of normalised pixels, not divided by their deviation;
+    where the gradient is 0 there is none. It is taken in the whole network, unshaped, at ODIN's temperature.
+    """
+
+    def __init__(
+        self, entry: ModelEntry, placement: str, device: torch.device, precision: str = "float32", epsilon: float = 0.0
+    ) -> None:
+        self.epsilon = epsilon
+        super().__init__(entry, placement, device, precision)
+
+    def _load(self, entry: ModelEntry, placement: str) -> None:
+        stem, tail = splitting.split(entry.build(), placement)
+        self._module = stem.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._tail = tail.to(self.device)
+
+    def _activations(self, x: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.clone().requires_grad_()  # what inference mode has made has no gradient
+            logits = self._tail(self._module(x)).float() / ODIN_TEMPERATURE
+            gain = (logits.amax(1) - logits.logsumexp(1)).sum() * ODIN_TEMPERATURE  # its sign is the softmax's
+            (gradient,) = torch.autograd.grad(gain, x)
+        return self._module(x.detach() + self.epsilon * gradient.sign())
 
 
 def best_batch(stem: Stem, largest: int) -> int:

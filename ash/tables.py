@@ -46,7 +46,7 @@ class Sweep:
         for method, measured, accuracy in zip(self.methods, cells, self.id_accuracy(), strict=True):
             mean = tuple(np.mean(measured, axis=0)) if measured else (np.nan,) * 3
             head = (model, placement, id)
-            what = (str(method), method.variant, method.percentile, method.score)
+            what = (str(method), method.variant, method.pruned, method.score)
             for ood, n, values in zip([*self.ood_scores, "mean"], [*sizes, sum(sizes)], [*measured, mean], strict=True):
                 rows.append((*head, ood, *what, *(100 * v for v in (*values, accuracy)), self.id_scores.shape[1], n))
         return pd.DataFrame(rows, columns=COLUMNS).astype({"percentile": float})

@@ -10,16 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ash import shaping
-from ash.bands import Bands
+from ash import shaping, steps
 from ash.cutoffs import Cutoffs
 from ash.device import describe
-from ash.linear import LinearSettings
-from ash.masked import MaskedProducts
-from ash.methods import Method
+from ash.fitting import Fit
+from ash.grouped import Evaluator, linear_evaluator
 from ash.plan import Setting, SweepError
-from ash.pooled import PooledBands
 from ash.splitting import LinearTail, linear_tail
+from ash.variants import PRUNING
 
 BATCH_VALUES = 2**22  # of the largest tensor in a deep tail, on a CPU: larger batches leave its caches
 GPU_BATCH_VALUES = 2**27  # the same on a GPU: 512 MiB
@@ -36,11 +34,13 @@ def evaluator_for(
     dtypes: set[np.dtype],
     place: Place = None,
     precision: str = "float32",
-) -> "LinearSettings | DeepTail":
+    fit: Fit | None = None,
+) -> "Evaluator | DeepTail":
     """The evaluator of a tail for activations (n, *features); SweepError when they do not fit.
 
-    `place` defaults to the tail's device. Linear tails compute in float64 where a bank is float64, else in float32,
-    whatever the `precision` of deep ones.
+    The settings' thresholds that come from other activations are known; `fit` is for DICE. `place` defaults to the
+    tail's device. Linear tails compute in float64 where a bank is float64, else in float32, whatever the `precision` of
+    deep ones.
     """
     if precision not in PRECISIONS:
         raise SweepError(f"There is no precision '{precision}'; there are {' and '.join(PRECISIONS)}.")
@@ -51,6 +51,12 @@ def evaluator_for(
     elif isinstance(tail, fx.GraphModule):
         tail = linear_tail(tail) or tail
     if not isinstance(tail, LinearTail):
+        masked = next((setting[-1] for setting in settings if setting and setting[-1].name == "dice"), None)
+        if masked is not None:
+            raise SweepError(
+                f"{masked} masks the weights of the last layer, so it needs a placement with nothing but that layer "
+                "behind it: the penultimate one."
+            )
         return DeepTail(tail, features, settings, dtype, place, precision)
     expected = tail.weight.shape[1]
     fits = len(features) == 3 and features[0] == expected if tail.pooled else math.prod(features) == expected
@@ -59,15 +65,7 @@ def evaluator_for(
         raise SweepError(f"A sample's activation has the shape {features}, the tail takes {form}.")
     device = torch.device(tail.weight.device if place is None else place)
     device = device if device.type == "cuda" else torch.device("cpu")
-    size = math.prod(features)
-    return _way(device, dtype, maps=size > expected)(tail, size, settings, dtype, device)
-
-
-def _way(device: torch.device, dtype: torch.dtype, maps: bool) -> type[LinearSettings]:
-    """How a linear tail is evaluated: see `linear`."""
-    if device.type == "cuda" or (maps and dtype == torch.float64):
-        return MaskedProducts
-    return PooledBands if maps else Bands
+    return linear_evaluator(tail, features, settings, dtype, device, fit)
 
 
 class DeepTail:
@@ -88,8 +86,9 @@ class DeepTail:
         if weights.device != self.device:
             tail = copy.deepcopy(tail).to(self.device)  # a tail shares its weights with the model: never move those
         self.tail, self.settings, self.size = tail, list(settings), math.prod(features)
-        percentiles = {i: p for i, (variant, p) in enumerate(settings) if p is not None and variant != "react"}
-        self.kept = {i: shaping.kept_count(self.size, p) for i, p in percentiles.items()}
+        self.names = ["+".join(step.name for step in setting) or "none" for setting in settings]
+        pruning = [i for i, name in enumerate(self.names) if name in PRUNING]
+        self.kept = {i: shaping.kept_count(self.size, settings[i][0].parameter) for i in pruning}
         self.rows = self._rows(features)
         if precision == "bfloat16" and len(features) == 3:
             self._try_channels_last(features)
@@ -126,9 +125,8 @@ class DeepTail:
 
     def shape(self, position: int, x: Tensor, rows: slice, cutoffs: Cutoffs) -> Tensor:
         """What a setting makes of x (R, ...), the samples `rows` of their set: the same as `Method.shape`."""
-        variant, parameter = self.settings[position]
         if position not in self.kept:
-            return Method(variant, parameter).shape(x)
+            return steps.shape(self.settings[position], x, rows.start)
         k = self.kept[position]
         mask = cutoffs.mask(rows, x, k)
         shape: dict[str, Callable[[], Tensor]] = {
@@ -137,7 +135,7 @@ class DeepTail:
             "ash_s": lambda: shaping.amplify(x, mask),
             "ash_rand": lambda: shaping.randomise(x, mask, first_index=rows.start),
         }
-        return shape[variant]()
+        return shape[self.names[position]]()
 
     def shared(self, position: int, other: int) -> int:
         """For samples with up to how many positive values these two settings are certain to shape alike; -1 for none.
@@ -146,7 +144,7 @@ class DeepTail:
         too when both k keep all positive values, because what a ReLU left at zero adds nothing to them; so ASH-P is
         then the activation as it is.
         """
-        (variant, _), (basis, _) = self.settings[position], self.settings[other]
+        variant, basis = self.names[position], self.names[other]
         if position not in self.kept or (basis != variant and (variant, basis) != ("ash_p", "none")):
             return -1
         k, limit = self.kept[position], self.kept.get(other, self.size)

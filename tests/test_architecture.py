@@ -37,15 +37,9 @@ def test_charts_know_nothing_of_streamlit(path: Path) -> None:
 
 
 OUTSIDE = [path for path in files("app") if path.parent.name != "backend"]
-PURE = {
-    "methods",
-    "metrics",
-    "scores",
-    "shaping",
-    "tables",
-    "paper",
-}  # modules of ash that touch no model, bank or device
-NO_TORCH = ("methods", "bank", "models", "data", "fetching", "cost", "paper")
+# modules of ash that touch no model, bank or device
+PURE = {"methods", "variants", "metrics", "scores", "shaping", "tables", "paper"}
+NO_TORCH = ("methods", "variants", "fitting", "bank", "models", "data", "fetching", "cost", "paper")
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path.stem)

@@ -1,6 +1,7 @@
 """A method's text: parse and print are inverse, a typo is answered with the nearest valid form."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,22 +9,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ash
-from ash.methods import SCORE_LABELS, VARIANTS, MethodError, parse_methods
+from ash.methods import ALL_SCORES, SCORE_LABELS, STEPS, VARIANTS, MethodError, Step, baselines, parse_methods
+from ash.variants import UNSHAPED
 
+PERCENTS = st.one_of(st.just(0.0), st.integers(1, 99).map(float), st.floats(1, 99.99).map(lambda p: round(p, 4)))
 METHODS = st.builds(
     lambda variant, p, c, score: ash.Method(
         variant, {"percentile": p, "threshold": c, None: None}[VARIANTS[variant].parameter], score
     ),
     st.sampled_from(list(VARIANTS)),
-    st.one_of(st.just(0.0), st.integers(1, 99).map(float), st.floats(1, 99.99).map(lambda p: round(p, 4))),
+    PERCENTS,
     st.floats(1e-6, 1e6),
     st.sampled_from(list(SCORE_LABELS)),
 )
 
 
-@given(METHODS)
+VALUES = {"percentile": PERCENTS, "threshold": st.floats(1e-6, 1e20)}
+ONE = st.sampled_from([name for name in STEPS if name != "dice"]).flatmap(
+    lambda name: st.builds(Step, st.just(name), VALUES[STEPS[name].parameter])  # type: ignore[index]
+)
+WHOLE = st.builds(
+    lambda some, dice, score: ash.Method(steps=(*some, *dice), score=score),
+    st.lists(ONE, max_size=4),
+    st.lists(st.builds(Step, st.just("dice"), PERCENTS), max_size=1),
+    st.sampled_from([score for score in ALL_SCORES if score not in UNSHAPED]),
+) | st.builds(lambda score: ash.Method(score=score), st.sampled_from(UNSHAPED))
+
+
+@given(METHODS | WHOLE)
 def test_parse_and_print_are_inverse(method: ash.Method) -> None:
-    assert ash.Method.parse(str(method)) == method
+    again = ash.Method.parse(str(method))
+    assert again == method
+    assert hash(again) == hash(method)
+    assert replace(method, score=method.score) == method
+    if len(method.steps) == 1:
+        assert ash.Method(method.variant, method.parameter, method.score) == method
+    assert "None" not in method.label
 
 
 @given(st.text(max_size=30))
@@ -42,6 +63,12 @@ def test_no_text_does_anything_but_parse_or_explain(text: str) -> None:
         ("react@1.0", "react", 1.0, "energy"),
         (" ash_p@0 ", "ash_p", 0, "energy"),
         ("ash_rand@66.7:max_logit", "ash_rand", 66.7, "max_logit"),
+        ("react@90%", "react%", 90, "energy"),
+        ("dice@70", "dice", 70, "energy"),
+        ("ash_b_global@95:msp", "ash_b_global", 95, "msp"),
+        ("ash_b@65:odin", "ash_b", 65, "odin"),
+        ("mahalanobis", "none", None, "mahalanobis"),
+        ("react@1e+16", "react", 1e16, "energy"),
     ],
 )
 def test_forms(text: str, variant: str, parameter: float | None, score: str) -> None:
@@ -66,6 +93,15 @@ def test_forms(text: str, variant: str, parameter: float | None, score: str) -> 
         ("ash_s@90:mps", "did you mean ash_s@90:msp"),
         ("ash_s@90:", "there is no score ''"),
         ("", "is not a method"),
+        ("react@90+dice@x", "'x' is not a number"),
+        ("react@1.0+dcie@10", "did you mean dice@10"),
+        ("react@100%", r"p must lie in \[0, 100\), got 100; write for example react@90%"),
+        ("react@0.9%", "write react@90% to clip at the 90th percentile"),
+        ("dice@10+react@1.0", "dice masks the weights of the last layer, so it is the last step, and once"),
+        ("dice@10+dice@20", "it is the last step, and once"),
+        ("ash_s@90:mahalanobis", "mahalanobis looks at the network as it is; write mahalanobis alone"),
+        ("react@1.0+", "'1.0\\+' is not a number"),
+        ("+ash_s@90", "is not a method"),
     ],
 )
 def test_a_wrong_text_gets_one_sentence(text: str, sentence: str) -> None:
@@ -81,6 +117,10 @@ def test_ranges_are_inclusive_and_keep_the_score() -> None:
     ]
     assert len(parse_methods("ash_p@5:95:5")) == 19
     assert len(parse_methods("react@0.1:0.3:0.1")) == 3
+    assert [str(m) for m in parse_methods("react@80:90:5%, react@1.0 + ash_s@50:90:40:msp")] == [
+        *("react@80%", "react@85%", "react@90%", "react@1.0+ash_s@50:msp", "react@1.0+ash_s@90:msp")
+    ]
+    assert len(parse_methods("react@0.5:1.5:0.5+dice@10:90:10:odin")) == 27
 
 
 @pytest.mark.parametrize("text", ["ash_s@95:5:5", "ash_s@5:95", "ash_s@5:95:0", "ash_s@5:nan:1", "", ", ,"])
@@ -100,6 +140,29 @@ def test_a_method_shapes_as_its_function_does() -> None:
 def test_labels_read_well() -> None:
     labels = [ash.Method.parse(text).label for text in ("energy", "msp", "ash_s@90", "react@1.0:msp")]
     assert labels == ["Energy", "Max softmax", "ASH-S @ 90", "ReAct @ 1, Max softmax"]
+    more = ("odin", "react@90%", "react@1.0+dice@10", "ash_b_global@65:odin", "mahalanobis")
+    assert [ash.Method.parse(text).label for text in more] == [
+        *("ODIN", "ReAct @ 90 %", "ReAct @ 1 + DICE @ 10", "ASH-B global @ 65, ODIN", "Mahalanobis")
+    ]
+
+
+def test_what_a_method_prunes_and_needs() -> None:
+    facts = {text: ash.Method.parse(text) for text in ("energy", "react@90%", "dice@70", "ash_b_global@65", "ash_s@90")}
+    assert [one.percentile for one in facts.values()] == [None, None, None, None, 90]
+    assert [one.pruned for one in facts.values()] == [None, None, None, 65, 90]
+    assert [one.needs_fit for one in facts.values()] == [False, True, True, False, False]
+    both = ash.Method.parse("react@1.0+ash_s@90")
+    assert (both.variant, both.parameter, both.percentile, both.pruned) == ("react+ash_s", None, None, 90)
+    assert ash.Method.parse("mahalanobis").needs_fit
+
+
+def test_the_literatures_methods_come_with_a_models_settings() -> None:
+    texts = [str(method) for method in baselines(ash.get_model("resnet50"))]
+    assert texts == [
+        *("msp", "max_logit", "odin", "mahalanobis", "energy", "react@1.0", "dice@70"),
+        *("react@1.0+dice@10", "react@1.0+ash_s@90"),
+    ]
+    assert "react@1.0+ash_s@95" in map(str, baselines(ash.get_model("densenet101_cifar10")))
 
 
 def test_only_whole_methods_can_be_made() -> None:

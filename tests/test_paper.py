@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ash import paper
-from ash.methods import Method
+from ash.methods import Method, baselines
 from ash.models import MODELS
 
 # The 392 numbers of the tables are 388 values and the 4 +- values of DICE in Table 2.
@@ -108,14 +108,23 @@ def test_descriptions_fit_the_numbers_and_the_registry() -> None:
 
 
 def test_methods_are_ours(numbers: pd.DataFrame) -> None:
-    named = numbers[numbers.method != ""].drop_duplicates(["model", "method", "basis"])
-    for row in named.itertuples():
+    """Every line has a method that parses; what is assumed is a preset of the network or its DICE."""
+    for row in numbers.drop_duplicates(["model", "method", "basis"]).itertuples():
         method = Method.parse(row.method)
         assert str(method) == row.method
-        assert row.percentile == method.percentile or (pd.isna(row.percentile) and method.percentile is None)
-        assert (row.basis == "") == (method.parameter is None)
+        assert row.percentile == method.pruned or (pd.isna(row.percentile) and method.pruned is None)
+        assert (row.basis == "") == (not method.steps)
         if row.basis == "assumed":
-            assert row.method.removesuffix(":msp") in MODELS[row.model].presets.values()
+            known = {*MODELS[row.model].presets.values(), *map(str, baselines(MODELS[row.model]))}
+            assert row.method.removesuffix(":msp") in known
+
+
+def test_a_threshold_for_all_samples_is_the_methods(numbers: pd.DataFrame) -> None:
+    for row in numbers.itertuples():
+        steps = Method.parse(row.method).steps
+        needs = {step.variant.needs for step in steps}
+        assert (row.threshold == "global") == ("id" in needs)
+        assert (row.threshold == "local") == any(step.local for step in steps)
 
 
 def test_a_printed_percentile_is_the_methods() -> None:

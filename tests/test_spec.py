@@ -155,6 +155,8 @@ def test_picks() -> None:
     assert reduce(spec, Pick.method("react@1.5")) == replace(spec, variant="react", c=1.5)
     assert reduce(spec, Pick.method("energy")) == replace(spec, variant="none")  # p stays for the way back
     assert reduce(spec, Pick.method("ash_z@5")) == spec
+    for text in ("dice@90", "react@1.0+ash_s@90", "ash_b_global@65", "odin", "mahalanobis"):
+        assert reduce(spec, Pick.method(text)) == spec
     assert reduce(spec, Pick.field("p", 70)) == replace(spec, p=70.0)
     assert reduce(spec, Pick.field("p", 100)) == spec
     assert reduce(spec, Pick.field("ood", ("digits",))) == replace(spec, ood=("digits",))

@@ -15,20 +15,19 @@ from ash import linear as linear_tails
 from ash import metrics, plan, sweeping
 from ash.bands import Bands
 from ash.masked import MaskedProducts
-from ash.methods import Method, parse_methods
+from ash.methods import SCORE_LABELS, Method, parse_methods
 from ash.pooled import PooledBands
 from ash.scores import SCORES
 from ash.splitting import LinearTail
 from ash.sweeping import sweep
 from ash.tables import COLUMNS, RankedID
+from ash.variants import PRUNING
 
 CPU = torch.device("cpu")
 
 PERCENTILES = st.floats(1, 99.99) | st.sampled_from([0.0, 50.0, 90.0, 33.3])
 METHODS = st.lists(
-    st.builds(
-        Method, st.sampled_from(["ash_p", "ash_b", "ash_s", "ash_rand"]), PERCENTILES, st.sampled_from(list(SCORES))
-    )
+    st.builds(Method, st.sampled_from(PRUNING), PERCENTILES, st.sampled_from(list(SCORE_LABELS)))
     | st.sampled_from(parse_methods("energy,msp,max_logit,react@0.5,react@1.5:msp")),
     min_size=1,
     max_size=8,

@@ -20,6 +20,7 @@ import ash
 from ash.bank import cache_root, write_atomically
 from ash.methods import Method
 from ash.tables import Sweep
+from ash.variants import plugin_files
 
 MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo takes 10 MB, one setting 0.1 MB
 
@@ -27,7 +28,8 @@ MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo
 @cache
 def _code() -> str:
     folder = Path(str(ash.__file__)).parent
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
+    files = [*sorted(folder.glob("*.py")), *filter(Path.is_file, plugin_files())]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def path_of(banks: Sequence[str], methods: Sequence[str]) -> Path:

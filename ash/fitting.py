@@ -1,0 +1,271 @@
+"""What methods take from a training set: means, quantiles and the tied covariance of its activations, fitted once.
+
+A fit belongs to one bank, the activations of a training set at one placement of one model, and is stored beside it,
+`fit.npz` in the bank's folder of the cache (a bundled bank's too). It is never made again unless that is asked for, and
+serves banks of the same model, weights, preprocessing and placement alone. Imports no torch.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ash.bank import Bank, BankIdentity, cache_root
+from ash.files import write_atomically
+from ash.methods import Method, Step
+
+if TYPE_CHECKING:
+    from ash.entries import ModelEntry
+
+RIDGE = 1e-6  # of the covariance, as a share of its mean variance
+GRID = np.arange(10_001) / 100  # the percentiles that are stored; between them lines
+QUANTILE_VALUES = 2**26  # activations that quantiles are taken of; of larger banks every n-th sample
+CHUNK_VALUES = 2**22
+MOST_FEATURES = 8192  # of a covariance
+FORMAT = 1
+
+Floats = NDArray[np.float64]
+
+
+class FitError(ValueError):
+    """Nothing can be fitted, or a fit is missing, damaged or another model's; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a training bank of n samples says; F features a sample, those of a map (F, H, W) averaged over H and W.
+
+    `mean` (F,). `quantiles` (10001,): the activation at every hundredth of a percent, of all values of `quantile_rows`
+    samples. `classes` (K,), `class_means` (K, F), and `whitening` (F, F), with whose help the Mahalanobis distance is
+    that of (x - mean) @ whitening; empty where the training set has no labels or F is too large for a covariance.
+    """
+
+    identity: BankIdentity
+    rows: int
+    quantile_rows: int
+    date: str
+    versions: str
+    mean: Floats
+    quantiles: Floats
+    classes: NDArray[np.int64]
+    class_means: Floats
+    whitening: Floats
+
+    def at_percentile(self, percentile: float) -> float:
+        """The activation at a percentile in [0, 100]: the threshold of `react@P%`."""
+        return float(np.interp(percentile, GRID, self.quantiles))
+
+    def percentile_of(self, value: float) -> float:
+        """The share of activations below a value, percent."""
+        return float(np.interp(value, self.quantiles, GRID))
+
+    def dice_mask(self, weight: NDArray[np.floating], percentile: float) -> NDArray[np.bool_]:
+        """(C, F): which weights (C, F) of the last layer DICE keeps, those of the largest contribution mean * weight.
+
+        Kept is what lies above the percentile of the whole matrix, so even at 0 the smallest one goes.
+        """
+        if weight.shape[1] != len(self.mean):
+            raise FitError(f"The fit has {len(self.mean)} features and the last layer takes {weight.shape[1]}.")
+        contribution = self.mean * weight.astype(np.float64)
+        return contribution > np.percentile(contribution, percentile)
+
+    def resolve(self, step: Step) -> Step:
+        """`react@P%` as `react@C`, any other step as it is; FitError where that percentile is not positive."""
+        if step.name != "react%":
+            return step
+        c = self.at_percentile(step.parameter)
+        if not c > 0:
+            raise FitError(f"{step}: {step.parameter:g} % of the training activations are {c:g} or less; clip higher.")
+        return Step("react", c)
+
+    def label(self, method: Method) -> str:
+        """A method's label, with ReAct's threshold and its percentile: `ReAct @ 90 % (c = 0.41)`."""
+        text = method.label
+        for step in method.steps:
+            if step.name == "react%":
+                text = text.replace(step.label, f"{step.label} (c = {self.at_percentile(step.parameter):.3g})")
+            if step.name == "react":
+                share = self.percentile_of(step.parameter)
+                shown = f"{share:.1f} %" if GRID[1] <= share <= GRID[-2] else "beyond 0.01 or 99.99 %"
+                text = text.replace(step.label, f"{step.label} ({shown})")
+        return text
+
+    def check(self, other: BankIdentity) -> None:
+        """FitError unless activations of this identity may be judged by this fit."""
+        mine = self.identity
+        for name, what in (
+            ("model", "the model"),
+            ("placement", "the placement"),
+            ("weights", "weights of hash"),
+            ("transform", "the preprocessing"),
+        ):
+            a, b = getattr(mine, name), getattr(other, name)
+            if name == "transform":
+                b = plain_transform(b)
+            if a != b:
+                if name == "weights":
+                    a, b = a[:12], b[:12]
+                raise FitError(
+                    f"The fit on {mine.dataset} belongs to {what} {a}, the activations of {other.dataset} to {b}: "
+                    f"fit on a training set of {other.model} at {other.placement}."
+                )
+
+
+ODIN_MARK = "; ODIN, T = "  # how the transform of a bank of perturbed images goes on
+
+
+def plain_transform(transform: str) -> str:
+    """The preprocessing in a bank's identity, without what was done to the pixels after it."""
+    return transform.partition(ODIN_MARK)[0]
+
+
+def fit(bank: Bank) -> Fit:
+    """Fit on a training bank, in float64, in one pass for means and another for the covariance. Nothing is stored."""
+    labels, shape = bank.labels, bank.shape[1:]
+    size = shape[0] if len(shape) == 3 else int(np.prod(shape))
+    classes, codes = np.unique(labels[labels >= 0], return_inverse=True)
+    which = np.full(len(labels), -1)
+    which[labels >= 0] = codes
+    total, sums = np.zeros(size), np.zeros((len(classes), size))
+    for first, x in _chunks(bank):
+        total += x.sum(0)
+        part = which[first : first + len(x)]
+        order = np.argsort(part, kind="stable")[np.count_nonzero(part < 0) :]
+        present, starts = np.unique(part[order], return_index=True)
+        if len(present):
+            sums[present] += np.add.reduceat(x[order], starts)
+    if size > MOST_FEATURES:
+        classes, sums = classes[:0], sums[:0]
+    class_means = sums / np.bincount(codes, minlength=len(classes))[: len(classes), None]
+    whitening = _whitening(bank, class_means, which) if len(classes) else np.empty((0, 0))
+    values, rows = _sample(bank)
+    return Fit(
+        identity=bank.identity,
+        rows=len(bank),
+        quantile_rows=rows,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=f"numpy {version('numpy')}, scipy {version('scipy')}",
+        mean=total / len(bank),
+        quantiles=_at_grid(values),
+        classes=classes.astype(np.int64),
+        class_means=class_means,
+        whitening=whitening,
+    )
+
+
+def _chunks(bank: Bank) -> Iterator[tuple[int, Floats]]:
+    """The index of the first sample and features (R, F) in float64, maps averaged, chunk by chunk."""
+    first = 0
+    for part in bank.chunks(max(1, CHUNK_VALUES // int(np.prod(bank.shape[1:])))):
+        x = part.astype(np.float64)
+        yield first, x.mean((2, 3)) if x.ndim == 4 else x.reshape(len(x), -1)
+        first += len(x)
+
+
+def _whitening(bank: Bank, class_means: Floats, which: NDArray[np.int64]) -> Floats:
+    """(F, F) V with V V^T = (S + ridge)^-1, for the covariance S of the labelled samples about their class means."""
+    from scipy.linalg import cholesky, solve_triangular
+
+    size = class_means.shape[1]
+    scatter, count = np.zeros((size, size)), 0
+    for first, x in _chunks(bank):
+        part = which[first : first + len(x)]
+        centred = x[part >= 0] - class_means[part[part >= 0]]
+        scatter += centred.T @ centred
+        count += len(centred)
+    covariance = scatter / count
+    ridge = RIDGE * float(np.trace(covariance)) / size
+    if not ridge > 0:
+        raise FitError(f"The activations of {bank.identity.dataset} do not vary within a class: nothing can be fitted.")
+    lower = cholesky(covariance + ridge * np.eye(size), lower=True)
+    return solve_triangular(lower, np.eye(size), lower=True).T
+
+
+def _sample(bank: Bank) -> tuple[NDArray[np.float32], int]:
+    """The values that quantiles are taken of, and of how many samples they are."""
+    step = -(-int(np.prod(bank.shape)) // QUANTILE_VALUES)
+    values = bank.read() if step == 1 else np.stack([bank[row] for row in range(0, len(bank), step)])
+    return np.array(values, dtype=np.float32).reshape(-1), len(values)
+
+
+def _at_grid(values: NDArray[np.float32]) -> Floats:
+    """The values at the percentiles of GRID, interpolated as numpy does, in float64. Sorts `values` in place."""
+    values.sort()
+    at = GRID / 100 * (len(values) - 1)
+    low = np.floor(at).astype(np.int64)
+    below, above = (values[index].astype(np.float64) for index in (low, np.minimum(low + 1, len(values) - 1)))
+    return below + (above - below) * (at - low)
+
+
+def fit_path(identity: BankIdentity, root: Path | None = None) -> Path:
+    """Where the fit on a training bank is stored."""
+    return (root or cache_root()) / identity.folder / "fit.npz"
+
+
+_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening")
+
+
+def save_fit(done: Fit, root: Path | None = None) -> Path:
+    """Store a fit beside its bank, whole or not at all; returns the file."""
+    facts = {one.name: getattr(done, one.name) for one in fields(done) if one.name not in (*_ARRAYS, "identity")}
+    about = json.dumps({"format": FORMAT, "identity": asdict(done.identity), **facts})
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: getattr(done, name) for name in _ARRAYS}
+    np.savez(buffer, about=np.array(about), **arrays)
+    path = fit_path(done.identity, root)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
+    """The fit on a training bank, None where there is none; FitError when its file is damaged or another bank's."""
+    path = fit_path(identity, root)
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
+        who = BankIdentity(**about.pop("identity"))
+        whole = about.pop("format") == FORMAT
+        done = Fit(identity=who, **about, **arrays)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise FitError(f"{path} is damaged ({error}); delete it and fit again.") from error
+    if not whole or who != identity:
+        raise FitError(f"{path} is the fit of another bank or version; delete it and fit again.")
+    return done
+
+
+def find_fit(
+    entry: "ModelEntry", placement: str, train: str = "", *, dtype: str = "float32", root: Path | None = None
+) -> Fit:
+    """The stored fit of a model at a placement on `train`, or on the model's own training set.
+
+    FitError says which command makes it, where there is none.
+    """
+    from ash.data import get_dataset
+    from ash.extraction import identity
+    from ash.models import MODELS
+
+    train = train or entry.train_set
+    if not train:
+        raise FitError(f"No training set is known for {entry.name}: name one with --train, a known set or NAME=FOLDER.")
+    who = identity(entry, placement, get_dataset(train), dtype)
+    found = load_fit(who, root)
+    if found is None:
+        own = entry.checkpoint is None or entry.checkpoint == getattr(MODELS.get(entry.name), "checkpoint", None)
+        checkpoint = "" if own else f" --checkpoint {entry.checkpoint}"
+        more = "" if dtype == "float32" else f" --dtype {dtype}"
+        raise FitError(
+            f"There is no fit of {entry.name} at {who.placement} on {who.dataset} yet: run `python -m ash fit --model "
+            f"{entry.name}{checkpoint} --placement {who.placement} --data {train}{more}`."
+        )
+    return found

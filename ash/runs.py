@@ -1,0 +1,300 @@
+"""One sweep at work: banks read chunk by chunk, all settings in one pass where the tail allows it, else one by one.
+
+Most scores are made of the logits of one bank. ODIN's are made of another bank's, the perturbed images', and GODIN's of
+the numerators of a divided head: those are runs of their own, `aside`, whose scores join the predictions of this one.
+"""
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from ash.activations import checked, checked_labels, chunks_of, tensor_of
+from ash.device import describe
+from ash.distances import mahalanobis
+from ash.fitting import Fit, FitError
+from ash.grouped import Evaluator
+from ash.methods import Method
+from ash.plan import Plan, SweepError, predictions
+from ash.splitting import LinearTail, numerators
+from ash.tables import Sweep
+from ash.tails import DeepTail, Place, evaluator_for
+from ash.thresholds import resolve
+
+Tail = nn.Module | LinearTail
+Counts = Iterator[tuple[int, list[int]]]  # evaluations since the last, and the methods that are now complete
+
+
+class Run:
+    """What is asked for, and the scores and predictions so far. The ID set is set 0."""
+
+    def __init__(
+        self,
+        tail: Tail,
+        id_bank: Any,
+        ood: Mapping[str, Any],
+        methods: Sequence[Method],
+        id_labels: Any = None,
+        device: Place = None,
+        precision: str = "float32",
+        fit: Fit | None = None,
+        perturbed: tuple[Any, Mapping[str, Any]] | None = None,
+        thresholds_from: Any = None,
+    ) -> None:
+        """As in `sweep`. `thresholds_from`: the ID bank of global thresholds, if it is not this one."""
+        if not methods:
+            raise SweepError("There is no method to evaluate: give at least one, for example Method.parse('energy').")
+        self.methods, self.names = tuple(methods), ["ID", *ood]
+        self.banks = _alike(dict(zip(self.names, [id_bank, *ood.values()], strict=True)))
+        self.labels = checked_labels(self.banks[0], id_labels)
+        _check_fit(fit, self.banks[0])
+        features, dtypes = self.banks[0].shape[1:], {bank[0].dtype for bank in self.banks}
+        wide = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
+        self.aside = _aside(self.methods, tail, id_bank, ood, perturbed, device, precision, fit)
+        self.distant = [i for i, method in enumerate(methods) if method.score == "mahalanobis"]
+        elsewhere = {*self.distant, *(i for _, members in self.aside for i in members)}
+        self.plan = Plan(methods, elsewhere)
+        settings = resolve(self.plan.settings, fit, self.banks[0] if thresholds_from is None else thresholds_from, wide)
+        self.evaluator = evaluator_for(tail, features, settings, dtypes, device, precision, fit)
+        device = self.evaluator.device
+        self.distance = mahalanobis(fit, features, device) if self.distant else None
+        dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
+        self.scores = [torch.empty((len(methods), bank.shape[0]), dtype=dtype, device=device) for bank in self.banks]
+        size = (len(self.plan.settings), self.banks[0].shape[0])
+        self.predictions = torch.empty(size, dtype=torch.int32, device=device)
+
+    def result(self, methods: Sequence[int]) -> Sweep:
+        """Scores and predictions of these methods."""
+        chosen = ... if len(methods) == len(self.methods) else list(methods)
+        settings = [self.plan.setting[i] for i in methods]
+        ids, *others = (scores[chosen].cpu().numpy() for scores in self.scores)
+        names = dict(zip(self.names[1:], others, strict=True))
+        return Sweep(
+            tuple(self.methods[i] for i in methods), ids, names, self.predictions[settings].cpu().numpy(), self.labels
+        )
+
+    @property
+    def total(self) -> int:
+        """Evaluations of a sample by a setting."""
+        own = len(self.plan.settings) * sum(bank.shape[0] for bank in self.banks)
+        return own + sum(run.total for run, _ in self.aside)
+
+    def parts(self) -> Counts:
+        """Evaluate everything, part by part."""
+        waiting = {i for _, members in self.aside for i in members}
+        one = self.evaluator
+        own = _by_setting(self, one) if isinstance(one, DeepTail) else _in_one_pass(self, one)
+        for count, methods in own:
+            yield count, [i for i in methods if i not in waiting]
+        for run, members in self.aside:
+            for count, finished in run.parts():
+                for scores, theirs in zip(self.scores, run.scores, strict=True):
+                    for i in finished:
+                        scores[members[i]] = theirs[i].to(scores.dtype)
+                yield count, [members[i] for i in finished]
+
+    def keep(self, at: int, rows: slice, positions: list[int], logits: Tensor, chosen: Any = ...) -> None:
+        """Score logits (positions, R, C) of the samples `rows` of set `at`, or of the `chosen` (bool) among them."""
+        if at == 0:
+            for position, predicted in zip(positions, predictions(logits), strict=True):
+                self.predictions[position, rows][chosen] = predicted.to(torch.int32)
+        for method, scores in self.plan.score(positions, logits):
+            self.scores[at][method, rows][chosen] = scores.to(self.scores[at].dtype)
+
+    def keep_distances(self, at: int, rows: slice, x: Tensor) -> None:
+        """The Mahalanobis scores of activations x (R, ...), where they are asked for."""
+        if self.distance is not None:
+            self.scores[at][self.distant, rows] = self.distance(x).to(self.scores[at].dtype)
+
+    def copy(self, at: int, rows: slice, position: int, source: int, same: Tensor) -> None:
+        """What setting `source` has given for the samples `same` (R,) of `rows`, to another setting."""
+        if at == 0:
+            _copy(self.predictions, position, source, rows, same)
+        for score, methods in self.plan.wanted[position].items():
+            for method in methods:
+                _copy(self.scores[at], method, self.plan.wanted[source][score][0], rows, same)
+
+
+def _copy(array: Tensor, to: int, source: int, rows: slice, same: Tensor) -> None:
+    array[to, rows] = torch.where(same.to(array.device), array[source, rows], array[to, rows])
+
+
+def _alike(banks: Mapping[str, Any]) -> list[Any]:
+    """The banks, checked, when all their samples have the shape of the first one's."""
+    found = {name: checked(name, bank) for name, bank in banks.items()}
+    features = found["ID"].shape[1:]
+    for name, bank in found.items():
+        if bank.shape[1:] != features:
+            raise SweepError(f"The activations of {name} have the shape {bank.shape[1:]}, of the ID set {features}.")
+    return list(found.values())
+
+
+def _check_fit(fit: Fit | None, bank: Any) -> None:
+    """SweepError when the fit was made for other activations; arrays do not say whose they are."""
+    try:
+        if fit is not None and hasattr(bank, "identity"):
+            fit.check(bank.identity)
+    except FitError as error:
+        raise SweepError(str(error)) from error
+
+
+def _aside(
+    methods: tuple[Method, ...],
+    tail: Tail,
+    id_bank: Any,
+    ood: Mapping[str, Any],
+    perturbed: tuple[Any, Mapping[str, Any]] | None,
+    device: Place,
+    precision: str,
+    fit: Fit | None,
+) -> list[tuple[Run, list[int]]]:
+    """Runs for the scores that are not made of these banks' logits, and the methods that each is for."""
+    odin = [i for i, method in enumerate(methods) if method.score == "odin"]
+    godin = [i for i, method in enumerate(methods) if method.score == "godin"]
+    runs = []
+    if odin and perturbed is None:
+        raise SweepError(
+            "odin is scored on perturbed images: give `perturbed`, their banks (ID, {name: OOD}), as "
+            "`python -m ash sweep` extracts them; for epsilon = 0 these are the banks themselves."
+        )
+    if odin and perturbed is not None and not _same(perturbed, id_bank, ood):
+        _check_perturbed(perturbed, id_bank, ood)
+        chosen = [methods[i] for i in odin]
+        where: dict[str, Any] = {"device": device, "precision": precision, "fit": fit, "perturbed": perturbed}
+        runs.append((Run(tail, *perturbed, chosen, thresholds_from=id_bank, **where), odin))
+    if godin:
+        divided = numerators(tail) if isinstance(tail, fx.GraphModule) else None
+        if divided is None:
+            raise SweepError(
+                "godin needs a network that was trained with a divided head, whose logits are h(x) / g(x): this one's "
+                "are not, so only the published number can be shown."
+            )
+        largest = [Method(score="max_logit")] * len(godin)
+        runs.append((Run(divided, id_bank, ood, largest, device=device, precision=precision), godin))
+    return runs
+
+
+def _same(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood: Mapping[str, Any]) -> bool:
+    """Whether the perturbed banks are the plain ones: ODIN with its temperature alone."""
+    first, others = perturbed
+    return first is id_bank and others.keys() == ood.keys() and all(others[name] is ood[name] for name in ood)
+
+
+def _check_perturbed(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood: Mapping[str, Any]) -> None:
+    """SweepError unless there is a perturbed sample for every one."""
+    first, others = perturbed
+    if list(others) != list(ood):
+        raise SweepError(f"There are perturbed images of {', '.join(others)}, and OOD sets {', '.join(ood)}.")
+    for name, plain, other in (("ID", id_bank, first), *((name, ood[name], others[name]) for name in ood)):
+        if plain.shape != other.shape:
+            raise SweepError(f"The activations of {name} have the shape {plain.shape}, perturbed ones {other.shape}.")
+
+
+def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
+    """All settings at once, chunk by chunk of every bank."""
+
+    def evaluate(at: int, first: int, x: Tensor) -> None:
+        rows = slice(first, first + len(x))
+        try:
+            run.keep_distances(at, rows, x)
+            for positions, logits in evaluator.logits(x, first):
+                run.keep(at, rows, positions, logits)
+            return
+        except torch.OutOfMemoryError as error:
+            if len(x) == 1:
+                raise SweepError(f"One sample does not fit into the memory of {describe(evaluator.device)}.") from error
+        torch.cuda.empty_cache()
+        half = len(x) // 2
+        evaluate(at, first, x[:half])
+        evaluate(at, first + half, x[half:])
+
+    @torch.inference_mode()
+    def work(at: int, first: int, part: NDArray[np.floating]) -> int:
+        evaluate(at, first, tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype))
+        return len(part) * len(run.plan.settings)
+
+    chunks = ((at, *part) for at, bank in enumerate(run.banks) for part in chunks_of(bank, evaluator.rows))
+    if evaluator.device.type == "cuda":
+        yield from ((work(*chunk), []) for chunk in chunks)
+    else:
+        yield from ((count, []) for count in _threaded(work, chunks))
+    yield 0, list(range(len(run.methods)))
+
+
+def _threaded(work: Callable[..., int], chunks: Iterator[tuple[Any, ...]]) -> Iterator[int]:
+    """The results of `work` on chunks, in order, from as many threads as torch may use; a few chunks are read ahead."""
+    threads = torch.get_num_threads()
+    with _starting:
+        workers = _workers(threads)
+    jobs: deque[Future[int]] = deque()
+    try:
+        for chunk in chunks:
+            jobs.append(workers.submit(work, *chunk))
+            if len(jobs) > 2 * threads:
+                yield jobs.popleft().result()
+        while jobs:
+            yield jobs.popleft().result()
+    finally:
+        for job in jobs:
+            job.cancel()
+
+
+def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
+    """One setting after another, each on all banks."""
+    cutoffs = [evaluator.cutoffs(bank.shape[0]) for bank in run.banks]
+
+    @torch.inference_mode()
+    def work(position: int, source: int | None, at: int, first: int, part: NDArray[np.floating]) -> None:
+        rows, known, x = slice(first, first + len(part)), cutoffs[at], None
+        if position in evaluator.kept and not known.known[rows].all():
+            x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
+            known.add(rows, x)
+        new: Any = ...
+        if source is not None:
+            same = known.positive[rows] <= evaluator.shared(position, source)
+            run.copy(at, rows, position, source, same)
+            if same.all():
+                return
+            new = ~same.to(evaluator.device) if same.any() else ...
+        if x is None:
+            x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
+        if not run.plan.settings[position]:
+            run.keep_distances(at, rows, x)
+        shaped = evaluator.shape(position, x, rows, known)
+        run.keep(at, rows, [position], evaluator.logits(shaped[new])[None], new)
+
+    for position in range(len(run.plan.settings)):
+        source = _source(run.plan, evaluator, position)
+        for at, bank in enumerate(run.banks):
+            for first, part in chunks_of(bank, evaluator.rows):
+                work(position, source, at, first, part)
+                yield len(part), []
+        yield 0, run.plan.methods_of(position)
+
+
+def _source(plan: Plan, evaluator: DeepTail, position: int) -> int | None:
+    """The earlier setting whose results are this one's too for the most samples, None where there is no such one."""
+    wanted = plan.wanted[position].keys()
+    shared = {other: evaluator.shared(position, other) for other in range(position)}
+    able = [other for other, most in shared.items() if most > 0 and wanted <= plan.wanted[other].keys()]
+    return max(able, key=shared.__getitem__, default=None)
+
+
+_starting = threading.Lock()
+
+
+@functools.cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Threads for shards of rows, with one torch thread each: sorting (numpy) and summing (torch) scale alike."""
+    pool = ThreadPoolExecutor(threads, "ash-sweep", initializer=torch.set_num_threads, initargs=(1,))
+    all_started = threading.Barrier(threads)
+    list(pool.map(lambda _: all_started.wait(), range(threads)))
+    torch.set_num_threads(threads)  # a worker's call also set the default for every thread yet to come
+    return pool

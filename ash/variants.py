@@ -1,0 +1,149 @@
+"""The steps that a method can be made of, by name, and the scores: what the grammar of `methods` knows. No torch here.
+
+`register_method` adds a step: in the parser, in the sweep on any tail, and among the variants that the explorer offers.
+"""
+
+import math
+import os
+import re
+import runpy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Kind = Literal["percentile", "threshold"]
+Shape = Callable[["Tensor", float], "Tensor"]
+
+
+class MethodError(ValueError):
+    """A method's text does not parse, or a method cannot be used as asked; the message says why, and what can be."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done to the activation, or to the last layer's weights (dice).
+
+    `parameter`: a percentile in [0, 100) or a threshold > 0. `needs`: what its constant is computed from: `fit`, the
+    activations of a training set (`ash.fitting`); `id`, all activations of the ID set that is evaluated. `function` is
+    a plug-in's, and `low`, `high` narrow its parameter.
+    """
+
+    name: str
+    label: str
+    parameter: Kind | None
+    example: str
+    unit: str = ""
+    needs: Literal["", "fit", "id"] = ""
+    function: Shape | None = None
+    low: float = -math.inf
+    high: float = math.inf
+
+    def check(self, value: float, whole: str) -> float:
+        """The parameter, if it is in the variant's range; MethodError says in which text it is not."""
+        write = f"write for example {self.example}."
+        if self.parameter == "percentile" and not 0 <= value < 100:
+            raise MethodError(f"'{whole}': p must lie in [0, 100), got {value:g}; {write}")
+        if self.parameter == "percentile" and 0 < value < 1:
+            percent = f"{self.word}@{value * 100:g}{self.unit}"
+            meant = f"remove {value:.0%}" if not self.unit else f"clip at the {value * 100:g}th percentile"
+            raise MethodError(f"'{whole}': p is in percent; write {percent} to {meant}.")
+        if self.parameter == "threshold" and not (value > 0 and math.isfinite(value)):
+            raise MethodError(f"'{whole}': the threshold must be a positive number; {write}")
+        if not self.low <= value <= self.high:
+            raise MethodError(f"'{whole}': {self.label} takes {self.low:g} to {self.high:g}, got {value:g}; {write}")
+        return value
+
+    @property
+    def word(self) -> str:
+        """The name as it is written: `react@90%` is the variant `react%`."""
+        return self.name.removesuffix(self.unit) if self.unit else self.name
+
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant("none", "Energy", None, "energy"),
+        Variant("ash_p", "ASH-P", "percentile", "ash_p@60"),
+        Variant("ash_b", "ASH-B", "percentile", "ash_b@65"),
+        Variant("ash_s", "ASH-S", "percentile", "ash_s@90"),
+        Variant("ash_rand", "ASH-RAND", "percentile", "ash_rand@65"),
+        Variant("react", "ReAct", "threshold", "react@1.0"),
+    )
+}
+"""What the explorer offers in its sidebar: they need nothing but the bank. Plug-ins are added here too."""
+
+STEPS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        *(variant for variant in VARIANTS.values() if variant.parameter),
+        Variant("react%", "ReAct", "percentile", "react@90%", unit="%", needs="fit"),
+        Variant("dice", "DICE", "percentile", "dice@70", needs="fit"),
+        *(
+            Variant(f"ash_{letter}_global", f"ASH-{letter.upper()} global", "percentile", example, needs="id")
+            for letter, example in (("p", "ash_p_global@60"), ("b", "ash_b_global@95"), ("s", "ash_s_global@90"))
+        ),
+    )
+}
+"""Everything that can be a step of a method."""
+
+PRUNING = ("ash_p", "ash_b", "ash_s", "ash_rand")  # what remains is a prefix of each sample's sorted values
+
+SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_logit": "Max logit"}
+"""Scores that need nothing but the logits: the sidebar offers them."""
+
+ALL_SCORES: dict[str, str] = {**SCORE_LABELS, "odin": "ODIN", "mahalanobis": "Mahalanobis", "godin": "GODIN"}
+"""Every score. odin: of perturbed images; mahalanobis: of the activation, fitted; godin: of a divided head."""
+
+UNSHAPED = ("mahalanobis", "godin")  # scores that look at the network as it is
+
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def register_method(
+    name: str, label: str, parameter: Kind = "percentile", low: float = -math.inf, high: float = math.inf
+) -> Callable[[Shape], Shape]:
+    """Decorator: make `function(x, parameter) -> shaped x` known as the step `name@parameter`.
+
+    x (N, ...) holds the activations of N samples, float32 or float64, and must not be changed; every sample must be
+    shaped on its own. `parameter` is a percentile in [0, 100) or a threshold > 0, within `low` .. `high`.
+    """
+    if not _WORD.fullmatch(name) or name in ALL_SCORES or name == "none":
+        raise MethodError(f"'{name}' cannot name a method: small letters, digits and '_', and no score's name.")
+    if name in STEPS and STEPS[name].function is None:
+        raise MethodError(f"There is a method '{name}' already: give yours another name.")
+    if parameter not in ("percentile", "threshold"):
+        raise MethodError(f"The parameter of '{name}' is a percentile or a threshold, not '{parameter}'.")
+
+    def register(function: Shape) -> Shape:
+        middle = 90.0 if parameter == "percentile" else 1.0
+        example = f"{name}@{min(max(middle, low), high):g}"
+        STEPS[name] = VARIANTS[name] = Variant(name, label, parameter, example, function=function, low=low, high=high)
+        return function
+
+    return register
+
+
+def forget_method(name: str) -> None:
+    """Take a registered method back; those that come with the library stay."""
+    if name in STEPS and STEPS[name].function is not None:
+        del STEPS[name], VARIANTS[name]
+
+
+def plugin_files() -> list[Path]:
+    """The user's files of registered methods: those in ASH_METHODS, separated as in PATH."""
+    return [Path(part).expanduser() for part in os.environ.get("ASH_METHODS", "").split(os.pathsep) if part]
+
+
+def load_plugins() -> None:
+    """Run the user's files of registered methods. One that does not run is left out, with a warning that says why."""
+    for path in plugin_files():
+        try:
+            runpy.run_path(str(path))
+        except Exception as error:  # whatever the user's file raises
+            reason = f"{type(error).__name__}: {error}" if path.is_file() else "there is no such file"
+            warnings.warn(f"The methods of {path}, which ASH_METHODS names, are left out: {reason}.", stacklevel=2)

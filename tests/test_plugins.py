@@ -1,0 +1,127 @@
+"""A user's method, registered by a decorated function: parsed, swept on any tail, drawn; README's is SCALE."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_ood.detector.scale import scale as their_scale
+from test_sweep import Deep, Pooled, linear
+from torch import fx, nn
+from training import relu_like
+
+from app import theme
+from app.charts.front import Setting
+from app.charts.pareto import Pareto
+from ash.methods import STEPS, VARIANTS, Method, MethodError, parse_methods, register_method
+from ash.scores import energy
+from ash.sweeping import sweep
+from ash.variants import forget_method
+
+ROOT = Path(__file__).parents[1]
+(SCALE,) = (
+    block
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    if "register_method" in block
+)
+
+
+@pytest.fixture
+def scale() -> Iterator[None]:
+    """README's method, for one test."""
+    exec(SCALE, {})
+    yield
+    forget_method("scale")
+    assert "scale" not in STEPS
+    assert "scale" not in VARIANTS
+
+
+def test_it_takes_ten_lines_at_most() -> None:
+    assert len([line for line in SCALE.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.usefixtures("scale")
+def test_it_is_parsed_as_any_other() -> None:
+    texts = ["scale@85", "scale@85:msp", "react@1.0+scale@85", "scale@85+dice@10"]
+    assert [str(method) for method in parse_methods(",".join(texts))] == texts
+    assert len(parse_methods("scale@5:95:5")) == 19
+    assert Method.parse("scale@85").label == "SCALE @ 85"
+    assert Method.parse("scale@85").pruned == 85
+    with pytest.raises(MethodError, match="did you mean scale@85"):
+        Method.parse("scal@85")
+
+
+@pytest.mark.usefixtures("scale")
+@pytest.mark.parametrize("kind", ["linear", "pooled", "deep"])
+def test_it_is_swept_on_any_tail_and_is_pytorch_oods(kind: str) -> None:
+    tail: nn.Module = {"linear": linear(48, 5), "pooled": Pooled(linear(3, 5)), "deep": Deep()}[kind]
+    x = relu_like(20, (48,) if kind == "linear" else (3, 4, 4)) + np.float32(0.01)
+    before = x.copy()
+    methods = parse_methods("energy,scale@65,scale@90,react@1.0+scale@90,ash_s@90")
+    result = sweep(fx.symbolic_trace(tail) if kind == "pooled" else tail, x, {"o": x}, methods)
+    np.testing.assert_array_equal(x, before)
+    maps = torch.from_numpy(x).view(20, -1, 1, 1)
+    for row, (p, c) in enumerate([(0.65, 99), (0.9, 99), (0.9, 1.0)], start=1):
+        shaped = their_scale(maps.clamp(max=c), p).view(x.shape)
+        np.testing.assert_allclose(result.id_scores[row], energy(tail(shaped)), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("scale")
+def test_it_is_drawn_with_a_mark_of_its_own() -> None:
+    assert theme.MARKS["scale"].symbol not in {mark.symbol for mark in theme.MARKS.values()}
+    assert theme.variant_label("scale") == "★ SCALE"
+    for dark in (False, True):
+        assert theme.colours(dark)["scale"] == theme.colours(dark)["ink"]
+    ones = [Setting(f"scale@{p}", "scale", float(p), f"SCALE @ {p}", 90 + p / 9, 90, 30, 90) for p in (10, 50)]
+    shown = Pareto("id_accuracy", "auroc", tuple(ones), (ones[1],), ones[0], ones[1], (), None, ((80, 99), (80, 99)))
+    assert list(shown.lines()) == ["scale"]
+    with pytest.raises(KeyError):
+        theme.colours(False)["no_such_variant"]
+
+
+def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(tmp_path: Path) -> None:
+    good, bad = tmp_path / "mine.py", tmp_path / "bad.py"
+    good.write_text(SCALE)
+    bad.write_text("1 / 0\n")
+    code = (
+        "import app.spec; from ash.methods import Method; "
+        "print(Method.parse('scale@85'), app.spec.from_query({'variant': 'scale'})[0].variant)"
+    )
+    env = {"ASH_METHODS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["scale@85", "scale"], done.stderr
+    assert "bad.py, which ASH_METHODS names, are left out: ZeroDivisionError: division by zero" in done.stderr
+
+
+def test_what_cannot_be_registered_says_why() -> None:
+    for arguments, sentence in (
+        (("ash_s", "Mine"), "There is a method 'ash_s' already"),
+        (("energy", "Mine"), "cannot name a method"),
+        (("My-Method", "Mine"), "cannot name a method"),
+        (("mine", "Mine", "number"), "is a percentile or a threshold, not 'number'"),
+    ):
+        with pytest.raises(MethodError, match=sentence):
+            register_method(*arguments)(lambda x, p: x)  # type: ignore[arg-type]
+
+
+def test_a_method_may_narrow_its_range_work_in_place_and_must_keep_the_shape() -> None:
+    try:
+        register_method("cap", "Cap", "threshold", low=0.5, high=2)(lambda x, c: x.clamp_(max=c))
+        register_method("cut", "Cut")(lambda x, p: x[:, :1])
+        assert Method.parse("cap@0.5").parameter == 0.5
+        with pytest.raises(MethodError, match=r"Cap takes 0.5 to 2, got 3; write for example cap@1"):
+            Method.parse("cap@3")
+        x = relu_like(5, (6,))
+        before = x.copy()
+        result = sweep(linear(6, 3), x, {}, parse_methods("energy,cap@1,react@1.0"))
+        np.testing.assert_array_equal(x, before)
+        np.testing.assert_allclose(result.id_scores[1], result.id_scores[2], rtol=1e-6)
+        with pytest.raises(MethodError, match=r"cut made \(5, 1\) of activations \(5, 6\)"):
+            sweep(linear(6, 3), x, {}, parse_methods("cut@50"))
+    finally:
+        forget_method("cap")
+        forget_method("cut")
