@@ -170,7 +170,7 @@ class TestRanks:
         data = images(tmp_path / "images", 300, side=500)
         command = ["-m", "ash", "extract", "--model", "demo", "--checkpoint", str(checkpoint)]
         command += ["--data", f"pets={data.path}", "--batch-size", "16"]
-        ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+        ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
         root = tmp_path / "ranks"
         with self.launched([*ranks, *command], root) as run:
             self.kill_one(run.pid, root)

@@ -134,7 +134,8 @@ def test_a_global_threshold_is_masking_by_it(x: np.ndarray, p: float, name: str)
         some = kept.any(1)
         torch.testing.assert_close(shaped.sum(1)[some], rows.sum(1)[some], rtol=1e-4, atol=1e-4)
     if name == "ash_s_global":
-        assert torch.equal(shaped.argmax(1)[kept.sum(1) > 0], torch.where(kept, rows, 0).argmax(1)[kept.sum(1) > 0])
+        some = (shaped != 0).any(1)  # a sum near zero gives an exponent that leaves nothing
+        assert torch.equal(shaped.argmax(1)[some], torch.where(kept, rows, 0).argmax(1)[some])
 
 
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=60), st.lists(st.floats(0, 100), min_size=1))
