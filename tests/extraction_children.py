@@ -6,10 +6,12 @@ Children come from a server process that has imported torch once, so that starti
 import multiprocessing
 import os
 import resource
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -53,11 +55,20 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "provenance.json"}
 
 
+def _started(work: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process of its own. A child loads what `__main__` is, and Streamlit's AppTest leaves the app's entry there."""
+    child, main = _children.Process(target=work, args=arguments), sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        child.start()
+    finally:
+        sys.modules["__main__"] = main
+    return child
+
+
 def start(checkpoint: Path, data: Path, root: Path, log: Path, **options: Any) -> BaseProcess:
     """An extraction into `root` in a process of its own. The log gets a line for each step and each written shard."""
-    child = _children.Process(target=_extract, args=(checkpoint, data, root, log, options))
-    child.start()
-    return child
+    return _started(_extract, checkpoint, data, root, log, options)
 
 
 def _extract(checkpoint: Path, data: Path, root: Path, log: Path, options: dict[str, Any]) -> None:
@@ -87,9 +98,7 @@ def _extract(checkpoint: Path, data: Path, root: Path, log: Path, options: dict[
 
 def agree(number: int, port: int, root: Path, log: Path, key: str) -> BaseProcess:
     """One of two ranks that agree on a folder and a bank; what it has to say goes into the log."""
-    child = _children.Process(target=_agree, args=(number, port, root, log, key))
-    child.start()
-    return child
+    return _started(_agree, number, port, root, log, key)
 
 
 def _agree(number: int, port: int, root: Path, log: Path, key: str) -> None:

@@ -170,13 +170,18 @@ class TestRanks:
         data = images(tmp_path / "images", 300, side=500)
         command = ["-m", "ash", "extract", "--model", "demo", "--checkpoint", str(checkpoint)]
         command += ["--data", f"pets={data.path}", "--batch-size", "16"]
-        ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
+        ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         root = tmp_path / "ranks"
         with self.launched([*ranks, *command], root) as run:
             self.kill_one(run.pid, root)
+            run.communicate(timeout=120)
+        assert run.returncode != 0, "torchrun ends all ranks when one dies"
+        before = len(list(root.rglob("shard-*.json")))
+        with self.launched([*ranks, *command], root) as run:
             out, err = run.communicate(timeout=120)
         assert run.returncode == 0, err
         assert out.count(" in ") == 1, "one rank prints"
+        assert before, "the next run went on"
         with self.launched(command, tmp_path / "alone") as alone:
             alone.communicate(timeout=120)
         assert content(only_bank(root).folder) == content(only_bank(tmp_path / "alone").folder)
