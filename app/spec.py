@@ -111,7 +111,8 @@ def _other(key: str) -> Any:
     def parse(text: str) -> str:
         return "" if text in ("", "none") else _beyond(Method.parse(text))  # MethodError is a ValueError
 
-    return field(default="", metadata={"link": Key(key, "a method beyond the sidebar", parse, lambda text: str(text) or "none")})
+    wanted = "a method beyond the sidebar"
+    return field(default="", metadata={"link": Key(key, wanted, parse, lambda text: str(text) or "none")})
 
 
 def _beyond(method: Method) -> str:
@@ -246,7 +247,10 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
 
 @dataclass(frozen=True)
 class Pick:
-    """One thing a user did: load a method, here, at a placement or on a network, change a field, reset. Made by the class methods."""
+    """One thing a user did: load a method (here, at a placement, on a network), change a field, reset.
+
+    Made by the class methods.
+    """
 
     kind: str
     name: str = ""

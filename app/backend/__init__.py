@@ -26,6 +26,7 @@ from app.backend.evaluations import react_thresholds as react_thresholds
 from app.backend.evaluations import scrub as scrub
 from app.backend.evaluations import table as table
 from app.backend.evaluations import unshaped as unshaped
+from app.backend.fits import fit_of as fit_of
 from app.backend.jobs import Job as Job
 from app.backend.jobs import Report as Report
 from app.backend.jobs import anyone_at_work as anyone_at_work
@@ -69,6 +70,17 @@ from app.backend.origin import badge as badge
 from app.backend.origin import needed as needed
 from app.backend.origin import provenance as provenance
 from app.backend.origin import unready as unready
+from app.backend.paper import Agreement as Agreement
+from app.backend.paper import Lack as Lack
+from app.backend.paper import agreement as agreement
+from app.backend.paper import found_beside as found_beside
+from app.backend.paper import images_of as images_of
+from app.backend.paper import lack as lack
+from app.backend.paper import measure_steps as measure_steps
+from app.backend.paper import own_spec as own_spec
+from app.backend.paper import paper_methods as paper_methods
+from app.backend.paper import results_setup as results_setup
+from app.backend.paper import shipped as shipped
 from app.backend.samples import Sample as Sample
 from app.backend.samples import Suggestion as Suggestion
 from app.backend.samples import picture as picture

@@ -220,7 +220,7 @@ def delete(name: str) -> None:
         raise AppError("A job works on these activations: cancel it, or wait until it is done.")
     with sentences():
         delete_bank(row.info.folder)
-    for cached in (banks._open, banks._read):  # they hold the deleted files open
+    for cached in (banks.bank_of, banks._read):  # they hold the deleted files open
         cached.clear()
     _verdicts().pop(name, None)
     bank_rows.clear()
