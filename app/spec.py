@@ -151,6 +151,7 @@ class RunSpec:
     on: str = _name("on", "mean", "'mean' or an OOD set")
     budget: float = _budget("budget")
     show_all: bool = _flag("all")
+    others: bool = _flag("others")  # the methods of the literature beside the variants
     # Scores: axis of the histograms, OOD set or 'all', share of ID accepted in percent, picture
     axis: str = _choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
     set: str = _name("set", "all", "'all' or an OOD set")

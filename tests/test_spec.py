@@ -28,6 +28,7 @@ specs = st.builds(
     on=names,
     budget=st.just(OFF) | st.floats(0, 100),
     show_all=st.booleans(),
+    others=st.booleans(),
     axis=st.sampled_from(("relative", "raw", "rank")),
     set=names,
     tpr=st.floats(0, 100, exclude_min=True),

@@ -71,8 +71,12 @@ from app.backend.origin import needed as needed
 from app.backend.origin import provenance as provenance
 from app.backend.origin import unready as unready
 from app.backend.paper import Agreement as Agreement
+from app.backend.paper import Effect as Effect
 from app.backend.paper import Lack as Lack
 from app.backend.paper import agreement as agreement
+from app.backend.paper import baselines_here as baselines_here
+from app.backend.paper import convention_effects as convention_effects
+from app.backend.paper import figure_table as figure_table
 from app.backend.paper import found_beside as found_beside
 from app.backend.paper import images_of as images_of
 from app.backend.paper import lack as lack
@@ -80,7 +84,9 @@ from app.backend.paper import measure_steps as measure_steps
 from app.backend.paper import own_spec as own_spec
 from app.backend.paper import paper_methods as paper_methods
 from app.backend.paper import results_setup as results_setup
+from app.backend.paper import scale_effects as scale_effects
 from app.backend.paper import shipped as shipped
+from app.backend.paper import shipped_words as shipped_words
 from app.backend.samples import Sample as Sample
 from app.backend.samples import Suggestion as Suggestion
 from app.backend.samples import picture as picture
@@ -98,7 +104,9 @@ from app.backend.setups import present as present
 from app.backend.setups import set_label as set_label
 from app.backend.setups import setup as setup
 from app.backend.setups import whole_set as whole_set
+from app.backend.spreads import Cutoffs as Cutoffs
 from app.backend.spreads import Spread as Spread
+from app.backend.spreads import cutoffs as cutoffs
 from app.backend.spreads import spread as spread
 from app.backend.standings import COLUMNS as COLUMNS
 from app.backend.standings import Standing as Standing

@@ -1,21 +1,24 @@
 """The paper's tables here: what was measured for which network, what a method still needs, and measuring it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app.backend.banks import Step, compute_banks, extract_all, missing_sets
-from app.backend.deep import deep_steps
+from app.backend.deep import deep_steps, deep_table
 from app.backend.engine import is_linear, recall, run
+from app.backend.evaluations import table
 from app.backend.fits import fit_of, missing_perturbed, missing_training, more_keys, training_set
 from app.backend.names import entry
 from app.backend.origin import needed, unready
 from app.backend.setups import Setup, chosen_sets, identity, images, present, set_label, setup, whole_set
 from app.spec import RunSpec
 from ash import paper, reports, results
-from ash.methods import Method
+from ash.methods import Method, baselines
 from ash.models import get_model
 from ash.reports import Found
 from ash.results import Results
@@ -39,11 +42,15 @@ def own_spec(model: str) -> RunSpec:
 
 @dataclass(frozen=True)
 class Lack:
-    """What a method needs before it can be measured: in words, the command that brings it, and whether a click does."""
+    """What a method needs before it can be measured: in words, the command that brings it, and whether a click does.
+
+    `by_passes`: nothing but passes through the network from the banks that are there.
+    """
 
     text: str
     commands: tuple[str, ...] = ()
     click: bool = False
+    by_passes: bool = False
 
 
 def lack(spec: RunSpec, method: str) -> Lack | None:
@@ -61,7 +68,7 @@ def lack(spec: RunSpec, method: str) -> Lack | None:
     if asked.score == "odin" and (gone := missing_perturbed(at)):
         return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
     if not is_linear(at) and recall(at, (method,)) is None:
-        return Lack("this placement needs a pass through the network for it", click=True)
+        return Lack("this placement needs a pass through the network for it", click=True, by_passes=True)
     return None
 
 
@@ -83,6 +90,12 @@ def measure_steps(spec: RunSpec, method: str) -> Iterator[Step]:
         yield from extract_all(at, [(images(at, name), step) for name in missing_perturbed(at)])
     if not is_linear(at):
         yield from deep_steps(at, asked.score, (method,))
+
+
+def baselines_here(spec: RunSpec) -> tuple[str, ...]:
+    """The methods that the paper compares with, at the model's own settings, as far as they are measured at once."""
+    every = map(str, baselines(entry(spec.model)))
+    return tuple(method for method in every if lack(spec, method) is None)
 
 
 def images_of(spec: RunSpec, method: str) -> int:
@@ -218,3 +231,90 @@ def _compared(at: Setup, methods: tuple[str, ...], date: str) -> tuple[float, st
     there = shipped(at.model)
     assert there is not None
     return results.largest_difference(there, run(at, methods)[0].table(at.model, at.placement, at.id_set))
+
+
+def figure_table(spec: RunSpec) -> tuple[pd.DataFrame | None, str]:
+    """The settings of the trade-off with the Energy score and the methods of the paper's tables; and what to say of
+    their source where that is a file of results that ships. None where nothing is measured."""
+    at = setup(spec)
+    if not unready(spec) and not missing_sets(at):
+        some = table(at, "energy") if is_linear(at) else deep_table(at, "energy")
+        parts = [part for part in (some, found(spec).table) if part is not None and not part.empty]
+        return _chosen(pd.concat(parts, ignore_index=True), tuple(chosen_sets(spec))) if parts else None, ""
+    if there := shipped(spec.model):
+        return there.table, shipped_words(there)
+    return None, ""
+
+
+def _chosen(some: pd.DataFrame, ood: tuple[str, ...]) -> pd.DataFrame:
+    return some[some["ood"].isin([*ood, "mean"])].drop_duplicates(["method", "ood"]).reset_index(drop=True)
+
+
+def shipped_words(there: Results) -> str:
+    """What stands above numbers that ship: measured where and when, and that their activations do not ship."""
+    ids, others = there.images
+    return (
+        f"Measured, activations not shipped: {there.file.name}, {ids:,} ID images ({there.id_set}) and {others:,} OOD "
+        f"images ({', '.join(there.ood)}), on {there.origin['device']}, {there.origin['date'][:10]}."
+    )
+
+
+# Conventions
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One metric of one method by two conventions, percent: `convention` is a key of the page's table."""
+
+    convention: str
+    method: str
+    metric: str
+    ours: float
+    theirs: float
+
+
+def convention_effects(spec: RunSpec) -> tuple[tuple[Effect, ...], float]:
+    """What each convention is worth under a spec, means over its OOD sets; and the share of ID images, percent, whose
+    max softmax is exactly 1 in float32. Empty where the plain scores are not measured."""
+    methods = ("energy", "msp", f"{SATURATING}:msp")
+    if any(lack(spec, method) for method in methods):
+        return (), 0.0
+    return _effects(setup(spec), methods, tuple(chosen_sets(spec)))
+
+
+SATURATING = "ash_s@95"
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _effects(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...]) -> tuple[tuple[Effect, ...], float]:
+    from ash import authors, metrics
+
+    some, found = run(at, methods)[0], []
+
+    def mean(row: int, rule: Callable[..., float], change: Callable[..., Any] = np.asarray) -> float:
+        known = change(some.id_scores[row])
+        return 100 * float(np.mean([rule(known, change(some.ood_scores[name][row])) for name in ood]))
+
+    for row, method in enumerate(methods):
+        soft = authors.softmax if method.endswith("msp") else np.asarray
+        rules = (metrics.fpr_at_tpr, authors.fpr95), (metrics.aupr, authors.aupr)
+        for convention, metric, (ours, theirs) in zip(("fpr95", "aupr"), ("fpr95", "aupr"), rules, strict=True):
+            found.append(Effect(convention, method, metric, mean(row, ours, soft), mean(row, theirs, soft)))
+        if soft is authors.softmax:
+            pair = mean(row, metrics.auroc), mean(row, metrics.auroc, soft)
+            found.append(Effect("msp", method, "auroc", *pair))
+    saturated = 100 * float(np.mean(authors.softmax(some.id_scores[1]) == 1))
+    return tuple(found), saturated
+
+
+def scale_effects() -> tuple[Effect, ...]:
+    """What another scale of the pixels does to the CIFAR-10 DenseNet: from results that ship, where both are there."""
+    usual = shipped("densenet101_cifar10")
+    other = next((one for one in all_shipped() if one.origin.get("variant", "").startswith("std")), None)
+    if usual is None or other is None:
+        return ()
+    rows = [one.table.set_index(["method", "ood"]).loc[("energy", "mean")] for one in (usual, other)]
+    return tuple(Effect("std", "energy", name, float(rows[0][name]), float(rows[1][name])) for name in SCALED)
+
+
+SCALED = ("id_accuracy", "auroc", "fpr95")
