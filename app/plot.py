@@ -90,6 +90,7 @@ def rows(
         column_config=config,
         hide_index=True,
         height=height,
+        placeholder="\N{EN DASH}",
         on_select=_rows_callback(key, live, ids, on_pick),
         selection_mode="single-row",
         selection_default=ticked,

@@ -32,7 +32,7 @@ SPARE = (
     Mark("pentagon", "10px,4px,2px,4px", "⬟"),
     Mark("cross", "12px,3px", "✚"),
 )
-OTHER = Mark("hexagon-open", "dot", "⬡")  # fitted methods, global thresholds, several steps
+OTHER = Mark("hexagon", "dot", "⬢")  # fitted methods, global thresholds, several steps
 MARKS: dict[str, Mark] = _Marks(
     {
         "none": Mark("circle-open", "dot", "○"),
@@ -83,10 +83,10 @@ LOWER_IS_BETTER = frozenset({"fpr95"})
 
 
 class _Colours(dict[str, str]):
-    """Registered variants are drawn in ink, as ReAct is."""
+    """Steps without a colour of their own are drawn in ink, as ReAct is."""
 
     def __missing__(self, name: str) -> str:
-        if name not in VARIANTS:
+        if name not in VARIANTS and name not in STEPS:
             raise KeyError(name)
         return self["ink"]
 

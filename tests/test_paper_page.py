@@ -283,7 +283,7 @@ def test_figure_2_has_every_method_and_hollow_published_marks(app: AppTest) -> N
     assert {"msp", "mahalanobis", "dice@70", "react@1.0+dice@10"} <= set(others)
     marks = traces["published in the paper"]
     assert len(marks["x"]) == len(published.settings(both=True)) == 9
-    assert all(symbol.endswith(("-open", "-thin")) for symbol in marks["marker"]["symbol"])
+    assert all(symbol.endswith("-open-dot") for symbol in marks["marker"]["symbol"])
 
 
 def test_published_marks_keep_their_distances() -> None:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from app.theme import percent, points
+from app.theme import percent
 from ash.reports import ANOTHER, Count
 
 FIGURES = {
@@ -50,7 +50,7 @@ def finding(number: int, rows: pd.DataFrame) -> str:
     twin = "it is best too" if here["printed"] == best["printed"] else f"{here['printed']} is best"
     behind = ""
     if here["printed"] != best["printed"] and pd.notna(best["auroc measured"]):
-        behind = f", {points(here['auroc measured'] - best['auroc measured'])} ahead of {best['printed']}"
+        behind = f", {here['auroc measured'] - best['auroc measured']:.1f} points ahead of {best['printed']}"
     return f"{text} On {here['on']} ({where}) {twin}, {percent(here['auroc measured'], 2)}{behind}."
 
 

@@ -1,9 +1,8 @@
-"""The numbers that the paper prints, as marks in a chart: hollow and grey, so that none passes for a measured one."""
+"""The numbers that the paper prints, as marks in a chart: hollow, dotted and grey; none passes for a measured one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -89,27 +88,16 @@ def moved(accuracy: float, auroc: float) -> tuple[Published, ...]:
 
 
 def trace(points: Sequence[Published], dark: bool, name: str = "published") -> go.Scatter:
-    """Hollow grey marks in the symbols of their variants."""
+    """Hollow grey marks with a dot inside, in the symbols of their variants; no measured mark has such a dot."""
     colour = colours(dark)
-    symbols = [MARKS[one.method.variant].symbol.removesuffix("-open") for one in points]
+    symbols = [f"{MARKS[one.method.variant].symbol.removesuffix('-open')}-open-dot" for one in points]
     return go.Scatter(
         x=[round(one.spot[0], 4) for one in points],
         y=[round(one.spot[1], 4) for one in points],
         name=name,
         mode="markers",
-        marker=marker(symbols, colour),
+        marker={"symbol": symbols, "size": 12, "color": colour["muted"], "line": {"width": 1.5}},
         hovertext=[one.hover for one in points],
         hoverinfo="text",
         showlegend=True,
     )
-
-
-def marker(symbols: Sequence[str], colour: dict[str, str]) -> dict[str, Any]:
-    """Hollow and grey; a cross has no inside, so it is a thin one."""
-    hollow = [symbol if symbol == "x" else f"{symbol}-open" for symbol in symbols]
-    return {
-        "symbol": [f"{symbol}-thin" if symbol == "x" else symbol for symbol in hollow],
-        "size": 11,
-        "color": colour["muted"],
-        "line": {"color": colour["muted"], "width": 1.6},
-    }

@@ -9,7 +9,7 @@ from app.charts import paper_words as words
 from app.errors import plain
 from app.spec import LEAVES, RunSpec
 from app.state import bind
-from app.views import paper_figures, paper_rules, paper_table
+from app.views import library_parts, paper_figures, paper_rules, paper_table
 from ash import paper, reports
 
 _STYLE = """<style>
@@ -21,7 +21,7 @@ _STYLE = """<style>
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec, then go on with what is being measured."""
     st.title("Paper")
-    st.html(_STYLE)
+    st.html(_STYLE + library_parts.STYLE)
     with st.spinner("Measuring the paper's methods"):
         found = backend.found_beside(spec)
     compared = {number: reports.compare(number, found, spec.rules) for number in paper.TABLES}

@@ -87,8 +87,8 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
         "their place; the numbers under the pointer are the printed ones"
     )
     st.caption(
-        "Lines, filled marks and black hexagons are measured here. Hollow grey marks are published, of ResNet-50 on "
-        f"ImageNet, {moved}. Of the paper's Figure 2 only these settings are printed as numbers."
+        "Lines, filled marks and black hexagons are measured here. Grey marks with a dot inside are published, of "
+        f"ResNet-50 on ImageNet, {moved}. Of the paper's Figure 2 only these settings are printed as numbers."
     )
 
 
@@ -115,8 +115,8 @@ def _accuracy(spec: RunSpec, found: tuple[Setting, ...]) -> None:
         columns=_columns(),
     )
     st.caption(
-        "Hollow grey marks are published, of ResNet-50 on ImageNet: the accuracies that the text and Table 4 print. "
-        "The paper's own lines are not printed as numbers."
+        "Grey marks with a dot inside are published, of ResNet-50 on ImageNet: the accuracies that the text and Table "
+        "4 print. The paper's own lines are not printed as numbers."
     )
 
 

@@ -75,8 +75,8 @@ def _draw(spec: RunSpec) -> None:
     if effects:
         sets = len(backend.chosen_sets(spec))
         text = (
-            f"Measured on {backend.entry(spec.model).label}, means over {sets} OOD sets; its max softmax is exactly 1 in "
-            f"float32 for {percent(saturated)} of the ID images. FPR95 and AUPR of max softmax are compared on the "
+            f"Measured on {backend.entry(spec.model).label}, means over {sets} OOD sets; its max softmax is exactly 1 "
+            f"in float32 for {percent(saturated)} of the ID images. FPR95 and AUPR of max softmax are compared on the "
             "float32 probability, so that each row shows one convention alone."
         )
         st.caption(plain(text))

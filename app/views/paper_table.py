@@ -52,7 +52,7 @@ def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
     )
     _downloads(spec, number, compared)
     with st.container(border=True, key="paper_line_details"):
-        _details(spec, number, rows.loc[chosen])
+        _details(spec, chosen, rows.loc[chosen])
     about = paper.TABLES[number]
     st.caption(plain(f"{about.columns} {about.setting}"))
 
@@ -113,12 +113,12 @@ def _styled(frame: pd.DataFrame, dark: bool) -> Any:
 
 
 def _chosen(number: int, rows: pd.DataFrame) -> str:
-    """The chosen line; before anyone has chosen, the last of the authors' on the first network."""
+    """The chosen line; before anyone has chosen, the first that the loaded method is, or the first network's last."""
     kept: str = st.session_state.get(f"{_LINE}{number}", "")
     if kept in rows.index:
         return kept
-    first = rows[rows["model"] == rows["model"].iloc[0]]
-    return str(first.index[-1])
+    loaded = rows.index[rows["method"] == str(current().method)]
+    return str(loaded[0] if len(loaded) else rows.index[rows["model"] == rows["model"].iloc[0]][-1])
 
 
 def _pick(number: int, rows: pd.DataFrame, line: str) -> Pick:
@@ -158,10 +158,12 @@ def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
 # The chosen line
 
 
-def _details(spec: RunSpec, number: int, row: pd.Series) -> None:
+def _details(spec: RunSpec, line: str, row: pd.Series) -> None:
+    """What is known of the chosen line, and what can be done about it."""
     at = backend.own_spec(row["model"]) if spec.beside == "own" else spec
     name = words.NETWORKS[row["model"]]
-    st.markdown(f"##### {plain(row['printed'])} on {plain(name)}")
+    kind = {"local": ", one threshold a sample", "global": ", one threshold for all"}.get(line.rpartition(" ")[2], "")
+    st.markdown(f"##### {plain(row['printed'] + kind)} on {plain(name)}")
     library_parts.facts(_facts(row))
     lack = backend.lack(at, row["method"])
     with st.container(horizontal=True, vertical_alignment="center"):
