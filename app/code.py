@@ -15,10 +15,18 @@ ood_banks = {{
     name: extract(entry, placement, {ood_data}{options})
     for name in {sets}
 }}
-result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"))
+{more}result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"){more_arguments})
 table = result.table(entry.name, placement, "{id_set}")
 print(table[["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]].round(2).to_csv(index=False))
 '''
+
+
+_FIT = """training = extract(entry, placement, get_dataset(entry.train_set){options})
+"""
+_PERTURBED = """odin = {{"epsilon": entry.odin_epsilon}}  # the same images, perturbed
+moved_id = extract(entry, placement, {id_data}{options}, **odin)
+moved_ood = {{name: extract(entry, placement, {ood_data}{options}, **odin) for name in ood_banks}}
+"""
 
 
 def program(spec: RunSpec) -> str:
@@ -32,15 +40,23 @@ def program(spec: RunSpec) -> str:
         id_data, ood_data = (
             f"evenly({data}, {limit})" for data, limit in zip((id_data, ood_data), limits, strict=True)
         )
+    options = "" if at.dtype == "float32" else f', dtype="{at.dtype}"'
+    texts = {"id_data": id_data, "ood_data": ood_data, "options": options}
+    imports, more, arguments = "from ash.data import evenly\n" if subsets else "", "", ""
+    if spec.method.needs_fit:
+        imports, more = f"{imports}from ash.fitting import fit\n", _FIT.format(**texts)
+        arguments = ", fit=fit(training)"
+    if spec.method.score == "odin":
+        more, arguments = more + _PERTURBED.format(**texts), f"{arguments}, perturbed=(moved_id, moved_ood)"
     return _PROGRAM.format(
         method=spec.method.label,
         model=spec.model,
         placement=at.placement,
-        more_imports="from ash.data import evenly\n" if subsets else "",
-        id_data=id_data,
-        ood_data=ood_data,
+        more_imports=imports,
         sets=repr(list(backend.chosen_sets(spec))).replace("'", '"'),
         methods=",".join(methods),
         id_set=at.id_set,
-        options="" if at.dtype == "float32" else f', dtype="{at.dtype}"',
+        more=more,
+        more_arguments=arguments,
+        **texts,
     )

@@ -5,6 +5,7 @@ To add a page: write `app/views/name.py` with `render(spec: RunSpec) -> None`, a
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,8 +19,9 @@ from streamlit.navigation.page import Page  # noqa: E402
 
 from app import backend, plot, sidebar, state  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
+from app.spec import RunSpec  # noqa: E402
 from app.theme import colours  # noqa: E402
-from app.views import missing  # noqa: E402
+from app.views import missing, shipped  # noqa: E402
 
 # section -> (module in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
@@ -30,19 +32,38 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("placements", "Placements", "The same methods at every point of the network."),
     ],
     "Reference": [
+        ("paper", "Paper", "The paper's tables and figures beside what is measured here."),
         ("library", "Library", "Models, data sets and activations: what is here, and how to get the rest."),
     ],
 }
-ANY_TIME = ("library",)  # pages that need neither weights nor images
+ANY_TIME = ("paper", "library")  # pages that need neither weights nor images
+ONE_STEP = ("activations", "placements")  # pages about the variants of the sidebar, whatever method is loaded
 
 
 def _render(module: str, title: str) -> None:
     with boundary():
         spec = state.current()
+        if module in ONE_STEP and spec.other:
+            spec = _with_variant(spec)
         if module not in ANY_TIME and backend.unready(spec):
             missing.draw(spec, title)
+            if module == "tradeoff":
+                shipped.draw(spec)
         else:
             import_module(f"app.views.{module}").render(spec)
+
+
+def _with_variant(spec: RunSpec) -> RunSpec:
+    """The spec with the sidebar's variant in place of a method that this page cannot show, and a line that says so."""
+    shown = replace(spec, other="")
+    st.info(
+        plain(
+            f"This page shows what a variant does to activations: {shown.method.label}, from the sidebar. "
+            f"{spec.method.label} is on Trade-off, Scores and Paper."
+        ),
+        icon=":material/info:",
+    )
+    return shown
 
 
 def _page(module: str, title: str, purpose: str, default: bool) -> Page:

@@ -70,17 +70,22 @@ def rows(
     selected: str | None = None,
     columns: Mapping[str, Any] | None = None,
     height: int | Literal["auto", "content", "stretch"] = "auto",
+    style: Callable[[pd.DataFrame], Any] | None = None,
 ) -> None:
-    """A table whose index holds the ids; choosing a row is a pick, by mouse or by keyboard."""
+    """A table whose index holds the ids; choosing a row is a pick, by mouse or by keyboard.
+
+    `style` makes a pandas `Styler` of the frame, for colours.
+    """
     config = dict(columns) if columns else None
+    shown = style(frame) if style else frame
     if on_pick is None:
-        st.dataframe(frame, key=key, column_config=config, hide_index=True, height=height, placeholder="–")
+        st.dataframe(shown, key=key, column_config=config, hide_index=True, height=height, placeholder="–")
         return
     ids = [str(label) for label in frame.index]
     live = _generation(key, selected)
     ticked: Any = {"selection": {"rows": [ids.index(selected)] if selected in ids else []}}
     st.dataframe(
-        frame,
+        shown,
         key=live,
         column_config=config,
         hide_index=True,

@@ -47,6 +47,8 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
             "Variant", "variant", {name: variant_label(name) for name in VARIANTS}, "What is done to the activation."
         )
         _parameter(spec)
+        if spec.other:
+            st.caption(f":material/science: In use: {plain(spec.method.label)}. Moving a control here replaces it.")
         _score_and_sets(spec)
         with st.container(horizontal=True):
             st.button("Reset", icon=":material/restart_alt:", width="stretch", on_click=dispatch, args=(Pick.reset(),))

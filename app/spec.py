@@ -17,6 +17,7 @@ from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
 LINK_VERSION = "1"
 PENULTIMATE = "penultimate"  # the placement of this name, for every model
 OFF = -1.0  # `budget` when any loss of accuracy is fine
+LEAVES = (*(f"table{n}" for n in range(1, 6)), *(f"figure{n}" for n in range(2, 7)))  # of the page Paper
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 LEAST_C, MOST_C = 1e-4, 1e6  # what a number field takes
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")
@@ -106,6 +107,21 @@ def _flag(key: str) -> Any:
     return field(default=False, metadata={"link": Key(key, "0 or 1", parse, lambda value: str(int(value)))})
 
 
+def _other(key: str) -> Any:
+    def parse(text: str) -> str:
+        return "" if text in ("", "none") else _beyond(Method.parse(text))  # MethodError is a ValueError
+
+    wanted = "a method beyond the sidebar"
+    return field(default="", metadata={"link": Key(key, wanted, parse, lambda text: str(text) or "none")})
+
+
+def _beyond(method: Method) -> str:
+    """The text of a method that the sidebar's controls cannot say; ValueError for one that they can."""
+    if method.variant in VARIANTS and method.score in SCORE_LABELS:
+        raise ValueError(str(method))
+    return str(method)
+
+
 def _percentile_allowed(p: float) -> bool:
     """p = 0.9 is refused, as in `Method`: it is nearly always a fraction that was meant to be 90 percent."""
     return p == 0 or 1 <= p < 100
@@ -121,6 +137,7 @@ class RunSpec:
     p: float = _number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)
     c: float = _number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
     score: str = _choice("score", "energy", tuple(SCORE_LABELS), "a score")
+    other: str = _other("method")  # a method that variant, p, c and score cannot say, in their place
     ood: tuple[str, ...] = _names(
         "ood", "'all' or a comma-separated list of data-set names", "all"
     )  # () is all of them
@@ -134,6 +151,7 @@ class RunSpec:
     on: str = _name("on", "mean", "'mean' or an OOD set")
     budget: float = _budget("budget")
     show_all: bool = _flag("all")
+    others: bool = _flag("others")  # the methods of the literature beside the variants
     # Scores: axis of the histograms, OOD set or 'all', share of ID accepted in percent, picture
     axis: str = _choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
     set: str = _name("set", "all", "'all' or an OOD set")
@@ -148,10 +166,17 @@ class RunSpec:
     cells: str = _choice("cells", "auroc", OBJECTIVES, "an objective")
     # Library: which shelf is open
     shelf: str = _choice("shelf", "models", ("models", "data", "activations"), "a shelf")
+    # Paper: which table or figure, the OOD set of its columns, whose network is measured, whose rules measure
+    leaf: str = _choice("leaf", "table1", LEAVES, "a table or figure")
+    column: str = _name("column", "mean", "'mean' or an OOD set of the table")
+    beside: str = _choice("beside", "sidebar", ("sidebar", "own"), "whose network is measured")
+    rules: str = _choice("rules", "ours", ("ours", "authors"), "whose rules")
 
     @property
     def method(self) -> Method:
-        """Variant, parameter and score as the library's `Method`."""
+        """The library's `Method`: of variant, parameter and score, or the other one that stands in their place."""
+        if self.other:
+            return Method.parse(self.other)
         parameter = {"percentile": self.p, "threshold": self.c, None: None}[VARIANTS[self.variant].parameter]
         return Method(self.variant, parameter, self.score)
 
@@ -223,7 +248,10 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
 
 @dataclass(frozen=True)
 class Pick:
-    """One thing a user did: load a method, here or at a placement, change a field, reset. Made by the class methods."""
+    """One thing a user did: load a method (here, at a placement, on a network), change a field, reset.
+
+    Made by the class methods.
+    """
 
     kind: str
     name: str = ""
@@ -238,6 +266,11 @@ class Pick:
     def cell(cls, text: str) -> "Pick":
         """Load a method at a placement: `layer4.0.relu2 ash_s@90`, a cell of the grid."""
         return cls("cell", value=text)
+
+    @classmethod
+    def line(cls, text: str) -> "Pick":
+        """Load a method on another network: `resnet50 ash_s@90`, a line of the paper's tables."""
+        return cls("line", value=text)
 
     @classmethod
     def field(cls, name: str, value: Any) -> "Pick":
@@ -267,6 +300,10 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
         placement, _, text = str(pick.value).partition(" ")
         moved = reduce(spec, Pick.field("placement", placement))
         return spec if (loaded := _load(moved, text)) is moved else loaded
+    if pick.kind == "line":
+        model, _, text = str(pick.value).partition(" ")
+        moved = reduce(spec, Pick.field("model", model))
+        return spec if (loaded := _load(moved, text)) is moved else loaded
     key = keys().get(pick.name)
     if key is None or pick.value is None:
         return spec
@@ -274,6 +311,8 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
         changed = replace(spec, **{pick.name: key.parse(key.write(pick.value))})
     except (ValueError, TypeError, OverflowError):
         return spec
+    if pick.name in ("variant", "p", "c", "score"):
+        changed = replace(changed, other="")
     if pick.name in _OF and getattr(changed, pick.name) != getattr(spec, pick.name):
         default = RunSpec()
         changed = replace(changed, **{name: getattr(default, name) for name in _OF[pick.name]})
@@ -286,8 +325,8 @@ def _load(spec: RunSpec, text: str) -> RunSpec:
     except MethodError:
         return spec
     if method.variant not in VARIANTS or method.score not in SCORE_LABELS:
-        return spec  # the controls have no place for it
+        return replace(spec, other=str(method))
     kind = VARIANTS[method.variant].parameter
     parameter = {"percentile": "p", "threshold": "c"}.get(kind or "")
     values: dict[str, Any] = {parameter: method.parameter} if parameter else {}
-    return replace(spec, variant=method.variant, score=method.score, **values)
+    return replace(spec, variant=method.variant, score=method.score, other="", **values)

@@ -6,7 +6,7 @@ Pure (no streamlit): charts take `dark` as an argument, `app.plot.dark()` reads 
 from dataclasses import dataclass
 from typing import Any
 
-from ash.methods import VARIANTS
+from ash.methods import STEPS, VARIANTS
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class _Marks(dict[str, Mark]):
 
     def __missing__(self, name: str) -> Mark:
         own = [variant.name for variant in VARIANTS.values() if variant.function is not None]
-        return SPARE[own.index(name) % len(SPARE)] if name in own else SPARE[0]
+        return SPARE[own.index(name) % len(SPARE)] if name in own else OTHER
 
 
 SPARE = (
@@ -32,6 +32,7 @@ SPARE = (
     Mark("pentagon", "10px,4px,2px,4px", "⬟"),
     Mark("cross", "12px,3px", "✚"),
 )
+OTHER = Mark("hexagon", "dot", "⬢")  # fitted methods, global thresholds, several steps
 MARKS: dict[str, Mark] = _Marks(
     {
         "none": Mark("circle-open", "dot", "○"),
@@ -82,10 +83,10 @@ LOWER_IS_BETTER = frozenset({"fpr95"})
 
 
 class _Colours(dict[str, str]):
-    """Registered variants are drawn in ink, as ReAct is."""
+    """Steps without a colour of their own are drawn in ink, as ReAct is."""
 
     def __missing__(self, name: str) -> str:
-        if name not in VARIANTS:
+        if name not in VARIANTS and name not in STEPS:
             raise KeyError(name)
         return self["ink"]
 
@@ -97,7 +98,8 @@ def colours(dark: bool) -> dict[str, str]:
 
 def variant_label(name: str) -> str:
     """`■ ASH-B`, and `○ No shaping` for none."""
-    return f"{MARKS[name].sign} {'No shaping' if name == 'none' else VARIANTS[name].label}"
+    label = "No shaping" if name == "none" else STEPS[name].label if name in STEPS else name
+    return f"{MARKS[name].sign} {label}"
 
 
 def _minus(text: str) -> str:

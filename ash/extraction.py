@@ -25,8 +25,7 @@ from ash.data import ImageSet
 from ash.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.device import best_device, describe
 from ash.entries import ModelEntry
-from ash.fitting import ODIN_MARK
-from ash.scores import ODIN_TEMPERATURE
+from ash.fitting import perturbed_transform
 from ash.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
 from ash.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
 
@@ -62,8 +61,7 @@ def identity(
     weights, transform = entry.weights_hash(), repr(entry.preprocess)
     if not (epsilon >= 0 and math.isfinite(epsilon)):
         raise BankError(f"ODIN's step epsilon is 0 or more, not {epsilon:g}.")
-    if epsilon:
-        transform += f"{ODIN_MARK}{ODIN_TEMPERATURE:g}, epsilon = {epsilon:g}"
+    transform = perturbed_transform(transform, epsilon)
     return BankIdentity(entry.name, weights, node, transform, data.name, data.fingerprint, dtype, precision)
 
 

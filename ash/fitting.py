@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ash.bank import Bank, BankIdentity, cache_root
 from ash.files import write_atomically
 from ash.methods import Method, Step
+from ash.variants import ODIN_TEMPERATURE
 
 if TYPE_CHECKING:
     from ash.entries import ModelEntry
@@ -120,6 +121,11 @@ class Fit:
 
 
 ODIN_MARK = "; ODIN, T = "  # how the transform of a bank of perturbed images goes on
+
+
+def perturbed_transform(transform: str, epsilon: float) -> str:
+    """The preprocessing of a bank of images as ODIN perturbs them; `transform` itself where epsilon is 0."""
+    return f"{transform}{ODIN_MARK}{ODIN_TEMPERATURE:g}, epsilon = {epsilon:g}" if epsilon else transform
 
 
 def plain_transform(transform: str) -> str:

@@ -84,7 +84,8 @@ class Step:
 
     def __str__(self) -> str:
         exact = self.variant.parameter == "threshold"
-        number = repr(self.parameter) if exact else f"{self.parameter:.12g}"
+        short = f"{self.parameter:.12g}"
+        number = repr(self.parameter) if exact or float(short) != self.parameter else short
         return f"{self.variant.word}@{number}{self.variant.unit}"
 
     @property

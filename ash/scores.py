@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ODIN_TEMPERATURE = 1000.0
+from ash.variants import ODIN_TEMPERATURE
 
 
 def _check(logits: Tensor) -> Tensor:

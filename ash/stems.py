@@ -14,7 +14,7 @@ from ash import splitting
 from ash.device import describe, synchronize
 from ash.entries import ModelEntry
 from ash.files import BankError
-from ash.scores import ODIN_TEMPERATURE
+from ash.variants import ODIN_TEMPERATURE
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 FEWEST = 8  # images a batch is filled up to: convolutions of fewer take other algorithms, which round differently

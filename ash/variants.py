@@ -99,6 +99,8 @@ SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_l
 ALL_SCORES: dict[str, str] = {**SCORE_LABELS, "odin": "ODIN", "mahalanobis": "Mahalanobis", "godin": "GODIN"}
 """Every score. odin: of perturbed images; mahalanobis: of the activation, fitted; godin: of a divided head."""
 
+ODIN_TEMPERATURE = 1000.0
+
 UNSHAPED = ("mahalanobis", "godin")  # scores that look at the network as it is
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")

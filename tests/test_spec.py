@@ -7,10 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.spec import OBJECTIVES, OFF, Pick, RunSpec, from_query, keys, printable, reduce, settle, to_query, write_number
+from app.spec import (
+    LEAVES,
+    OBJECTIVES,
+    OFF,
+    Pick,
+    RunSpec,
+    from_query,
+    keys,
+    printable,
+    reduce,
+    settle,
+    to_query,
+    write_number,
+)
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 
 P = write_number(RunSpec().p)
+OTHERS = ("odin", "mahalanobis", "dice@70", "react@1.0+dice@10", "ash_b@65:odin", "ash_b_global@65", "react@90%")
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
 percentiles = st.just(0.0) | st.floats(1, 100, exclude_max=True)
 specs = st.builds(
@@ -27,6 +41,7 @@ specs = st.builds(
     on=names,
     budget=st.just(OFF) | st.floats(0, 100),
     show_all=st.booleans(),
+    others=st.booleans(),
     axis=st.sampled_from(("relative", "raw", "rank")),
     set=names,
     tpr=st.floats(0, 100, exclude_min=True),
@@ -40,6 +55,11 @@ specs = st.builds(
     more=st.lists(names.filter(lambda name: name != "none"), unique=True, max_size=4).map(tuple),
     cells=st.sampled_from(OBJECTIVES),
     shelf=st.sampled_from(("models", "data", "activations")),
+    leaf=st.sampled_from(LEAVES),
+    column=names,
+    beside=st.sampled_from(("sidebar", "own")),
+    rules=st.sampled_from(("ours", "authors")),
+    other=st.sampled_from(("", *OTHERS)),
 )
 
 
@@ -147,6 +167,36 @@ def test_a_cell_loads_a_method_at_a_placement() -> None:
     for junk in ("", " ", "layer4", "../x ash_s@90", "layer4 nonsense"):
         loaded = reduce(spec, Pick.cell(junk))
         assert loaded == spec or (junk.startswith("../") and loaded.placement == spec.placement)
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_method_beyond_the_sidebar_takes_its_place_until_a_control_is_moved(text: str) -> None:
+    spec = RunSpec(variant="ash_s", p=90.0)
+    loaded = reduce(spec, Pick.method(text))
+    assert loaded == replace(spec, other=text)
+    assert loaded.method == Method.parse(text)
+    for name, value in (("variant", "ash_p"), ("p", 50.0), ("c", 2.0), ("score", "msp")):
+        moved = reduce(loaded, Pick.field(name, value))
+        assert moved == replace(spec, **{name: value})
+    assert reduce(loaded, Pick.field("on", "digits")).other == text
+    assert reduce(loaded, Pick.method("ash_b@65")) == replace(spec, variant="ash_b", p=65.0)
+
+
+def test_a_link_does_not_say_the_sidebars_methods_in_another_way() -> None:
+    for text in ("ash_s@90", "energy", "nonsense", "odin+dice@5"):
+        spec, notices = from_query({"method": text})
+        assert spec == RunSpec()
+        assert len(notices) == 1
+
+
+def test_a_line_of_the_paper_loads_its_network_and_method() -> None:
+    spec = RunSpec(placement="layer3", p=40.0, leaf="table4")
+    assert reduce(spec, Pick.line("resnet50 ash_s@90")) == replace(
+        spec, model="resnet50", placement="penultimate", variant="ash_s", p=90.0
+    )
+    assert reduce(spec, Pick.line("resnet50 dice@70")).other == "dice@70"
+    for junk in ("", "resnet50", "resnet50 nonsense", "../x nonsense"):
+        assert reduce(spec, Pick.line(junk)) == spec
 
 
 def test_picks() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from app.backend.names import sentences
 from app.backend.setups import Setup, has_bank, identity, images
 from ash.bank import Bank, BankIdentity, open_bank
+from ash.data import ImageSet
 from ash.models import get_model
 
 if TYPE_CHECKING:
@@ -40,20 +41,25 @@ def missing_sets(at: Setup) -> dict[str, int]:
 
 def compute_banks(at: Setup) -> Iterator[Step]:
     """Extract the missing banks of a placement, yielding after every batch. Stop to cancel; call again to resume."""
+    yield from extract_all(at, [(images(at, name), 0.0) for name in missing_sets(at)])
+
+
+def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Iterator[Step]:
+    """Extract banks under a setup: images, and how far ODIN moves their pixels (0: not at all)."""
     from ash.extraction import extract_steps
 
-    todo = missing_sets(at)
-    total, before, fresh, start = sum(todo.values()), 0, 0, time.monotonic()
+    total, before, fresh, start = sum(len(data) for data, _ in todo), 0, 0, time.monotonic()
     with sentences():
-        for name, count in todo.items():
-            data, first = images(at, name), None
-            for step in extract_steps(get_model(at.model), at.placement, data, dtype=at.dtype):
+        for data, epsilon in todo:
+            first = None
+            label = f"{data.label}, perturbed" if epsilon else data.label
+            for step in extract_steps(get_model(at.model), at.placement, data, dtype=at.dtype, epsilon=epsilon):
                 first = step.done if first is None else first
                 worked = fresh + step.done - first
                 rate = worked / max(time.monotonic() - start, 1e-9)
                 left = (total - before - step.done) / rate if worked else float("inf")
-                yield Step(data.label, before + step.done, total, rate, left)
-            before, fresh = before + count, fresh + count - (first or 0)
+                yield Step(label, before + step.done, total, rate, left)
+            before, fresh = before + len(data), fresh + len(data) - (first or 0)
 
 
 def cost(at: Setup, images: int) -> "Cost":
@@ -65,14 +71,15 @@ def cost(at: Setup, images: int) -> "Cost":
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _open(who: BankIdentity) -> Bank:
+def bank_of(who: BankIdentity) -> Bank:
+    """A bank; AppError when it is missing or damaged."""
     with sentences():
         return open_bank(who)
 
 
 def bank(at: Setup, name: str) -> Bank:
     """The bank of a data set; AppError when it is missing or damaged."""
-    return _open(identity(at, name))
+    return bank_of(identity(at, name))
 
 
 MOST_VALUES = 2**25  # of a bank that are held in memory for the pictures of whole sets: 128 MiB of float32
@@ -80,7 +87,7 @@ MOST_VALUES = 2**25  # of a bank that are held in memory for the pictures of who
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _read(who: BankIdentity) -> NDArray[np.floating]:
-    one = _open(who)
+    one = bank_of(who)
     step = -(-int(np.prod(one.shape)) // MOST_VALUES)
     with sentences():
         values = one.read() if step == 1 else np.stack([one[row] for row in range(0, len(one), step)])
@@ -91,7 +98,7 @@ def _read(who: BankIdentity) -> NDArray[np.floating]:
 
 def forget() -> None:
     """Close all banks, so that deleted files are let go."""
-    _open.clear()
+    bank_of.clear()
     _read.clear()
 
 

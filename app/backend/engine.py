@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app.backend import store
-from app.backend.banks import bank, semaphore
+from app.backend.banks import bank, bank_of, semaphore
+from app.backend.fits import fit_of, more_keys, perturbed_identity
 from app.backend.names import sentences
 from app.backend.setups import Setup, identity
 from app.errors import AppError
@@ -105,7 +106,18 @@ def kept(at: Setup, methods: tuple[str, ...]) -> bool:
 
 
 def _path(at: Setup, methods: tuple[str, ...]) -> Path:
-    return store.path_of([identity(at, name).key for name in at.sets], methods)
+    return store.path_of([*(identity(at, name).key for name in at.sets), *more_keys(at, methods)], methods)
+
+
+def _more(at: Setup, methods: list[Method]) -> dict[str, Any]:
+    """What a sweep of these methods takes besides the banks: a fit, and for ODIN the banks of perturbed images."""
+    more: dict[str, Any] = {}
+    if any(method.needs_fit for method in methods):
+        more["fit"] = fit_of(at)
+    if any(method.score == "odin" for method in methods):
+        ids, *others = (bank_of(perturbed_identity(at, name)) for name in at.sets)
+        more["perturbed"] = (ids, dict(zip(at.ood, others, strict=True)))
+    return more
 
 
 def start(at: Setup, methods: tuple[str, ...]) -> "Iterator[sweeping.Step]":
@@ -116,7 +128,8 @@ def start(at: Setup, methods: tuple[str, ...]) -> "Iterator[sweeping.Step]":
     _check_labels(at)
     banks = {name: bank(at, name) for name in at.ood}
     parsed = [Method.parse(method) for method in methods]
-    return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, device=evaluation_device())
+    more = _more(at, parsed)
+    return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, device=evaluation_device(), **more)
 
 
 def run(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]]:
@@ -131,12 +144,15 @@ def run(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]]:
     from ash.sweeping import sweep
 
     _check_labels(at)
+    parsed = [Method.parse(method) for method in methods]
+    more = _more(at, parsed)
     with sentences(), semaphore:
         fresh = sweep(
             parts(at)[1],
             bank(at, at.id_set),
             {name: bank(at, name) for name in at.ood},
-            [Method.parse(method) for method in methods],
+            parsed,
             device=evaluation_device(),
+            **more,
         )
     return fresh, keep(at, methods, fresh)

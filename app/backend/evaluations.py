@@ -11,7 +11,7 @@ from app.backend.banks import activations, bank
 from app.backend.engine import is_linear, run
 from app.backend.setups import Setup
 from app.spec import RunSpec
-from ash.methods import Method
+from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
 from ash.tables import Sweep
 
@@ -70,7 +70,7 @@ class Evaluation:
 
 def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
     """A sweep that holds this method, and its row there: the trade-off's, the slider's, or one of its own."""
-    if is_linear(at):
+    if is_linear(at) and method.variant in VARIANTS and method.score in SCORE_LABELS:
         known = grid(at, method.score)
         if method in known.methods:
             return known, known.methods.index(method)
@@ -91,7 +91,7 @@ def evaluation(at: Setup, method: str) -> Evaluation:
 
 def unshaped(spec: RunSpec) -> RunSpec:
     """The same configuration without shaping: what every gain is measured against."""
-    return replace(spec, variant="none")
+    return replace(spec, variant="none", other="")
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)

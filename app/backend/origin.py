@@ -8,7 +8,7 @@ from app.backend.setups import chosen_sets, identity, images, present, setup
 from app.spec import RunSpec
 from ash.bank import BUNDLED, find_bank
 from ash.data import dataset_entry
-from ash.methods import SCORE_LABELS
+from ash.methods import ALL_SCORES
 
 CONVENTIONS = (
     "ID positive; higher score = more ID; FPR95 at the highest threshold with TPR >= 95 %; AUPR = average precision"
@@ -54,7 +54,7 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
         "placement": at.placement,
         "dtype": at.dtype,
         "method": str(spec.method),
-        "score": SCORE_LABELS[spec.score],
+        "score": ALL_SCORES[spec.method.score],
         "id": at.id_set,
         "ood": ", ".join(chosen_sets(spec)),
         "n_id": len(images(at, at.id_set)),

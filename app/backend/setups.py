@@ -8,6 +8,7 @@ from app.backend.names import sentences
 from app.spec import PENULTIMATE, RunSpec
 from ash.bank import BankIdentity, find_bank
 from ash.data import DATASETS, ImageSet, Status, dataset_entry, evenly, get_dataset, own_sets
+from ash.fitting import perturbed_transform
 from ash.models import get_model
 
 SUBSET_ID, SUBSET_OOD = 2000, 500  # images per set away from the penultimate layer, where activations are large
@@ -122,11 +123,16 @@ def whole_set(name: str) -> ImageSet:
 @st.cache_resource(max_entries=512, show_spinner=False)
 def identity(at: Setup, name: str) -> BankIdentity:
     """The bank of a data set under a setup."""
-    one, data = get_model(at.model), images(at, name)
+    return identity_of(at, images(at, name))
+
+
+def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity:
+    """The bank of some images under a setup; with `epsilon` > 0, of those images as ODIN perturbs them."""
+    one = get_model(at.model)
+    transform = perturbed_transform(repr(one.preprocess), epsilon)
     with sentences():
-        return BankIdentity(
-            one.name, one.weights_hash(), at.placement, repr(one.preprocess), data.name, data.fingerprint, at.dtype
-        )
+        weights = one.weights_hash()
+        return BankIdentity(one.name, weights, at.placement, transform, data.name, data.fingerprint, at.dtype)
 
 
 def has_bank(at: Setup, name: str) -> bool:

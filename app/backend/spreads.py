@@ -77,3 +77,32 @@ def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
         pair({name: one.s2 for name, one in kept.items()}),
         pair(exponents) if exponents else None,
     )
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """One number an image (n,): `t` the smallest kept value, `level` ASH-B's s1/k, `factor` ASH-S's e^(s1/s2).
+
+    `high`: the largest value of the median image, for axes.
+    """
+
+    t: NDArray[np.float64]
+    level: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    high: float
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def cutoffs(at: Setup, p: float, names: tuple[str, ...]) -> Cutoffs:
+    """What decides the shape of each image of some sets at percentile p; `high`: the top of the median image."""
+    from app import ranked as count
+
+    asked, parts, tops = Method("ash_s", p), [], []
+    for one in (ranked(at, name) for name in names):
+        kept = count.keep(one, asked)
+        assert kept.exponent is not None
+        t = one.values[:, one.values.shape[1] - max(kept.k, 1)].astype(np.float64)
+        parts.append((t, one.s1 / max(kept.k, 1), np.exp(kept.exponent)))
+        tops.append(float(np.quantile(one.values[:, -1], 0.5)))
+    t, level, factor = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Cutoffs(t, level, factor, max(tops))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from app.theme import LOWER_IS_BETTER
-from ash.methods import VARIANTS, Method
+from ash.methods import STEPS, Method
 
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 Range = tuple[float, float]
@@ -41,7 +41,7 @@ class Setting:
         """The parameter alone: `65`, `c=1.2`, nothing where there is none."""
         if self.parameter is None:
             return ""
-        return f"c={self.parameter:g}" if VARIANTS[self.variant].parameter == "threshold" else f"{self.parameter:g}"
+        return f"c={self.parameter:g}" if STEPS[self.variant].parameter == "threshold" else f"{self.parameter:g}"
 
 
 def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setting, ...]:

@@ -3,20 +3,25 @@
 Two steps: settings -> `Pareto`, a record of what is shown; `Pareto` -> figure. A mark's `customdata` is its method.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import plotly.graph_objects as go
 
 from app.charts.front import Range, Setting, front, full, inside, window
 from app.charts.labels import Box, Placed, Spot, Wish, along, place, to_pixels
+from app.charts.published import Published, trace
 from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
-from ash.methods import VARIANTS
+from ash.methods import STEPS, VARIANTS, Method
 
 HEIGHT = 480
 WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop and on a phone
+LEAST_FOR_A_LINE = 3  # settings of a step that the sidebar does not offer
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
+_IN_INK = ("current", "paper")
 Labels = list[tuple[Placed, str, Setting]]  # with its role and the setting it stands at
 
 
@@ -33,15 +38,33 @@ class Pareto:
     paper: tuple[Setting, ...]
     floor: float | None
     ranges: tuple[Range, Range]
+    published: tuple[Published, ...] = ()
 
     def lines(self) -> dict[str, tuple[Setting, ...]]:
         """Variant -> its settings in the order of the parameter."""
         found: dict[str, list[Setting]] = {}
         for one in self.settings:
-            if one.parameter is not None:
+            if self._on_a_line(one):
                 found.setdefault(one.variant, []).append(one)
-        order = [name for name in VARIANTS if name in found]
+        order = [name for name in (*VARIANTS, *STEPS) if name in found]
         return {name: tuple(sorted(found[name], key=lambda one: one.parameter or 0.0)) for name in order}
+
+    def others(self) -> tuple[Setting, ...]:
+        """Methods that are on no line: other scores, fitted methods, several steps."""
+        return tuple(one for one in self.settings if not self._on_a_line(one) and one != self.baseline)
+
+    def _on_a_line(self, one: Setting) -> bool:
+        return one.variant in self._drawn_as_lines and Method.parse(one.method).score == self._score
+
+    @property
+    def _score(self) -> str:
+        return Method.parse(self.baseline.method).score
+
+    @cached_property
+    def _drawn_as_lines(self) -> frozenset[str]:
+        """The variants of the sidebar, and other steps with enough settings for a line."""
+        counts = Counter(one.variant for one in self.settings if one.parameter is not None)
+        return frozenset(name for name, count in counts.items() if name in VARIANTS or count >= LEAST_FOR_A_LINE)
 
     def steps(self) -> list[tuple[float, float]]:
         """The corners of the front: what lies beyond these steps, no setting reaches."""
@@ -92,6 +115,10 @@ def figure(shown: Pareto, dark: bool) -> go.Figure:
     plot.add_trace(_front(shown, dark))
     for variant, members in shown.lines().items():
         plot.add_trace(_line(shown, variant, members, dark))
+    if others := shown.others():
+        plot.add_trace(_marks(shown, "other methods", others, "hexagon", 10, dark))
+    if shown.published:
+        plot.add_trace(trace(shown.published, dark, "published in the paper"))
     plot.add_trace(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
     for one in shown.paper:
         plot.add_trace(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))
@@ -132,7 +159,7 @@ def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -
     allowed = [shown.floor is None or one.id_accuracy >= shown.floor - 1e-9 for one in members]
     return go.Scatter(
         **_coordinates(shown, members),
-        name=VARIANTS[variant].label,
+        name=STEPS[variant].label,
         mode="lines+markers",
         line={"color": colour[variant], "dash": mark.dash, "width": 1.5},
         marker={
@@ -210,6 +237,8 @@ def _obstacles(shown: Pareto, frame: Spot) -> list[Box]:
         boxes += [(x - 5, y - 5, x + 5, y + 5) for x, y in spots] + along(spots, 1)
     x, y = pixel(shown.current[shown.x], shown.current[shown.y])
     boxes.append((x - 12, y - 12, x + 12, y + 12))
+    spots = [(one[shown.x], one[shown.y]) for one in shown.others()] + [one.spot for one in shown.published]
+    boxes += [(x - 6, y - 6, x + 6, y + 6) for x, y in (pixel(*spot) for spot in spots)]
     boxes += along([pixel(a, b) for a, b in shown.steps()], 4)
     x, y = pixel(shown.baseline[shown.x], shown.baseline[shown.y])
     return boxes + along([(0, y), (frame[0], y)], 1) + along([(x, 0), (x, frame[1])], 1)
@@ -225,7 +254,7 @@ def _major(shown: Pareto, frame: Spot) -> list[tuple[Wish, str, tuple[Setting, .
     wanted.append((f"{shown.baseline.label}, unshaped", "none", (shown.baseline,), 12, 7))
     wanted += [(f"paper: {one.label.removeprefix('ASH-').replace(' ', '')}", "paper", (one,), 12, 9) for one in paper]
     wanted.append(("Pareto front", "muted", shown.front, 12, 7))
-    wanted += [(VARIANTS[name].label, name, members, 13, 7) for name, members in shown.lines().items()]
+    wanted += [(STEPS[name].label, name, members, 13, 7) for name, members in shown.lines().items()]
     made = []
     for text, role, members, size, gap in wanted:
         seen = tuple(one for one in members if inside(one, shown.x, shown.y, shown.ranges))
@@ -253,8 +282,8 @@ def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, An
             {
                 "x": round(one[shown.x], 4),
                 "y": round(one[shown.y], 4),
-                "text": f"<b>{text}</b>" if role == "current" or role in VARIANTS else text,
-                "font": {"size": placed.wish.size, "color": colour["ink" if role in ("current", "paper") else role]},
+                "text": f"<b>{text}</b>" if role == "current" or role in STEPS else text,
+                "font": {"size": placed.wish.size, "color": colour["ink" if role in _IN_INK else role]},
                 "showarrow": False,
                 "xanchor": ("right", "center", "left")[dx + 1],
                 "yanchor": ("bottom", "middle", "top")[dy + 1],
@@ -283,25 +312,34 @@ _POSITIONS = {-1: "top", 0: "middle", 1: "bottom"}, {-1: "left", 0: "center", 1:
 
 
 def _minor_labels(shown: Pareto, labels: Labels, dark: bool) -> go.Scatter:
-    """Percentiles beside their marks, as text beside marks that are not drawn."""
+    """Percentiles beside their marks and the names of published ones, as text beside marks that are not drawn."""
     pixel, colour = to_pixels(WIDE, shown.axis(0), shown.axis(1)), colours(dark)
-    behind: dict[Wish, Setting] = {}
+    behind: dict[Wish, tuple[float, float, str]] = {}
     for members in shown.lines().values():
         for one in members:
-            chosen = one.parameter in LABELLED or VARIANTS[one.variant].parameter == "threshold"
+            chosen = one.parameter in LABELLED or STEPS[one.variant].parameter == "threshold"
             if chosen and one.short and inside(one, shown.x, shown.y, shown.ranges):
-                behind[Wish(one.short, (pixel(one[shown.x], one[shown.y]),), 11, 6)] = one
-    placed = place(behind, WIDE, _obstacles(shown, WIDE), _wide_boxes(shown, labels))
-    named = [behind[one.wish] for one in placed]
+                spot = (one[shown.x], one[shown.y])
+                behind[Wish(one.short, (pixel(*spot),), 11, 6)] = (*spot, one.variant)
+    named: dict[Wish, tuple[float, float, str]] = {}
+    for one in shown.others():
+        if one != shown.current and inside(one, shown.x, shown.y, shown.ranges):
+            spot = (one[shown.x], one[shown.y])
+            named[Wish(one.label, (pixel(*spot),), 12, 8, always=True)] = (*spot, "ink")
+    for printed in shown.published:
+        named[Wish(printed.label, (pixel(*printed.spot),), 11, 8)] = (*printed.spot, "muted")
+    placed = place([*named, *behind], WIDE, _obstacles(shown, WIDE), _wide_boxes(shown, labels))
+    behind |= named
     rows, columns = _POSITIONS
     return go.Scatter(
-        **_coordinates(shown, named),
+        x=[round(behind[one.wish][0], 4) for one in placed],
+        y=[round(behind[one.wish][1], 4) for one in placed],
         name="percentiles",
         mode="markers+text",  # a mark's size keeps the text off the mark below
         marker={"size": 9, "color": "rgba(0,0,0,0)", "line": {"width": 0}},
         text=[one.wish.text for one in placed],
         textposition=[f"{rows[one.side[1]]} {columns[one.side[0]]}" for one in placed],
-        textfont={"size": 11, "color": [colour[one.variant] for one in named]},
+        textfont={"size": 11, "color": [colour[behind[one.wish][2]] for one in placed]},
         hoverinfo="skip",
         showlegend=False,
     )

@@ -57,6 +57,11 @@ def render(spec: RunSpec) -> None:
 # Data
 
 
+def shown(spec: RunSpec, variant: str) -> Placements:
+    """One variant at the compared placements, as far as it is computed; nothing but the spec's own is evaluated."""
+    return _record(spec, _standings(spec, backend.compared(spec)[0], variant), variant)
+
+
 def _standings(spec: RunSpec, names: Sequence[str], variant: str) -> list[backend.Standing]:
     """How far every placement is; the spec's own one is evaluated first where one pass gives all of it."""
     found = [backend.standing(spec, name, variant) for name in names]

@@ -18,11 +18,24 @@ def ready(spec: RunSpec) -> bool:
     """Whether all banks of the spec's setup exist. Where they do not: what they cost, a button, then progress."""
     missing = backend.missing_sets(backend.setup(spec))
     if not missing:
-        return True
+        return not spec.other or _other_ready(spec)
     if st.session_state.get(_JOB) != backend.setup(spec):
         _offer(spec, missing)
     else:
         _compute(spec)
+    return False
+
+
+def _other_ready(spec: RunSpec) -> bool:
+    """Whether the method in use has what it needs besides banks; where not: what that is, and the way to it."""
+    lack = backend.lack(spec, spec.other)
+    if lack is None or lack.by_passes:
+        return True
+    text = f"{spec.method.label} cannot be shown yet: {lack.text}."
+    st.info(plain(text), icon=":material/hourglass_empty:")
+    if lack.commands:
+        st.code("\n".join(lack.commands), language="bash")
+    state.page_link("paper", "Measure it: Paper")
     return False
 
 

@@ -33,7 +33,7 @@ def render(spec: RunSpec) -> None:
         return
     after = backend.evaluation(backend.setup(spec), str(spec.method))
     before = None
-    if spec.variant != "none":
+    if spec.method != backend.unshaped(spec).method:
         before = backend.evaluation(backend.setup(spec), str(backend.unshaped(spec).method))
     labels = shown_sets(spec)
     record = bins.histograms(
@@ -97,12 +97,12 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
     source, marker = st.session_state.get(CHOSEN, (None, None))
     chosen = bins.parse_bar(marker) if source == _source(spec) else None
     plot.show(
-        scores.figure(record, spec.score, plot.dark()),
+        scores.figure(record, spec.method.score, plot.dark()),
         "scores_hist",
         score_words.finding(record, backend.unshaped(spec).method.label),
         on_pick=pick,
         selected=marker if chosen else None,
-        table=lambda: score_words.table(record, spec.score),
+        table=lambda: score_words.table(record, spec.method.score),
         filename=f"scores-{spec.method}".replace("@", "-").replace(":", "-"),
     )
     if chosen:
@@ -123,7 +123,7 @@ def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels:
     old = None if before is None else (before.method.label, *_scores(before))
     record = rates.curves(kind, sets, new, old, spec.tpr)
     plot.show(
-        curves.figure(record, spec.variant, spec.score, spec.tpr, plot.dark()),
+        curves.figure(record, "none" if spec.other else spec.variant, spec.method.score, spec.tpr, plot.dark()),
         f"scores_{kind}",
         rates.finding(record),
         table=lambda: rates.table(record),
@@ -139,13 +139,13 @@ def _reading(spec: RunSpec) -> None:
     )
     if spec.curve == "hist":
         text += " The hatched OOD images lie on the accepted side: the less of them, the better."
-        if spec.variant != "none":
+        if spec.method != backend.unshaped(spec).method:
             text += " The outlines are the same images without shaping."
     elif spec.curve == "scrub":
         text += " The slider under the picture plays in your browser, without waiting for the server."
     else:
         text += " The filled mark is this threshold; moving it moves along the curve."
-    if spec.score == "msp":
+    if spec.method.score == "msp":
         text += " The softmax score is ranked by its log-odds, which do not saturate; texts show the probability."
     st.caption(plain(text))
 

@@ -35,7 +35,7 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
     inside = inside[np.argsort(values[inside], kind="stable")]
     label = backend.images(backend.setup(spec), name).label
     with st.container(horizontal=True, vertical_alignment="center"):
-        text = f"{label}, {score_words.span_text(low, high, spec.score)}: {theme.count(len(inside))} images"
+        text = f"{label}, {score_words.span_text(low, high, spec.method.score)}: {theme.count(len(inside))} images"
         st.markdown(plain(text + (f", {SHOWN} of them here" if len(inside) > SHOWN else "")), width="content")
         st.button("Close", key="scores_close", type="tertiary", icon=":material/close:", on_click=_close)
     chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(SHOWN, len(inside))).round().astype(int))]
@@ -47,7 +47,7 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
             st.image(
                 large,
                 caption=plain(
-                    f"{title.rsplit('/', 1)[-1]}: {score_words.score_text(float(values[index]), spec.score)}"
+                    f"{title.rsplit('/', 1)[-1]}: {score_words.score_text(float(values[index]), spec.method.score)}"
                 ),
                 width=110,
             )
@@ -59,6 +59,9 @@ def _close() -> None:
 
 def player(spec: RunSpec) -> None:
     """The live scrub, or why there is nothing to scrub."""
+    if spec.other:
+        st.caption(f"{plain(spec.method.label)} has no film of its percentiles; choose an ASH variant in the sidebar.")
+        return
     if VARIANTS[spec.variant].parameter != "percentile":
         name = "Unshaped scores have" if spec.variant == "none" else f"{VARIANTS[spec.variant].label} has"
         st.caption(f"{name} no percentile, so there is nothing to scrub; choose an ASH variant in the sidebar.")

@@ -12,7 +12,7 @@ from app.errors import plain
 from app.spec import OFF, Pick, RunSpec
 from app.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.views import controls, deep, prepare
+from app.views import controls, deep, prepare, shipped
 from app.views.verdict import advice, headline, method_words, place_words
 from ash.methods import VARIANTS, Method
 
@@ -40,6 +40,7 @@ def render(spec: RunSpec) -> None:
     st.title("Trade-off")
     st.html(_STYLE)
     if not prepare.ready(spec):
+        shipped.draw(spec)
         return
     linear = backend.is_linear(backend.setup(spec))
     if not linear and not deep.progress(spec):
@@ -75,9 +76,10 @@ def _view(spec: RunSpec, linear: bool) -> View:
         found = backend.deep_table(backend.setup(spec), spec.score)
     assert found is not None
     known = set(found["method"])
-    extra = [method for method in dict.fromkeys((current, unshaped, *paper)) if method not in known]
+    others = backend.baselines_here(spec) if spec.others else ()
+    extra = [method for method in dict.fromkeys((current, unshaped, *paper, *others)) if method not in known]
     if not linear:  # a setting that is not there yet comes with the next step, it does not hold up the page
-        extra = [method for method in extra if method in (current, unshaped)]
+        extra = [method for method in extra if method in (current, unshaped, *others)]
     parts = [found, *(backend.measure(backend.setup(spec), method) for method in extra)]
     sets = backend.chosen_sets(spec)
     rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
@@ -147,6 +149,12 @@ def _controls(spec: RunSpec) -> None:
                     label, list(OBJECTIVE_LABELS), format_func=lambda name: OBJECTIVE_LABELS[name], **bind(field)
                 )
         controls.show_all()
+        st.toggle(
+            "Other methods",
+            help="ODIN, Mahalanobis, ReAct, DICE and combinations at this network's settings, as far as they are "
+            "measured: the page Paper says what is missing for the rest.",
+            **bind("others"),
+        )
 
 
 def _advice(spec: RunSpec, view: View) -> None:

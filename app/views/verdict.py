@@ -35,8 +35,8 @@ def headline(current: Setting, baseline: Setting, where: str) -> str:
 def method_words(one: Setting) -> str:
     """`ASH-B at p = 65`, `ReAct at c = 1.2`, `Energy`, with the score where it is not energy."""
     name, at, rest = one.label.partition(" @ ")
-    if not at:
-        return name
+    if not at or "@" in rest:  # of several steps
+        return one.label
     value, comma, score = rest.partition(", ")
     return f"{name} at {'c' if one.variant == 'react' else 'p'} = {value}{comma}{score}"
 

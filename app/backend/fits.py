@@ -1,0 +1,66 @@
+"""What some methods need besides the banks of a setup: a fit on training activations, the banks of perturbed images."""
+
+import streamlit as st
+
+from app.backend.banks import bank_of, semaphore
+from app.backend.names import sentences
+from app.backend.setups import Setup, identity_of, images, status, whole_set
+from ash.bank import BankIdentity, find_bank
+from ash.fitting import Fit, fit, load_fit, save_fit
+from ash.methods import Method
+from ash.models import get_model
+
+
+def training_set(at: Setup) -> str:
+    """The set that methods of this setup are fitted on; "" where none is known or its images are not here."""
+    name = get_model(at.model).train_set
+    return name if name and status(name).state == "present" else ""
+
+
+def train_identity(at: Setup) -> BankIdentity | None:
+    """The bank of the training set; None where there is no such set."""
+    name = training_set(at)
+    return identity_of(at, whole_set(name)) if name else None
+
+
+def fit_of(at: Setup) -> Fit | None:
+    """The fit of a setup; None while there are no training activations."""
+    who = train_identity(at)
+    return None if who is None or find_bank(who) is None else _fitted(who)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _fitted(who: BankIdentity) -> Fit:
+    """The fit on a training bank: the one beside it, or the first one, which is then stored there."""
+    with sentences(), semaphore:
+        known = load_fit(who)
+        if known is None:
+            known = fit(bank_of(who))
+            save_fit(known)
+        return known
+
+
+def perturbed_identity(at: Setup, name: str) -> BankIdentity:
+    """The bank of a data set as ODIN perturbs its images; the plain one where the model's step is 0."""
+    return identity_of(at, images(at, name), get_model(at.model).odin_epsilon)
+
+
+def missing_perturbed(at: Setup) -> dict[str, int]:
+    """Data set -> number of images, for the banks of perturbed images that are not there."""
+    return {name: len(images(at, name)) for name in at.sets if find_bank(perturbed_identity(at, name)) is None}
+
+
+def missing_training(at: Setup) -> bool:
+    """Whether the training set is here and its activations are not."""
+    who = train_identity(at)
+    return who is not None and find_bank(who) is None
+
+
+def more_keys(at: Setup, methods: tuple[str, ...]) -> list[str]:
+    """What else the numbers of some methods hang on, as keys of banks: the training set, the perturbed images."""
+    parsed, found = [Method.parse(method) for method in methods], []
+    if any(method.needs_fit for method in parsed) and (who := train_identity(at)):
+        found.append(who.key)
+    if any(method.score == "odin" for method in parsed):
+        found += [perturbed_identity(at, name).key for name in at.sets]
+    return found

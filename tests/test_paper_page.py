@@ -1,0 +1,397 @@
+"""The page Paper, from the entry file: every leaf, whose numbers stand where, picks, measuring, conventions."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from app import backend
+from app.backend import paper as paper_backend
+from app.charts import paper_accuracy, published, relu
+from app.charts import paper_words as words
+from app.spec import LEAVES, Pick, RunSpec, reduce
+from app.views import paper_table
+from ash import paper, reports, results
+
+ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+TABLES = [leaf for leaf in LEAVES if leaf.startswith("table")]
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return AppTest.from_file(str(ENTRY), default_timeout=120)
+
+
+def opened(app: AppTest, **query: str) -> AppTest:
+    for key, value in query.items():
+        app.query_params[key] = value
+    app._page_hash = calc_hash("paper")
+    app.run()
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def text_of(app: AppTest) -> str:
+    return "\n".join(one.value for one in (*app.markdown, *app.caption)).replace("\\", "")
+
+
+def shown(app: AppTest) -> pd.DataFrame:
+    """The table on the page."""
+    return next(one.value for one in app.dataframe if "Runs as" in one.value)
+
+
+# Every leaf
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_leaf_opens(app: AppTest, leaf: str) -> None:
+    opened(app, leaf=leaf)
+    assert app.title[0].value == "Paper"
+    assert app.subheader[0].value.startswith(words.leaf_label(leaf))
+    assert not app.warning
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_leaf_opens_without_weights_and_images(app: AppTest, leaf: str) -> None:
+    opened(app, leaf=leaf, model="resnet50")
+    assert "0 are measured" in text_of(app) or backend.shipped("resnet50")
+    assert not app.metric
+
+
+@pytest.mark.parametrize("leaf", TABLES)
+def test_a_table_has_every_line_with_published_numbers(app: AppTest, leaf: str) -> None:
+    opened(app, leaf=leaf)
+    number = int(leaf[-1])
+    frame, lines = shown(app), reports.lines(number)
+    assert list(frame["Runs as"]) == list(lines["method"])
+    printed = paper.load(number)
+    mean = printed[(printed.metric == "auroc") & (printed.ood == "mean")]
+    assert list(frame["○ AUROC"]) == list(mean["value"])
+
+
+def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
+    text = text_of(opened(app))
+    assert "The paper's five tables have 87 lines. On Small ResNet on Fashion-MNIST, 81 are measured" in text
+    assert "4 can be run but are not measured, and 2 are published only" in text
+
+
+# Whose numbers
+
+
+def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
+    frame = shown(opened(app))
+    measured = frame[frame["● AUROC"].notna()]
+    assert set(measured["Status"]) == {reports.ANOTHER}
+    at = backend.setup(RunSpec())
+    expected = backend.measure(at, "ash_b@65").query("ood == 'mean'")
+    row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
+    assert row["● AUROC"] == pytest.approx(expected.auroc.iloc[0], abs=1e-4)
+    assert row["● FPR95"] == pytest.approx(expected.fpr95.iloc[0], abs=1e-4)
+    assert row["Δ AUROC"] == pytest.approx(row["● AUROC"] - row["○ AUROC"], abs=2e-4)
+    assert (row["n ID"], row["n OOD"]) == (10_000, 6_000)
+
+
+def test_only_chosen_ood_sets_count(app: AppTest) -> None:
+    frame = shown(opened(app, ood="digits,noise"))
+    rows = backend.measure(backend.setup(RunSpec()), "energy").set_index("ood").auroc
+    measured = frame[frame["Runs as"] == "energy"]["● AUROC"].iloc[0]
+    assert measured == pytest.approx((rows["digits"] + rows["noise"]) / 2, abs=1e-4)
+
+
+def test_the_papers_own_networks_are_the_bundled_model_only(app: AppTest) -> None:
+    frame = shown(opened(app, beside="own", leaf="table4"))
+    assert set(frame["Status"]) == {reports.BUNDLED}
+    assert frame["● AUROC"].isna().all()
+
+
+def test_godin_is_published_only(app: AppTest) -> None:
+    frame = shown(opened(app, leaf="table2"))
+    assert set(frame[frame["Runs as"] == "godin"]["Status"]) == {reports.PUBLISHED}
+
+
+def test_single_sets_of_the_paper_have_no_number_of_another_network(app: AppTest) -> None:
+    frame = shown(opened(app, column="sun"))
+    assert frame["○ AUROC"].iloc[0] == 80.86
+    assert frame["● AUROC"].isna().all()
+
+
+def test_a_column_that_the_table_has_not_is_its_average(app: AppTest) -> None:
+    assert shown(opened(app, leaf="table4", column="sun"))["○ AUROC"].notna().all()
+
+
+def test_the_authors_rules_measure_too(app: AppTest) -> None:
+    ours = shown(opened(app, leaf="table3"))
+    app.selectbox(key="spec_rules").select("authors").run()
+    theirs = shown(app)
+    assert not app.exception
+    soft = ours["Runs as"].str.endswith("msp")
+    assert (ours["● AUPR"] - theirs["● AUPR"])[soft].abs().min() > 0.01
+    pd.testing.assert_series_equal(ours["○ AUPR"], theirs["○ AUPR"])
+
+
+def test_table_5_says_where_one_threshold_for_all_is_better(app: AppTest) -> None:
+    text = text_of(opened(app, leaf="table5"))
+    assert "Published: a threshold for each sample has the higher AUROC at p = 70 to 98" in text
+    assert "Measured here: a threshold for each sample has the higher AUROC" in text
+
+
+# Picks
+
+
+def choose(app: AppTest, line: str) -> AppTest:
+    """What a click on a row does."""
+    spec: RunSpec = app.session_state["spec"]
+    app.session_state[f"paper_line{spec.leaf[-1]}"] = line
+    return app.run()
+
+
+def test_the_chosen_line_states_its_facts_and_loads(app: AppTest) -> None:
+    choose(opened(app), "resnet50 ASH-S")
+    facts = next(one.value for one in app.get("html") if "Published" in str(one.value)) if app.get("html") else ""
+    assert not facts or "95.12" in facts
+    app.button(key="paper_load").click().run()
+    spec: RunSpec = app.session_state["spec"]
+    assert (str(spec.method), spec.model) == ("ash_s@90", "demo")
+    assert app.button(key="paper_load").disabled
+    app.button(key="paper_load_network").click().run()
+    spec = app.session_state["spec"]
+    assert (str(spec.method), spec.model) == ("ash_s@90", "resnet50")
+    assert not app.exception
+
+
+@pytest.mark.parametrize("method", ["odin", "mahalanobis", "dice@70", "react@1.0+dice@10", "ash_b_global@95"])
+def test_a_method_beyond_the_sidebar_is_loaded_on_every_page(app: AppTest, method: str) -> None:
+    if method == "odin":
+        list(backend.measure_steps(RunSpec(), "odin"))
+    for page in ("tradeoff", "scores", "activations", "placements", "paper", "library"):
+        app.query_params["method"] = method
+        app._page_hash = calc_hash(page)
+        app.run()
+        assert not app.exception
+        assert not app.error, (page, app.error[0].value)
+        assert str(app.session_state["spec"].method) == method
+
+
+def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pd.DataFrame({"model": ["resnet50"], "method": ["dice@70"]}, index=["resnet50 Dice"])
+    state: dict[str, object] = {}
+    monkeypatch.setattr(paper_table.st, "session_state", state)
+    for beside, ready, expected in (
+        ("sidebar", False, Pick.method("dice@70")),
+        ("own", False, Pick.method("dice@70")),
+        ("own", True, Pick.line("resnet50 dice@70")),
+    ):
+        monkeypatch.setattr(paper_table, "current", lambda beside=beside: RunSpec(beside=beside))
+        monkeypatch.setattr(backend, "unready", lambda spec, ready=ready: "" if ready else "weights")
+        assert paper_table._pick(1, rows, "resnet50 Dice") == expected
+    assert state["paper_line1"] == "resnet50 Dice"
+
+
+# Measuring
+
+
+def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = {"digits": 300, "noise": 200}
+    monkeypatch.setattr(paper_backend, "missing_perturbed", lambda at: dict(left))
+    done: list[str] = []
+
+    def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
+        yield backend.Step("Digits, perturbed", 1, 2, 10.0, 0.1)
+        done.append(method)
+
+    monkeypatch.setattr(backend, "measure_steps", steps)
+    choose(opened(app), "resnet50 ODIN")
+    assert "the activations of 500 perturbed images are not computed" in text_of(app)
+    assert app.button(key="paper_measure").label == "Measure this row"
+    app.button(key="paper_measure").click().run()
+    assert not app.exception
+    assert done == ["odin"]
+    assert app.button(key="paper_measure").label == "Measure this row"
+
+
+def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper_backend, "missing_perturbed", lambda at: {"digits": 300})
+
+    def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
+        raise backend_error()
+        yield
+
+    monkeypatch.setattr(backend, "measure_steps", steps)
+    choose(opened(app), "resnet50 ODIN")
+    app.button(key="paper_measure").click().run()
+    assert app.error
+    app.run()
+    assert not app.error
+
+
+def backend_error() -> Exception:
+    from app.errors import AppError
+
+    return AppError("The disk is full.")
+
+
+def test_missing_weights_come_with_their_command(app: AppTest) -> None:
+    choose(opened(app, beside="own", leaf="table4"), "resnet50 ASH-S@90")
+    assert "the weights of ResNet-50 on ImageNet are missing" in text_of(app)
+    assert any("python -m ash fetch resnet50" in one.value for one in app.code)
+
+
+def test_odin_of_the_demo_is_measured_from_its_images() -> None:
+    spec = RunSpec(images=60, ood=("digits",))
+    for step in backend.measure_steps(spec, "odin"):
+        assert 0 <= step.done <= step.total
+    assert backend.lack(spec, "odin") is None
+    found = paper_backend.found(spec)
+    row = found.row("odin", "digits")
+    assert row is not None
+    assert (row["n_id"], row["n_ood"]) == (60, 60)
+    assert 0 < row["auroc"] < 100
+
+
+def test_a_fit_is_made_once_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = backend.setup(RunSpec())
+    one = backend.fit_of(at)
+    assert one is not None
+    assert (one.identity.dataset, one.rows) == ("fashion_mnist_train", 3000)
+    from app.backend import fits
+
+    fits._fitted.clear()
+    monkeypatch.setattr(fits, "fit", lambda bank: pytest.fail("fitted again"))
+    again = backend.fit_of(at)
+    assert again is not None
+    assert again.date == one.date
+
+
+# Figures
+
+
+def figure(app: AppTest, key: str) -> dict[str, dict[str, object]]:
+    chart = json.loads(app.get_by_key(key).proto.spec)
+    return {trace.get("name", str(i)): trace for i, trace in enumerate(chart["data"])}
+
+
+def test_figure_2_has_every_method_and_hollow_published_marks(app: AppTest) -> None:
+    traces = figure(opened(app, leaf="figure2"), "paper_figure2")
+    assert {"ASH-P", "ASH-B", "ASH-S", "ReAct", "Pareto front"} <= set(traces)
+    others = traces["other methods"]["customdata"]
+    assert {"msp", "mahalanobis", "dice@70", "react@1.0+dice@10"} <= set(others)
+    marks = traces["published in the paper"]
+    assert len(marks["x"]) == len(published.settings(both=True)) == 9
+    assert all(symbol.endswith("-open-dot") for symbol in marks["marker"]["symbol"])
+
+
+def test_published_marks_keep_their_distances() -> None:
+    moved = {str(one.method): one for one in published.moved(92.5, 90.0)}
+    assert moved["energy"].spot == pytest.approx((92.5, 90.0))
+    assert moved["ash_s@90"].spot == pytest.approx((92.5 + 74.98 - 76.13, 90.0 + 95.12 - 86.17))
+    assert "AUROC 95.12" in moved["ash_s@90"].hover
+    assert "misprint" in moved["ash_rand@75"].hover
+
+
+def test_figure_3_has_three_lines_and_the_printed_accuracies(app: AppTest) -> None:
+    traces = figure(opened(app, leaf="figure3"), "paper_figure3")
+    assert [name for name in traces if name.startswith("ASH")] == ["ASH-P", "ASH-B", "ASH-S"]
+    marks = traces["published, ResNet-50"]
+    assert sorted(zip(marks["x"], marks["y"], strict=True)) == [
+        (0, 0), (65, 74.12), (65, 76.01), (65, 76.01), (90, 74.98),
+    ]  # fmt: skip
+
+
+def test_figure_3_without_anything_measured_shows_the_paper() -> None:
+    record = paper_accuracy.record((), None, "nothing")
+    assert "Nothing is measured here" in paper_accuracy.finding(record)
+    assert len(paper_accuracy.figure(record, False).data) == 2
+
+
+def test_figure_4_is_what_shaping_does() -> None:
+    import torch
+
+    from ash import shaping
+
+    at, p = backend.setup(RunSpec()), 70.0
+    one = backend.cutoffs(at, p, (at.id_set,))
+    x = backend.activations(at, at.id_set)[:50].reshape(50, -1)
+    operations = {"ash_p": shaping.ash_p, "ash_b": shaping.ash_b, "ash_s": shaping.ash_s}
+    for row in range(0, 50, 7):
+        group = relu.Images("id", "one", one.t[[row]], one.level[[row]], one.factor[[row]], one.high)
+        for name, operation in operations.items():
+            expected = operation(torch.from_numpy(x[[row]].copy()), p).numpy()[0]
+            mine = relu.output(name, x[row].astype(float), group)
+            alike = x[row] != one.t[row]  # ties at the cut-off: the first ones are kept, the rest is not
+            assert mine[alike] == pytest.approx(expected[alike], rel=1e-4, abs=1e-5)
+
+
+# Conventions
+
+
+def test_the_conventions_have_measured_effects(app: AppTest) -> None:
+    effects, saturated = backend.convention_effects(RunSpec())
+    by_key = {(one.convention, one.method, one.metric): one for one in effects}
+    table = backend.measure(backend.setup(RunSpec()), "energy").query("ood == 'mean'")
+    assert by_key["fpr95", "energy", "fpr95"].ours == pytest.approx(table.fpr95.iloc[0])
+    assert by_key["aupr", "energy", "aupr"].ours == pytest.approx(table.aupr.iloc[0])
+    soft = by_key["msp", "ash_s@95:msp", "auroc"]
+    assert soft.ours > soft.theirs
+    assert 0 <= saturated <= 100
+
+
+# Results that ship
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> results.Results:
+    """Results of the demo, as if they had shipped without its activations."""
+    at = backend.setup(RunSpec())
+    rows = paper_backend._rows(at, ("energy", "ash_b@65", "msp"), at.ood).drop(columns=["device", "date"])
+    origin = {
+        **dict.fromkeys(("versions", "command"), "x"), "device": "CPU (test)", "date": "2026-01-02T03:04:05",
+        "weights_sha256": backend.entry("demo").weights_hash(), "model": "demo", "placement": at.placement,
+        "id": at.id_set, "ood": ", ".join(at.ood),
+    }  # fmt: skip
+    results.write(tmp_path / "demo.csv", rows, origin)
+    one = results.read(tmp_path / "demo.csv")
+    monkeypatch.setattr(paper_backend, "all_shipped", lambda: (one,))
+    return one
+
+
+def test_results_agree_with_what_is_measured_again(small: results.Results) -> None:
+    found = backend.agreement("demo")
+    assert found is not None
+    assert found.good
+    assert found.worst < 1e-3
+    assert found.numbers == len(small.table) * 4
+
+
+def test_a_changed_number_is_found(small: results.Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = small.table.copy()
+    table.loc[(table.method == "msp") & (table.ood == "digits"), "auroc"] += 1.0
+    monkeypatch.setattr(paper_backend, "all_shipped", lambda: (replace(small, table=table),))
+    paper_backend._compared.clear()
+    found = backend.agreement("demo")
+    paper_backend._compared.clear()
+    assert found is not None
+    assert not found.good
+    assert found.where == "auroc of msp on digits"
+
+
+def test_results_stand_in_where_nothing_can_be_measured(
+    app: AppTest, small: results.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "unready", lambda spec: "the weights are missing")
+    monkeypatch.setattr(paper_backend, "unready", lambda spec: "the weights are missing")
+    frame = shown(opened(app))
+    row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
+    expected = small.table.query("method == 'ash_b@65' and ood != 'mean'").auroc.mean()
+    assert row["● AUROC"] == pytest.approx(expected, abs=1e-3)
+    assert row["Device"] == "CPU (test)"
+    assert frame[frame["Runs as"] == "mahalanobis"]["● AUROC"].isna().all()
+
+
+def test_a_pick_of_a_line_survives_junk() -> None:
+    assert reduce(RunSpec(), Pick.line("x y z")) == RunSpec()
