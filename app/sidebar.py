@@ -8,7 +8,8 @@ from streamlit.navigation.page import Page
 
 from app import backend, share
 from app.errors import plain
-from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query, write_number
+from app.links import write_number
+from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
 from app.state import bind, current, dispatch
 from app.theme import variant_label
 from app.views import library_jobs

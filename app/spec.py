@@ -5,106 +5,22 @@ control or a chart that changes it sends a `Pick` (see `app.state`); nobody writ
 A view option that belongs in the link is one more field below: name, URL key, default, and what is allowed.
 """
 
-import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
+from app import links
+from app.links import Key
 from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
 
 LINK_VERSION = "1"
 PENULTIMATE = "penultimate"  # the placement of this name, for every model
-OFF = -1.0  # `budget` when any loss of accuracy is fine
 LEAVES = (*(f"table{n}" for n in range(1, 6)), *(f"figure{n}" for n in range(2, 7)))  # of the page Paper
+ORDERS = ("score", "margin", "change", "name")  # of the samples
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 LEAST_C, MOST_C = 1e-4, 1e6  # what a number field takes
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")
-
-
-@dataclass(frozen=True)
-class Key:
-    """How one field is written in a link: `parse` raises ValueError on anything `wanted` does not describe."""
-
-    key: str
-    wanted: str
-    parse: Callable[[str], Any]
-    write: Callable[[Any], str] = str
-
-
-def _choice(key: str, default: str, allowed: Collection[str], wanted: str) -> Any:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(text)
-        return text
-
-    return field(default=default, metadata={"link": Key(key, f"{wanted} ({', '.join(allowed)})", parse)})
-
-
-def _name(key: str, default: str, wanted: str) -> Any:
-    def parse(text: str) -> str:
-        if text and not _NAME.fullmatch(text):
-            raise ValueError(text)
-        return text or default
-
-    return field(default=default, metadata={"link": Key(key, wanted, parse)})
-
-
-def _names(key: str, wanted: str, empty: str) -> Any:
-    def parse(text: str) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(text.split(","))) if text not in ("", empty) else ()
-        if not all(_NAME.fullmatch(name) for name in names):
-            raise ValueError(text)
-        return names
-
-    return field(default=(), metadata={"link": Key(key, wanted, parse, lambda names: ",".join(names) or empty)})
-
-
-def write_number(value: float) -> str:
-    """The shortest text that reads back as exactly this number: `65`, `66.7`."""
-    return str(int(value)) if float(value).is_integer() else repr(value)
-
-
-def _number(key: str, default: float, wanted: str, allowed: Callable[[float], bool]) -> Any:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not (math.isfinite(value) and allowed(value)):
-            raise ValueError(text)
-        return value + 0.0  # turns -0.0 into 0.0
-
-    return field(default=default, metadata={"link": Key(key, wanted, parse, write_number)})
-
-
-def _budget(key: str) -> Any:
-    def parse(text: str) -> float:
-        value = OFF if text in ("", "off") else float(text)
-        if value != OFF and not 0 <= value <= 100:
-            raise ValueError(text)
-        return value + 0.0
-
-    def write(value: float) -> str:
-        return "off" if value == OFF else write_number(value)
-
-    return field(default=OFF, metadata={"link": Key(key, "'off' or points of accuracy in [0, 100]", parse, write)})
-
-
-def _index(key: str, wanted: str) -> Any:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise ValueError(text)
-        return int(text)
-
-    return field(default=0, metadata={"link": Key(key, wanted, parse)})
-
-
-def _flag(key: str) -> Any:
-    def parse(text: str) -> bool:
-        if text not in ("0", "1"):
-            raise ValueError(text)
-        return text == "1"
-
-    return field(default=False, metadata={"link": Key(key, "0 or 1", parse, lambda value: str(int(value)))})
 
 
 def _other(key: str) -> Any:
@@ -131,46 +47,64 @@ def _percentile_allowed(p: float) -> bool:
 class RunSpec:
     """One configuration and one view of it. Hashable, so it can key a cache."""
 
-    model: str = _name("model", "demo", "a model name")
-    placement: str = _name("placement", PENULTIMATE, "a placement name")
-    variant: str = _choice("variant", "ash_b", tuple(VARIANTS), "a variant")
-    p: float = _number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)
-    c: float = _number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
-    score: str = _choice("score", "energy", tuple(SCORE_LABELS), "a score")
+    model: str = links.name("model", "demo", "a model name")
+    placement: str = links.name("placement", PENULTIMATE, "a placement name")
+    variant: str = links.choice("variant", "ash_b", tuple(VARIANTS), "a variant")
+    p: float = links.number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)
+    c: float = links.number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
+    score: str = links.choice("score", "energy", tuple(SCORE_LABELS), "a score")
     other: str = _other("method")  # a method that variant, p, c and score cannot say, in their place
-    ood: tuple[str, ...] = _names(
+    ood: tuple[str, ...] = links.names(
         "ood", "'all' or a comma-separated list of data-set names", "all"
     )  # () is all of them
     # The ID set ("" is the model's own), the most images of a set (0 is the usual number), the number format of banks
-    id: str = _name("id", "", "an ID set")
-    images: int = _index("n", "a number of images, 0 for the usual one")
-    dtype: str = _choice("dtype", "float32", ("float32", "float16"), "a number format")
+    id: str = links.name("id", "", "an ID set")
+    images: int = links.index("n", "a number of images, 0 for the usual one")
+    dtype: str = links.choice("dtype", "float32", ("float32", "float16"), "a number format")
     # Trade-off: objectives on the axes, OOD set or 'mean', accuracy that may be lost, the full range
-    x: str = _choice("x", "id_accuracy", OBJECTIVES, "an objective")
-    y: str = _choice("y", "auroc", OBJECTIVES, "an objective")
-    on: str = _name("on", "mean", "'mean' or an OOD set")
-    budget: float = _budget("budget")
-    show_all: bool = _flag("all")
-    others: bool = _flag("others")  # the methods of the literature beside the variants
+    x: str = links.choice("x", "id_accuracy", OBJECTIVES, "an objective")
+    y: str = links.choice("y", "auroc", OBJECTIVES, "an objective")
+    on: str = links.name("on", "mean", "'mean' or an OOD set")
+    budget: float = links.budget("budget")
+    show_all: bool = links.flag("all")
+    others: bool = links.flag("others")  # the methods of the literature beside the variants
     # Scores: axis of the histograms, OOD set or 'all', share of ID accepted in percent, picture
-    axis: str = _choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
-    set: str = _name("set", "all", "'all' or an OOD set")
-    tpr: float = _number("tpr", 95.0, "a percentage in (0, 100]", lambda t: 0 < t <= 100)
-    curve: str = _choice("curve", "hist", ("hist", "scrub", "roc", "pr"), "a picture")
+    axis: str = links.choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
+    set: str = links.name("set", "all", "'all' or an OOD set")
+    tpr: float = links.number("tpr", 95.0, "a percentage in (0, 100]", lambda t: 0 < t <= 100)
+    curve: str = links.choice("curve", "hist", ("hist", "scrub", "roc", "pr"), "a picture")
     # Activations: data set of the sample ('id' is the model's own), its number, picture
-    source: str = _name("source", "id", "'id' or an OOD set")
-    sample: int = _index("sample", "a sample number, 0 or more")
-    view: str = _choice("view", "units", ("units", "maps", "logits"), "a picture")
+    source: str = links.name("source", "id", "'id' or an OOD set")
+    sample: int = links.index("sample", "a sample number, 0 or more")
+    view: str = links.choice("view", "units", ("units", "maps", "logits"), "a picture")
     # Placements: placements without a display name to compare as well, what the grid shows
-    more: tuple[str, ...] = _names("more", "'none' or a comma-separated list of placement names", "none")
-    cells: str = _choice("cells", "auroc", OBJECTIVES, "an objective")
+    more: tuple[str, ...] = links.names("more", "'none' or a comma-separated list of placement names", "none")
+    cells: str = links.choice("cells", "auroc", OBJECTIVES, "an objective")
     # Library: which shelf is open
-    shelf: str = _choice("shelf", "models", ("models", "data", "activations"), "a shelf")
+    shelf: str = links.choice("shelf", "models", ("models", "data", "activations"), "a shelf")
     # Paper: which table or figure, the OOD set of its columns, whose network is measured, whose rules measure
-    leaf: str = _choice("leaf", "table1", LEAVES, "a table or figure")
-    column: str = _name("column", "mean", "'mean' or an OOD set of the table")
-    beside: str = _choice("beside", "sidebar", ("sidebar", "own"), "whose network is measured")
-    rules: str = _choice("rules", "ours", ("ours", "authors"), "whose rules")
+    leaf: str = links.choice("leaf", "table1", LEAVES, "a table or figure")
+    column: str = links.name("column", "mean", "'mean' or an OOD set of the table")
+    beside: str = links.choice("beside", "sidebar", ("sidebar", "own"), "whose network is measured")
+    rules: str = links.choice("rules", "ours", ("ours", "authors"), "whose rules")
+    # Samples: what the page shows; filters of the grid, their empty value is no filter; order, page; a pinned sample
+    look: str = links.choice("look", "story", ("story", "grid", "one", "own"), "a part of the page Samples")
+    among: str = links.name("among", "all", "'all', 'id' or an OOD set")
+    verdict: str = links.choice("verdict", "all", ("all", "accepted", "rejected"), "a verdict")
+    change: str = links.choice("change", "all", ("all", "rescued", "broken"), "a change")
+    true: str = links.text("true", "the name of a class")
+    predicted: str = links.text("predicted", "the name of a class")
+    scores: tuple[float, ...] = links.interval("scores", "'all' or two scores, low,high")
+    find: str = links.text("find", "a part of a file name")
+    order: str = links.choice("order", "score", ORDERS, "an order")
+    descending: bool = links.flag("descending")
+    page: int = links.index("page", "a page, 0 is the first")
+    pin: str = links.text("pin", "a sample, its set:number,")
+    # Shape lab: which room, which step of the algorithm, which question; the lesson that is open
+    room: str = links.choice("room", "steps", ("steps", "predict", "relu"), "a part of the page Shape lab")
+    step: int = links.index("step", "a step, 0 is the first")
+    question: str = links.name("question", "first", "a question")
+    lesson: str = links.name("lesson", "none", "'none' or a lesson")
 
     @property
     def method(self) -> Method:
@@ -283,7 +217,7 @@ class Pick:
         return cls("reset")
 
 
-_SETS = ("ood", "on", "set", "source", "sample")
+_SETS = ("ood", "on", "set", "source", "sample", "among", "true", "predicted", "scores", "page", "pin")
 _OF = {
     "model": ("placement", "id", "images", "dtype", "more", *_SETS),
     "id": _SETS,

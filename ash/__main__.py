@@ -183,7 +183,7 @@ def extract(
 
     Several processes may extract at once, also under torchrun, on one machine or on many that share the folder.
     """
-    from ash import distributed
+    from ash.extracting import distributed
     from ash.extraction import identity
 
     entry, sets = get_model(model, checkpoint), [_some(data_set, images) for data_set in data_sets]

@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ash import claims
 from ash.data import ASSETS, file_hash
+from ash.extracting import claims
 from ash.files import BankError, read_json
 from ash.files import write_atomically as write_atomically
 from ash.files import write_json as write_json

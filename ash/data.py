@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ash.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
-from ash.csv_images import LIST, CsvImages, is_list
-from ash.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
+from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
+from ash.datasets.csv_images import LIST, CsvImages, is_list
+from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
+from ash.datasets.paper_sets import DEMO_SETS, PAPER_SETS
 from ash.images import (
     MAX_PIXELS,
     SUFFIXES,
@@ -27,7 +28,6 @@ from ash.images import (
     file_hash,
     image_names,
 )
-from ash.paper_sets import DEMO_SETS, PAPER_SETS
 
 __all__ = [
     "ASSETS",

@@ -17,17 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ash import claims, splitting
+from ash import splitting
 from ash.bank import Bank, BankError, BankIdentity, cache_root, find_bank
-from ash.cost import Cost as Cost
-from ash.cost import cost as cost
 from ash.data import ImageSet
-from ash.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.device import best_device, describe
-from ash.entries import ModelEntry
+from ash.extracting import claims
+from ash.extracting.cost import Cost as Cost
+from ash.extracting.cost import cost as cost
+from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_worker
+from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
+from ash.extracting.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
 from ash.fitting import perturbed_transform
-from ash.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
-from ash.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
+from ash.networks.entries import ModelEntry
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
 SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch size would be found

@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ash.archives import ArchiveError, unpack_steps
 from ash.data import CHECKPOINTS, DATASETS, Archive, DataError, DatasetEntry, data_root, own_sets
-from ash.downloading import FetchProgress, download_steps, verify_steps
+from ash.datasets.archives import ArchiveError, unpack_steps
+from ash.datasets.downloading import FetchProgress, download_steps, verify_steps
 
 __all__ = ["FetchProgress", "fetch_steps", "fetch_with_bars"]
 

@@ -24,7 +24,7 @@ from ash.methods import Method, Step
 from ash.variants import ODIN_TEMPERATURE
 
 if TYPE_CHECKING:
-    from ash.entries import ModelEntry
+    from ash.networks.entries import ModelEntry
 
 RIDGE = 1e-6  # of the covariance, as a share of its mean variance
 GRID = np.arange(10_001) / 100  # the percentiles that are stored; between them lines

@@ -35,7 +35,7 @@ from ash.variants import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ash.entries import ModelEntry
+    from ash.networks.entries import ModelEntry
 
 __all__ = [
     "ALL_SCORES",
@@ -188,7 +188,7 @@ class Method:
         """
         if not self.steps:
             return x
-        from ash import steps
+        from ash.engine import steps
 
         return steps.shape(self.steps, x, first_index)
 

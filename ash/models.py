@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ash import torchvision_models
-from ash.checkpoints import SUFFIXES, ModelError, checkpoints_root
 from ash.data import ASSETS
-from ash.entries import ModelEntry, Preprocess
-from ash.torchvision_models import IMAGENET, IMAGENET_OOD, IMAGENET_SIZE, torchvision_names
+from ash.networks import torchvision_models
+from ash.networks.checkpoints import SUFFIXES, ModelError, checkpoints_root
+from ash.networks.entries import ModelEntry, Preprocess
+from ash.networks.torchvision_models import IMAGENET, IMAGENET_OOD, IMAGENET_SIZE, torchvision_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,13 +103,13 @@ def _presets(p: int, b: int, s: int) -> dict[str, str]:
 
 
 def _demo_network() -> "nn.Module":
-    from ash.networks import DemoNet
+    from ash.networks.own import DemoNet
 
     return DemoNet()
 
 
 def _densenet(classes: int) -> "nn.Module":
-    from ash.networks import DenseNetBC
+    from ash.networks.own import DenseNetBC
 
     return DenseNetBC(classes)
 

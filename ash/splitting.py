@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
-from ash.graphs import (
+from ash.networks.graphs import (
     DIVISIONS,
     IN_PLACE,
     SplitError,

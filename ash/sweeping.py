@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ash.engine.plan import SweepError as SweepError
+from ash.engine.runs import Run
 from ash.fitting import Fit
 from ash.methods import Method
-from ash.plan import SweepError as SweepError
-from ash.runs import Run
 from ash.splitting import LinearTail
 from ash.tables import Sweep as Sweep
 

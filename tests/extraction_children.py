@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ash import distributed, shards
 from ash.bank import Bank
 from ash.data import FolderImages
-from ash.entries import ModelEntry
+from ash.extracting import distributed, shards
 from ash.extraction import extract_steps
 from ash.models import get_model
-from ash.networks import DemoNet
+from ash.networks.entries import ModelEntry
+from ash.networks.own import DemoNet
 
 SHARD_ROWS = 20
 _children = multiprocessing.get_context("forkserver")

@@ -23,7 +23,7 @@ from app.backend import library
 from app.backend.jobs import Job, Jobs
 from ash.bank import cache_root
 from ash.data import DATASETS, Archive, DatasetEntry
-from ash.dataset_entries import Layout
+from ash.datasets.dataset_entries import Layout
 
 ROOT = Path(__file__).parents[1]
 ENTRY = ROOT / "app" / "main.py"

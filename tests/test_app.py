@@ -8,7 +8,8 @@ from streamlit.util import calc_hash
 
 from app import backend
 from app.errors import AppError
-from app.spec import RunSpec, write_number
+from app.links import write_number
+from app.spec import RunSpec
 from app.views import tradeoff
 from ash.methods import VARIANTS
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ash.archives import unpack_steps
 from ash.data import DataError
+from ash.datasets.archives import unpack_steps
 
 ROOT = Path(__file__).parents[1]
 FILES = {"set/a/1.png": b"one" * 1000, "set/b/2.png": b"two", "set/notes.txt": b""}
@@ -158,7 +158,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_killed_unpack_is_not_there(tmp_path: Path) -> None:
     archive = tar(tmp_path / "x.tar", *((member(f"{i}"), b"x") for i in range(9)), mode="w")
-    code = "import sys, time; from pathlib import Path; from ash.archives import unpack_steps\n"
+    code = "import sys, time; from pathlib import Path; from ash.datasets.archives import unpack_steps\n"
     code += "for step in unpack_steps(Path(sys.argv[1]), Path(sys.argv[2])): print(flush=True), time.sleep(1)"
     command = [sys.executable, "-c", code, str(archive), str(tmp_path / "out")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
@@ -172,7 +172,7 @@ def test_a_killed_unpack_is_not_there(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the write fails part-way with an error of the system."""
     archive = tar(tmp_path / "x.tar", (member("small"), b"x"), (member("big"), bytes(3_000_000)), mode="w")
-    code = "import sys; from pathlib import Path; from ash.archives import unpack_steps\n"
+    code = "import sys; from pathlib import Path; from ash.datasets.archives import unpack_steps\n"
     code += "list(unpack_steps(Path(sys.argv[1]), Path(sys.argv[2])))"
 
     def limit() -> None:

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 import ash
-from ash import shards
 from ash.bank import Bank, BankError, cache_root, delete_bank, find_bank, list_banks, open_bank, verify_steps
 from ash.data import FolderImages, Subset
+from ash.extracting import shards
 from ash.extraction import extract, extract_steps, identity
 from ash.models import ModelEntry, ModelError, get_model
-from ash.networks import DemoNet
+from ash.networks.own import DemoNet
 
 COUNT = 230
 

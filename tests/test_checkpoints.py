@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torchvision.models import densenet121, mnasnet0_5, resnet18
 
-from ash.checkpoints import load_weights
 from ash.models import ModelError
-from ash.networks import DemoNet
+from ash.networks.checkpoints import load_weights
+from ash.networks.own import DemoNet
 
 
 def saved(content: Any, path: Path) -> Path:
@@ -88,7 +88,7 @@ class TestRefused:
 
     def test_code_is_not_run(self, path: Path) -> None:
         advice = r"save model\.state_dict\(\) instead"
-        with pytest.raises(ModelError, match=rf"weights_only=True: it holds a pickled ash.networks.DemoNet.*{advice}"):
+        with pytest.raises(ModelError, match=rf"weights_only=True: it holds a pickled ash.networks.own.Demo.*{advice}"):
             load_weights(DemoNet(), saved(DemoNet(), path))
         mixed = {"model": DemoNet().state_dict(), "args": argparse.Namespace(lr=1)}
         with pytest.raises(ModelError, match=r"it holds a pickled argparse\.Namespace, not only tensors"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ash import claims
-from ash.claims import claim, wait
+from ash.extracting import claims
+from ash.extracting.claims import claim, wait
 from ash.files import BankError
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from ash import demo, demo_sets
+from ash import demo
 from ash.bank import open_bank
 from ash.data import DATASETS, ArrayImages, get_dataset
+from ash.demo import sets as demo_sets
 from ash.extraction import identity
 from ash.methods import parse_methods
 from ash.models import get_model

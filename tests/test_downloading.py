@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from web_server import Site, serving
 
-from ash import downloading
 from ash.data import DataError
-from ash.downloading import FetchProgress, download_steps
+from ash.datasets import downloading
+from ash.datasets.downloading import FetchProgress, download_steps
 
 ROOT = Path(__file__).parents[1]
 BODY = random.Random(0).randbytes(3_000_000)
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_keeps_what_came(site: Site, tmp_path: Path, monkeypat
 
 
 def test_a_limit_of_the_system_is_a_full_disk_too(site: Site, tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from ash.downloading import download_steps\n"
+    code = "import sys; from pathlib import Path; from ash.datasets.downloading import download_steps\n"
     code += "list(download_steps(sys.argv[1], Path(sys.argv[2])))"
 
     def limit() -> None:

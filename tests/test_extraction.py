@@ -14,15 +14,15 @@ import torch
 from extraction_children import content, images, random_demo
 from torch import Tensor, nn
 
-from ash import shards, stems
 from ash.bank import BUNDLED, Bank, BankError, find_bank
-from ash.cost import cost
 from ash.data import FolderImages, Subset, get_dataset
-from ash.entries import ModelEntry
+from ash.extracting import shards, stems
+from ash.extracting.cost import cost
+from ash.extracting.stems import Stem, best_batch
 from ash.extraction import extract, extract_steps, identity
 from ash.models import get_model
-from ash.networks import DenseNetBC
-from ash.stems import Stem, best_batch
+from ash.networks.entries import ModelEntry
+from ash.networks.own import DenseNetBC
 
 CPU = torch.device("cpu")
 COUNT = 75

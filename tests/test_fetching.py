@@ -19,9 +19,9 @@ from PIL import Image
 from web_server import Site, serving
 
 import ash.models
-from ash import downloading
 from ash.__main__ import main
 from ash.data import DATASETS, Archive, DataError, DatasetEntry, get_dataset
+from ash.datasets import downloading
 from ash.fetching import fetch_steps
 
 PATCH = """

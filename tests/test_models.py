@@ -16,11 +16,11 @@ from torchvision import models as torchvision_registry
 from torchvision.models import get_model_weights
 
 import ash
-from ash import torchvision_models
 from ash.__main__ import main
 from ash.data import DATASETS
 from ash.methods import Method
 from ash.models import MODELS, ModelError, Preprocess, cuts_of, get_model, offered_models, torchvision_names
+from ash.networks import torchvision_models
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = {"demo": 192, "resnet50": 2048, "mobilenet_v2": 1280, "densenet101_cifar10": 342, "densenet101_cifar100": 342}

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.links import OFF, write_number
 from app.spec import (
     LEAVES,
     OBJECTIVES,
-    OFF,
+    ORDERS,
     Pick,
     RunSpec,
     from_query,
@@ -19,13 +20,14 @@ from app.spec import (
     reduce,
     settle,
     to_query,
-    write_number,
 )
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 
 P = write_number(RunSpec().p)
 OTHERS = ("odin", "mahalanobis", "dice@70", "react@1.0+dice@10", "ash_b@65:odin", "ash_b_global@65", "react@90%")
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
+lines = st.from_regex(r"[A-Za-z0-9_/ .,&-]{0,40}", fullmatch=True).map(str.strip)
+finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)
 percentiles = st.just(0.0) | st.floats(1, 100, exclude_max=True)
 specs = st.builds(
     RunSpec,
@@ -60,6 +62,22 @@ specs = st.builds(
     beside=st.sampled_from(("sidebar", "own")),
     rules=st.sampled_from(("ours", "authors")),
     other=st.sampled_from(("", *OTHERS)),
+    look=st.sampled_from(("story", "grid", "one", "own")),
+    among=names,
+    verdict=st.sampled_from(("all", "accepted", "rejected")),
+    change=st.sampled_from(("all", "rescued", "broken")),
+    true=lines,
+    predicted=lines,
+    scores=st.just(()) | st.lists(finite, min_size=2, max_size=2).map(lambda pair: tuple(sorted(pair))),
+    find=lines,
+    order=st.sampled_from(ORDERS),
+    descending=st.booleans(),
+    page=st.integers(0, 999_999_999),
+    pin=lines,
+    room=st.sampled_from(("steps", "predict", "relu")),
+    step=st.integers(0, 999_999_999),
+    question=names,
+    lesson=names,
 )
 
 
@@ -206,7 +224,7 @@ def test_picks() -> None:
     assert reduce(spec, Pick.method("energy")) == replace(spec, variant="none")  # p stays for the way back
     assert reduce(spec, Pick.method("ash_z@5")) == spec
     for text in ("dice@90", "react@1.0+ash_s@90", "ash_b_global@65", "odin", "mahalanobis"):
-        assert reduce(spec, Pick.method(text)) == spec
+        assert reduce(spec, Pick.method(text)) == replace(spec, other=str(Method.parse(text)))
     assert reduce(spec, Pick.field("p", 70)) == replace(spec, p=70.0)
     assert reduce(spec, Pick.field("p", 100)) == spec
     assert reduce(spec, Pick.field("ood", ("digits",))) == replace(spec, ood=("digits",))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer, get_model
 
 import ash
-from ash.networks import DemoNet, DenseNetBC
+from ash.networks.own import DemoNet, DenseNetBC
 from ash.splitting import SplitError, cuts, cuts_of_architecture, linear_tail, resolve, split
 
 PENULTIMATE = {

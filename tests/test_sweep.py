@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import fx, nn
 
-from ash import linear as linear_tails
-from ash import metrics, plan, sweeping
-from ash.bands import Bands
-from ash.masked import MaskedProducts
+from ash import metrics, sweeping
+from ash.engine import linear as linear_tails
+from ash.engine import plan
+from ash.engine.bands import Bands
+from ash.engine.masked import MaskedProducts
+from ash.engine.pooled import PooledBands
 from ash.methods import SCORE_LABELS, Method, parse_methods
-from ash.pooled import PooledBands
 from ash.scores import SCORES
 from ash.splitting import LinearTail
 from ash.sweeping import sweep

@@ -11,11 +11,11 @@ from hypothesis.extra.numpy import arrays
 from test_sweep import METHODS, Deep, FakeBank, activations, assert_equal, linear, one_by_one
 from torch import Tensor, fx, nn
 
-from ash import tails
-from ash.cutoffs import Cutoffs
-from ash.masked import MaskedProducts
+from ash.engine import tails
+from ash.engine.cutoffs import Cutoffs
+from ash.engine.masked import MaskedProducts
+from ash.engine.plan import Plan, SweepError
 from ash.methods import Method, parse_methods
-from ash.plan import Plan, SweepError
 from ash.shaping import kept_count, kept_mask
 from ash.splitting import LinearTail
 from ash.sweeping import Step, sweep, sweep_steps

@@ -9,12 +9,13 @@ from test_sweep import PERCENTILES, Deep, Magnitude, Pooled, activations, linear
 from torch import fx, nn
 from training import WHO, ArrayBank, relu_like
 
-from ash import shaping, thresholds
+from ash import shaping
 from ash.bank import BankIdentity
+from ash.engine import thresholds
+from ash.engine.plan import SweepError
+from ash.engine.quantiles import percentiles
 from ash.fitting import Fit, fit
 from ash.methods import SCORE_LABELS, Method, MethodError, Step, parse_methods
-from ash.plan import SweepError
-from ash.quantiles import percentiles
 from ash.scores import SCORES
 from ash.splitting import LinearTail, numerators
 from ash.sweeping import sweep, sweep_steps
@@ -259,8 +260,8 @@ def test_a_step_without_its_constant_says_where_it_comes_from() -> None:
 
 
 def test_the_plain_one_pass_sweep_is_not_wrapped() -> None:
-    from ash.bands import Bands
-    from ash.grouped import Grouped, linear_evaluator
+    from ash.engine.bands import Bands
+    from ash.engine.grouped import Grouped, linear_evaluator
 
     layer, cpu = linear(6, 3), torch.device("cpu")
     tail = LinearTail(layer.weight, layer.bias, False)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_sweep import METHODS, Pooled, assert_equal, linear, one_by_one
 
-from ash import linear as linear_tails
-from ash import pooled
+from ash.engine import linear as linear_tails
+from ash.engine import pooled
+from ash.engine.plan import Plan
+from ash.engine.pooled import PooledBands
+from ash.engine.tails import evaluator_for
 from ash.methods import Method, Step, parse_methods
-from ash.plan import Plan
-from ash.pooled import PooledBands
 from ash.splitting import LinearTail
 from ash.sweeping import sweep
-from ash.tails import evaluator_for
 
 CPU = torch.device("cpu")
 MAPS = st.sampled_from([(5, 1, 1), (3, 4, 4), (2, 7, 7), (4, 2, 3)])

@@ -17,7 +17,7 @@ from ash.data import ImageSet
 from ash.models import get_model
 
 if TYPE_CHECKING:
-    from ash.cost import Cost
+    from ash.extracting.cost import Cost
 
 semaphore = threading.Semaphore(1)  # one user at a time on the device
 
@@ -64,7 +64,7 @@ def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Iterator[S
 
 def cost(at: Setup, images: int) -> "Cost":
     """Bytes and seconds of a bank of so many images on this device; the rate is measured once and kept."""
-    from ash.cost import cost as measure
+    from ash.extracting.cost import cost as measure
 
     with sentences(), semaphore:
         return measure(get_model(at.model), at.placement, images, at.dtype)

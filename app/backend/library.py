@@ -16,12 +16,12 @@ from app.backend.names import sentences
 from app.backend.setups import FRESH
 from app.errors import AppError
 from ash.bank import BUNDLED, BankError, BankInfo, cache_root, list_banks
-from ash.checkpoints import find_weights
 from ash.data import ASSETS, DATASETS, DatasetEntry, Status, data_root, dataset_entry, own_sets
-from ash.entries import ModelEntry
 from ash.files import read_json
 from ash.models import MODELS, get_model, offered_models
-from ash.torchvision_models import names_in_source
+from ash.networks.checkpoints import find_weights
+from ash.networks.entries import ModelEntry
+from ash.networks.torchvision_models import names_in_source
 
 LASTING = 60.0  # seconds for which a look at the data folder holds: it takes 0.4 s with 60,000 images
 SETTING = "ASH_LIBRARY"  # environment: on, off, or auto

@@ -24,7 +24,7 @@ from ash.fetching import fetch_steps
 from ash.models import ModelEntry, get_model
 
 if TYPE_CHECKING:
-    from ash.cost import Cost
+    from ash.extracting.cost import Cost
 
 _JOBS = "library_jobs"
 _STAGES = {"download": "Downloading", "unpack": "Unpacking", "verify": "Checking"}
@@ -187,7 +187,7 @@ def cost_again(name: str) -> "Cost | None":
     found = _origin_of(row)
     if found is None:
         return None
-    from ash.cost import cost
+    from ash.extracting.cost import cost
 
     model, _, who = found
     with sentences(), banks.semaphore:

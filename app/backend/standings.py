@@ -19,7 +19,7 @@ from ash.methods import Method
 from ash.models import cuts_of
 
 if TYPE_CHECKING:
-    from ash.cost import Cost as Cost
+    from ash.extracting.cost import Cost as Cost
     from ash.splitting import Cut as Cut
 
 # percentiles of the lines at a deep tail in the order of computing, coarse first

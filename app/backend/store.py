@@ -28,7 +28,7 @@ MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo
 @cache
 def _code() -> str:
     folder = Path(str(ash.__file__)).parent
-    files = [*sorted(folder.glob("*.py")), *filter(Path.is_file, plugin_files())]
+    files = [*sorted(folder.rglob("*.py")), *filter(Path.is_file, plugin_files())]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import streamlit as st
 
 from app import backend
-from app.spec import OFF, RunSpec
+from app.links import OFF
+from app.spec import RunSpec
 from app.state import bind
 from app.views.verdict import amount
 

@@ -10,7 +10,8 @@ from app.charts import placements_words as words
 from app.charts.front import settings
 from app.charts.placements import LOSS, Place, Placements, best_cell, columns, ranking, table
 from app.errors import plain
-from app.spec import OFF, Pick, RunSpec
+from app.links import OFF
+from app.spec import Pick, RunSpec
 from app.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
 from app.views import controls, placements_compute, placements_cuts, prepare

@@ -7,7 +7,8 @@ from app import backend, plot
 from app.charts import pareto
 from app.charts.front import Setting, settings
 from app.errors import plain
-from app.spec import OFF, Pick, RunSpec
+from app.links import OFF
+from app.spec import Pick, RunSpec
 from app.theme import OBJECTIVE_LABELS
 from app.views.verdict import headline, place_words
 from ash.methods import Method

@@ -9,7 +9,8 @@ from app import backend, code, plot
 from app.charts import pareto
 from app.charts.front import Setting, best, inside, settings, within
 from app.errors import plain
-from app.spec import OFF, Pick, RunSpec
+from app.links import OFF
+from app.spec import Pick, RunSpec
 from app.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
 from app.views import controls, deep, prepare, shipped

@@ -28,10 +28,10 @@ import ash
 from ash.bank import Bank
 from ash.data import FolderImages, Subset
 from ash.device import best_device, describe
-from ash.entries import ModelEntry
+from ash.extracting.stems import Stem, best_batch
 from ash.extraction import extract, extract_steps
 from ash.models import get_model
-from ash.stems import Stem, best_batch
+from ash.networks.entries import ModelEntry
 
 ROUNDS = 10
 SIZE = (500, 375)

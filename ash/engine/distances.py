@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ash.engine.plan import SweepError
 from ash.fitting import Fit
-from ash.plan import SweepError
 
 
 def mahalanobis(fit: Fit | None, features: tuple[int, ...], device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ash import steps as steps_of
-from ash.activations import chunks_of, tensor_of
-from ash.bands import sort_keys, unpack
+from ash.engine import steps as steps_of
+from ash.engine.activations import chunks_of, tensor_of
+from ash.engine.bands import sort_keys, unpack
+from ash.engine.linear import CHUNK_VALUES, LinearSettings, Logits
+from ash.engine.plan import Setting, SweepError
+from ash.engine.quantiles import percentiles
 from ash.fitting import Fit, FitError
-from ash.linear import CHUNK_VALUES, LinearSettings, Logits
 from ash.methods import Step
-from ash.plan import Setting, SweepError
-from ash.quantiles import percentiles
 from ash.shaping import scale_exponent
 from ash.splitting import LinearTail
 
@@ -103,7 +103,7 @@ class Thresholds(LinearSettings):
 
 
 class ThresholdBands(Thresholds):
-    """The same for flat float32 activations on a CPU: bands as in `ash.bands`, each sample with its own cuts.
+    """The same for flat float32 activations on a CPU: bands as in `ash.engine.bands`, each sample with its own cuts.
 
     Of a sorted sample the first k_j values reach threshold j, from the highest to the lowest one; what lies between two
     cuts is multiplied into the logits once.

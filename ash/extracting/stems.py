@@ -12,8 +12,8 @@ from torchvision import transforms
 
 from ash import splitting
 from ash.device import describe, synchronize
-from ash.entries import ModelEntry
 from ash.files import BankError
+from ash.networks.entries import ModelEntry
 from ash.variants import ODIN_TEMPERATURE
 
 PRECISIONS = ("float32", "bfloat16", "float16")

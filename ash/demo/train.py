@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ash.networks import DemoNet
+from ash.networks.own import DemoNet
 
 MEAN, STD = 0.2860, 0.3530  # of all pixels of the 60,000 training pictures, in [0, 1]
 BATCH = 128

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ash.linear import LinearSettings, Logits
-from ash.plan import Setting
+from ash.engine.linear import LinearSettings, Logits
+from ash.engine.plan import Setting
 from ash.shaping import scale_exponent
 from ash.splitting import LinearTail
 

@@ -15,7 +15,7 @@ from ash.files import read_json, write_json
 if TYPE_CHECKING:
     import torch
 
-    from ash.entries import ModelEntry
+    from ash.networks.entries import ModelEntry
 
 BATCH = 8  # images that are timed at once
 
@@ -61,8 +61,8 @@ def cost(
 
 
 def _measure(entry: "ModelEntry", placement: str, device: "torch.device", precision: str) -> dict[str, Any]:
+    from ash.extracting.stems import Stem
     from ash.splitting import PENULTIMATE
-    from ash.stems import Stem
 
     stem = Stem(entry, entry.penultimate if placement == PENULTIMATE else placement, device, precision)
     return {"features": list(stem.features()), "rate": BATCH / stem.seconds(BATCH)}

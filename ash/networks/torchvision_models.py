@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ash.checkpoints import ModelError
-from ash.entries import ModelEntry, Preprocess
+from ash.networks.checkpoints import ModelError
+from ash.networks.entries import ModelEntry, Preprocess
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ash.checkpoints import ModelError, find_weights, load_weights, weights_hash
+from ash.networks.checkpoints import ModelError, find_weights, load_weights, weights_hash
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ash import claims
 from ash.bank import Bank, BankIdentity, shard_path
 from ash.data import ImageSet, file_hash
+from ash.extracting import claims
 from ash.files import BankError, json_bytes, read_json, remove_unfinished, write_atomically, write_json
 
 SHARD_ROWS = 2048

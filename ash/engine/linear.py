@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ash.plan import Setting
+from ash.engine.plan import Setting
 from ash.shaping import kept_count, react, uniform_noise
 from ash.splitting import LinearTail
 

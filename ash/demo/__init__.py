@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ash import demo_sets
 from ash.bank import Bank, BankError, read_json, write_atomically, write_json
 from ash.data import ASSETS, ArrayImages, DataError, file_hash
-from ash.demo_sets import SETS
-from ash.demo_train import Progress, train
+from ash.demo import sets as demo_sets
+from ash.demo.sets import SETS
+from ash.demo.train import Progress, train
 from ash.device import describe
 from ash.extraction import extract_steps
 from ash.models import ModelEntry, ModelError, get_model

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ash import steps
-from ash.bands import Bands
+from ash.engine import steps
+from ash.engine.bands import Bands
+from ash.engine.linear import LinearSettings, Logits
+from ash.engine.masked import MaskedProducts
+from ash.engine.plan import Setting, SweepError
+from ash.engine.pooled import PooledBands
+from ash.engine.thresholds import ThresholdBands, Thresholds
 from ash.fitting import Fit, FitError
-from ash.linear import LinearSettings, Logits
-from ash.masked import MaskedProducts
-from ash.plan import Setting, SweepError
-from ash.pooled import PooledBands
 from ash.splitting import LinearTail
-from ash.thresholds import ThresholdBands, Thresholds
 from ash.variants import PRUNING
 
 STACKED = 2048  # columns of masked weights multiplied at once

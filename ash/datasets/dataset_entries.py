@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ash.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
+from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
 from ash.images import DataError, FileImages, FirstImages, FolderImages, ImageSet, image_names
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 
 def data_root() -> Path:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ash import plan
-from ash.linear import LinearSettings, Logits
-from ash.plan import Setting
+from ash.engine import plan
+from ash.engine.linear import LinearSettings, Logits
+from ash.engine.plan import Setting
 from ash.shaping import scale_exponent
 from ash.splitting import LinearTail
 

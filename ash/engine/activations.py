@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ash.plan import SweepError
+from ash.engine.plan import SweepError
 
 
 def checked(name: str, bank: Any) -> Any:

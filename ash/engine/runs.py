@@ -16,17 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from ash.activations import checked, checked_labels, chunks_of, tensor_of
 from ash.device import describe
-from ash.distances import mahalanobis
+from ash.engine.activations import checked, checked_labels, chunks_of, tensor_of
+from ash.engine.distances import mahalanobis
+from ash.engine.grouped import Evaluator
+from ash.engine.plan import Plan, SweepError, predictions
+from ash.engine.tails import DeepTail, Place, evaluator_for
+from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
-from ash.grouped import Evaluator
 from ash.methods import Method
-from ash.plan import Plan, SweepError, predictions
 from ash.splitting import LinearTail, numerators
 from ash.tables import Sweep
-from ash.tails import DeepTail, Place, evaluator_for
-from ash.thresholds import resolve
 
 Tail = nn.Module | LinearTail
 Counts = Iterator[tuple[int, list[int]]]  # evaluations since the last, and the methods that are now complete

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ash import shaping, steps
-from ash.cutoffs import Cutoffs
+from ash import shaping
 from ash.device import describe
+from ash.engine import steps
+from ash.engine.cutoffs import Cutoffs
+from ash.engine.grouped import Evaluator, linear_evaluator
+from ash.engine.plan import Setting, SweepError
 from ash.fitting import Fit
-from ash.grouped import Evaluator, linear_evaluator
-from ash.plan import Setting, SweepError
 from ash.splitting import LinearTail, linear_tail
 from ash.variants import PRUNING
 

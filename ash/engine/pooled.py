@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ash.bands import sort_keys, unpack
-from ash.linear import LinearSettings, Logits
-from ash.plan import Setting
+from ash.engine.bands import sort_keys, unpack
+from ash.engine.linear import LinearSettings, Logits
+from ash.engine.plan import Setting
 from ash.shaping import scale_exponent
 from ash.splitting import LinearTail
 

@@ -7,7 +7,7 @@ entry has none. Addresses are those that the authors of the paper load from. Fol
 from collections.abc import Iterator
 from typing import Literal
 
-from ash.dataset_entries import ASSETS, Archive, DatasetEntry, Layout
+from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout
 
 _MOS = "https://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/"
 _MOS_HOME = "https://github.com/deeplearning-wisc/large_scale_ood"

@@ -1,0 +1,1 @@
+"""What `ash.models` is made of: entries, checkpoints, torchvision's registry, own networks, traced graphs."""
