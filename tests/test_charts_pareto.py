@@ -200,4 +200,4 @@ def test_labels_never_meet_each_other_or_leave_the_frame(
 
 def test_a_phone_gets_the_labels_that_matter() -> None:
     texts = {note.text for note in pareto.figure(record(), dark=False).layout.annotations}
-    assert {"<b>ASH-B @ 65</b>", "<b>Energy, unshaped</b>"} <= texts
+    assert {"<b>ASH-B @ 65</b>", "Energy, unshaped"} <= texts

@@ -40,11 +40,13 @@ def test_a_data_set_is_fetched_and_there(site: Site, monkeypatch: pytest.MonkeyP
     app = choose(opened("data"), "data", "tiny")
     assert table(app)["tiny"]["Images"] == "○ missing"
     click(app, "data_fetch")
-    assert "Started: Fetch Tiny" in [toast.value for toast in app.toast]
+    toasts = [toast.value for toast in app.toast]
+    assert "Started: Fetch Tiny" in toasts
     settled(app)
     assert "Fetch Tiny: done" in words(app)
-    assert "Fetch Tiny: done" in [toast.value for toast in app.toast]
-    assert "Fetch Tiny: done" not in [toast.value for toast in run(app).toast]
+    toasts += [toast.value for toast in app.toast]
+    toasts += [toast.value for toast in run(app).toast]
+    assert toasts.count("Fetch Tiny: done") == 1  # a small file may be there before the first run ends
     assert (table(app)["tiny"]["Images"], table(app)["tiny"]["Number"]) == ("● present", 3)
     assert "data_fetch" not in keys(app)
     assert "tiny" in backend.present()
