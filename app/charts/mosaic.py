@@ -138,7 +138,7 @@ def positions(before: Floats, after: Floats, mask: NDArray[np.bool_]) -> Positio
     return Positions(mask.mean(0), before.sum(0), after.sum(0))
 
 
-def _glass(values: Floats) -> dict[str, Any]:
+def glass(values: Floats) -> dict[str, Any]:
     """Colour axis from clear to orange, blue for negative sums, so that the image stays visible under it."""
     peak = float(np.abs(values).max(initial=0.0)) or 1.0
     orange, blue = "rgba(230,130,0,{})", "rgba(40,140,255,{})"
@@ -171,7 +171,7 @@ def overlay_figure(record: Positions, quantity: str, picture: NDArray[np.uint8],
             "outlinewidth": 0,
             "title": {"text": "%" if quantity == "share" else "sum"},
         },
-        **_glass(values),
+        **glass(values),
     )
     none = {"visible": False, "showgrid": False, "constrain": "domain"}
     layout = theme.layout(

@@ -1,0 +1,188 @@
+"""Why one image was judged as it was: what its units add, its way through the percentiles, what excites a unit."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app.backend.banks import bank, semaphore
+from app.backend.engine import is_linear, kept, parts
+from app.backend.evaluations import STEP, evaluation
+from app.backend.names import sentences
+from app.backend.samples import activation, sample
+from app.backend.setups import Setup
+from ash.methods import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ash.contributions import Tail
+
+Floats = NDArray[np.floating]
+EXCITED = 3  # images kept for every unit
+CHUNK_VALUES = 2**24  # activations of a bank looked at at once
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image before or after shaping, taken apart by unit (U,) and, where there are maps, by position (H, W).
+
+    `to_logit`: what each unit adds to the logit of `winner`, the predicted class; `to_score`: to the score, to first
+    order. `values`: the sum of its activation. `evidence`: `to_logit` by position instead, None without maps.
+    """
+
+    logits: Floats
+    winner: int
+    score: float
+    values: Floats
+    to_logit: Floats
+    to_score: Floats
+    evidence: Floats | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One image before and after shaping. `kept` (U,): values of each unit that survive, of `area` each.
+
+    `share` (H, W): the share of the channels that is kept at a position, None without maps. `exact`: the tail is
+    linear, so that `to_logit` and the bias sum to the logit.
+    """
+
+    before: Side
+    after: Side
+    kept: NDArray[np.integer]
+    area: int
+    share: Floats | None
+    exact: bool
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def decision(at: Setup, method: str, name: str, index: int) -> Decision:
+    """What decided about image `index` of data set `name` under a method."""
+    import torch
+
+    from ash.contributions import per_unit
+    from ash.shaping import kept_mask
+
+    one, asked = sample(at, method, name, index), Method.parse(method)
+    x, shaped = (torch.from_numpy(np.array(values)) for values in (one.x, one.shaped))
+    p, tail = asked.percentile, _tail(at)
+    mask = torch.ones_like(x, dtype=torch.bool) if p is None else kept_mask(x[None], p)[0]
+    by_unit = per_unit(mask.long()).numpy()
+    share = mask.float().mean(0).numpy() if _has_maps(x) else None
+    with semaphore:
+        before, after = (_side(tail, values, asked.score) for values in (x, shaped))
+    return Decision(before, after, by_unit, x.numel() // len(by_unit), share, is_linear(at))
+
+
+def _tail(at: Setup) -> "Tail":
+    """The tail of a setup, as one linear map where it is one."""
+    from ash.splitting import linear_tail
+
+    tail = parts(at)[1]
+    return linear_tail(tail) or tail
+
+
+def _has_maps(x: "Tensor") -> bool:
+    """Whether one activation is C maps of more than one position."""
+    return x.dim() == 3 and x[0].numel() > 1
+
+
+def _side(tail: "Tail", x: "Tensor", score: str) -> Side:
+    import torch
+
+    from ash.contributions import logits_of, per_unit, to_logit, to_score
+    from ash.scores import SCORES
+
+    with torch.no_grad():
+        logits = logits_of(tail, x[None])
+    winner = int(logits.argmax())
+    added = to_logit(tail, x, winner)
+    value = float(SCORES[score](logits))
+    evidence = added.sum(0).numpy() if _has_maps(x) else None
+    values, one, other = (per_unit(part).numpy() for part in (x, added, to_score(tail, x, SCORES[score])))
+    return Side(logits[0].numpy(), winner, value, values, one, other, evidence)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def scores_without(at: Setup, method: str, name: str, index: int, units: tuple[int, ...]) -> tuple[float, ...]:
+    """The score of a shaped image with one unit set to 0 after shaping, for each of these units: exact."""
+    import torch
+
+    from ash.contributions import logits_without
+    from ash.scores import SCORES
+
+    x = torch.from_numpy(np.array(sample(at, method, name, index).shaped))
+    with semaphore:
+        logits = logits_without(_tail(at), x, units)
+    return tuple(SCORES[Method.parse(method).score](logits).tolist())
+
+
+@dataclass(frozen=True)
+class Path:
+    """One image at percentiles p (n,) of a variant: score and predicted class at each."""
+
+    p: tuple[float, ...]
+    scores: Floats
+    predicted: NDArray[np.integer]
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def percentile_path(at: Setup, variant: str, score: str, name: str, index: int, p: float) -> Path:
+    """An image at the percentiles of the trade-off's grid and at p. The tail runs once, for all of them."""
+    import torch
+
+    from ash.contributions import logits_of
+    from ash.scores import SCORES
+
+    found = tuple(sorted({*map(float, range(0, 100, STEP)), p}))
+    x = torch.from_numpy(np.array(activation(at, name, index)[1]))[None]
+    shaped = [Method(variant, one, score).shape(x, first_index=index) for one in found]
+    with torch.no_grad(), semaphore:
+        logits = logits_of(_tail(at), torch.cat(shaped))
+    return Path(found, SCORES[score](logits).numpy(), logits.argmax(1).numpy())
+
+
+def known_id_scores(at: Setup, method: str) -> Floats | None:
+    """The ID scores of a method where they cost no pass through the network, else None."""
+    if is_linear(at) or kept(at, (method,)):
+        return evaluation(at, method).id_scores
+    return None
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _exciting(at: Setup) -> NDArray[np.integer]:
+    """(EXCITED, U): rows of the ID bank with the largest mean activation of every unit, the largest first."""
+    import torch
+
+    from ash.contributions import unit_axis
+
+    one = bank(at, at.id_set)
+    axis = 1 + unit_axis(torch.empty(one.shape[1:], device="meta"))
+    rows = max(1, CHUNK_VALUES // int(np.prod(one.shape[1:])))
+    best = np.empty((0, one.shape[axis]), np.float32)
+    found = np.empty(best.shape, np.int64)
+    start = 0
+    with sentences():
+        for chunk in one.chunks(rows):
+            means = chunk.mean(tuple(a for a in range(1, chunk.ndim) if a != axis), dtype=np.float32)
+            numbers = np.broadcast_to(np.arange(start, start + len(chunk))[:, None], means.shape)
+            best, found = _largest(np.concatenate([best, means]), np.concatenate([found, numbers]))
+            start += len(chunk)
+    return found
+
+
+def _largest(values: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The EXCITED largest of each column of values (n, U), the largest first, and what stands in `rows` there."""
+    few = min(EXCITED, len(values))
+    top = np.argpartition(-values, few - 1, axis=0)[:few]
+    top = np.take_along_axis(top, np.argsort(-np.take_along_axis(values, top, 0), axis=0, kind="stable"), 0)
+    return np.take_along_axis(values, top, 0), np.take_along_axis(rows, top, 0)
+
+
+def exciting(at: Setup, units: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """For each of these units the rows of the ID bank that excite it most, by the mean over its positions."""
+    found = _exciting(at)
+    return tuple(tuple(found[:, unit].tolist()) for unit in units)
