@@ -1,10 +1,12 @@
 """Python for a view: a short program with the `ash` API that prints the numbers on the page."""
 
+from pathlib import PurePath
+
 from app import backend
 from app.spec import RunSpec
 from ash.methods import Method
 
-_PROGRAM = '''"""{method} on {model} at {placement}: run it where `import ash` works."""
+_PROGRAM = '''"""{method} on {model} at {placement}: run it where `import ash` works{plugins}."""
 
 from ash import extract, get_dataset, get_model, parse_methods, split, sweep
 {more_imports}
@@ -50,6 +52,7 @@ def program(spec: RunSpec) -> str:
         more, arguments = more + _PERTURBED.format(**texts), f"{arguments}, perturbed=(moved_id, moved_ood)"
     return _PROGRAM.format(
         method=spec.method.label,
+        plugins=plugins(),
         model=spec.model,
         placement=at.placement,
         more_imports=imports,
@@ -60,3 +63,9 @@ def program(spec: RunSpec) -> str:
         more_arguments=arguments,
         **texts,
     )
+
+
+def plugins() -> str:
+    """What a program needs besides `ash` to know what this server knows."""
+    names = [str(PurePath(file).name) for file in backend.plugin_contents()]
+    return f" and ASH_PLUGINS names {', '.join(names)}" if names else ""

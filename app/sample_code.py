@@ -1,10 +1,11 @@
 """Python for the Activations page: a short program with the `ash` API that prints the numbers of its image."""
 
 from app import backend
+from app.code import plugins
 from app.spec import RunSpec
 from ash.methods import Method
 
-_PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: run it where `import ash` works."""
+_PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: for where `import ash` works{plugins}."""
 
 import torch
 
@@ -43,4 +44,5 @@ def program(spec: RunSpec, name: str, index: int) -> str:
         name=name,
         index=index,
         score=spec.score,
+        plugins=plugins(),
     )

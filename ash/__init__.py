@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ash.bank import Bank as Bank
     from ash.bank import open_bank as open_bank
     from ash.data import get_dataset as get_dataset
+    from ash.data import register_dataset as register_dataset
     from ash.extraction import extract as extract
     from ash.fitting import Fit as Fit
     from ash.fitting import find_fit as find_fit
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from ash.metrics import auroc as auroc
     from ash.metrics import fpr_at_tpr as fpr_at_tpr
     from ash.metrics import intervals as intervals
+    from ash.models import Preprocess as Preprocess
     from ash.models import get_model as get_model
+    from ash.models import register_model as register_model
     from ash.scores import energy as energy
     from ash.scores import max_logit as max_logit
     from ash.scores import msp as msp
@@ -52,8 +55,8 @@ _HOME = {
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),
     "extract": "extraction",
-    "get_model": "models",
-    "get_dataset": "data",
+    **dict.fromkeys(("get_model", "register_model", "Preprocess"), "models"),
+    **dict.fromkeys(("get_dataset", "register_dataset"), "data"),
 }
 __all__ = sorted(_HOME)
 

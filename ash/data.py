@@ -6,12 +6,14 @@ there must be and where they come from. What else lies there is offered by name:
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
 from ash.datasets.csv_images import LIST, CsvImages, is_list
 from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
+from ash.datasets.made_sets import MadeEntry, Make, MemoryImages
 from ash.datasets.paper_sets import DEMO_SETS, PAPER_SETS
 from ash.images import (
     MAX_PIXELS,
@@ -28,6 +30,7 @@ from ash.images import (
     file_hash,
     image_names,
 )
+from ash.plugins import Registry, running
 
 __all__ = [
     "ASSETS",
@@ -45,6 +48,8 @@ __all__ = [
     "ImageError",
     "ImageSet",
     "Layout",
+    "MadeEntry",
+    "MemoryImages",
     "Status",
     "Subset",
     "SvhnImages",
@@ -62,13 +67,31 @@ __all__ = [
 CHECKPOINTS = "checkpoints"  # the folder of the data root that holds weights
 _NAME = re.compile(r"\w[\w.-]*")
 
-DATASETS: dict[str, DatasetEntry] = {}
+RESERVED = ("id", "mean", "all", "none", CHECKPOINTS)  # they mean something else in links, or in the data root
+
+DATASETS: Registry[DatasetEntry] = Registry("data set", {entry.name: entry for entry in (*DEMO_SETS, *PAPER_SETS)})
 
 
-def register_dataset(entry: DatasetEntry) -> DatasetEntry:
-    """Make a data set known by its name."""
-    DATASETS[entry.name] = entry
-    return entry
+def register_dataset(name: str, label: str, role: Literal["id", "ood"], note: str = "") -> Callable[[Make], Make]:
+    """Decorator: what the function returns becomes a data set: an ImageSet, or images, or (images, labels).
+
+    Images are uint8, (n, H, W) or (n, H, W, 3), labels (n,) whole numbers; an ID set needs a label for every image. The
+    function is called once a process, when its images are needed. DataError for a name or a role that cannot be.
+    """
+    if not re.fullmatch(r"[a-zA-Z0-9_][\w.-]{0,60}", name, re.ASCII) or name in RESERVED:
+        taken = ", ".join(RESERVED)
+        raise DataError(f"'{name}' cannot name a data set: letters, digits, '_', '.' and '-', and none of {taken}.")
+    if role not in ("id", "ood"):
+        raise DataError(f"The role of the data set '{name}' is id or ood, not '{role}'.")
+
+    def register(make: Make) -> Make:
+        source = running()
+        what = note or (make.__doc__ or "").strip().partition("\n")[0]
+        entry = MadeEntry(name, label, role, what, (), (name,), make=make, source=source, failed=DATASETS.report)
+        DATASETS.add(name, entry)
+        return make
+
+    return register
 
 
 def own_sets(root: Path | None = None) -> dict[str, str]:
@@ -171,7 +194,3 @@ def list_sets(root: Path | None = None) -> Iterator[str]:
         state = f"{status.state:<11} {images:<24} {size:>10}"
         yield f"{name:<20} {entry.role:<4} {state}  {entry.licence:<15} {status.path}"
         yield f"{'':<25} {entry.note}{' ' + entry.rule if entry.rule else ''}"
-
-
-for _entry in (*DEMO_SETS, *PAPER_SETS):
-    register_dataset(_entry)

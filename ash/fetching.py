@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ash.data import CHECKPOINTS, DATASETS, Archive, DataError, DatasetEntry, data_root, own_sets
+from ash.data import CHECKPOINTS, DATASETS, Archive, DataError, DatasetEntry, MadeEntry, data_root, own_sets
 from ash.datasets.archives import ArchiveError, unpack_steps
 from ash.datasets.downloading import FetchProgress, download_steps, verify_steps
 
@@ -86,6 +86,8 @@ def _fetch_weights(archive: Archive, target: Path) -> Steps:
 def _fetch_set(entry: DatasetEntry, base: Path) -> Steps:
     status = entry.status(base)
     if status.state != "present":
+        if isinstance(entry, MadeEntry):
+            raise DataError(status.reason)
         if not entry.files:
             raise DataError(f"{entry.label} ships with the explorer: run `python -m ash demo build`.")
         with _only_one(base / entry.folders[0]):

@@ -28,7 +28,6 @@ from ash.variants import (
     VARIANTS,
     MethodError,
     Variant,
-    load_plugins,
     register_method,
 )
 
@@ -277,6 +276,3 @@ def baselines(entry: "ModelEntry") -> list[Method]:
         Method(steps=(react, Step("dice", DICE_AFTER_REACT))),
         Method(steps=(react, *(scaled[0].steps if scaled else (Step("ash_s", 90),)))),
     ]
-
-
-load_plugins()

@@ -263,8 +263,15 @@ class _MetaWeights(TorchFunctionMode):
 
 
 @cache
-def cuts_of_architecture(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> tuple[Cut, ...]:
-    """`cuts` of a network that is built for it, without memory for its weights where its constructor allows that."""
+def cuts_of_architecture(
+    build: Callable[[], nn.Module], input_shape: tuple[int, ...], whole: bool = False
+) -> tuple[Cut, ...]:
+    """`cuts` of a network that is built for it, without memory for its weights where its constructor allows that.
+
+    `whole`: built as it is, because the function that builds it is anybody's and may do more than construct.
+    """
+    if whole:
+        return tuple(cuts(build().eval(), input_shape))
     try:
         with _MetaWeights():
             model = build()

@@ -4,14 +4,12 @@
 """
 
 import math
-import os
 import re
-import runpy
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from ash.plugins import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,31 +62,33 @@ class Variant:
         return self.name.removesuffix(self.unit) if self.unit else self.name
 
 
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        Variant("none", "Energy", None, "energy"),
-        Variant("ash_p", "ASH-P", "percentile", "ash_p@60"),
-        Variant("ash_b", "ASH-B", "percentile", "ash_b@65"),
-        Variant("ash_s", "ASH-S", "percentile", "ash_s@90"),
-        Variant("ash_rand", "ASH-RAND", "percentile", "ash_rand@65"),
-        Variant("react", "ReAct", "threshold", "react@1.0"),
-    )
-}
+_OFFERED = (
+    Variant("none", "Energy", None, "energy"),
+    Variant("ash_p", "ASH-P", "percentile", "ash_p@60"),
+    Variant("ash_b", "ASH-B", "percentile", "ash_b@65"),
+    Variant("ash_s", "ASH-S", "percentile", "ash_s@90"),
+    Variant("ash_rand", "ASH-RAND", "percentile", "ash_rand@65"),
+    Variant("react", "ReAct", "threshold", "react@1.0"),
+)
+
+VARIANTS: Registry[Variant] = Registry("method", {variant.name: variant for variant in _OFFERED})
 """What the explorer offers in its sidebar: they need nothing but the bank. Plug-ins are added here too."""
 
-STEPS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        *(variant for variant in VARIANTS.values() if variant.parameter),
-        Variant("react%", "ReAct", "percentile", "react@90%", unit="%", needs="fit"),
-        Variant("dice", "DICE", "percentile", "dice@70", needs="fit"),
-        *(
-            Variant(f"ash_{letter}_global", f"ASH-{letter.upper()} global", "percentile", example, needs="id")
-            for letter, example in (("p", "ash_p_global@60"), ("b", "ash_b_global@95"), ("s", "ash_s_global@90"))
-        ),
-    )
-}
+STEPS: Registry[Variant] = Registry(
+    "method",
+    {
+        variant.name: variant
+        for variant in (
+            *(variant for variant in _OFFERED if variant.parameter),
+            Variant("react%", "ReAct", "percentile", "react@90%", unit="%", needs="fit"),
+            Variant("dice", "DICE", "percentile", "dice@70", needs="fit"),
+            *(
+                Variant(f"ash_{letter}_global", f"ASH-{letter.upper()} global", "percentile", example, needs="id")
+                for letter, example in (("p", "ash_p_global@60"), ("b", "ash_b_global@95"), ("s", "ash_s_global@90"))
+            ),
+        )
+    },
+)
 """Everything that can be a step of a method."""
 
 PRUNING = ("ash_p", "ash_b", "ash_s", "ash_rand")  # what remains is a prefix of each sample's sorted values
@@ -113,18 +113,19 @@ def register_method(
 
     x (N, ...) holds the activations of N samples, float32 or float64, and must not be changed; every sample must be
     shaped on its own. `parameter` is a percentile in [0, 100) or a threshold > 0, within `low` .. `high`.
+    MethodError for what cannot be; PluginError for a name that is taken.
     """
     if not _WORD.fullmatch(name) or name in ALL_SCORES or name == "none":
         raise MethodError(f"'{name}' cannot name a method: small letters, digits and '_', and no score's name.")
-    if name in STEPS and STEPS[name].function is None:
-        raise MethodError(f"There is a method '{name}' already: give yours another name.")
     if parameter not in ("percentile", "threshold"):
         raise MethodError(f"The parameter of '{name}' is a percentile or a threshold, not '{parameter}'.")
 
     def register(function: Shape) -> Shape:
         middle = 90.0 if parameter == "percentile" else 1.0
         example = f"{name}@{min(max(middle, low), high):g}"
-        STEPS[name] = VARIANTS[name] = Variant(name, label, parameter, example, function=function, low=low, high=high)
+        made = Variant(name, label, parameter, example, function=function, low=low, high=high)
+        STEPS.add(name, made)
+        VARIANTS.add(name, made)
         return function
 
     return register
@@ -134,18 +135,3 @@ def forget_method(name: str) -> None:
     """Take a registered method back; those that come with the library stay."""
     if name in STEPS and STEPS[name].function is not None:
         del STEPS[name], VARIANTS[name]
-
-
-def plugin_files() -> list[Path]:
-    """The user's files of registered methods: those in ASH_METHODS, separated as in PATH."""
-    return [Path(part).expanduser() for part in os.environ.get("ASH_METHODS", "").split(os.pathsep) if part]
-
-
-def load_plugins() -> None:
-    """Run the user's files of registered methods. One that does not run is left out, with a warning that says why."""
-    for path in plugin_files():
-        try:
-            runpy.run_path(str(path))
-        except Exception as error:  # whatever the user's file raises
-            reason = f"{type(error).__name__}: {error}" if path.is_file() else "there is no such file"
-            warnings.warn(f"The methods of {path}, which ASH_METHODS names, are left out: {reason}.", stacklevel=2)

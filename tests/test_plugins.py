@@ -18,6 +18,7 @@ from app import theme
 from app.charts.front import Setting
 from app.charts.pareto import Pareto
 from ash.methods import STEPS, VARIANTS, Method, MethodError, parse_methods, register_method
+from ash.plugins import PluginError
 from ash.scores import energy
 from ash.sweeping import sweep
 from ash.variants import forget_method
@@ -86,15 +87,15 @@ def test_it_is_drawn_with_a_mark_of_its_own() -> None:
 def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(tmp_path: Path) -> None:
     good, bad = tmp_path / "mine.py", tmp_path / "bad.py"
     good.write_text(SCALE)
-    bad.write_text("1 / 0\n")
+    bad.write_text("import ash\n\nash.register_method('half', 'Half')(lambda x, p: x / 2)\n1 / 0\n")
     code = (
-        "import app.spec; from ash.methods import Method; "
-        "print(Method.parse('scale@85'), app.spec.from_query({'variant': 'scale'})[0].variant)"
+        "import app.spec; from ash.methods import STEPS, Method; "
+        "print(Method.parse('scale@85'), app.spec.from_query({'variant': 'scale'})[0].variant, 'half' in STEPS)"
     )
-    env = {"ASH_METHODS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    env = {"ASH_PLUGINS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["scale@85", "scale"], done.stderr
-    assert "bad.py, which ASH_METHODS names, are left out: ZeroDivisionError: division by zero" in done.stderr
+    assert done.stdout.split() == ["scale@85", "scale", "False"], done.stderr
+    assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
 
 
 def test_what_cannot_be_registered_says_why() -> None:
@@ -104,7 +105,7 @@ def test_what_cannot_be_registered_says_why() -> None:
         (("My-Method", "Mine"), "cannot name a method"),
         (("mine", "Mine", "number"), "is a percentile or a threshold, not 'number'"),
     ):
-        with pytest.raises(MethodError, match=sentence):
+        with pytest.raises((MethodError, PluginError), match=sentence):
             register_method(*arguments)(lambda x, p: x)  # type: ignore[arg-type]
 
 

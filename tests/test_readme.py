@@ -16,7 +16,7 @@ TEXT = (ROOT / "README.md").read_text()
 
 
 def test_the_program_runs() -> None:
-    program, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    program, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()[1:4]] == ["energy", "ash_p@60", "ash_b@65"]

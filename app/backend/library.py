@@ -15,10 +15,11 @@ from app.backend import setups
 from app.backend.names import sentences
 from app.backend.setups import FRESH
 from app.errors import AppError
+from ash import plugins
 from ash.bank import BUNDLED, BankError, BankInfo, cache_root, list_banks
-from ash.data import ASSETS, DATASETS, DatasetEntry, Status, data_root, dataset_entry, own_sets
+from ash.data import ASSETS, DATASETS, DatasetEntry, MadeEntry, Status, data_root, dataset_entry, own_sets
 from ash.files import read_json
-from ash.models import MODELS, get_model, offered_models
+from ash.models import MODELS, ModelError, get_model, offered_models
 from ash.networks.checkpoints import find_weights
 from ash.networks.entries import ModelEntry
 from ash.networks.torchvision_models import names_in_source
@@ -53,8 +54,9 @@ def shown(text: object) -> str:
     words = str(text)
     if library_on():
         return words
-    bases = {"ASH_DATA": data_root(), "ASH_CACHE": cache_root().parent, "assets": ASSETS, "~": Path.home()}
-    for name, base in sorted(bases.items(), key=lambda item: -len(str(item[1]))):
+    bases = [("ASH_DATA", data_root()), ("ASH_CACHE", cache_root().parent), ("assets", ASSETS), ("~", Path.home())]
+    bases += [(plugins.VARIABLE, file.parent) for file in plugins.files()]
+    for name, base in sorted(bases, key=lambda item: -len(str(item[1]))):
         for path in {base, base.resolve()}:
             words = words.replace(str(path), name)
     return words
@@ -78,6 +80,7 @@ class ModelRow:
     """A model: whether its weights are here, their bytes (0: missing) and place, and what is known of it without torch.
 
     `placements` are the display names of the named ones; it and `classes` are empty where only torchvision knows them.
+    `source` is the plug-in's file; `built_in` says that the network is built with its weights, without a file of them.
     """
 
     name: str
@@ -89,12 +92,15 @@ class ModelRow:
     placements: tuple[str, ...] = ()
     url: str = ""
     note: str = ""
+    source: Path | None = None
+    built_in: bool = False
 
 
 def _entry_row(one: ModelEntry, classes: int) -> ModelRow:
-    path = one.weights
-    labels = tuple(one.placements.values())
-    return ModelRow(one.name, one.label, path.is_file(), _size(path), path, classes, labels, one.url, one.note)
+    path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
+    size = 0 if built_in else _size(path)
+    about = (one.url, one.note, one.source, built_in)
+    return ModelRow(one.name, one.label, one.present, size, path, classes, labels, *about)
 
 
 def _size(path: Path) -> int:
@@ -106,7 +112,10 @@ def _size(path: Path) -> int:
 
 @st.cache_resource(ttl=LASTING, max_entries=1, show_spinner=False)
 def model_rows() -> tuple[ModelRow, ...]:
-    """The curated models and those of torchvision whose weights are here."""
+    """The curated models, those of plug-ins that work, which are traced, and torchvision's whose weights are here."""
+    for name in MODELS.users():
+        with suppress(ModelError):  # it is reported, and not offered any more
+            get_model(name)
     rows = []
     for name, label in offered_models().items():
         if name in MODELS:
@@ -147,6 +156,11 @@ class DataRow:
         return self.entry.home is not None
 
     @property
+    def made(self) -> bool:
+        """Whether a function of a plug-in makes it."""
+        return isinstance(self.entry, MadeEntry)
+
+    @property
     def download(self) -> int | None:
         """Bytes to download; None where its publisher states none."""
         sizes = [file.size for file in self.entry.files]
@@ -158,6 +172,21 @@ def data_rows() -> tuple[DataRow, ...]:
     """The registered data sets, then the user's own."""
     entries = [*DATASETS.values(), *(dataset_entry(name) for name in own_sets())]
     return tuple(DataRow(entry, entry.status()) for entry in entries)
+
+
+# Plug-ins
+
+
+def plugin_problems() -> tuple[str, ...]:
+    """What is wrong with the plug-ins, a line each: file, line, reason. Their models and data sets are tried first."""
+    model_rows()
+    data_rows()
+    return tuple(shown(problem) for problem in plugins.problems())
+
+
+def plugin_contents() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Plug-in -> kind (model, data set, method) -> the names that it has registered."""
+    return {shown(file): names for file, names in plugins.registered().items()}
 
 
 # Banks

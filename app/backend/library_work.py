@@ -16,10 +16,10 @@ from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is
 from app.backend.library import BankRow, bank_row, bank_rows, library_on, refresh, require_library
 from app.backend.names import entry as model_entry
 from app.backend.names import sentences
-from app.backend.setups import Setup, has_bank, identity, images, present, set_label
+from app.backend.setups import Setup, has_bank, identity, images, is_present, set_label
 from app.errors import AppError
 from ash.bank import BankIdentity, delete_bank, verify_steps
-from ash.data import DATASETS, ImageSet, Subset, get_dataset
+from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
 from ash.fetching import fetch_steps
 from ash.models import ModelEntry, get_model
 
@@ -61,7 +61,8 @@ def fetch(name: str) -> Job:
     if name in DATASETS:
         label = DATASETS[name].label
         if not DATASETS[name].files:
-            raise AppError(f"{label} comes with the explorer; there is nothing to fetch.")
+            whose = "is made by a plug-in" if isinstance(DATASETS[name], MadeEntry) else "comes with the explorer"
+            raise AppError(f"{label} {whose}; there is nothing to fetch.")
     else:
         model = model_entry(name)
         label = f"the weights of {model.label}"
@@ -97,7 +98,7 @@ def extracting(at: Setup, name: str) -> bool:
 def extract(at: Setup, name: str) -> Job:
     """Compute the activations of a data set under a setup, in the background."""
     require_library()
-    if name not in present():
+    if not is_present(name):
         raise AppError(f"The images of {set_label(name)} are not here: fetch them first.")
     with sentences():
         entry, data = get_model(at.model), images(at, name)
@@ -171,7 +172,7 @@ def _origin_of(row: BankRow) -> tuple[ModelEntry, ImageSet, BankIdentity] | None
     name, _, number = who.dataset.partition("=")
     try:
         model = get_model(who.model)
-        if name not in present() or not model.present:
+        if not is_present(name) or not model.present:
             return None
         data = Subset(get_dataset(name), int(number)) if number else get_dataset(name)
         now = (model.weights_hash(), repr(model.preprocess), data.name, data.fingerprint)

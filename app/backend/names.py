@@ -25,14 +25,15 @@ def models() -> dict[str, str]:
 
 
 def model_names(asked: str) -> tuple[str, ...]:
-    """The models that a link may name, the default first; one that is not offered is looked up in torchvision."""
-    names = tuple(models())
-    if asked in names:
-        return names
+    """The models that a link may name, the default first; one that is not offered is looked up in torchvision.
+
+    One of a plug-in is traced when it is asked for, and is not among them if it does not work.
+    """
     try:
-        return (*names, get_model(asked).name)
+        known = get_model(asked).name
     except ModelError:
-        return names
+        return tuple(models())
+    return tuple(dict.fromkeys((*models(), known)))
 
 
 def entry(model: str) -> ModelEntry:

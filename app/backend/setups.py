@@ -7,7 +7,7 @@ import streamlit as st
 from app.backend.names import sentences
 from app.spec import PENULTIMATE, RunSpec
 from ash.bank import BankIdentity, find_bank
-from ash.data import DATASETS, ImageSet, Status, dataset_entry, evenly, get_dataset, own_sets
+from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
 from ash.fitting import perturbed_transform
 from ash.models import get_model
 
@@ -47,16 +47,28 @@ def status(name: str) -> Status:
         return dataset_entry(name).status()
 
 
+def is_present(name: str) -> bool:
+    """Whether there are images of a data set on this machine, all or some; one of a plug-in is made for that."""
+    return bool(status(name).count)
+
+
 @st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
 def present() -> dict[str, str]:
     """Data set -> label, for the sets with images on this machine: registered, whole or in part, and the user's own."""
-    return {name: set_label(name) for name in (*DATASETS, *own_sets()) if status(name).count}
+    made = {*_made("id"), *_made("ood")}
+    return {name: set_label(name) for name in (*DATASETS, *own_sets()) if name in made or is_present(name)}
+
+
+def _made(role: str) -> tuple[str, ...]:
+    """The sets of plug-ins with a role. They are offered without being made, but for those that are known to fail."""
+    made = {name: entry for name, entry in DATASETS.items() if isinstance(entry, MadeEntry)}
+    return tuple(name for name, entry in made.items() if entry.role == role and name not in DATASETS.failed)
 
 
 def id_choices(model: str) -> dict[str, str]:
     """ID set -> label, the model's own first: that one even when it is missing, and the user's labelled sets."""
     own = get_model(model).id_set
-    return {name: set_label(name) for name in (own, *filter(_labelled, own_sets()))}
+    return {name: set_label(name) for name in (own, *filter(_labelled, own_sets()), *_made("id"))}
 
 
 @st.cache_data(ttl=FRESH, max_entries=64, show_spinner=False)
@@ -66,9 +78,8 @@ def _labelled(name: str) -> bool:
 
 def ood_choices(model: str, id_set: str) -> dict[str, str]:
     """OOD set -> label, for the sets that are here: the ones the model is usually compared with, then the user's."""
-    here = present()
-    names = (*get_model(model).ood_sets, *own_sets())
-    return {name: here[name] for name in names if name in here and name != id_set}
+    here = filter(is_present, (*get_model(model).ood_sets, *own_sets()))
+    return {name: set_label(name) for name in (*here, *_made("ood")) if name != id_set}
 
 
 def setup(spec: RunSpec) -> Setup:
@@ -97,7 +108,10 @@ def chosen_sets(spec: RunSpec) -> dict[str, str]:
 def set_label(name: str) -> str:
     """The display name of a data set; of an incomplete one with the number of images that are here."""
     with sentences():
-        entry, here = dataset_entry(name), status(name)
+        entry = dataset_entry(name)
+    if isinstance(entry, MadeEntry):
+        return entry.label  # whole, or not at all
+    here = status(name)
     if here.state == "incomplete" and here.count and entry.count:
         return f"{entry.label} ({here.count:,} of {entry.count:,} images)"
     return entry.label

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 import ash
+from ash import plugins
 from ash.bank import cache_root, write_atomically
 from ash.methods import Method
 from ash.tables import Sweep
-from ash.variants import plugin_files
 
 MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo takes 10 MB, one setting 0.1 MB
 
@@ -28,7 +28,7 @@ MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo
 @cache
 def _code() -> str:
     folder = Path(str(ash.__file__)).parent
-    files = [*sorted(folder.rglob("*.py")), *filter(Path.is_file, plugin_files())]
+    files = [*sorted(folder.rglob("*.py")), *filter(Path.is_file, plugins.files())]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

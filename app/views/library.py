@@ -6,7 +6,14 @@ from app import backend, state
 from app.spec import RunSpec
 from app.state import bind
 from app.theme import count, size
-from app.views import library_activations, library_data, library_jobs, library_models, library_parts
+from app.views import (
+    library_activations,
+    library_data,
+    library_jobs,
+    library_models,
+    library_parts,
+    library_plugins,
+)
 
 SHELVES = {"models": "Models", "data": "Data sets", "activations": "Activations"}
 _DRAW = {
@@ -23,6 +30,7 @@ def render(spec: RunSpec) -> None:
     st.title("Library")
     st.html(library_parts.STYLE)
     st.markdown(f"**{summary()}**")
+    library_plugins.draw()
     if not backend.library_on():
         st.info(
             "On this server, fetching, extracting and deleting from the browser is off. "

@@ -52,7 +52,9 @@ def _columns() -> dict[str, object]:
 def _details(spec: RunSpec, row: DataRow) -> None:
     entry, status = row.entry, row.status
     st.subheader(plain(entry.label))
-    here = {"present": "present", "missing": "missing", "incomplete": f"incomplete: {backend.shown(status.reason)}"}
+    reason = backend.shown(status.reason)
+    missing = f"missing: {reason}" if row.made else "missing"
+    here = {"present": "present", "missing": missing, "incomplete": f"incomplete: {reason}"}
     number = f", {count(status.count)} images, {size(status.bytes)}" if status.count else ""
     wanted = f"; it has {count(entry.count)} images" if entry.count and status.state != "present" else ""
     download = ", ".join(file.file for file in entry.files)
@@ -61,7 +63,7 @@ def _details(spec: RunSpec, row: DataRow) -> None:
             "What": backend.shown(entry.note),
             "Which images": entry.rule,
             "State": here[status.state] + number + wanted,
-            "Folder" if status.state != "missing" else "It belongs in": backend.shown(status.path),
+            _place(row): backend.shown(status.path),
             "Licence": entry.licence,
             "From": entry.homepage,
             "Files": download + (f" ({size(row.download)})" if row.download else ""),
@@ -72,6 +74,12 @@ def _details(spec: RunSpec, row: DataRow) -> None:
         _extraction(spec, row)
     elif entry.files:
         _fetch(row)
+
+
+def _place(row: DataRow) -> str:
+    if row.made:
+        return "Plug-in"
+    return "Folder" if row.status.state != "missing" else "It belongs in"
 
 
 def _fetch(row: DataRow) -> None:

@@ -77,8 +77,9 @@ def _details(name: str, known: ModelRow | None) -> None:
     st.subheader(plain(known.label))
     parts.facts(
         {
-            "Weights": f"present, {size(known.bytes)}" if known.present else "missing",
-            "File" if known.present else "They belong at": backend.shown(known.path),
+            "Weights": _weights(known),
+            "File" if known.present else "They belong at": "" if known.built_in else backend.shown(known.path),
+            "Plug-in": backend.shown(known.source) if known.source else "",
             "Published at": known.url,
             "Classes": count(known.classes or 0),
             "Placements": ", ".join(known.placements),
@@ -87,6 +88,12 @@ def _details(name: str, known: ModelRow | None) -> None:
         {"Published at": known.url},
     )
     _actions(known)
+
+
+def _weights(row: ModelRow) -> str:
+    if row.built_in:
+        return "built in: the function of the plug-in returns the network with them"
+    return f"present, {size(row.bytes)}" if row.present else "missing"
 
 
 def _actions(row: ModelRow) -> None:

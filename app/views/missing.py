@@ -13,10 +13,13 @@ def draw(spec: RunSpec, title: str) -> None:
     st.title(title)
     reason = backend.unready(spec)
     st.info(plain(f"{reason[0].upper()}{reason[1:]}, so there is nothing to show yet."), icon=":material/download:")
-    st.markdown("Get it on the **Library** page, or where the server runs:")
-    st.code("\n".join(f"python -m ash fetch {name}" for name in backend.needed(spec)), language="bash")
+    for sentence in backend.unfetchable(spec):
+        st.markdown(plain(sentence))
+    if names := backend.needed(spec):
+        st.markdown("Get it on the **Library** page, or where the server runs:")
+        st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
     own, *others = backend.id_choices(spec.model)
-    if others and backend.setup(spec).id_set == own and own not in backend.present():
+    if others and backend.setup(spec).id_set == own and not backend.is_present(own):
         st.markdown("Or measure on labelled images of your own:")
         for name in others:
             pick = (Pick.field("id", name),)

@@ -1,9 +1,10 @@
 """Weights on disk: where a model's file lies, and loading it strictly, without running code from it."""
 
 import errno
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,28 @@ def weights_hash(path: Path) -> str:
 @lru_cache(maxsize=256)
 def _hash(path: Path, size: int, changed: int) -> str:
     return data.file_hash(path)
+
+
+@lru_cache(maxsize=16)
+def own_weights_hash(build: "Callable[[], nn.Module]") -> str:
+    """SHA-256 of the weights of a network that is built with them, hex; ModelError when they differ at every call."""
+    first, again = (_state_hash(build().state_dict()) for _ in range(2))
+    if first != again:
+        raise ModelError(
+            "The function that builds the network gives other weights at every call: name a file of weights, or load "
+            "them in it."
+        )
+    return first
+
+
+def _state_hash(state: "dict[str, Tensor]") -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _check_is_file(path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ash.networks.checkpoints import ModelError, find_weights, load_weights, weights_hash
+from ash.networks.checkpoints import ModelError, find_weights, load_weights, own_weights_hash, weights_hash
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +65,9 @@ class ModelEntry:
     moves normalised pixels, 0 for not at all. `url` is the public address of its weights, "" where there is none, and
     `url_hash` the first digits of that file's SHA-256;
     `checkpoint` is the file to use instead of the one that `weights` finds. `note` says what else to know.
+
+    Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
+    weights, so that there is no file of them; `traced` False, that `get_model` has to look for its placements.
     """
 
     name: str
@@ -85,6 +88,9 @@ class ModelEntry:
     url_hash: str = ""
     checkpoint: Path | None = None
     note: str = ""
+    source: Path | None = None
+    trained: bool = False
+    traced: bool = True
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -98,27 +104,36 @@ class ModelEntry:
 
     @property
     def weights(self) -> Path:
-        """Where the weights are or, when there are none yet, belong."""
-        return self.checkpoint or find_weights(self.name, self.url, self.url_hash)
+        """Where the weights are or, when there are none yet, belong; of a trained one, the file that makes them."""
+        made = self.source if self.trained else None
+        return self.checkpoint or made or find_weights(self.name, self.url, self.url_hash)
 
     @property
     def present(self) -> bool:
-        """Whether there is a weights file; it is not read."""
-        return self.weights.is_file()
+        """Whether there are weights: a file, which is not read, or the network's own."""
+        return self.brings_weights or self.weights.is_file()
+
+    @property
+    def brings_weights(self) -> bool:
+        """Whether the network is built with its weights, and no file is read."""
+        return self.trained and self.checkpoint is None
 
     def with_checkpoint(self, path: Path | str) -> "ModelEntry":
         """The same network with the weights of a file, which is read when the network is built."""
         return replace(self, checkpoint=Path(path).expanduser())
 
     def weights_hash(self) -> str:
-        """SHA-256 of the weights file; ModelError when it is not there."""
+        """SHA-256 of the weights file, or of the weights that the network brings; ModelError when it is not there."""
+        if self.brings_weights:
+            return own_weights_hash(self.architecture)
         return weights_hash(self._found())
 
     def build(self) -> "nn.Module":
         """The network in eval mode with its weights; ModelError when the file is missing or another network's."""
-        path = self._found()
+        path = None if self.brings_weights else self._found()
         model = self.architecture()
-        load_weights(model, path)
+        if path is not None:
+            load_weights(model, path)
         return model.eval().requires_grad_(False)
 
     def _found(self) -> Path:

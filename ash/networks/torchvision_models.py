@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ash.networks.checkpoints import ModelError
 from ash.networks.entries import ModelEntry, Preprocess
+from ash.networks.tracing import default_placements
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from ash.splitting import Cut
 
 IMAGENET = "imagenet"
 IMAGENET_OOD = ("inaturalist", "sun", "places", "dtd")
@@ -24,6 +23,13 @@ OTHER_TASKS = {
     "video": "video",
     "optical_flow": "optical flow",
     "quantization": "quantized inference",
+}
+USUAL_PRESETS = {  # of networks for which the paper has none
+    "Energy, unshaped": "energy",
+    "ASH-P @ 60, as for ResNet-50": "ash_p@60",
+    "ASH-B @ 65, as for ResNet-50": "ash_b@65",
+    "ASH-S @ 90, as for ResNet-50": "ash_s@90",
+    "ReAct": "react@1.0",
 }
 WITH_WEIGHTS = {"transform_input": True, "aux_logits": True, "init_weights": False}
 
@@ -114,7 +120,7 @@ def _entry(name: str) -> ModelEntry:
         cuts = cuts_of_architecture(architecture, preprocess.shape)
     except SplitError as error:
         raise ModelError(f"{name} is not offered: {error}") from error
-    places, penultimate = _placements(name, cuts)
+    places, penultimate = default_placements(name, cuts)
     sign = " Its penultimate activation may be negative, where ASH-B and ASH-S work by another mechanism."
     return ModelEntry(
         name=name,
@@ -126,13 +132,7 @@ def _entry(name: str) -> ModelEntry:
         ood_sets=IMAGENET_OOD,
         placements=places,
         deep_placements=tuple(cut.name for cut in cuts if cut.name in places and not cut.linear),
-        presets={
-            "Energy, unshaped": "energy",
-            "ASH-P @ 60, as for ResNet-50": "ash_p@60",
-            "ASH-B @ 65, as for ResNet-50": "ash_b@65",
-            "ASH-S @ 90, as for ResNet-50": "ash_s@90",
-            "ReAct": "react@1.0",
-        },
+        presets=dict(USUAL_PRESETS),
         dice_percentile=70,
         url=weights.url,
         url_hash=url_hash(weights.url),
@@ -147,35 +147,3 @@ def preprocess_of(name: str, transform: Any) -> Preprocess:
     if len(resize) != 1 or len(crop) != 1 or way not in ("bilinear", "bicubic") or not transform.mean:
         raise ModelError(f"The transform of {name} is not one resize, centre crop and normalisation: {transform!r}.")
     return Preprocess(resize[0], crop[0], tuple(transform.mean), tuple(transform.std), way)
-
-
-def _placements(name: str, cuts: "tuple[Cut, ...]") -> "tuple[dict[str, str], Cut]":
-    """The penultimate placement and, before it, the ends of the later stages: the last cut of a resolution.
-
-    After its ReLU where it has one: only there are activations as the paper shapes them.
-    """
-    last = next((i for i, cut in enumerate(cuts) if cut.penultimate), None)
-    if last is None:
-        raise ModelError(f"{name} is not offered: it cannot be cut at its penultimate tensor alone.")
-    ends: dict[tuple[int, ...], Cut] = {}
-    for cut in cuts[last // 2 : last]:
-        where = _resolution(cut)
-        after_relu = where in ends and ends[where].signed is False
-        if where and not cut.before_relu and (cut.signed is False or not after_relu):
-            ends[where] = cut
-    ends.pop(_resolution(cuts[last]), None)
-    shown = sorted(ends.values(), key=cuts.index)
-    labels = {cut.name: f"Stage end, {' × '.join(map(str, cut.shape))}" for cut in shown}
-    return {**labels, cuts[last].name: "Penultimate layer"}, cuts[last]
-
-
-def _resolution(cut: "Cut") -> tuple[int, ...]:
-    """Height and width of a square map, channels first or last; the number of tokens; () for anything else."""
-    match cut.shape:
-        case (tokens, _):
-            return (tokens,)
-        case (_, height, width) if height == width:
-            return height, width
-        case (height, width, _) if height == width:
-            return height, width
-    return ()
