@@ -1,6 +1,7 @@
 """The sidebar: pages, and everything that is the same on every page."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,6 +9,7 @@ from streamlit.navigation.page import Page
 
 from app import backend, share
 from app.errors import plain
+from app.lessons import texts
 from app.links import write_number
 from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
 from app.state import bind, current, dispatch
@@ -32,30 +34,52 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "on": ("mean", *chosen),
         "set": ("all", *chosen),
         "source": ("id", *every),
+        "among": ("all", "id", *chosen),
+        "question": ("first", *texts.questions()),
+        "lesson": ("none", *texts.lessons()),
+        **_classes(spec),
     }
 
 
-def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
-    """The whole sidebar for this spec."""
+def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:
+    """The classes that a link may name, where it names any: reading those of ImageNet takes a moment."""
+    if not spec.true and not spec.predicted:
+        return {}
+    names = ("", *backend.entry(spec.model).classes)
+    return {"true": names, "predicted": names}
+
+
+def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection[str] | None = None) -> None:
+    """The whole sidebar for this spec, or `only` some controls of it: those that a lesson needs."""
+    controls: dict[str, Callable[[RunSpec], None]] = {
+        "preset": _preset,
+        "model": _model,
+        "placement": _placement,
+        "variant": _variant,
+        "p": _parameter,
+        "sets": partial(_score_and_sets, with_score=only is None),
+    }
     with st.sidebar:
         _pages(spec, sections)
-        _preset(spec)
-        _model(spec)
-        _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
-        if backend.is_signed(backend.setup(spec)):
-            st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
-        _select(
-            "Variant", "variant", {name: variant_label(name) for name in VARIANTS}, "What is done to the activation."
-        )
-        _parameter(spec)
-        if spec.other:
-            st.caption(f":material/science: In use: {plain(spec.method.label)}. Moving a control here replaces it.")
-        _score_and_sets(spec)
+        for name, control in controls.items():
+            if only is None or name in only:
+                control(spec)
         with st.container(horizontal=True):
             st.button("Reset", icon=":material/restart_alt:", width="stretch", on_click=dispatch, args=(Pick.reset(),))
             share.menu(spec)
         st.caption(f":material/database: {plain(backend.badge(spec))}")
         library_jobs.badge()
+
+
+def _placement(spec: RunSpec) -> None:
+    _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
+    if backend.is_signed(backend.setup(spec)):
+        st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
+
+
+def _variant(spec: RunSpec) -> None:
+    labels = {name: variant_label(name) for name in VARIANTS}
+    _select("Variant", "variant", labels, "What is done to the activation.")
 
 
 def _model(spec: RunSpec) -> None:
@@ -123,6 +147,7 @@ def _parameter(spec: RunSpec) -> None:
             help="ReAct clips every activation at c.",
             **bind("c"),
         )
+        _in_use(spec)
         return
     st.slider(
         "Percentile p",
@@ -136,15 +161,27 @@ def _parameter(spec: RunSpec) -> None:
     )
     if not spec.p.is_integer() and VARIANTS[spec.variant].parameter is not None:
         st.caption(f"In use: p = {write_number(spec.p)}, from a link. Moving the slider replaces it.")
+    _in_use(spec)
 
 
-def _score_and_sets(spec: RunSpec) -> None:
+def _in_use(spec: RunSpec) -> None:
+    """What the controls above cannot say."""
+    if spec.other:
+        st.caption(f":material/science: In use: {plain(spec.method.label)}. Moving a control here replaces it.")
+
+
+def _score_and_sets(spec: RunSpec, with_score: bool = True) -> None:
     id_sets = backend.id_choices(spec.model)
     sets = backend.ood_choices(spec.model, backend.setup(spec).id_set)
     used = len(backend.chosen_sets(spec))
-    label = f"{SCORE_LABELS[spec.score]}, {used} of {len(sets)} OOD sets"
+    label = f"{used} of {len(sets)} OOD sets"
+    if with_score:
+        label = f"{SCORE_LABELS[spec.score]}, {label}"
     with st.popover(label, icon=":material/tune:", width="stretch", key="score_and_sets"):
-        _select("Score", "score", SCORE_LABELS, "Turns the logits into one number; higher means more in-distribution.")
+        if with_score:
+            _select(
+                "Score", "score", SCORE_LABELS, "Turns the logits into one number; higher means more in-distribution."
+            )
         if len(id_sets) > 1:
             own = next(iter(id_sets))
             _select("ID set", "id", {"" if name == own else name: label for name, label in id_sets.items()})

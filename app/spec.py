@@ -100,6 +100,7 @@ class RunSpec:
     descending: bool = links.flag("descending")
     page: int = links.index("page", "a page, 0 is the first")
     pin: str = links.text("pin", "a sample, its set:number,")
+    part: str = links.choice("part", "percentiles", ("percentiles", "top5", "where"), "a part of one sample")
     # Shape lab: which room, which step of the algorithm, which question; the lesson that is open
     room: str = links.choice("room", "steps", ("steps", "predict", "relu"), "a part of the page Shape lab")
     step: int = links.index("step", "a step, 0 is the first")
@@ -175,7 +176,8 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
             continue
         kept: Any = tuple(one for one in asked if one in names) if isinstance(value, tuple) else next(iter(names))
         key = keys()[name]
-        notices.append(f"{key.key}={printable(','.join(missing))} is not known here; using {key.write(kept)}.")
+        used = key.write(kept) or "none"
+        notices.append(f"{key.key}={printable(','.join(missing))} is not known here; using {used}.")
         spec = replace(spec, **{name: kept})
     return spec, notices
 
@@ -218,10 +220,12 @@ class Pick:
 
 
 _SETS = ("ood", "on", "set", "source", "sample", "among", "true", "predicted", "scores", "page", "pin")
+SAMPLE_FILTERS = ("among", "verdict", "change", "true", "predicted", "scores", "find", "order", "descending")
 _OF = {
     "model": ("placement", "id", "images", "dtype", "more", *_SETS),
     "id": _SETS,
-}  # what another model or ID set makes moot
+    **dict.fromkeys(SAMPLE_FILTERS, ("page",)),
+}  # what another model, ID set or filter makes moot
 
 
 def reduce(spec: RunSpec, pick: Pick) -> RunSpec:

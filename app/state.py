@@ -79,15 +79,29 @@ def _remember(link: str) -> None:
         del links[:-_REMEMBERED]
 
 
+def _offer(link: str) -> None:
+    """A link that this session may have been at before counts as brought by the browser when it is followed again."""
+    links: list[str] = st.session_state.setdefault(_LINKS, [])
+    links[:-1] = [one for one in links[:-1] if one != link]
+
+
 def remember_pages(pages: Mapping[str, Page]) -> None:
     """Keep the pages of this run (module in app/views -> page), so that any page can link to another."""
     st.session_state[_PAGES] = pages
 
 
-def page_link(module: str, label: str) -> None:
-    """A link to another page that carries the spec: Streamlit's own would drop the query."""
-    query: Any = to_query(current()) or None
+def page_link(module: str, label: str, spec: RunSpec | None = None) -> None:
+    """A link to another page that carries the spec, or another one: Streamlit's own would drop the query."""
+    query: Any = to_query(current() if spec is None else spec) or None
+    if spec is not None:
+        _offer(urlencode(query or {}))
     st.page_link(st.session_state[_PAGES][module], label=label, icon=":material/arrow_forward:", query_params=query)
+
+
+def page_title(module: str) -> str:
+    """The title of another page."""
+    title: str = st.session_state[_PAGES][module].title
+    return title
 
 
 def open_page(module: str) -> None:

@@ -69,6 +69,28 @@ def sweep(
     return run.result(range(len(methods)))
 
 
+def predict(
+    tail: nn.Module | LinearTail,
+    bank: Any,
+    method: Method,
+    *,
+    id_bank: Any = None,
+    device: str | torch.device | None = None,
+    precision: str = "float32",
+    fit: Fit | None = None,
+) -> NDArray[np.int32]:
+    """The class (n,) with the largest logit after shaping, for every sample of one bank, of an OOD set as well.
+
+    It hangs on the steps of the method alone, whatever its score. `id_bank`: the ID set, for steps whose threshold is
+    one for all samples. The rest as in `sweep`.
+    """
+    steps = Method(score="max_logit", steps=method.steps)
+    run = Run(tail, bank, {}, [steps], None, device, precision, fit, thresholds_from=id_bank)
+    for _ in run.parts():
+        pass
+    return run.result([0]).id_predictions[0]
+
+
 def sweep_steps(
     tail: nn.Module | LinearTail,
     id_bank: Any,

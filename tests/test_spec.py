@@ -74,6 +74,7 @@ specs = st.builds(
     descending=st.booleans(),
     page=st.integers(0, 999_999_999),
     pin=lines,
+    part=st.sampled_from(("percentiles", "top5", "where")),
     room=st.sampled_from(("steps", "predict", "relu")),
     step=st.integers(0, 999_999_999),
     question=names,

@@ -30,8 +30,8 @@ class Sample:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def sample(at: Setup, method: str, name: str, index: int) -> Sample:
-    """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
+def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Pixels and activation (C, ...) of image `index` of data set `name`: what no method changes."""
     import torch
 
     with sentences():
@@ -39,13 +39,24 @@ def sample(at: Setup, method: str, name: str, index: int) -> Sample:
         if not 0 <= index < len(data):
             raise AppError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
         picture = data.image(index)
-    stem, tail = parts(at)
     with torch.inference_mode(), semaphore:
-        x = stem(get_model(at.model).preprocess.build()(picture)[None])
+        x = parts(at)[0](get_model(at.model).preprocess.build()(picture)[None])
+    return np.asarray(picture), x[0].numpy().copy()
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def sample(at: Setup, method: str, name: str, index: int) -> Sample:
+    """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
+    import torch
+
+    pixels, values = activation(at, name, index)
+    tail, data = parts(at)[1], whole_set(name)
+    with torch.inference_mode(), semaphore:
+        x = torch.from_numpy(values.copy())[None]
         shaped = Method.parse(method).shape(x, first_index=index)
-        logits, after = tail(x), tail(shaped)
-    arrays = [tensor[0].numpy().copy() for tensor in (x, shaped, logits, after)]
-    return Sample(data.names[index], int(data.labels[index]), np.asarray(picture), *arrays)
+        found = (shaped, tail(x), tail(shaped))
+    arrays = [tensor[0].numpy().copy() for tensor in found]
+    return Sample(data.names[index], int(data.labels[index]), pixels, values, *arrays)
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

@@ -1,6 +1,7 @@
 """Parts of the Scores page: the images of a bar, and the live scrub of the percentile."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -9,7 +10,8 @@ from app import backend, plot, theme
 from app.backend import Evaluation
 from app.charts import score_words, scrub
 from app.errors import boundary, plain
-from app.spec import RunSpec
+from app.spec import SAMPLE_FILTERS, RunSpec
+from app.state import page_link
 from ash.methods import VARIANTS
 
 SHOWN = 12  # images of one bar
@@ -37,6 +39,9 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
     with st.container(horizontal=True, vertical_alignment="center"):
         text = f"{label}, {score_words.span_text(low, high, spec.method.score)}: {theme.count(len(inside))} images"
         st.markdown(plain(text + (f", {SHOWN} of them here" if len(inside) > SHOWN else "")), width="content")
+        if len(inside):
+            held = float(values[inside[0]]), float(values[inside[-1]])
+            page_link("samples", "All of them in Samples", _in_samples(spec, "id" if name == id_set else name, held))
         st.button("Close", key="scores_close", type="tertiary", icon=":material/close:", on_click=_close)
     chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(SHOWN, len(inside))).round().astype(int))]
     with st.container(horizontal=True):
@@ -51,6 +56,12 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
                 ),
                 width=110,
             )
+
+
+def _in_samples(spec: RunSpec, source: str, held: tuple[float, float]) -> RunSpec:
+    """Where the images of a bar are: by the lowest and the highest score that it holds, whatever its axis."""
+    plain_view = {name: getattr(RunSpec(), name) for name in SAMPLE_FILTERS}
+    return replace(spec, **{**plain_view, "look": "grid", "among": source, "scores": held, "page": 0})
 
 
 def _close() -> None:

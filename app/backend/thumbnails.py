@@ -1,0 +1,103 @@
+"""Small pictures of samples as data URIs: decoded in a pool of threads, kept in a memory of bounded size."""
+
+import base64
+import io
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+
+import streamlit as st
+from PIL import Image
+
+from app.backend.setups import whole_set
+from ash.data import DataError, ImageSet
+
+SIDE = 256  # pixels of the longer side, twice what a card shows
+MOST_BYTES = 64 * 2**20  # of all pictures that are kept
+PIXELATED = 64  # pictures below this many pixels stay crisp: they are enlarged by the browser, and lossless
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as a data URI. `crisp`: so small that its pixels should show; `broken`: why there is none."""
+
+    uri: str
+    crisp: bool = False
+    broken: str = ""
+
+
+class Memory:
+    """Thumbnails by key, least recently used first out beyond `most` bytes. Threads may share it."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self.most, self.bytes = most, 0
+        self._kept: OrderedDict[tuple[str, str, int], Thumbnail] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, str, int]) -> Thumbnail | None:
+        """What is kept under a key."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: tuple[str, str, int], one: Thumbnail) -> None:
+        """Keep one, and let go of the oldest."""
+        with self._lock:
+            self.bytes += len(one.uri) - len(self._kept[key].uri if key in self._kept else "")
+            self._kept[key] = one
+            self._kept.move_to_end(key)
+            while self.bytes > self.most:
+                _, gone = self._kept.popitem(last=False)
+                self.bytes -= len(gone.uri)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _memory() -> Memory:
+    return Memory()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "ash-thumbnails")
+
+
+def small_pictures(samples: Sequence[tuple[str, int]]) -> list[Thumbnail]:
+    """The pictures of samples (name of the data set, number in the whole set), in order; a broken one says why.
+
+    What is broken or gone is not kept, so that it is read again next time.
+    """
+    memory, sets = _memory(), {name: whole_set(name) for name, _ in samples}
+    keys = [(name, sets[name].fingerprint, number) for name, number in samples]
+    found = {key: memory.get(key) for key in keys}
+    missing = [key for key, one in found.items() if one is None]
+    for key, fresh in zip(missing, _pool().map(partial(_decoded, sets), missing), strict=True):
+        found[key] = fresh
+        if not fresh.broken:
+            memory.put(key, fresh)
+    return [one for key in keys if (one := found[key]) is not None]
+
+
+def _decoded(sets: dict[str, ImageSet], key: tuple[str, str, int]) -> Thumbnail:
+    name, _, number = key
+    try:
+        return thumbnail(sets[name].image(number))
+    except DataError as error:
+        return Thumbnail("", broken=str(error))
+
+
+def thumbnail(image: Image.Image) -> Thumbnail:
+    """A picture of at most SIDE pixels: as it is when that is small, otherwise as JPEG."""
+    crisp = max(image.size) <= PIXELATED
+    out = io.BytesIO()
+    if crisp:
+        image.save(out, "PNG")
+    else:
+        image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+        image.save(out, "JPEG", quality=85)
+    kind = "png" if crisp else "jpeg"
+    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", crisp)
