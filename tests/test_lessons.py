@@ -1,0 +1,356 @@
+"""Lessons and questions: no typed number, every placeholder filled, answers computed, pages and handouts."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from app import backend, handout
+from app.backend import lessons as numbers
+from app.charts.against import Against, Line, figure, finding, table
+from app.charts.front import Setting
+from app.charts.placements import Place, Placements
+from app.lessons import outcomes, template, texts
+from app.lessons.facts import Found, Here, best, reach
+from app.lessons.facts_choice import mean_losses
+from app.lessons.template import TemplateError, fill
+from app.lessons.words import gap, order
+from app.spec import RunSpec
+from app.views import lab_predict, lesson_charts, lessons
+from ash.metrics import auroc
+from ash.shaping import ash_p
+
+STRUCTURAL = re.compile(
+    r"(?:Table|Figure|Algorithm) \d|Section \d\.\d|FPR95|95 %|p = 0\b|s1|s2"  # of the paper, or a definition
+)
+LESSONS, QUESTIONS = list(texts.lessons()), list(texts.questions())
+
+
+@pytest.fixture(scope="module")
+def here() -> Here:
+    return Here(RunSpec())
+
+
+def page(module: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app._page_hash = calc_hash(module)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def words(app: AppTest) -> str:
+    return " ".join(block.value for block in app.markdown)
+
+
+# Texts
+
+
+@pytest.mark.parametrize("text", [*texts.lessons().values(), *texts.questions().values()], ids=lambda one: one.id)
+def test_no_number_is_typed(text: texts.Lesson | texts.Question) -> None:
+    typed = STRUCTURAL.sub("", template.without(text.text))
+    assert not re.findall(r".{0,20}\d.{0,20}", typed)
+
+
+def test_a_typed_number_would_be_found() -> None:
+    assert re.search(r"\d", STRUCTURAL.sub("", template.without("Table 5 has {auroc}, and 97.1 at p = 05")))
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, here: Here) -> None:
+    found, lesson = lesson_charts.found(here, name), texts.lessons()[name]
+    check(lesson.text, found.values, found.facts)
+    charts = {text for kind, text in lesson.parts if kind == "chart"}
+    assert charts <= {*found.pictures, *lesson_charts._SPECIAL}
+    assert all("{" not in text for kind, text in lessons.filled(lesson, found))
+    assert "Recap" in lesson.text
+    assert 3 <= lesson.minutes <= 7
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_right_answer_of_a_question_is_computed_and_one_of_the_three(name: str, here: Here) -> None:
+    question = texts.questions()[name]
+    found = outcomes.earlier(here, two_placements(80.0)) if name == "earlier" else lab_predict.outcome(here, name)
+    assert found is not None
+    assert found.right in question.answers
+    check(question.text, here.common() | found.values, here.facts() | found.facts)
+
+
+def check(text: str, values: dict[str, str], facts: dict[str, bool]) -> None:
+    """Everything that a text asks for in any branch is there, and no value is NaN."""
+    asked, conditions = template.names(text)
+    assert asked <= values.keys()
+    assert conditions <= facts.keys()
+    assert not [name for name, value in values.items() if "nan" in value.lower().split()]
+    fill(text, values, facts)
+
+
+def test_the_template_is_strict() -> None:
+    assert (
+        fill("{a} is {if up}up{else}down{end}{if not up}, alas{end}.", {"a": "x"}, {"up": False}) == "x is down, alas."
+    )
+    assert fill("{a}{if up} up{end}", {"a": "x {b}"}, {"up": True}) == "x {b} up"
+    for text in ("{b}", "{if left}x{end}", "{a", "a}", "{if up}x", "{A}"):
+        with pytest.raises(TemplateError):
+            fill(text, {"a": "x"}, {"up": True})
+
+
+def test_words_are_true_for_every_sign() -> None:
+    assert gap(3.14, "it") == "3.1 points higher than it"
+    assert gap(-1.0, "it") == "1.0 point lower than it"
+    assert gap(-0.04, "it") == "the same as it"
+    assert [order(value) for value in (0.6, -0.6, 0.4, -0.4)] == ["higher", "lower", "same", "same"]
+
+
+# Numbers
+
+
+def test_curves_are_those_of_the_trade_off(here: Here) -> None:
+    rows = backend.table(here.at, "energy").query("ood == 'mean'").set_index("method")
+    for variant in ("ash_p", "ash_b", "ash_s"):
+        for one in here.curve(variant):
+            row = rows.loc[f"{variant}@{one.p:g}"]
+            assert (one.accuracy, one.auroc) == pytest.approx((row["id_accuracy"], row["auroc"]))
+    assert here.point("ash_s", 65).auroc == pytest.approx(rows.loc["ash_s@65", "auroc"])
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 35.0, 65.0, 95.0, 99.0]))
+def test_linear_scaling_is_pruning_times_the_ratio_of_sums(seed: int, p: float) -> None:
+    x = np.random.default_rng(seed).integers(0, 4, (5, 12)).astype(np.float32)  # many ties, rows of zeros
+    (shaped,) = numbers.linear_scaling(x, [p])
+    pruned = ash_p(torch.from_numpy(x), p).numpy()
+    s2 = pruned.sum(1, keepdims=True)
+    expected = pruned * np.where(s2 > 0, x.sum(1, keepdims=True) / np.where(s2 > 0, s2, 1), 1)
+    np.testing.assert_allclose(shaped, expected, rtol=1e-6)
+
+
+def test_the_linear_curve_meets_the_unshaped_network_at_zero(here: Here) -> None:
+    first = numbers.linear_curve(here.at, here.sets)[0]
+    assert (first.accuracy, first.auroc) == pytest.approx((here.base.accuracy, here.base.auroc), abs=1e-3)
+
+
+def test_what_a_held_out_set_costs(here: Here) -> None:
+    found, sets = [], here.sets
+    scrub = {p: backend.evaluation(here.at, f"ash_b@{p}") for p in range(0, 100, 5)}
+    area = {p: {name: 100 * auroc(one.id_scores, one.ood_scores[name]) for name in sets} for p, one in scrub.items()}
+    for left in sets:
+        chosen = max(area, key=lambda p: np.mean([area[p][name] for name in sets if name != left]))
+        found.append(max(row[left] for row in area.values()) - area[chosen][left])
+    assert numbers.held_out(here.at, "ash_b", sets) == pytest.approx(np.mean(found), abs=1e-6)
+    assert numbers.held_out(here.at, "ash_b", sets[:1]) is None
+
+
+def test_reach_stops_at_the_first_loss() -> None:
+    curve = tuple(numbers.Point(p, accuracy, p, 0.0) for p, accuracy in ((0, 90.0), (50, 89.2), (90, 80.0), (95, 90.0)))
+    assert reach(curve, 90.0) == 50
+    assert reach(curve, 99.0) is None
+    assert best(curve).p == 95
+
+
+def two_placements(at_the_earlier: float) -> Placements:
+    def place(name: str, accuracy: float) -> Place:
+        energy = Setting("energy", "none", None, "Energy", 90.0, 90.0, 40.0, 90.0)
+        pruned = Setting("ash_p@80", "ash_p", 80.0, "ASH-P @ 80", accuracy, 90.0, 40.0, 90.0)
+        return Place(name, name, (10, 10), energy, (pruned,))
+
+    places = (place("block", at_the_earlier), place("penultimate", 89.0), Place("other", "other", (0, 0)))
+    return Placements(places, "ash_p", "energy", "auroc", (80.0,), ("penultimate", "ash_p@80"))
+
+
+@pytest.mark.parametrize(("accuracy", "answer"), [(70.0, "sooner"), (89.2, "same"), (90.0, "later")])
+def test_earlier_placements_are_compared_by_their_losses(accuracy: float, answer: str, here: Here) -> None:
+    found = outcomes.earlier(here, two_placements(accuracy))
+    assert found.right == answer
+    assert found.facts["is_missing"]
+    assert len(found.picture.lines) == 2
+
+
+def test_placements_that_share_no_percentile_are_not_compared() -> None:
+    shown = two_placements(70.0)
+    first, last, other = shown.places
+    odd = replace(first, settings=(replace(first.settings[0], method="ash_p@33", parameter=33.0),))
+    assert [place.name for place, _ in mean_losses(replace(shown, places=(odd, last, other)))] == ["penultimate"]
+    assert [loss for _, loss in mean_losses(shown)] == pytest.approx([20.0, 1.0])
+
+
+def test_answers_follow_the_curves(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = {name: here.curve(name) for name in ("ash_p", "ash_b", "ash_s", "ash_rand")}
+
+    def constant(auroc: float, accuracy: float) -> numbers.Curve:
+        return tuple(numbers.Point(one.p, accuracy, auroc, 50.0) for one in flat["ash_s"])
+
+    other = Here(RunSpec())
+    monkeypatch.setattr(other, "curve", lambda name: constant(55.0, 91.0) if name == "ash_rand" else flat[name])
+    assert outcomes.random_values(other).right == "little"
+    monkeypatch.setattr(other, "curve", lambda name: constant(90.0, 91.0 if name == "ash_s" else 92.0))
+    assert outcomes.scaled(other).right == "lower"
+    assert outcomes.zero(other).right == ("keeps" if here.base.accuracy - 92.0 <= 0.5 else "loses")
+    monkeypatch.setattr(numbers, "linear_curve", lambda *_: constant(89.9, 92.0))
+    assert outcomes.exponent(other).right == "same"
+    monkeypatch.setattr(numbers, "global_curve", lambda *_: constant(80.0, 92.0))
+    assert outcomes.threshold(other).right == "higher"
+
+
+# Pages
+
+
+def test_the_overview_opens_every_lesson() -> None:
+    app = page("lessons")
+    text = words(app)
+    for name in LESSONS:
+        assert texts.lessons()[name].title in text
+        assert app.button(key=f"open_{name}")
+    app.button(key="open_pruning").click().run()
+    assert app.query_params["lesson"] == "pruning"
+    assert app.title[0].value == texts.lessons()["pruning"].title
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None:
+    app = page("lessons", lesson=name)
+    lesson = texts.lessons()[name]
+    assert app.title[0].value == lesson.title
+    assert "{" not in words(app)
+    shown = {one.key for one in (*app.sidebar.selectbox, *app.sidebar.slider)}
+    assert ("spec_model" in shown) == ("model" in lesson.controls)
+    assert ("spec_variant" in shown) == ("variant" in lesson.controls)
+    assert "spec_placement" not in shown
+    order = LESSONS.index(name)
+    if order + 1 < len(LESSONS):
+        app.button(key="next_bottom").click().run()
+        assert app.query_params["lesson"] == LESSONS[order + 1]
+        app.button(key="previous_top").click().run()
+        assert app.query_params["lesson"] == name
+    assert not app.exception
+
+
+def test_a_lesson_follows_its_slider(here: Here) -> None:
+    app = page("lessons", lesson="pruning")
+    app.slider(key="spec_p_lesson").set_value(90).run()
+    assert app.query_params["p"] == "90"
+    assert f"{here.point('ash_p', 90).auroc:.1f} %" in words(app)
+
+
+def test_a_lesson_that_is_not_there_is_named() -> None:
+    app = page("lessons", lesson="cooking")
+    assert "lesson" in app.warning[0].value
+    assert app.title[0].value == "Lessons"
+
+
+def test_the_curve_comes_after_the_answer(here: Here) -> None:
+    app = page("lab", room="predict", question="zero")
+    right = lab_predict.outcome(here, "zero")
+    assert right is not None
+    with pytest.raises(KeyError):
+        app.get_by_key("lesson_prediction")
+    assert "**0 of 6 right**" in words(app)
+    app.button(key=f"answer_{right.right}").click().run()
+    chart = json.loads(app.get_by_key("lesson_prediction").proto.spec)
+    drawn = next(trace for trace in chart["data"] if trace["name"] == "ASH-B")
+    assert drawn["y"] == pytest.approx([one.accuracy for one in here.curve("ash_b")], abs=1e-3)
+    assert "agrees" in app.success[0].value
+    assert "**1 of 6 right**" in words(app)
+    app.button(key="question_arrow_forward").click().run()
+    assert app.query_params["question"] == "scaled"
+    wrong = next(name for name in texts.questions()["scaled"].answers if name != outcomes.scaled(here).right)
+    app.button(key=f"answer_{wrong}").click().run()
+    assert "Measured here" in app.info[0].value
+    assert "**1 of 6 right**, 2 answered" in words(app)
+
+
+def test_a_question_about_placements_says_what_is_missing() -> None:
+    app = page("lab", room="predict", question="earlier")
+    assert "Third block" in app.info[0].value
+    assert not [one for one in app.button if (one.key or "").startswith("answer_")]
+
+
+# Pictures and handouts
+
+PICTURE = Against(
+    "p <x>",
+    "AUROC (%)",
+    (
+        Line("a & <b>", "ash_s", ((0.0, 90.0), (50.0, 95.0), (95.0, 80.0))),
+        Line("c", "muted", ((0.0, 91.0), (95.0, 92.0))),
+    ),
+    ("Energy", 90.5),
+    50.0,
+)
+
+
+def test_a_picture_is_a_record_a_figure_and_a_table() -> None:
+    drawn = figure(PICTURE, dark=True)
+    assert [trace.name for trace in drawn.data] == ["Energy", "a & <b>", "c"]
+    assert finding(PICTURE) == "AUROC (%), highest: a & <b> 95.0 at p = 50; c 92.0 at p = 95. Dotted: Energy, 90.5."
+    assert list(table(PICTURE)["c"].dropna()) == [91.0, 92.0]
+    assert len({line.mark.dash for line in PICTURE.lines}) == 2
+
+
+class Strict(HTMLParser):
+    """Every tag closes, and nothing is fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert not {name for name, _ in attrs} & {"src", "href", "onload"}
+        assert tag not in ("script", "link", "img", "iframe", "object")
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def printed(name: str, here: Here, found: Found) -> str:
+    lesson = texts.lessons()[name]
+    blocks = lessons.filled(lesson, found)
+    tables = {"report": lesson_charts.report(here)}
+    return handout.page(lesson.title, lesson.question, blocks, found.pictures, tables, {"model": "<i>x</i>"})
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_handout_is_one_file_with_its_pictures(name: str, here: Here) -> None:
+    found = lesson_charts.found(here, name)
+    text = printed(name, here, found)
+    parser = Strict()
+    parser.feed(text)
+    assert not parser.open
+    assert "://" not in text
+    assert "url(" not in text
+    assert text.count("<svg ") == len(found.pictures)
+    assert "&lt;i&gt;x&lt;/i&gt;" in text
+    assert "\\" not in text
+    assert "NaN" not in text
+    assert "**" not in text
+
+
+def test_names_in_a_handout_are_escaped() -> None:
+    hostile = '<script>alert("x")</script> \\*not bold\\* **bold** "q"'
+    text = handout.page(
+        hostile, hostile, [("text", hostile), ("chart", "one")], {"one": PICTURE}, {}, {hostile: hostile}
+    )
+    assert "<script" not in text
+    assert "<strong>bold</strong>" in text
+    assert "*not bold*" in text
+    assert "a &amp; &lt;b&gt;" in text
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
+def test_ticks_are_few_and_inside(low: float, width: float) -> None:
+    found = handout.ticks(low, low + width)
+    assert 1 <= len(found) <= 12
+    assert all(low - 1e-6 * width <= one <= low + width * (1 + 1e-6) for one in found)
