@@ -4,7 +4,7 @@ To add a page: write `app/views/name.py` with `render(spec: RunSpec) -> None`, a
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -19,6 +19,7 @@ from streamlit.navigation.page import Page  # noqa: E402
 
 from app import backend, plot, sidebar, state  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
+from app.lessons import texts  # noqa: E402
 from app.spec import RunSpec  # noqa: E402
 from app.theme import colours  # noqa: E402
 from app.views import missing, shipped  # noqa: E402
@@ -30,6 +31,11 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("scores", "Scores", "Score histograms, ROC and PR of one setting."),
         ("activations", "Activations", "Activations before and after shaping."),
         ("placements", "Placements", "The same methods at every point of the network."),
+        ("samples", "Samples", "Images that a method accepts, rejects, rescues or breaks."),
+    ],
+    "Learn": [
+        ("lab", "Shape lab", "The algorithms step by step on twelve values of an image."),
+        ("lessons", "Lessons", "Short lessons with the numbers of the chosen network."),
     ],
     "Reference": [
         ("paper", "Paper", "The paper's tables and figures beside what is measured here."),
@@ -37,7 +43,8 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     ],
 }
 ANY_TIME = ("paper", "library")  # pages that need neither weights nor images
-ONE_STEP = ("activations", "placements")  # pages about the variants of the sidebar, whatever method is loaded
+# pages about the variants of the sidebar, whatever method is loaded
+ONE_STEP = ("activations", "placements", "lab")
 
 
 def _render(module: str, title: str) -> None:
@@ -72,6 +79,13 @@ def _page(module: str, title: str, purpose: str, default: bool) -> Page:
     return st.Page(run, title=title, url_path=module, default=default, help=purpose)
 
 
+def _controls(page: Page, spec: RunSpec) -> Collection[str] | None:
+    """What the sidebar shows where a page is about less than all of it; None for everything."""
+    if page.url_path == "lab" and spec.room == "predict":
+        return texts.PREDICT
+    return texts.controls(spec.lesson) if page.url_path == "lessons" else None
+
+
 def _wordmark(dark: bool) -> str:
     """The icon with the name beside it, in a colour that is readable on this theme."""
     icon = (ROOT / "assets" / "icon.svg").read_text().replace("<svg ", '<svg width="64" height="64" ', 1)
@@ -98,7 +112,7 @@ def main() -> None:
     with boundary():
         spec = state.read_link(sidebar.known)
         state.write_link()
-        sidebar.draw(spec, sections)
+        sidebar.draw(spec, sections, _controls(page, spec))
         for notice in state.notices():
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()

@@ -6,6 +6,7 @@ come from the authors' metric code or from earlier papers, not from `ash.metrics
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -131,6 +132,13 @@ def load(table: int) -> pd.DataFrame:
     if table not in TABLES:
         raise PaperError(f"The paper has no Table {table!r}; it has Tables {min(TABLES)} to {max(TABLES)}.")
     return _read(TABLES[table].file)
+
+
+@cache
+def methods(*tables: int) -> tuple[str, ...]:
+    """Every method of some tables (none given: of all) in the paper's order, but for GODIN, of another network."""
+    texts = [text for number in tables or TABLES for text in load(number)["method"]]
+    return tuple(dict.fromkeys(text for text in texts if text != "godin"))
 
 
 def points() -> pd.DataFrame:

@@ -1,10 +1,8 @@
-"""The paper's numbers beside what was measured: joined, counted, and written as CSV and as a page of HTML.
+"""The paper's numbers beside what was measured: joined and counted. (`ash.report_files` writes them.)
 
 `compare` joins a published table (`ash.paper`) with `Found`, what was measured for its networks. Imports no torch.
 """
 
-import html
-import io
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,10 +16,11 @@ from ash.tables import Sweep
 
 MEASURED, ANOTHER, OTHER_IMAGES = "measured", "measured on another network", "measured on other images"
 BUNDLED, NOT_RUN, PUBLISHED = "bundled model only", "not run", "published only"
+BUNDLED_MODEL = "demo"
+NOT_SHIPPED = "activations not shipped"
 GODIN = "needs a network trained with a divided head (Generalized ODIN); none is published"
 METRIC_LABELS = {"auroc": "AUROC", "fpr95": "FPR95", "aupr": "AUPR", "id_accuracy": "ID accuracy"}
 RULES = ("ours", "authors")
-SIGNS = {"published": "○", "measured": "●"}
 _AUTHORS = ("auroc", "fpr95", "aupr")  # the metrics that the authors' rules change
 _NUMBERS = (*METRIC_LABELS, *(f"{name}_authors" for name in _AUTHORS))
 KEY = ["model", "printed", "threshold"]  # of a line of a table
@@ -52,16 +51,16 @@ class Found:
     """What was measured for the lines of one of the paper's networks.
 
     `model` and `id_set`: on which network and ID set, not always the paper's. `table`: rows of `measured`, with the
-    column `device` and `date`, or none. `status` and `reason`: of a method that is not in it; `missing`: method -> its
-    own reason.
+    columns `device` and `date`, or none; `shipped` is true in rows of `ash.results`. `reason`: why a method is not in
+    it; `missing`: method -> its own reason. `partial`: image set -> how much of it was there, where that is not all.
     """
 
     model: str
     id_set: str
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
-    status: str = NOT_RUN
     reason: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
+    partial: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -115,10 +114,9 @@ def compare(table: int, found: Mapping[str, Found], rules: str = "ours") -> pd.D
 def _cell(row: pd.Series, found: Found, about: paper.PaperTable, rules: str) -> dict[str, object]:
     """What was measured for one number."""
     method, ood, same = row["method"], row["ood"], found.model == row["model"]
-    theirs, wanted = same and found.id_set == row["id"], about.ood[row["model"]]
     one: dict[str, Any] | None
     if ood in ("mean", ""):
-        mean = (found.mean(method, wanted) if same else None) or found.mean(method)
+        mean = (found.mean(method, about.ood[row["model"]]) if same else None) or found.mean(method)
         one, sets = mean or (None, 0)
     else:
         one, sets = (found.row(method, ood) if same else None), 1
@@ -126,16 +124,26 @@ def _cell(row: pd.Series, found: Found, about: paper.PaperTable, rules: str) -> 
         return {**_EMPTY, **_not_measured(row, found)}
     metric = f"{row['metric']}_authors" if rules == "authors" and row["metric"] in _AUTHORS else row["metric"]
     names = ("n_id", "n_ood", "device", "date")
+    status, note = _standing(row, found, about.ood[row["model"]], sets)
+    if one.get("shipped") is True:
+        status = f"{status}, {NOT_SHIPPED}"
     cell = {"measured": float(one[metric]), "on": found.model, "sets": sets, **{name: one[name] for name in names}}
-    if not same:
-        note = f"{found.model} on {found.id_set}, mean over its own {sets} OOD sets"
-        return {**cell, "status": ANOTHER, "note": note}
-    if not theirs:
-        return {**cell, "status": OTHER_IMAGES, "note": f"ID set {found.id_set}"}
+    return {**cell, "status": status, "note": note}
+
+
+def _standing(row: pd.Series, found: Found, wanted: Collection[str], sets: int) -> tuple[str, str]:
+    """Whose measurement stands beside a number, and over what if that is not what the paper's is over."""
+    ood = row["ood"]
+    if found.model != row["model"]:
+        status = BUNDLED if found.model == BUNDLED_MODEL else ANOTHER
+        return status, f"{found.model} on {found.id_set}, mean over its own {sets} OOD sets"
+    here = [name for name in ([ood] if ood in wanted else wanted) if found.row(row["method"], name)]
+    notes = [f"{name}: {found.partial[name]}" for name in here if name in found.partial]
+    if found.id_set != row["id"]:
+        return OTHER_IMAGES, "; ".join([f"ID set {found.id_set}", *notes])
     if ood in (*wanted, "") or sets == len(wanted):
-        return {**cell, "status": MEASURED, "note": ""}
-    here = ", ".join(name for name in wanted if found.row(method, name))
-    return {**cell, "status": f"{MEASURED}, {sets} of {len(wanted)} OOD sets", "note": f"mean over {here} alone"}
+        return f"{MEASURED}, part of the images" if notes else MEASURED, "; ".join(notes)
+    return f"{MEASURED}, {sets} of {len(wanted)} OOD sets", "; ".join([f"mean over {', '.join(here)} alone", *notes])
 
 
 _EMPTY = {"measured": float("nan"), "on": "", "sets": 0, "n_id": 0, "n_ood": 0, "device": "", "date": ""}
@@ -149,35 +157,41 @@ def _not_measured(row: pd.Series, found: Found) -> dict[str, str]:
         return {"status": NOT_RUN, "note": f"{found.model} has other OOD sets; the average is beside its own"}
     if Method.parse(method).score == "godin":
         return {"status": PUBLISHED, "note": GODIN}
-    return {"status": found.status, "note": found.missing.get(method, found.reason)}
+    return {"status": NOT_RUN, "note": found.missing.get(method, found.reason)}
 
 
 @dataclass(frozen=True)
 class Count:
-    """Lines of some tables: measured, not measured but with a method that runs, published only."""
+    """Lines of some tables: measured on the network they were published for, on another one only, not measured but with
+    a method that runs, published only. `whole`: those of the first that are measured on all of the paper's images."""
 
+    whole: int
     measured: int
+    elsewhere: int
     runnable: int
     published: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.measured + self.runnable + self.published
+        return self.measured + self.elsewhere + self.runnable + self.published
 
 
 def counted(*compared: pd.DataFrame) -> Count:
-    """How the lines of some compared tables stand."""
-    measured = runs = published = 0
-    for frame in compared:
-        for _, line in frame.groupby(level="line", sort=False):
-            if line["measured"].notna().any():
-                measured += 1
-            elif (line["status"] == PUBLISHED).all():
-                published += 1
-            else:
-                runs += 1
-    return Count(measured, runs, published)
+    """How the lines of some compared tables stand; a line that comes twice counts once, by the better of the two."""
+    whole = own = elsewhere = runs = published = 0
+    for _, line in pd.concat(compared).groupby(["table", "line"], sort=False):
+        known = line[line["measured"].notna()]
+        if len(known) and (known["on"] == known["model"]).any():
+            own += 1
+            whole += known["status"].isin([MEASURED, f"{MEASURED}, {NOT_SHIPPED}"]).any()
+        elif len(known):
+            elsewhere += 1
+        elif (line["status"] == PUBLISHED).all():
+            published += 1
+        else:
+            runs += 1
+    return Count(int(whole), own, elsewhere, runs, published)
 
 
 def wide(compared: pd.DataFrame, ood: str) -> pd.DataFrame:
@@ -198,96 +212,3 @@ def wide(compared: pd.DataFrame, ood: str) -> pd.DataFrame:
         row |= {name: best[name] for name in ("n_id", "n_ood", "sets", "device", "date", "on", "status", "note")}
         rows.append({**row, "basis": first["basis"], "flag": " ".join(sorted(flags))})
     return pd.DataFrame(rows).set_index("line")
-
-
-# Files
-
-
-def csv_text(compared: pd.DataFrame, origin: Mapping[str, object]) -> str:
-    """Every number as CSV under comment lines with its origin; `pandas.read_csv(..., comment="#")` reads it back."""
-    out = io.StringIO()
-    for name, value in origin.items():
-        out.write(f"# {name}: {' '.join(str(value).split())}\n")
-    names = {"value": "published"}
-    compared.rename(columns=names).to_csv(out, index=False, float_format="%.4f")
-    return out.getvalue()
-
-
-_STYLE = """
-:root {color-scheme: light dark; --ink: #1F2937; --muted: #5B6472; --line: #D5DAE1; --panel: #F4F6F8; --here: #0072B2;
-  --back: #FFFFFF}
-@media (prefers-color-scheme: dark) {:root {--ink: #E5E7EB; --muted: #A3ADBA; --line: #364152; --panel: #1B222C;
-  --here: #56B4E9; --back: #11161D}}
-body {font: 15px/1.45 sans-serif; color: var(--ink); background: var(--back); margin: 2rem auto; max-width: 76rem;
-  padding: 0 1rem}
-h1 {font-size: 1.5rem} h2 {font-size: 1.15rem; margin-top: 2rem}
-.scroll {overflow-x: auto}
-table {border-collapse: collapse; font-variant-numeric: tabular-nums}
-caption {text-align: left; color: var(--muted); padding: 0.3rem 0}
-th, td {padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top;
-  white-space: nowrap}
-th {background: var(--panel)} th:first-child, td:first-child, td.text {text-align: left}
-td.text {white-space: normal; min-width: 14rem}
-.published {color: var(--muted); font-style: italic}
-.measured {color: var(--here); font-weight: 600}
-.difference {font-size: 0.85em}
-dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2rem}
-dt {color: var(--muted)} dd {margin: 0; overflow-wrap: anywhere}
-"""
-
-
-def html_text(table: int, compared: pd.DataFrame, origin: Mapping[str, object]) -> str:
-    """One page that needs no network: the table as the paper has it with what was measured in each cell, and origin."""
-    about, count = paper.TABLES[table], counted(compared)
-    title = f"Table {table}: {about.title}"
-    facts = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>" for name, value in origin.items())
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>
-<h1>{html.escape(title)}</h1>
-<p>{html.escape(about.columns)} {html.escape(about.setting)}</p>
-<p><span class="published">{SIGNS["published"]} published</span> in the paper,
-<span class="measured">{SIGNS["measured"]} measured</span> here, difference in points. Of {count.total} lines
-{count.measured} are measured, {count.runnable} have a method that runs but are not measured, {count.published} are
-published only.</p>
-<div class="scroll"><table>{_head(compared)}{_body(compared)}</table></div>
-<h2>Where the numbers come from</h2><dl>{facts}</dl>
-</body></html>
-"""
-
-
-def _columns(compared: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(zip(compared["ood"], compared["metric"], strict=True)))
-
-
-def _head(compared: pd.DataFrame) -> str:
-    names = [f"{METRIC_LABELS[metric]}{f', {ood}' if ood else ''}" for ood, metric in _columns(compared)]
-    cells = "".join(f"<th>{html.escape(name)}</th>" for name in ("Method", *names, "Images", "Device, date", "Status"))
-    return f"<thead><tr>{cells}</tr></thead>"
-
-
-def _body(compared: pd.DataFrame) -> str:
-    rows = []
-    for line, cells in compared.groupby(level="line", sort=False):
-        values = {(cell["ood"], cell["metric"]): cell for _, cell in cells.iterrows()}
-        inner = "".join(_number(values[name]) for name in _columns(compared))
-        best = cells[cells["measured"].notna()]
-        first = best.iloc[-1] if len(best) else cells.iloc[0]
-        images = f"{int(first['n_id']):,} + {int(first['n_ood']):,}" if len(best) else ""
-        when = ", ".join(filter(None, (str(first["device"]), str(first["date"])[:10])))
-        status = ": ".join(filter(None, (str(first["status"]), str(first["note"]))))
-        rows.append(
-            f"<tr><td>{html.escape(str(line))}</td>{inner}<td>{images}</td><td>{html.escape(when)}</td>"
-            f'<td class="text">{html.escape(status)}</td></tr>'
-        )
-    return f"<tbody>{''.join(rows)}</tbody>"
-
-
-def _number(cell: pd.Series) -> str:
-    spread = f" ± {cell['plus_minus']:.2f}" if pd.notna(cell["plus_minus"]) else ""
-    text = f'<span class="published">{SIGNS["published"]} {cell["value"]:.2f}{spread}</span>'
-    if pd.notna(cell["measured"]):
-        difference = f"{cell['difference']:+.2f}".replace("-", "\N{MINUS SIGN}")
-        text += f'<br><span class="measured">{SIGNS["measured"]} {cell["measured"]:.2f}</span>'
-        text += f'<br><span class="difference">{difference}</span>'
-    return f"<td>{text}</td>"

@@ -1,25 +1,36 @@
 """Results that ship: the table of a sweep with where it comes from, written by the command line and never by hand.
 
 A file of `assets/results` is CSV under comment lines `# name: value`: `pandas.read_csv(file, comment="#")` reads it.
-The activations behind it do not ship. Where they are at hand, whoever shows it measures again and asks
-`largest_difference`. Imports no torch.
+Its first line is the checksum of all others, so that a number changed by hand is found. The activations behind it do
+not ship. Where they are at hand, whoever shows it measures again and asks `largest_difference`. Imports no torch.
 """
 
+import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ash.bank import write_atomically
+from ash import paper
 from ash.data import ASSETS
+from ash.files import write_atomically
+from ash.methods import SCORE_LABELS, Method, baselines, parse_methods
+
+if TYPE_CHECKING:
+    from ash.networks.entries import ModelEntry
 
 FOLDER = ASSETS / "results"
 METRICS = ("auroc", "fpr95", "aupr", "id_accuracy")
-TOLERANCE = (
-    0.02  # points by which a recomputed metric may differ: one image of thousands on the other side of a threshold
-)
-_NEEDED = ("model", "weights_sha256", "placement", "id", "ood", "device", "date", "versions", "command")
+TOLERANCE = 0.02  # points by which a metric measured again may differ: one of thousands of images across a threshold
+_NEEDED = ("model", "weights_sha256", "placement", "id", "ood", "files", "device", "date", "versions", "command")
+
+
+_CHECKSUM = "# sha256: "
+GRID = "0:95:5"  # percentiles
+THRESHOLDS = "0.25,0.5,0.75,1,1.25,1.5,2,3"  # of ReAct
 
 
 class ResultsError(ValueError):
@@ -55,10 +66,32 @@ class Results:
         return tuple(self.origin["ood"].split(", "))
 
     @property
+    def files(self) -> dict[str, str]:
+        """Image set -> the first digits of its fingerprint."""
+        return dict(part.rsplit(" ", 1) for part in self.origin["files"].split(", "))
+
+    @property
+    def partial(self) -> dict[str, str]:
+        """Image set -> how many of its images these are, for the incomplete ones."""
+        parts = self.origin.get("incomplete", "").split("; ")
+        return {name: text for name, colon, text in (part.partition(": ") for part in parts) if colon}
+
+    @property
     def images(self) -> tuple[int, int]:
         """Number of ID images, and of all OOD images together."""
         sets = self.table.drop_duplicates("ood").set_index("ood").n_ood
         return int(self.table.n_id.iloc[0]), int(sets.drop("mean", errors="ignore").sum())
+
+
+def every_method(entry: "ModelEntry") -> list[Method]:
+    """What a network's results hold: every score, variant, threshold and combination, and the paper's settings."""
+    scores = (*SCORE_LABELS, "odin")
+    texts = [f"{variant}@{GRID}:{score}" for variant in ("ash_p", "ash_b", "ash_s", "ash_rand") for score in scores]
+    texts += [f"{variant}_global@{GRID}" for variant in ("ash_p", "ash_b", "ash_s")]
+    texts += [f"react@{c}" for c in THRESHOLDS.split(",")]
+    clip = f"react@{entry.react_threshold}"
+    texts += [f"react@{GRID.replace('0', '50', 1)}%", f"dice@{GRID}", f"{clip}+dice@{GRID}", f"{clip}+ash_s@{GRID}"]
+    return list(dict.fromkeys([*baselines(entry), *parse_methods(",".join((*paper.methods(), *texts)))]))
 
 
 def write(path: Path, table: pd.DataFrame, origin: Mapping[str, object]) -> None:
@@ -67,23 +100,26 @@ def write(path: Path, table: pd.DataFrame, origin: Mapping[str, object]) -> None
     if lacking:
         raise ResultsError(f"Results need their origin: {', '.join(lacking)} is missing for {path.name}.")
     lines = [f"# {name}: {' '.join(str(value).split())}" for name, value in origin.items()]
-    text = "\n".join(lines) + "\n" + table.to_csv(index=False, float_format="%.4f")
-    write_atomically(path, text.encode())
+    text = "\n".join(lines) + "\n" + table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    write_atomically(path, f"{_CHECKSUM}{_hash(text)}\n{text}".encode())
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read(path: Path) -> Results:
-    """The results of a file; ResultsError when it has no origin or is no table of a sweep."""
-    origin: dict[str, str] = {}
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if not line.startswith("# "):
-                break
-            name, _, value = line[2:].partition(":")
-            origin[name.strip()] = value.strip()
+    """The results of a file; ResultsError when it was changed, has no origin or is no table of a sweep."""
+    first, _, text = path.read_bytes().decode().replace("\r\n", "\n").partition("\n")
+    if first != f"{_CHECKSUM}{_hash(text)}":
+        raise ResultsError(f"{path.name} is not as `python -m ash results` wrote it: make it again, never by hand.")
+    head = [line for line in text.splitlines() if line.startswith("# ")]
+    origin = {name: value.strip() for name, _, value in (line[2:].partition(":") for line in head)}
     lacking = [name for name in _NEEDED if name not in origin]
     if lacking:
         raise ResultsError(f"{path.name} does not say where its numbers come from ({', '.join(lacking)}).")
-    table = pd.read_csv(path, skiprows=len(origin), dtype=dict.fromkeys(("model", "id", "ood", "method"), str))
+    names = ("model", "id", "ood", "method")
+    table = pd.read_csv(io.StringIO(text), skiprows=len(head), dtype=dict.fromkeys(names, str))
     if not {"method", "ood", "n_id", "n_ood", *METRICS} <= set(table.columns) or table.empty:
         raise ResultsError(f"{path.name} is no table of a sweep.")
     return Results(path, table, origin)

@@ -15,7 +15,7 @@ from ash.methods import VARIANTS
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 P = write_number(RunSpec().p)
-PAGES = ["tradeoff", "scores", "activations", "placements", "library"]
+PAGES = ["tradeoff", "scores", "activations", "placements", "samples", "lab", "lessons", "library"]
 
 
 @pytest.fixture

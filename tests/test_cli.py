@@ -1,5 +1,6 @@
 """The command line, from banks to the table; every wrong argument is answered with one sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import ash
+from ash import reports, results
 from ash.__main__ import main
 from ash.bank import open_bank
 from ash.extraction import identity
+from ash.models import MODELS
 
 COLUMNS = [
     *("model", "placement", "id", "ood", "method", "variant", "percentile", "score"),
@@ -91,6 +94,12 @@ def test_models_and_data_are_listed() -> None:
         (["sweep", *IDS, "--ood", "digits", "--methods", "ash_x@5", "--out", "x.csv"], "did you mean ash_"),
         (["sweep", *IDS, "--ood", "digits", "--methods", "ash_s@100", "--out", "x.csv"], "p must lie in [0, 100)"),
         (["sweep", *IDS, "--ood", "digits", "--methods", "energy", "--out", "no/x.csv"], "no folder no to write x.csv"),
+        (["paper", "--table", "1", "--model", "resnet5", "--out", "x"], "did you mean resnet5"),
+        (
+            ["results", "--model", "densenet101_cifar10"],
+            "The images of cifar10 are missing: python -m ash fetch cifar10",
+        ),
+        (["results", "--model", "demo", "--std", "0.5,0.5"], "demo takes 1 positive numbers after --std"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(arguments: list[str], sentence: str) -> None:
@@ -98,3 +107,67 @@ def test_a_wrong_argument_is_one_sentence(arguments: list[str], sentence: str) -
     assert result.exit_code == 1
     assert sentence in result.output
     assert "Traceback" not in result.output
+
+
+# The paper, and results that ship
+
+
+def test_a_table_of_the_paper_on_the_bundled_network(tmp_path: Path) -> None:
+    words = ("paper", "--table", "5", "--images", "80", "--out", str(tmp_path / "report"))
+    first, second = run(*words), run(*words)
+    assert first.exit_code == 0, first.output
+    assert "Of 28 lines 0 are measured on the network they were published for" in first.output
+    assert "28 on another network only" in first.output
+    assert "resnet50, beside it: demo, because the weights of ResNet-50 on ImageNet are missing" in first.output
+    table = pd.read_csv(tmp_path / "report" / "table5.csv", comment="#")
+    assert set(table.status) == {reports.BUNDLED}
+    assert set(table.n_id) == {80}
+    assert set(table.n_ood) == {6 * 80}
+    head = (tmp_path / "report" / "table5.csv").read_text().partition("table,model")[0]
+    assert "# made by: python -m ash paper --table 5 --images 80\n" in head
+    assert ash.get_model("demo").weights_hash() in head
+    page = (tmp_path / "report" / "table5.html").read_text()
+    assert "Table 5" in page
+    assert "<script" not in page
+    assert second.exit_code == 0
+
+
+def test_a_network_of_the_table_alone(tmp_path: Path) -> None:
+    result = run("paper", "--table", "5", "--model", "resnet50", "--out", str(tmp_path))
+    assert result.exit_code == 1
+    assert "python -m ash fetch imagenet" in result.output
+
+
+def test_a_method_that_needs_training_activations_is_fitted_once(tmp_path: Path) -> None:
+    words = (
+        "results",
+        "--model",
+        "demo",
+        "--ood",
+        "digits",
+        "--methods",
+        "energy,dice@90,godin",
+        "--out",
+        str(tmp_path),
+    )
+    first, second = run(*words), run(*words)
+    assert first.exit_code == second.exit_code == 0, first.output
+    assert "Fitted" not in second.output
+    assert "2 methods, 4 rows" in second.output
+    assert f"left out: 1 methods: {reports.GODIN}" in second.output
+    one = results.read(tmp_path / "demo.csv")
+    assert list(one.table.method.unique()) == ["energy", "dice@90"]
+    assert one.origin["fitted"] == "3,000 images of fashion_mnist_train"
+    assert one.origin["command"] == "python -m ash results --model demo --ood digits --methods 'energy,dice@90,godin'"
+    assert one.images == (10_000, 1000)
+    expected = by_hand("energy", "digits")
+    assert one.table.query("method == 'energy' and ood == 'digits'").auroc.iloc[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_needs_training_activations_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "demo", replace(ash.get_model("demo"), train_set=""))
+    words = ("results", "--model", "demo", "--ood", "digits", "--methods", "energy,dice@80:90:5,mahalanobis")
+    result = run(*words, "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "left out: 4 methods: needs a training bank, and no training set is known for demo" in result.output
+    assert results.read(tmp_path / "demo.csv").origin["left_out"].startswith("4 methods (dice, mahalanobis): needs")

@@ -1,8 +1,8 @@
 """The page Paper, from the entry file: every leaf, whose numbers stand where, picks, measuring, conventions."""
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +11,13 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app import backend
+from app.backend import lacks
 from app.backend import paper as paper_backend
 from app.charts import paper_accuracy, published, relu
 from app.charts import paper_words as words
 from app.spec import LEAVES, Pick, RunSpec, reduce
 from app.views import paper_table
-from ash import paper, reports, results
+from ash import paper, reports
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 TABLES = [leaf for leaf in LEAVES if leaf.startswith("table")]
@@ -60,7 +61,7 @@ def test_every_leaf_opens(app: AppTest, leaf: str) -> None:
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_leaf_opens_without_weights_and_images(app: AppTest, leaf: str) -> None:
     opened(app, leaf=leaf, model="resnet50")
-    assert "0 are measured" in text_of(app) or backend.shipped("resnet50")
+    assert re.search(r"\d+ can be run but are not measured; 2 are published only", text_of(app))
     assert not app.metric
 
 
@@ -76,9 +77,15 @@ def test_a_table_has_every_line_with_published_numbers(app: AppTest, leaf: str) 
 
 
 def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
+    lines = pd.concat([reports.lines(number) for number in paper.TABLES])
+    own = {one.model: set(one.table.method) for one in backend.usual()}
+    shipped = sum(row.method in own.get(row.model, ()) for row in lines.itertuples())
+    odin = ((lines.method == "odin") & ~lines.model.isin(own)).sum()  # the demo's perturbed images are not there yet
     text = text_of(opened(app))
-    assert "The paper's five tables have 87 lines. On Small ResNet on Fashion-MNIST, 81 are measured" in text
-    assert "4 can be run but are not measured, and 2 are published only" in text
+    assert f"The paper's five tables have 87 lines: {shipped} are measured on the network" in text
+    assert "0 of them on all of the paper's images" in text
+    assert f"{87 - 2 - shipped - odin} on the bundled network (Small ResNet on Fashion-MNIST) only" in text
+    assert f"{odin} can be run but are not measured; 2 are published only." in text
 
 
 # Whose numbers
@@ -87,7 +94,7 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
 def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
     frame = shown(opened(app))
     measured = frame[frame["● AUROC"].notna()]
-    assert set(measured["Status"]) == {reports.ANOTHER}
+    assert set(measured["Status"]) == {reports.BUNDLED}
     at = backend.setup(RunSpec())
     expected = backend.measure(at, "ash_b@65").query("ood == 'mean'")
     row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
@@ -104,9 +111,9 @@ def test_only_chosen_ood_sets_count(app: AppTest) -> None:
     assert measured == pytest.approx((rows["digits"] + rows["noise"]) / 2, abs=1e-4)
 
 
-def test_the_papers_own_networks_are_the_bundled_model_only(app: AppTest) -> None:
+def test_the_papers_own_network_is_not_run_while_it_is_not_here(app: AppTest) -> None:
     frame = shown(opened(app, beside="own", leaf="table4"))
-    assert set(frame["Status"]) == {reports.BUNDLED}
+    assert set(frame["Status"]) == {reports.NOT_RUN}
     assert frame["● AUROC"].isna().all()
 
 
@@ -137,8 +144,28 @@ def test_the_authors_rules_measure_too(app: AppTest) -> None:
 
 def test_table_5_says_where_one_threshold_for_all_is_better(app: AppTest) -> None:
     text = text_of(opened(app, leaf="table5"))
-    assert "Published: a threshold for each sample has the higher AUROC at p = 70 to 98" in text
+    assert "Published: a threshold for each sample has the higher AUROC at p = 70 to 98, one for all at p = 99." in text
     assert "Measured here: a threshold for each sample has the higher AUROC" in text
+    duels = backend.threshold_duels(RunSpec())
+    means = {p: [backend.measure(backend.setup(RunSpec()), f"{name}@{p}") for name in PAIR] for p in (30, 65, 90)}
+    for p, (local, everywhere) in means.items():
+        first, second = (table.query("ood == 'mean'").auroc.iloc[0] for table in (local, everywhere))
+        assert duels["demo"][p] == (first > second)
+    assert all(duels["densenet101_cifar10"].values())
+    shipped = words.duel(duels["densenet101_cifar10"])
+    assert f"DenseNet-101 on CIFAR-10, 19 percentiles from 5 to 95, of results that ship: {shipped}." in text
+    assert words.duel(duels["demo"]) in text
+
+
+PAIR = ("ash_b", "ash_b_global")
+
+
+def test_neighbours_are_joined() -> None:
+    assert words.spans([5, 10, 15, 90], range(5, 100, 5)) == "5 to 15 and 90"
+    assert words.spans([1, 3, 5], range(1, 6)) == "1, 3 and 5"
+    assert words.spans([], [1]) == ""
+    assert words.duel({1: True, 2: True}).endswith("at every p")
+    assert words.duel({1: False}) == "one threshold for all has the higher AUROC at every p"
 
 
 # Picks
@@ -198,7 +225,7 @@ def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: 
 
 def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"digits": 300, "noise": 200}
-    monkeypatch.setattr(paper_backend, "missing_perturbed", lambda at: dict(left))
+    monkeypatch.setattr(lacks, "missing_perturbed", lambda at: dict(left))
     done: list[str] = []
 
     def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
@@ -216,7 +243,7 @@ def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pyt
 
 
 def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper_backend, "missing_perturbed", lambda at: {"digits": 300})
+    monkeypatch.setattr(lacks, "missing_perturbed", lambda at: {"digits": 300})
 
     def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
         raise backend_error()
@@ -339,58 +366,6 @@ def test_the_conventions_have_measured_effects(app: AppTest) -> None:
     soft = by_key["msp", "ash_s@95:msp", "auroc"]
     assert soft.ours > soft.theirs
     assert 0 <= saturated <= 100
-
-
-# Results that ship
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> results.Results:
-    """Results of the demo, as if they had shipped without its activations."""
-    at = backend.setup(RunSpec())
-    rows = paper_backend._rows(at, ("energy", "ash_b@65", "msp"), at.ood).drop(columns=["device", "date"])
-    origin = {
-        **dict.fromkeys(("versions", "command"), "x"), "device": "CPU (test)", "date": "2026-01-02T03:04:05",
-        "weights_sha256": backend.entry("demo").weights_hash(), "model": "demo", "placement": at.placement,
-        "id": at.id_set, "ood": ", ".join(at.ood),
-    }  # fmt: skip
-    results.write(tmp_path / "demo.csv", rows, origin)
-    one = results.read(tmp_path / "demo.csv")
-    monkeypatch.setattr(paper_backend, "all_shipped", lambda: (one,))
-    return one
-
-
-def test_results_agree_with_what_is_measured_again(small: results.Results) -> None:
-    found = backend.agreement("demo")
-    assert found is not None
-    assert found.good
-    assert found.worst < 1e-3
-    assert found.numbers == len(small.table) * 4
-
-
-def test_a_changed_number_is_found(small: results.Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = small.table.copy()
-    table.loc[(table.method == "msp") & (table.ood == "digits"), "auroc"] += 1.0
-    monkeypatch.setattr(paper_backend, "all_shipped", lambda: (replace(small, table=table),))
-    paper_backend._compared.clear()
-    found = backend.agreement("demo")
-    paper_backend._compared.clear()
-    assert found is not None
-    assert not found.good
-    assert found.where == "auroc of msp on digits"
-
-
-def test_results_stand_in_where_nothing_can_be_measured(
-    app: AppTest, small: results.Results, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backend, "unready", lambda spec: "the weights are missing")
-    monkeypatch.setattr(paper_backend, "unready", lambda spec: "the weights are missing")
-    frame = shown(opened(app))
-    row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
-    expected = small.table.query("method == 'ash_b@65' and ood != 'mean'").auroc.mean()
-    assert row["● AUROC"] == pytest.approx(expected, abs=1e-3)
-    assert row["Device"] == "CPU (test)"
-    assert frame[frame["Runs as"] == "mahalanobis"]["● AUROC"].isna().all()
 
 
 def test_a_pick_of_a_line_survives_junk() -> None:

@@ -1,14 +1,14 @@
-"""Published beside measured: joined, counted, written; and the files of results that ship."""
+"""Published beside measured: joined, counted, written."""
 
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ash import authors, paper, reports, results
+from ash import authors, paper, report_files, reports
 from ash.methods import Method
 from ash.reports import Found
 from ash.tables import Sweep
@@ -85,11 +85,33 @@ def test_the_papers_network_on_the_papers_sets_is_measured() -> None:
 def test_another_network_stands_beside_averages_only_and_says_so() -> None:
     compared = reports.compare(1, beside(found(EVERY, "demo", "fashion_mnist", ("digits", "noise")), 1))
     means = compared[compared.ood == "mean"]
-    assert set(means.status) == {reports.ANOTHER}
+    assert set(means.status) == {reports.BUNDLED}
     assert means.measured.notna().all()
     assert set(means.note) == {"demo on fashion_mnist, mean over its own 2 OOD sets"}
     single = compared[compared.ood != "mean"]
     assert single.measured.isna().all()
+
+
+def test_a_network_that_is_not_bundled_is_another_one() -> None:
+    compared = reports.compare(4, beside(found(EVERY, "vit_b_16", "mine", ("digits",)), 4))
+    assert set(compared.status) == {reports.ANOTHER}
+
+
+def test_rows_that_ship_say_so() -> None:
+    one = found(EVERY)
+    some = replace(one, table=one.table.assign(shipped=one.table.method == "ash_s@90"))
+    compared = reports.compare(1, beside(some, 1)).query("model == 'resnet50'")
+    shipped = compared.method == "ash_s@90"
+    assert set(compared[shipped].status) == {f"measured, {reports.NOT_SHIPPED}"}
+    assert set(compared[~shipped].status) == {reports.MEASURED}
+
+
+def test_sets_that_are_not_whole_say_so() -> None:
+    one = replace(found(EVERY), partial={"sun": "9 of 10,000 images"})
+    compared = reports.compare(1, beside(one, 1)).query("model == 'resnet50'")
+    assert set(compared[compared.ood == "sun"].note) == {"sun: 9 of 10,000 images"}
+    assert set(compared[compared.ood.isin(["sun", "mean"])].status) == {"measured, part of the images"}
+    assert set(compared[compared.ood == "places"].status) == {reports.MEASURED}
 
 
 def test_some_of_the_sets_are_named() -> None:
@@ -111,10 +133,10 @@ def test_other_images_are_not_the_papers() -> None:
 
 
 def test_what_is_missing_stands_in_the_note() -> None:
-    one = Found("resnet50", "imagenet", status=reports.BUNDLED, reason="fetch it", missing={"odin": "perturbed images"})
+    one = Found("resnet50", "imagenet", reason="fetch it", missing={"odin": "perturbed images"})
     compared = reports.compare(1, beside(one, 1))
     assert compared.measured.isna().all()
-    assert set(compared.status) == {reports.BUNDLED}
+    assert set(compared.status) == {reports.NOT_RUN}
     assert set(compared[compared.method == "odin"].note) == {"perturbed images"}
     assert set(compared[compared.method == "energy"].note) == {"fetch it"}
 
@@ -149,8 +171,17 @@ def test_every_line_is_counted_once() -> None:
     compared = [reports.compare(table, beside(found(["energy"]), table)) for table in paper.TABLES]
     count = reports.counted(*compared)
     assert count.total == sum(len(reports.lines(table)) for table in paper.TABLES) == 87
-    assert count.measured == 2 + 2 + 3  # Energy of Tables 1, 2 and 3
+    assert count.elsewhere == 1 + 2 + 2  # Energy of Tables 1, 2 and 3, not on ResNet-50
+    assert (count.measured, count.whole) == (2, 2)  # on ResNet-50, in Tables 1 and 3
     assert count.published == 2
+
+
+def test_a_line_that_comes_twice_counts_by_the_better() -> None:
+    own, other = found(["energy"]), found(["energy", "ash_s@90"], "demo", "fashion_mnist", ("digits",))
+    count = reports.counted(*(reports.compare(4, beside(one, 4)) for one in (other, own)))
+    assert (count.measured, count.elsewhere) == (0, 1)  # Table 4 has no Energy
+    count = reports.counted(*(reports.compare(1, beside(one, 1)) for one in (other, own)))
+    assert (count.measured, count.elsewhere, count.total) == (1, 3, 20)
 
 
 def test_a_wide_table_has_one_row_a_line() -> None:
@@ -170,7 +201,7 @@ def test_a_wide_table_has_one_row_a_line() -> None:
 
 def test_csv_reads_back_under_its_origin() -> None:
     compared = reports.compare(4, beside(found(EVERY), 4))
-    text = reports.csv_text(compared, {"made by": "a test\nof two lines"})
+    text = report_files.csv_text(compared, {"made by": "a test\nof two lines"})
     assert text.startswith("# made by: a test of two lines\n")
     back = pd.read_csv(io.StringIO(text), comment="#")
     assert list(back.published) == list(compared.value)
@@ -199,7 +230,7 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("table", paper.TABLES)
 def test_the_page_is_whole_and_needs_no_network(table: int) -> None:
     compared = reports.compare(table, beside(found(EVERY), table))
-    text = reports.html_text(table, compared, {"origin": "<script>alert(1)</script>"})
+    text = report_files.html_text(table, compared, {"origin": "<script>alert(1)</script>"})
     page = Page()
     page.feed(text)
     assert page.open == []
@@ -207,58 +238,3 @@ def test_the_page_is_whole_and_needs_no_network(table: int) -> None:
     assert "<script" not in text
     assert page.spans.count("published") == len(compared) + 1  # and one in the legend
     assert page.spans.count("measured") == compared.measured.notna().sum() + 1
-
-
-# Results that ship
-
-
-ORIGIN = {
-    **dict.fromkeys(("weights_sha256", "device", "date", "versions", "command"), "x"),
-    "model": "resnet50",
-    "placement": "avgpool",
-    "id": "imagenet",
-    "ood": ", ".join(SETS),
-}
-
-
-def test_results_read_back(tmp_path: Path) -> None:
-    table = found(EVERY).table.drop(columns=["device", "date"])
-    path = tmp_path / "one.csv"
-    results.write(path, table, {**ORIGIN, "note": "with: a colon\nand two lines"})
-    one = results.read(path)
-    assert one.origin == {**ORIGIN, "note": "with: a colon and two lines"}
-    assert (one.model, one.placement, one.id_set, one.ood) == ("resnet50", "avgpool", "imagenet", SETS)
-    assert one.images == (400, 460)
-    assert results.shipped(tmp_path)[0].file == path
-    worst, where, count = results.largest_difference(one, table)
-    assert worst < 1e-4
-    assert count == len(table) * 4
-    assert where
-    pd.testing.assert_frame_equal(pd.read_csv(path, comment="#"), one.table, check_dtype=False)
-
-
-def test_a_difference_is_named(tmp_path: Path) -> None:
-    table = found(["energy", "msp"]).table.drop(columns=["device", "date"])
-    results.write(tmp_path / "one.csv", table, ORIGIN)
-    table.loc[(table.method == "msp") & (table.ood == "sun"), "fpr95"] += 0.5
-    worst, where, _ = results.largest_difference(results.read(tmp_path / "one.csv"), table)
-    assert worst == pytest.approx(0.5, abs=1e-3)
-    assert where == "fpr95 of msp on sun"
-
-
-def test_results_without_origin_are_refused(tmp_path: Path) -> None:
-    table = found(["energy"]).table
-    with pytest.raises(results.ResultsError, match=r"device is missing for one\.csv"):
-        results.write(tmp_path / "one.csv", table, {**ORIGIN, "device": ""})
-    table.to_csv(tmp_path / "bare.csv", index=False)
-    with pytest.raises(results.ResultsError, match=r"bare.csv does not say where its numbers come from"):
-        results.read(tmp_path / "bare.csv")
-    (tmp_path / "empty.csv").write_text("".join(f"# {name}: {value}\n" for name, value in ORIGIN.items()) + "a,b\n")
-    with pytest.raises(results.ResultsError, match="is no table of a sweep"):
-        results.read(tmp_path / "empty.csv")
-
-
-def test_nothing_in_common_is_no_agreement(tmp_path: Path) -> None:
-    results.write(tmp_path / "one.csv", found(["energy"]).table, ORIGIN)
-    with pytest.raises(results.ResultsError, match=r"Nothing in one\.csv"):
-        results.largest_difference(results.read(tmp_path / "one.csv"), found(["msp"]).table)

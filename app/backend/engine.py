@@ -46,11 +46,20 @@ def parts(at: Setup) -> "tuple[fx.GraphModule, fx.GraphModule]":
     return _parts(at.model, at.placement)
 
 
+_loading = threading.Lock()
+
+
+def load() -> None:
+    """Load torch and torchvision; two threads that import them at once can see each other's half-made modules."""
+    with _loading:
+        for name in ("ash.sweeping", "torchvision.transforms"):
+            import_module(name)
+
+
 @st.cache_resource(show_spinner=False)
 def warm_up() -> None:
     """Load torch in the background, once: the first page is drawn without it, the first new evaluation needs it."""
-    modules = ("ash.sweeping", "torchvision.transforms")
-    timer = threading.Timer(4.0, lambda: [import_module(name) for name in modules])
+    timer = threading.Timer(4.0, load)
     timer.daemon = True
     timer.start()
 
@@ -132,6 +141,25 @@ def start(at: Setup, methods: tuple[str, ...]) -> "Iterator[sweeping.Step]":
     return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, device=evaluation_device(), **more)
 
 
+def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:
+    """Methods over the sets of a setup, evaluated now and not kept."""
+    from ash.device import evaluation_device
+    from ash.sweeping import sweep
+
+    _check_labels(at)
+    parsed = [Method.parse(method) for method in methods]
+    more = _more(at, parsed)
+    with sentences(), semaphore:
+        return sweep(
+            parts(at)[1],
+            bank(at, at.id_set),
+            {name: bank(at, name) for name in at.ood},
+            parsed,
+            device=evaluation_device(),
+            **more,
+        )
+
+
 def run(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]]:
     """Methods over the sets of a setup, and where and when that was computed.
 
@@ -140,19 +168,5 @@ def run(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]]:
     known = recall(at, methods)
     if known is not None:
         return known
-    from ash.device import evaluation_device
-    from ash.sweeping import sweep
-
-    _check_labels(at)
-    parsed = [Method.parse(method) for method in methods]
-    more = _more(at, parsed)
-    with sentences(), semaphore:
-        fresh = sweep(
-            parts(at)[1],
-            bank(at, at.id_set),
-            {name: bank(at, name) for name in at.ood},
-            parsed,
-            device=evaluation_device(),
-            **more,
-        )
-    return fresh, keep(at, methods, fresh)
+    found = fresh(at, methods)
+    return found, keep(at, methods, found)

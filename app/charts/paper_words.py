@@ -1,9 +1,11 @@
 """What the page Paper says in words: how far the tables are measured, and what each of them shows here and there."""
 
+from collections.abc import Collection, Mapping
+
 import pandas as pd
 
 from app.theme import percent
-from ash.reports import ANOTHER, Count
+from ash.reports import BUNDLED_MODEL, MEASURED, Count
 
 FIGURES = {
     2: "accuracy against detection, every method",
@@ -18,6 +20,7 @@ NETWORKS = {
     "mobilenet_v2": "MobileNetV2",
     "densenet101_cifar10": "DenseNet, CIFAR-10",
     "densenet101_cifar100": "DenseNet, CIFAR-100",
+    BUNDLED_MODEL: "the bundled network",
 }
 
 
@@ -28,64 +31,84 @@ def leaf_label(leaf: str) -> str:
 
 def standing(count: Count, whose: str) -> str:
     """How many lines of all five tables are measured, can be, or cannot."""
-    return (
-        f"The paper's five tables have {count.total} lines. On {whose}, {count.measured} are measured on this machine, "
-        f"{count.runnable} can be run but are not measured, and {count.published} are published only."
-    )
+    parts = [
+        f"{count.measured} are measured on the network they were published for, {count.whole} of them on all of the "
+        "paper's images"
+    ]
+    if count.elsewhere:
+        parts.append(f"{count.elsewhere} on {whose} only")
+    parts += [f"{count.runnable} can be run but are not measured", f"{count.published} are published only"]
+    return f"The paper's five tables have {count.total} lines: {'; '.join(parts)}."
 
 
 def finding(number: int, rows: pd.DataFrame) -> str:
     """One sentence: which line is best in print and which as measured, by AUROC; for Table 5 local against global."""
     if number == 5:
         return thresholds(rows)
-    one = rows[rows["model"] == rows["model"].iloc[0]]
-    name = NETWORKS[one["model"].iloc[0]]
+    known = rows.dropna(subset="auroc measured")
+    one = rows[rows["model"] == (known if len(known) else rows)["model"].iloc[0]]
     best = one.loc[one["auroc published"].idxmax()]
-    text = f"Published on {name}: {best['printed']} is best, AUROC {percent(best['auroc published'], 2)}."
+    published = percent(best["auroc published"], 2)
+    text = f"Published on {NETWORKS[best['model']]}: {best['printed']} is best, AUROC {published}."
     known = one.dropna(subset="auroc measured")
     if known.empty:
         return f"{text} Nothing of it is measured here yet."
     here = known.loc[known["auroc measured"].idxmax()]
-    where = "another network" if here["status"] == ANOTHER else str(here["status"])
-    twin = "it is best too" if here["printed"] == best["printed"] else f"{here['printed']} is best"
+    same = here["printed"] == best["printed"]
     behind = ""
-    if here["printed"] != best["printed"] and pd.notna(best["auroc measured"]):
+    if not same and pd.notna(best["auroc measured"]):
         behind = f", {here['auroc measured'] - best['auroc measured']:.1f} points ahead of {best['printed']}"
-    return f"{text} On {here['on']} ({where}) {twin}, {percent(here['auroc measured'], 2)}{behind}."
+    measured = percent(here["auroc measured"], 2)
+    name = "it is best too" if same else f"{here['printed']} is best"
+    return f"{text} Measured{_on(here)}, {name} of {len(known)} methods, {measured}{behind}."
+
+
+def _on(row: pd.Series) -> str:
+    """` on the bundled network`; nothing where it is the network that was published."""
+    if row["on"] == row["model"]:
+        return "" if row["status"] == MEASURED else f" ({row['status'].removeprefix('measured').strip(', ')})"
+    return f" on {NETWORKS.get(row['on'], row['on'])}"
 
 
 def thresholds(rows: pd.DataFrame) -> str:
     """At which p the threshold of each sample beats the one for all, in print and as measured."""
     parts = []
-    for what in ("published", "measured"):
-        wins: list[int] = []
-        losses: list[int] = []
+    for what, where in (("published", "Published"), ("measured", "Measured here")):
+        wins: dict[float, bool] = {}
         for printed, pair in rows.dropna(subset=f"auroc {what}").groupby("printed", sort=False):
             values = pair[f"auroc {what}"]
             local, everywhere = values.filter(like="local"), values.filter(like="global")
             if len(local) and len(everywhere):
-                p = int(str(printed).rpartition("@")[2])
-                (wins if local.iloc[0] > everywhere.iloc[0] else losses).append(p)
-        if wins or losses:
-            parts.append(f"{_where(what)}: a threshold for each sample has the higher AUROC {_at(wins, losses)}")
-    return ". ".join(parts) + "."
+                wins[float(str(printed).rpartition("@")[2])] = bool(local.iloc[0] > everywhere.iloc[0])
+        if wins:
+            parts.append(f"{where}: {duel(wins)}.")
+    return " ".join(parts)
 
 
-def _where(what: str) -> str:
-    return "Published" if what == "published" else "Measured here"
+def duel(wins: Mapping[float, bool]) -> str:
+    """`a threshold for each sample has the higher AUROC at p = 70 to 98, one for all at p = 99`.
+
+    `wins`: p -> whether the first one has.
+    """
+    local, everywhere = (spans([p for p in wins if wins[p] is kind], wins) for kind in (True, False))
+    first = "a threshold for each sample has the higher AUROC"
+    if not everywhere:
+        return f"{first} at every p"
+    if not local:
+        return "one threshold for all has the higher AUROC at every p"
+    return f"{first} at p = {local}, one for all at p = {everywhere}"
 
 
-def _at(wins: list[int], losses: list[int]) -> str:
-    if not losses:
-        return "at every p"
-    if not wins:
-        return "at no p"
-    return f"at p = {_list(wins)}, one for all at p = {_list(losses)}"
-
-
-def _list(numbers: list[int]) -> str:
-    """`70, 75 and 99`, and `70 to 92` where there are many."""
-    some = sorted(numbers)
-    if len(some) > 4:
-        return f"{some[0]} to {some[-1]} ({len(some)} settings)"
-    return " and ".join(filter(None, (", ".join(map(str, some[:-1])), str(some[-1]))))
+def spans(some: Collection[float], every: Collection[float]) -> str:
+    """Numbers among others, neighbours joined: 5, 10, 15, 90 of 5, 10, ..., 90 is `5 to 15 and 90`."""
+    runs: list[list[float]] = []
+    before = None
+    for at, number in enumerate(sorted(every)):
+        if number in some:
+            if before == at - 1 and runs:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+            before = at
+    texts = [f"{run[0]:g}" if len(run) == 1 else f"{run[0]:g} to {run[-1]:g}" for run in runs]
+    return " and ".join(filter(None, (", ".join(texts[:-1]), *texts[-1:])))

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import backend, plot, sample_code
+from app import backend, plot, sample_code, state
 from app.backend import Sample
 from app.charts import image_verdict, logits, mosaic, sample
 from app.errors import plain
@@ -75,6 +75,7 @@ def _verdict(spec: RunSpec, one: Sample, computed: bool) -> image_verdict.Verdic
 def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: image_verdict.Verdict) -> None:
     st.markdown("##### One image")
     sample_picker.bar(spec)
+    state.page_link("lab", "Open in Shape lab")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         caption = f"{one.name}: {judged.truth}" if judged.truth else f"{one.name}: none of the classes"
         st.image(sample_picker.enlarge(one.picture, 2 * LARGE), caption=plain(caption), width=LARGE)

@@ -1,5 +1,6 @@
 """Paper page: the published tables and figures beside what is measured here, and the conventions that move numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -7,9 +8,9 @@ import streamlit as st
 from app import backend
 from app.charts import paper_words as words
 from app.errors import plain
-from app.spec import LEAVES, RunSpec
+from app.spec import LEAVES, PENULTIMATE, RunSpec
 from app.state import bind
-from app.views import library_parts, paper_figures, paper_rules, paper_table
+from app.views import library_parts, paper_figures, paper_line, paper_rules, paper_table, shipped
 from ash import paper, reports
 
 _STYLE = """<style>
@@ -24,8 +25,10 @@ def render(spec: RunSpec) -> None:
     st.html(_STYLE + library_parts.STYLE)
     with st.spinner("Measuring the paper's methods"):
         found = backend.found_beside(spec)
+        own = found if spec.beside == "own" else backend.found_beside(replace(spec, beside="own"))
     compared = {number: reports.compare(number, found, spec.rules) for number in paper.TABLES}
-    st.markdown(plain(words.standing(reports.counted(*compared.values()), _whose(spec))))
+    best = [reports.compare(number, own) for number in paper.TABLES] if own is not found else []
+    st.markdown(plain(words.standing(reports.counted(*compared.values(), *best), _whose(spec))))
     with st.container(key="paper_leaf"):
         st.segmented_control(
             "Table or figure",
@@ -39,19 +42,22 @@ def render(spec: RunSpec) -> None:
     if kind == "table":
         st.subheader(f"Table {number}: {paper.TABLES[number].title}")
         _controls(spec, number)
-        paper_table.draw(spec, number, compared[number])
+        progress = paper_table.draw(spec, number, compared[number])
     else:
         st.subheader(f"Figure {number}: {words.FIGURES[number]}")
         paper_figures.draw(spec, number)
     paper_rules.draw(spec)
+    shipped.section()
     if kind == "table":
-        paper_table.go_on(spec)
+        paper_line.go_on(progress)
 
 
 def _whose(spec: RunSpec) -> str:
-    if spec.beside == "own":
-        return "the paper's own networks"
-    return backend.entry(spec.model).label
+    """The sidebar's network, and where it is cut if that is not the usual place."""
+    label = backend.entry(spec.model).label
+    if spec.placement != PENULTIMATE:
+        label += f" at {backend.placement_label(spec.model, spec.placement)}"
+    return f"the bundled network ({label})" if spec.model == reports.BUNDLED_MODEL else label
 
 
 def _controls(spec: RunSpec, number: int) -> None:

@@ -64,7 +64,9 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     current = str(spec.method) if str(spec.method) in by_name else "energy"
     shown = pareto.record(found, current=current, baseline="energy", paper=(), x="id_accuracy", y="auroc")
     base, same = by_name["energy"], spec.model == published.NETWORK
-    points = published.settings(both=True) if same else published.moved(base.id_accuracy, base.auroc)
+    every = published.settings(both=True) if same else published.moved(base.id_accuracy, base.auroc)
+    points = tuple(one for one in every if max(one.spot) <= 100)
+    beyond = len(points) < len(every)
     across, up = (_wider(shown.ranges[i], [point.spot[i] for point in points]) for i in (0, 1))
     shown = replace(shown, published=points, ranges=(across, up))
     where = place_words(backend.set_label(backend.setup(spec).id_set), {name: name for name in sets}, "mean")
@@ -88,7 +90,8 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     )
     st.caption(
         "Lines, filled marks and black hexagons are measured here. Grey marks with a dot inside are published, of "
-        f"ResNet-50 on ImageNet, {moved}. Of the paper's Figure 2 only these settings are printed as numbers."
+        f"ResNet-50 on ImageNet, {moved}. Of the paper's Figure 2 only {len(every)} settings are printed as numbers"
+        + (f"; {len(every) - len(points)} of them would lie above 100 % here and are left out." if beyond else ".")
     )
 
 
@@ -172,5 +175,5 @@ def _where(spec: RunSpec) -> None:
     missing = [one.label for one in shown.places if not one.known]
     if missing:
         st.caption(plain(f"Not computed yet: {', '.join(missing)}."))
-    st.caption("The paper prints no numbers for its Figure 5: at earlier placements accuracy falls sooner.")
+    st.caption("The paper prints no numbers for its Figure 5; in it, accuracy falls sooner at earlier placements.")
     state.page_link("placements", "Compute and compare more: Placements")

@@ -7,7 +7,6 @@ from app import backend
 from app.errors import plain
 from app.spec import RunSpec
 from app.theme import OBJECTIVE_LABELS, percent
-from app.views import shipped
 from ash.methods import Method
 
 # convention -> (what, here, the authors')
@@ -24,7 +23,7 @@ CONVENTIONS = {
     ),
     "msp": (
         "Max softmax",
-        "ranked by its log-odds, which never tie",
+        "ranked by its log-odds, which do not saturate",
         "the probability in float32, which is exactly 1 for many images",
     ),
     "std": (
@@ -49,30 +48,31 @@ def _draw(spec: RunSpec) -> None:
         "OOD images the negative one. The published numbers of the ASH rows follow the authors' rules; **Metrics: the "
         "authors' rules**, above the table, measures by them too."
     )
-    shipped.agreement(spec)
+    texts = [
+        f"* **{what}**: here {plain(here)}; elsewhere {plain(there)}." for what, here, there in CONVENTIONS.values()
+    ]
+    st.markdown("\n".join(texts))
     effects, saturated = backend.convention_effects(spec)
+    scaled = backend.scale_effects()
     rows = [
         {
             "Convention": CONVENTIONS[one.convention][0],
-            "Here": CONVENTIONS[one.convention][1],
-            "Elsewhere": CONVENTIONS[one.convention][2],
             "Method": _method(one),
             "Metric": OBJECTIVE_LABELS[one.metric],
             "● here": one.ours,
             "● elsewhere": one.theirs,
-            "Δ": one.theirs - one.ours,
+            "Δ": round(one.theirs - one.ours, 2) + 0.0,  # no -0.00
         }
-        for one in sorted((*effects, *backend.scale_effects()), key=lambda one: list(CONVENTIONS).index(one.convention))
+        for one in sorted((*effects, *scaled), key=lambda one: list(CONVENTIONS).index(one.convention))
     ]
     if rows:
         number = st.column_config.NumberColumn
         columns = {"● here": number(format="● %.2f"), "● elsewhere": number(format="● %.2f")}
         columns["Δ"] = number(format="%+.2f", help="Elsewhere minus here, in points")
-        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, key="paper_rules_table")
-    else:
-        for what, here, elsewhere in CONVENTIONS.values():
-            st.markdown(f"* **{what}**: here {plain(here)}; elsewhere {plain(elsewhere)}.")
-    if effects:
+        st.dataframe(
+            pd.DataFrame(rows), hide_index=True, column_config=columns, height="content", key="paper_rules_table"
+        )
+    if saturated is not None:
         sets = len(backend.chosen_sets(spec))
         text = (
             f"Measured on {backend.entry(spec.model).label}, means over {sets} OOD sets; its max softmax is exactly 1 "
@@ -80,6 +80,10 @@ def _draw(spec: RunSpec) -> None:
             "float32 probability, so that each row shows one convention alone."
         )
         st.caption(plain(text))
+    elif effects and (there := backend.shipped(spec.model)):
+        st.caption(plain(backend.shipped_words(there)))
+    if scaled:
+        st.caption("The scale of CIFAR's pixels is that of results that ship, of DenseNet-101 on CIFAR-10.")
 
 
 def _method(one: "backend.Effect") -> str:

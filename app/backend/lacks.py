@@ -1,0 +1,81 @@
+"""What a method still needs before it is measured under a spec: in words, in images, and step by step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.backend.banks import Step, compute_banks, extract_all, missing_sets
+from app.backend.deep import deep_steps
+from app.backend.engine import is_linear, recall
+from app.backend.fits import missing_perturbed, missing_training, training_set
+from app.backend.names import entry
+from app.backend.origin import needed, unready
+from app.backend.setups import Setup, images, set_label, setup, whole_set
+from app.spec import RunSpec
+from ash import reports
+from ash.methods import Method, baselines
+from ash.models import get_model
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a method needs before it can be measured: in words, the command that brings it, and whether a click does.
+
+    `by_passes`: nothing but passes through the network from the banks that are there.
+    """
+
+    text: str
+    commands: tuple[str, ...] = ()
+    click: bool = False
+    by_passes: bool = False
+
+
+def lack(spec: RunSpec, method: str) -> Lack | None:
+    """What is missing for a method under a spec; None where it is measured at once."""
+    if reason := unready(spec):
+        return Lack(reason, tuple(f"python -m ash fetch {name}" for name in needed(spec)))
+    at, asked = setup(spec), Method.parse(method)
+    if asked.score == "godin":
+        return Lack(reports.GODIN)
+    if asked.needs_fit and not training_set(at):
+        return Lack(*_no_training(at))
+    if (gone := missing_sets(at)) or (asked.needs_fit and missing_training(at)):
+        names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
+        return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
+    if asked.score == "odin" and (gone := missing_perturbed(at)):
+        return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
+    if not is_linear(at) and recall(at, (method,)) is None:
+        return Lack("this placement needs a pass through the network for it", click=True, by_passes=True)
+    return None
+
+
+def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
+    one = get_model(at.model)
+    if one.train_set:
+        return f"the images of {set_label(one.train_set)} are missing", (f"python -m ash fetch {one.train_set}",)
+    return f"it is fitted on training images, and no training set is known for {one.label}", ()
+
+
+def measure_steps(spec: RunSpec, method: str) -> Iterator[Step]:
+    """Do what `lack` names, yielding after every batch. Stop to cancel; call again to go on where it stopped."""
+    at, asked = setup(spec), Method.parse(method)
+    yield from compute_banks(at)
+    if asked.needs_fit and missing_training(at):
+        yield from extract_all(at, [(whole_set(get_model(at.model).train_set), 0.0)])
+    if asked.score == "odin":
+        step = get_model(at.model).odin_epsilon
+        yield from extract_all(at, [(images(at, name), step) for name in missing_perturbed(at)])
+    if not is_linear(at):
+        yield from deep_steps(at, asked.score, (method,))
+
+
+def baselines_here(spec: RunSpec) -> tuple[str, ...]:
+    """The methods that the paper compares with, at the model's own settings, as far as they are measured at once."""
+    every = map(str, baselines(entry(spec.model)))
+    return tuple(method for method in every if lack(spec, method) is None)
+
+
+def images_of(spec: RunSpec, method: str) -> int:
+    """Images that have to go through the network before a method can be measured."""
+    at, asked = setup(spec), Method.parse(method)
+    odin = sum(missing_perturbed(at).values()) if asked.score == "odin" else 0
+    return sum(missing_sets(at).values()) + odin

@@ -1,0 +1,155 @@
+"""What the commands that measure share: the images that are here, what can be measured, banks, fit and sweep."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from ash import reports
+from ash.commands.shared import bank
+from ash.data import DataError, ImageSet, dataset_entry, evenly, get_dataset
+from ash.methods import Method
+from ash.models import ModelEntry
+from ash.tables import Sweep
+
+if TYPE_CHECKING:
+    from ash.bank import Bank
+    from ash.fitting import Fit
+
+PACKAGES = ("torch", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Image sets by name, the ID set first; `partial`: of an incomplete one how much of it is here."""
+
+    sets: dict[str, ImageSet]
+    partial: dict[str, str] = field(default_factory=dict)
+
+
+def images_here(id_set: str, ood: Iterable[str], images: int | None = None) -> Images:
+    """The images of an ID set and of the OOD sets that are here, whole or in part, at most `images` of each.
+
+    DataError when the ID set or all OOD sets are missing: which, and what to do.
+    """
+    sets: dict[str, ImageSet] = {}
+    partial: dict[str, str] = {}
+    missing = []
+    for name in (id_set, *ood):
+        entry = dataset_entry(name)
+        status = entry.status()
+        if not status.count:
+            missing.append(name)
+            continue
+        known = status.state != "incomplete"
+        if not known:
+            partial[name] = f"{status.count:,} of {entry.count:,} images" if entry.count else status.reason
+        data = get_dataset(name if known else f"{name}={status.path}")
+        sets[name] = evenly(data, images) if images else data
+        if images and images < len(data):
+            partial[name] = f"{images:,} of {entry.count or len(data):,} images"
+    if id_set in missing or not len(sets) > 1:
+        gone = [id_set] if id_set in missing else missing
+        raise DataError(f"The images of {' and '.join(gone)} are missing: python -m ash fetch {' '.join(gone)}")
+    return Images(sets, partial)
+
+
+def fit_here(entry: ModelEntry, placement: str, dtype: str = "float32") -> "tuple[Fit | None, str]":
+    """The fit on the model's training set, made and stored the first time; where there is none, None and why."""
+    from ash import fitting
+
+    if not entry.train_set:
+        return None, f"needs a training bank, and no training set is known for {entry.name}"
+    if not dataset_entry(entry.train_set).status().count:
+        return None, f"needs a training bank: python -m ash fetch {entry.train_set}"
+    train = bank(entry, placement, get_dataset(entry.train_set), dtype=dtype)
+    done = fitting.load_fit(train.identity)
+    if done is None:
+        done = fitting.fit(train)
+        click.echo(f"Fitted on {len(train):,} images of {entry.train_set}: {fitting.save_fit(done)}")
+    return done, ""
+
+
+def measurable(methods: Sequence[Method], fit: "Fit | None", why: str) -> tuple[list[Method], dict[str, str]]:
+    """The methods that can be measured, and of the others why not (`why`: there is no fit)."""
+    missing = {}
+    for method in methods:
+        if method.score == "godin":
+            missing[str(method)] = reports.GODIN
+        elif method.needs_fit and fit is None:
+            missing[str(method)] = why
+    return [method for method in methods if str(method) not in missing], missing
+
+
+def evaluate(
+    entry: ModelEntry,
+    placement: str,
+    sets: dict[str, ImageSet],
+    methods: Sequence[Method],
+    *,
+    fit: "Fit | None" = None,
+    dtype: str = "float32",
+    epsilon: float | None = None,
+) -> "tuple[Sweep, dict[str, Bank]]":
+    """A sweep over image sets, the ID set first, and their banks. Missing ones are extracted, ODIN's too if asked for.
+
+    `epsilon`: how far ODIN moves pixels, None for the model's own step.
+    """
+    from ash import splitting, sweeping
+    from ash.device import evaluation_device
+
+    id_name, *names = sets
+    banks = {name: bank(entry, placement, data, dtype=dtype) for name, data in sets.items()}
+    perturbed = None
+    if any(method.score == "odin" for method in methods):
+        step = entry.odin_epsilon if epsilon is None else epsilon
+        moved = {name: bank(entry, placement, data, dtype=dtype, epsilon=step) for name, data in sets.items()}
+        perturbed = (moved[id_name], {name: moved[name] for name in names})
+    tail = splitting.split(entry.build(), banks[id_name].identity.placement)[1]
+    with tqdm(unit="evaluation", unit_scale=True, desc="sweep", leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = sweeping.sweep(
+            tail,
+            banks[id_name],
+            {name: banks[name] for name in names},
+            methods,
+            device=evaluation_device(),
+            fit=fit,
+            perturbed=perturbed,
+            progress=show,
+        )
+    return result, banks
+
+
+def circumstances() -> dict[str, str]:
+    """On what and when something is measured: device, date, versions."""
+    import platform
+
+    from ash.device import describe, evaluation_device
+
+    versions = [f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"device": describe(evaluation_device()), "date": date, "versions": ", ".join(versions)}
+
+
+def activations_words(banks: "Iterable[Bank]") -> str:
+    """On what and when activations were computed."""
+    found = {(bank.provenance.get("device", "unknown"), str(bank.provenance.get("date", ""))[:10]) for bank in banks}
+    return "; ".join(", ".join(filter(None, one)) for one in sorted(found))
+
+
+def weights_words(entry: ModelEntry) -> dict[str, Any]:
+    """The hash of a network's weights, and a note where it is not that of the published file."""
+    found = entry.weights_hash()
+    if entry.url_hash and not found.startswith(entry.url_hash):
+        note = f"not the published file, whose hash begins with {entry.url_hash}"
+        return {"weights_sha256": found, "weights_note": note}
+    return {"weights_sha256": found}

@@ -1,0 +1,106 @@
+"""python -m ash extract | fit."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ash.bank import cache_root
+from ash.commands.shared import (
+    CHECKPOINT_HELP,
+    DTYPE,
+    IMAGES_HELP,
+    MODEL_HELP,
+    PENULTIMATE_HELP,
+    bank,
+    sentences,
+    show_cost,
+    some,
+)
+from ash.data import DataError, get_dataset
+from ash.models import get_model
+
+
+class _Auto(click.IntRange):
+    """A number, or `auto`, which is None."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
+
+
+@click.command()
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
+@click.option("--data", "data_sets", required=True, multiple=True, help="a known set, a folder, or NAME=FOLDER; repeat")
+@click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="where banks go [default: ASH_CACHE]")
+@click.option("--batch-size", default="auto", show_default=True, type=_Auto(min=1), help="auto: found by trying")
+@click.option("--workers", default="auto", show_default=True, type=_Auto(min=0), help="decoding processes")
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]), help="stored")
+@click.option(
+    "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="of the network: autocast below float32, float16 on GPUs only",
+)  # fmt: skip
+@click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
+@sentences
+def extract(
+    model: str,
+    checkpoint: Path | None,
+    placement: str,
+    data_sets: Iterable[str],
+    images: int | None,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Run a model's stem over data sets once and keep the activations; resumes where an earlier run stopped.
+
+    Several processes may extract at once, also under torchrun, on one machine or on many that share the folder.
+    """
+    from ash.extracting import distributed
+    from ash.extraction import identity
+
+    entry, sets = get_model(model, checkpoint), [some(data_set, images) for data_set in data_sets]
+    rank = distributed.current_rank()
+    options["device"] = rank.device() if rank else None
+    if rank:
+        about = (options["dtype"], options["precision"], options["epsilon"])
+        keys = [identity(entry, placement, data, *about).key for data in sets]
+        distributed.agree(rank, options["device"], out or cache_root(), keys)
+    quiet = rank is not None and not rank.prints
+    for data in sets:
+        if not quiet:
+            show_cost(entry, placement, data, out, **options)
+        done = bank(entry, placement, data, quiet, root=out, **options)
+        if not quiet:
+            click.echo(f"{data.name}: {' x '.join(map(str, done.shape))} in {done.folder}")
+
+
+@click.command()
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
+@click.option("--data", "train", help="a known set, a folder, or NAME=FOLDER [default: the model's training set]")
+@click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of the bank")
+@click.option("--again", is_flag=True, help="also where there is a fit already")
+@sentences
+def fit(model: str, checkpoint: Path | None, placement: str, train: str | None, dtype: str, again: bool) -> None:
+    """Fit on a training set what react@P%, dice and mahalanobis need; stored beside its activations."""
+    from ash import fitting
+
+    entry = get_model(model, checkpoint)
+    if not (train or entry.train_set):
+        raise DataError(f"No training set is known for {model}: name one with --data, a known set or NAME=FOLDER.")
+    activations = bank(entry, placement, get_dataset(train or entry.train_set), dtype=dtype)
+    done = None if again else fitting.load_fit(activations.identity)
+    if done is None:
+        done = fitting.fit(activations)
+        fitting.save_fit(done)
+    else:
+        click.echo(f"It is there already, of {done.date}; --again fits anew.")
+    classes = f"{len(done.classes)} classes, tied covariance" if len(done.classes) else "no covariance"
+    quantiles = ", ".join(f"{p:g} % {done.at_percentile(p):.4g}" for p in (50, 90, 95, 99))
+    click.echo(f"{done.identity.dataset}: {done.rows:,} samples of {len(done.mean):,} features, {classes}")
+    click.echo(f"percentiles of the activations: {quantiles}")
+    click.echo(f"in {fitting.fit_path(done.identity)}")

@@ -1,0 +1,31 @@
+"""python -m ash models."""
+
+import click
+
+from ash.commands.shared import sentences
+from ash.models import cuts_of, get_model, working_models
+
+
+@click.command()
+@click.argument("name", required=False)
+@sentences
+def models(name: str | None) -> None:
+    """List the models: weights, placements, data, presets. With a NAME: everywhere that it can be cut."""
+    for entry in [get_model(name)] if name else working_models():
+        click.echo(f"{entry.name}: {entry.label}")
+        click.echo(f"  weights     {'present' if entry.present else 'missing; they belong'} at {entry.weights}")
+        if entry.note:
+            click.echo(f"  note        {entry.note}")
+        click.echo("  placements  " + ", ".join(f"{node} ({label})" for node, label in entry.placements.items()))
+        click.echo(f"  data        ID {entry.id_set}; OOD {', '.join(entry.ood_sets)}")
+        click.echo(f"  training    {entry.train_set or 'no set known; name one with --train'}")
+        click.echo("  presets     " + ", ".join(entry.presets.values()))
+    if not name:
+        click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t.")
+        return
+    click.echo("all placements, in network order:")
+    for cut in cuts_of(name):
+        kind = "one linear map" if cut.linear else "deep"
+        sign = {True: "may be negative", False: "not negative", None: "sign unknown"}[cut.signed]
+        size = f"{' x '.join(map(str, cut.shape))} = {cut.size:,}"
+        click.echo(f"  {cut.name:<40} {size:<28} {kind:<15} {sign}{', before its ReLU' if cut.before_relu else ''}")

@@ -1,0 +1,95 @@
+"""What the commands share: options, failures as one sentence, data sets by name, banks with a progress bar."""
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ash.bank import BankError
+from ash.data import DataError, ImageSet, evenly, get_dataset
+from ash.methods import MethodError
+from ash.models import ModelEntry, ModelError
+
+MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
+PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
+IMAGES_HELP = "at most so many of every set, evenly spaced [default: all]"
+CHECKPOINT_HELP = "a file with the model's weights, instead of the published ones"
+DTYPE = click.Choice(["float32", "float16"])
+
+
+def sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """Expected failures end the command with one sentence and exit status 1; an interrupt says how to go on."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (BankError, DataError, ModelError, MethodError) as error:
+            raise click.ClickException(str(error)) from error
+        except ValueError as error:
+            if type(error).__module__.startswith("ash."):
+                raise click.ClickException(str(error)) from error
+            raise
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+            sys.exit(130)
+
+    return run
+
+
+def some(text: str, images: int | None) -> ImageSet:
+    """A data set, or that many of its images."""
+    data = get_dataset(text)
+    return evenly(data, images) if images else data
+
+
+def data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
+    """Image sets by name, at most so many images of each; DataError when two have one name."""
+    sets: dict[str, ImageSet] = {}
+    for text in texts:
+        data = get_dataset(text)
+        if data.name in sets:
+            raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
+        sets[data.name] = evenly(data, images) if images else data
+    return sets
+
+
+def bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = False, **options: Any) -> Any:
+    """The bank of a data set; what is missing of it is extracted with a progress bar: count, images/s, time left."""
+    from tqdm import tqdm
+
+    from ash.extraction import extract
+
+    bars: list[Any] = []
+
+    def show(step: Any) -> None:
+        if not bars:  # the first step tells where an earlier run stopped; the rate counts fresh images alone
+            bars.append(tqdm(total=step.total, initial=step.done, unit="image", desc=images.name, leave=False))
+        bars[0].update(step.done - bars[0].n)
+
+    found = extract(entry, placement, images, progress=None if quiet else show, **options)
+    for bar in bars:
+        bar.close()
+    for image in [] if quiet else found.skipped:
+        click.echo(f"skipped: {image['reason']}", err=True)
+    if found.skipped and not quiet:
+        click.echo(f"{len(found.skipped)} of {len(images)} images of {images.name} were skipped.", err=True)
+    return found
+
+
+def show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path | None, **options: Any) -> None:
+    """Say what a bank that is not there yet takes: bytes, and seconds at the measured rate."""
+    from ash.bank import find_bank
+    from ash.extraction import cost, identity
+
+    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"], options["epsilon"]), root):
+        return
+    names = ("dtype", "precision", "device")
+    price = cost(entry, placement, len(images), **{name: options[name] for name in names})
+    click.echo(
+        f"{images.name}: {len(images):,} images, {price.bytes / 1e6:,.1f} MB, about {price.seconds:,.0f} s at "
+        f"{price.rate:,.1f} images/s on {price.device}, decoding not counted"
+    )

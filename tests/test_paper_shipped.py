@@ -1,0 +1,138 @@
+"""Results that ship, in the app: beside the paper's numbers, as a trade-off, and measured again where possible."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_paper_page import figure, opened, shown, text_of
+
+from app import backend
+from app.backend import lacks, shipping
+from app.backend import paper as paper_backend
+from app.backend.setups import identity
+from app.spec import RunSpec
+from ash import reports, results
+
+ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return AppTest.from_file(str(ENTRY), default_timeout=120)
+
+
+def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> None:
+    frame = shown(opened(app, beside="own", leaf="table2"))
+    there = backend.shipped("densenet101_cifar10")
+    assert there is not None
+    row = frame[(frame["Runs as"] == "ash_s@95") & (frame["Network"] == "DenseNet, CIFAR-10")].iloc[0]
+    assert row["● AUROC"] == there.table.query("method == 'ash_s@95' and ood == 'isun'").auroc.iloc[0]
+    assert row["Status"] == f"measured, 1 of 6 OOD sets, {reports.NOT_SHIPPED}"
+    assert (row["n ID"], row["n OOD"]) == (10_000, 8_925)
+    other = frame[(frame["Runs as"] == "mahalanobis") & (frame["Network"] == "DenseNet, CIFAR-10")].iloc[0]
+    assert other["Status"] == reports.NOT_RUN
+
+
+@pytest.mark.parametrize("model", ["densenet101_cifar10", "mobilenet_v2"])
+def test_the_trade_off_shows_results_that_ship(app: AppTest, model: str) -> None:
+    app.query_params["model"] = model
+    app.run()
+    assert not app.exception
+    assert "Measured before, activations not shipped" in [one.value for one in app.subheader]
+    there = backend.shipped(model)
+    assert there is not None
+    assert there.file.name in text_of(app)
+    marks = figure(app, "shipped_pareto")
+    known = there.table.query("ood == 'mean'").set_index("method")
+    for name in ("ASH-P", "ASH-B", "ASH-S"):
+        trace = marks[name]
+        for method, x, y in zip(trace["customdata"], trace["x"], trace["y"], strict=True):
+            assert (x, y) == pytest.approx((known.id_accuracy[method], known.auroc[method]), abs=1e-3)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> results.Results:
+    """Results of the demo, as if they had shipped without its activations."""
+    at = backend.setup(RunSpec())
+    rows = paper_backend._rows(at, ("energy", "ash_b@65", "msp"), at.ood).drop(columns=["device", "date"])
+    origin = {
+        **dict.fromkeys(("versions", "command"), "x"), "device": "CPU (test)", "date": "2026-01-02T03:04:05",
+        "weights_sha256": backend.entry("demo").weights_hash(), "model": "demo", "placement": at.placement,
+        "id": at.id_set, "ood": ", ".join(at.ood),
+        "files": ", ".join(f"{name} {identity(at, name).files[:16]}" for name in at.sets),
+    }  # fmt: skip
+    results.write(tmp_path / "demo.csv", rows, origin)
+    one = results.read(tmp_path / "demo.csv")
+    monkeypatch.setattr(shipping, "all_shipped", lambda: (one,))
+    return one
+
+
+def test_results_agree_with_what_is_measured_again(small: results.Results) -> None:
+    found = backend.agreement("demo")
+    assert found is not None
+    assert found.good
+    assert found.worst < 1e-3
+    assert found.numbers == len(small.table) * 4
+
+
+def test_a_changed_number_is_found(small: results.Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = small.table.copy()
+    table.loc[(table.method == "msp") & (table.ood == "digits"), "auroc"] += 1.0
+    monkeypatch.setattr(shipping, "all_shipped", lambda: (replace(small, table=table),))
+    shipping._compared.clear()
+    found = backend.agreement("demo")
+    shipping._compared.clear()
+    assert found is not None
+    assert not found.good
+    assert found.where == "auroc of msp on digits"
+
+
+def test_results_stand_in_where_nothing_can_be_measured(
+    app: AppTest, small: results.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "unready", lambda spec: "the weights are missing")
+    for module in (paper_backend, lacks):
+        monkeypatch.setattr(module, "unready", lambda spec: "the weights are missing")
+    frame = shown(opened(app))
+    row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
+    expected = small.table.query("method == 'ash_b@65' and ood != 'mean'").auroc.mean()
+    assert row["● AUROC"] == pytest.approx(expected, abs=1e-3)
+    assert row["Device"] == "CPU (test)"
+    assert frame[frame["Runs as"] == "mahalanobis"]["● AUROC"].isna().all()
+
+
+def test_results_of_other_images_are_not_measured_again(
+    small: results.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(small, origin={**small.origin, "files": small.origin["files"].replace("digits ", "digits 0")})
+    monkeypatch.setattr(shipping, "all_shipped", lambda: (other,))
+    assert backend.agreement("demo") is None
+
+
+def section() -> None:
+    """The section of results, opened."""
+    from app import backend
+    from app.views import shipped
+
+    for there in backend.all_shipped():
+        shipped._one(there)
+
+
+def test_the_section_of_results_says_whether_they_agree(
+    small: results.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "all_shipped", lambda: (small,))
+    app = AppTest.from_function(section, default_timeout=60).run()
+    assert not app.exception
+    assert f"{len(small.table) * 4} numbers agree" in app.success[0].value
+    assert small.file.name in text_of(app)
+
+
+def test_the_section_of_results_says_what_cannot_be_measured_again() -> None:
+    app = AppTest.from_function(section, default_timeout=60).run()
+    assert not app.exception
+    assert not app.success
+    assert text_of(app).count("it cannot be measured again") == len(backend.usual())
+    assert text_of(app).count("activations not shipped:") == len(backend.all_shipped())
+    assert "Left out: 51 methods" in text_of(app)
