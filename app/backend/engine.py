@@ -43,6 +43,7 @@ def _parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]
 
 def parts(at: Setup) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a setup's network, on the CPU."""
+    load()
     return _parts(at.model, at.placement)
 
 

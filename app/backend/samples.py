@@ -7,7 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import bank, semaphore
-from app.backend.engine import parts
+from app.backend.engine import load, parts
 from app.backend.evaluations import evaluation
 from app.backend.names import sentences
 from app.backend.setups import Setup, images, whole_set
@@ -32,6 +32,7 @@ class Sample:
 @st.cache_resource(max_entries=128, show_spinner=False)
 def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Pixels and activation (C, ...) of image `index` of data set `name`: what no method changes."""
+    load()
     import torch
 
     with sentences():

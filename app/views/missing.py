@@ -12,7 +12,7 @@ def draw(spec: RunSpec, title: str) -> None:
     """The page's title, what is missing for this spec, the command that brings it, and the way to the Library."""
     st.title(title)
     reason = backend.unready(spec)
-    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so there is nothing to show yet."), icon=":material/download:")
+    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so nothing can be measured here yet."), icon=":material/download:")
     for sentence in backend.unfetchable(spec):
         st.markdown(plain(sentence))
     if names := backend.needed(spec):
