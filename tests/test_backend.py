@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+import torch
 
 import ash
 from app import backend
-from app.backend import store
+from app.backend import engine, store
 from app.backend.setups import identity
 from app.errors import AppError
 from app.spec import RunSpec
@@ -120,6 +121,14 @@ def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-4] + b"junk")
     with pytest.raises(AppError, match=r"shard-00000\.npy .* missing or damaged; run the extraction again"):
         backend.evaluation(PLACE, "energy")
+
+
+def test_a_network_first_asked_for_in_inference_mode_can_still_be_differentiated() -> None:
+    engine.network.clear()
+    engine._parts.clear()
+    with torch.inference_mode():
+        _, tail = engine.parts(backend.setup(RunSpec(placement="layer3.0.relu2")))
+    assert not any(weight.is_inference() for weight in tail.parameters())
 
 
 def test_wrong_samples_are_refused() -> None:

@@ -27,17 +27,21 @@ if TYPE_CHECKING:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def network(model: str) -> "fx.GraphModule":
-    """A network in eval mode with its weights, on the CPU."""
-    with sentences():
+    """A network in eval mode with its weights, on the CPU: ordinary tensors, whatever the mode of who asks first."""
+    import torch
+
+    with sentences(), torch.inference_mode(False):
         return get_model(model).build()  # type: ignore[return-value]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a network at a placement, on the CPU."""
+    import torch
+
     from ash.splitting import split
 
-    with sentences():
+    with sentences(), torch.inference_mode(False):
         return split(network(model), placement)
 
 

@@ -40,8 +40,9 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDA
         if not 0 <= index < len(data):
             raise AppError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
         picture = data.image(index)
+    stem, _ = parts(at)
     with torch.inference_mode(), semaphore:
-        x = parts(at)[0](get_model(at.model).preprocess.build()(picture)[None])
+        x = stem(get_model(at.model).preprocess.build()(picture)[None])
     return np.asarray(picture), x[0].numpy().copy()
 
 

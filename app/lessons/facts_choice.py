@@ -1,6 +1,7 @@
 """The numbers of the last three lessons: choosing a setting, where to shape, what to report."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import cycle
 
 from app import backend
@@ -94,35 +95,50 @@ def front_picture(every: tuple[Setting, ...], base: Setting) -> Against:
     )
 
 
-def placing(here: Here, shown: Placements) -> Found:
-    """Where to shape, and with whose threshold. `shown`: ASH-P at the placements of the page Placements."""
+@dataclass(frozen=True)
+class Thresholds:
+    """ASH-B by each image's own percentile against one threshold for all: the gain of the first in AUROC, and more."""
+
+    gain: float
+    values: dict[str, str]
+    counts_differ: bool
+    picture: Against
+
+
+def thresholds(here: Here) -> Thresholds:
+    """Local against global threshold, each at its best p."""
     local, whole = here.curve("ash_b"), lessons.global_curve(here.at, here.sets)
     mine, ours = best(local), best(whole)
     share = lessons.above(here.at, ours.p or 0.0, here.sets)
+    gain = mine.auroc - ours.auroc
     values = {
         "local_p": number(mine.p),
         "local_auroc": percent(mine.auroc),
         "global_p": number(ours.p),
         "global_auroc": percent(ours.auroc),
-        "threshold_gap": gap(mine.auroc - ours.auroc, "the second"),
+        "threshold_gap": gap(gain, "the second"),
         "above_id": percent(share.id),
         "above_ood": percent(share.ood),
-        **placement_values(shown),
     }
-    difference = mine.auroc - ours.auroc
-    losses = mean_losses(shown)
+    lines = (line("own percentile", "ash_b", local, "auroc"), line("one threshold for all", "muted", whole, "auroc"))
+    picture = against(lines, "AUROC of ASH-B (%)", ("Energy, unshaped", here.base.auroc))
+    return Thresholds(gain, values, abs(share.id - share.ood) >= SAME, picture)
+
+
+def placing(here: Here, shown: Placements) -> Found:
+    """Where to shape, and with whose threshold. `shown`: ASH-P at the placements of the page Placements."""
+    duel, losses = thresholds(here), mean_losses(shown)
     facts = {
         "has_earlier": len(losses) > 1,
         "is_missing": len(shown.known) < len(shown.places),
         "earlier_costs": len(losses) > 1 and losses[0][1] - losses[-1][1] >= SAME,
-        "local_wins": difference >= SAME,
-        "global_wins": difference <= -SAME,
-        "neither_wins": abs(difference) < SAME,
-        "counts_differ": abs(share.id - share.ood) >= SAME,
+        "local_wins": duel.gain >= SAME,
+        "global_wins": duel.gain <= -SAME,
+        "neither_wins": abs(duel.gain) < SAME,
+        "counts_differ": duel.counts_differ,
     }
-    lines = (line("own percentile", "ash_b", local, "auroc"), line("one for all", "muted", whole, "auroc"))
-    second = against(lines, "AUROC of ASH-B (%)", ("Energy, unshaped", here.base.auroc))
-    return Found(values, facts, {"placements": placements_picture(shown), "thresholds": second})
+    pictures = {"placements": placements_picture(shown), "thresholds": duel.picture}
+    return Found({**duel.values, **placement_values(shown)}, facts, pictures)
 
 
 def mean_losses(shown: Placements) -> list[tuple[Place, float]]:

@@ -8,7 +8,7 @@ from app.backend import lessons
 from app.charts.against import Against
 from app.charts.placements import Placements
 from app.lessons.facts import Here, against, best, favours, line, number
-from app.lessons.facts_choice import mean_losses, placement_values, placements_picture
+from app.lessons.facts_choice import mean_losses, placement_values, placements_picture, thresholds
 from app.lessons.words import SAME, gap, order
 from app.theme import count, percent
 from ash.methods import STEPS
@@ -121,21 +121,8 @@ def _auroc(here: Here) -> tuple[str, tuple[str, float]]:
 
 def threshold(here: Here) -> Outcome:
     """ASH-B by each image's own percentile against one threshold for all, each at its best p: higher, same, lower."""
-    local, whole = here.curve("ash_b"), lessons.global_curve(here.at, here.sets)
-    one, two = best(local), best(whole)
-    share = lessons.above(here.at, two.p or 0.0, here.sets)
-    values = {
-        "local_p": number(one.p),
-        "local_auroc": percent(one.auroc),
-        "global_p": number(two.p),
-        "global_auroc": percent(two.auroc),
-        "threshold_gap": gap(one.auroc - two.auroc, "the second"),
-        "above_id": percent(share.id),
-        "above_ood": percent(share.ood),
-    }
-    facts = {"counts_differ": abs(share.id - share.ood) >= SAME}
-    lines = [line("own percentile", "ash_b", local, "auroc"), line("one threshold for all", "muted", whole, "auroc")]
-    return Outcome(order(one.auroc - two.auroc), values, facts, against(lines, *_auroc(here)))
+    duel = thresholds(here)
+    return Outcome(order(duel.gain), duel.values, {"counts_differ": duel.counts_differ}, duel.picture)
 
 
 def earlier(here: Here, shown: Placements) -> Outcome:
