@@ -153,7 +153,8 @@ def test_table_5_says_where_one_threshold_for_all_is_better(app: AppTest) -> Non
         assert duels["demo"][p] == (first > second)
     assert all(duels["densenet101_cifar10"].values())
     shipped = words.duel(duels["densenet101_cifar10"])
-    assert f"DenseNet-101 on CIFAR-10, 19 percentiles from 5 to 95, of results that ship: {shipped}." in text
+    steps = "19 percentiles from 5 to 95, of results that ship (cifar10 against isun)"
+    assert f"DenseNet-101 on CIFAR-10, {steps}: {shipped}." in text
     assert words.duel(duels["demo"]) in text
 
 

@@ -100,6 +100,7 @@ from app.backend.samples import Suggestion as Suggestion
 from app.backend.samples import picture as picture
 from app.backend.samples import sample as sample
 from app.backend.samples import suggestions as suggestions
+from app.backend.samples_table import class_steps as class_steps
 from app.backend.samples_table import every_sample as every_sample
 from app.backend.samples_table import predictions as predictions
 from app.backend.setups import SUBSET_ID as SUBSET_ID

@@ -1,10 +1,14 @@
 """All samples of a setup in one table: scores, margins, verdicts and classes, before and after shaping; cached."""
 
+import math
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import bank, semaphore
+from app.backend.banks import Step, bank, semaphore
 from app.backend.engine import parts
 from app.backend.evaluations import evaluation
 from app.backend.fits import fit_of
@@ -25,25 +29,48 @@ def every_sample(at: Setup, method: str, sets: tuple[str, ...], tpr: float) -> S
     return SampleTable(_images(at, sets), _judged(at, plain, sets, tpr), _judged(at, method, sets, tpr))
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
 def predictions(at: Setup, method: str) -> dict[str, NDArray[np.integer]]:
     """Set name -> the class (n,) of each row of its bank after shaping, read-only; of the ID set and all OOD sets."""
-    own = evaluation(at, method).predictions
-    others = {name: _predicted(at, method, name) for name in at.ood}
-    return {name: read_only(classes.copy()) for name, classes in {at.id_set: own, **others}.items()}
+    for name in at.ood:
+        _classify(at, method, name)
+    return {at.id_set: read_only(evaluation(at, method).predictions.copy()), **_classes(at, method)}
 
 
-def _predicted(at: Setup, method: str, name: str) -> NDArray[np.int32]:
-    """One pass over an OOD set: a sweep keeps the classes of the ID set alone."""
+def class_steps(at: Setup, methods: tuple[str, ...]) -> Iterator[Step]:
+    """Find the classes of the OOD images under some methods, a set at a time: progress in images. Stop to cancel."""
+    todo = [(method, name) for method in methods for name in at.ood if name not in _classes(at, method)]
+    total, done, begun = sum(len(bank(at, name)) for _, name in todo), 0, time.monotonic()
+    for method, name in todo:
+        yield Step(f"Classes, {name}", done, total, *_rate(done, total, time.monotonic() - begun))
+        _classify(at, method, name)
+        done += len(bank(at, name))
+
+
+def _rate(done: int, total: int, seconds: float) -> tuple[float, float]:
+    return (done / seconds, seconds * (total - done) / done) if done else (0.0, math.inf)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _classes(at: Setup, method: str) -> dict[str, NDArray[np.integer]]:
+    """Set name -> classes, filled one set after the other."""
+    return {}
+
+
+def _classify(at: Setup, method: str, name: str) -> None:
+    """One pass over an OOD set, unless its classes are known: a sweep keeps the classes of the ID set alone."""
     from ash.device import evaluation_device
     from ash.sweeping import predict
 
+    known = _classes(at, method)
+    if name in known:
+        return
     asked = Method.parse(method)
     fit = fit_of(at) if asked.needs_fit else None
     with sentences(), semaphore:
-        return predict(
+        found = predict(
             parts(at)[1], bank(at, name), asked, id_bank=bank(at, at.id_set), device=evaluation_device(), fit=fit
         )
+    known[name] = read_only(found)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -9,7 +9,7 @@ from app.charts import image_verdict, logits, mosaic, sample
 from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import bind, dispatch
-from app.views import activation_sets, sample_picker
+from app.views import activation_sets, deep, sample_picker
 
 VIEWS = {"units": "Sorted units", "maps": "Channel maps", "logits": "Logits"}
 LARGE = 140  # pixels of the image
@@ -18,7 +18,7 @@ LARGE = 140  # pixels of the image
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     st.title("Activations")
-    computed = not backend.missing_sets(backend.setup(spec))
+    computed = not backend.missing_sets(backend.setup(spec)) and deep.ready(spec)
     one = _sample(spec)
     curve = sample.curve(one.x, one.shaped, spec.method)
     judged = _verdict(spec, one, computed)

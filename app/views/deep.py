@@ -1,6 +1,7 @@
 """Tails that need one pass for each setting: computed one by one, drawn as they come, stopped and resumed any time."""
 
 import time
+from itertools import chain
 
 import streamlit as st
 
@@ -26,14 +27,39 @@ def progress(spec: RunSpec) -> bool:
         )
         stopped = st.session_state.get(_STOPPED) == _key(spec)
         st.progress(share, text if stopped else st.session_state.get(_LAST, text))
-        # one button for both, under one key: an old one would stay on the page while the computing goes on
-        label, icon = ("Go on", "play_arrow") if stopped else ("Cancel", "stop")
-        st.button(
-            label, icon=f":material/{icon}:", key="deep_button", on_click=_go_on if stopped else _stop, args=(spec,)
-        )
+        _button(spec, stopped)
     if not have >= set(_also(spec)):
         step(spec)
         return False
+    return True
+
+
+def ready(spec: RunSpec, classes: bool = False) -> bool:
+    """Whether a page about one method can draw it: at once where the tail is linear, else after the passes it needs.
+
+    They are done in this script run, with progress; a click interrupts them, and the next run goes on from there.
+    `classes`: with the class of every OOD image.
+    """
+    at = backend.setup(spec)
+    if backend.is_linear(at):
+        return True
+    asked = tuple(dict.fromkeys((spec.method.score, str(spec.method))))
+    settings = ((one, "settings") for one in backend.deep_steps(at, spec.score, asked))
+    images = ((one, "images") for one in (backend.class_steps(at, asked) if classes else ()))
+    work = chain(settings, images)
+    first = next(work, None)
+    if first is None:
+        return True
+    stopped = st.session_state.get(_STOPPED) == _key(spec)
+    place = st.empty()
+    with place.container():
+        bar = st.progress(0.0)
+        _button(spec, stopped)
+    for one, unit in chain([first], work):
+        bar.progress(one.done / one.total, f"This placement needs passes of its own. {step_words(one, unit)}")
+        if stopped:
+            return False
+    place.empty()
     return True
 
 
@@ -49,6 +75,12 @@ def step(spec: RunSpec) -> None:
     if words:
         st.session_state[_LAST] = words
         st.rerun()
+
+
+def _button(spec: RunSpec, stopped: bool) -> None:
+    """One button for both, under one key: an old one would stay on the page while the computing goes on."""
+    label, icon = ("Go on", "play_arrow") if stopped else ("Cancel", "stop")
+    st.button(label, icon=f":material/{icon}:", key="deep_button", on_click=_go_on if stopped else _stop, args=(spec,))
 
 
 def _key(spec: RunSpec) -> tuple[backend.Setup, str]:

@@ -66,7 +66,8 @@ def _duels(spec: RunSpec) -> None:
     for model, wins in backend.threshold_duels(spec).items():
         if wins:
             steps = f"{len(wins)} percentiles from {min(wins):g} to {max(wins):g}"
-            steps += "" if model == spec.model else ", of results that ship"
+            if model != spec.model and (there := backend.shipped(model)):
+                steps += f", of results that ship ({there.id_set} against {', '.join(there.ood)})"
             texts.append(f"* {plain(backend.entry(model).label)}, {steps}: {plain(words.duel(wins))}.")
     st.markdown("\n".join(texts))
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.spec import RunSpec
 from app.state import bind
-from app.views import prepare, samples_cards
+from app.views import deep, prepare, samples_cards
 
 LOOKS = {"story": "Six that tell it", "grid": "All samples", "one": "One sample", "own": "Your own images"}
 
@@ -15,6 +15,8 @@ def render(spec: RunSpec) -> None:
     """Draw the page for this spec. Every look is a module of its own, loaded when it is first asked for."""
     st.title("Samples")
     if spec.look != "own" and not prepare.ready(spec):  # your own images have classes before there is a threshold
+        return
+    if spec.look != "own" and not deep.ready(spec, classes=spec.look != "one"):
         return
     st.html(samples_cards.STYLE)
     st.segmented_control(

@@ -13,7 +13,7 @@ from app.charts import bins, curves, rates, score_words, scores
 from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import bind
-from app.views import prepare
+from app.views import deep, prepare
 from app.views.scores_parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import threshold_at_tpr
 
@@ -29,7 +29,7 @@ LEAST_TPR, MOST_TPR = 50.0, 99.9
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     st.title("Scores")
-    if not prepare.ready(spec):
+    if not (prepare.ready(spec) and deep.ready(spec)):
         return
     after = backend.evaluation(backend.setup(spec), str(spec.method))
     before = None

@@ -1,0 +1,70 @@
+"""Pages about one method at a placement whose tail is deep: passes with progress, stopped and resumed by their user."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from app import backend
+from app.backend import engine
+from app.spec import RunSpec
+from ash.methods import Method
+
+ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+VIEW = {"placement": "layer3.0.relu2", "n": 40, "ood": "digits"}
+
+
+@pytest.fixture(scope="module")
+def third_block() -> backend.Setup:
+    """A deep placement with few images, its banks computed."""
+    at = backend.setup(RunSpec(placement="layer3.0.relu2", images=40, ood=("digits",)))
+    list(backend.compute_banks(at))
+    return at
+
+
+def opened(page: str, **query: object) -> AppTest:
+    app = AppTest.from_file(str(ENTRY), default_timeout=120)
+    for key, value in {**VIEW, **query}.items():
+        app.query_params[key] = str(value)
+    app._page_hash = calc_hash(page)
+    return app
+
+
+def ran(app: AppTest) -> AppTest:
+    app.run()
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def buttons(app: AppTest) -> dict[str | None, str]:
+    return {one.key: one.label for one in app.button}
+
+
+@pytest.mark.parametrize("page", ["scores", "samples", "activations"])
+def test_a_stopped_page_goes_on_when_it_is_told_to(page: str, third_block: backend.Setup) -> None:
+    p = {"scores": 21, "samples": 22, "activations": 23}[page]  # settings that nothing has evaluated yet
+    app = opened(page, p=p)
+    app.session_state["deep_stopped"] = (third_block, "energy")
+    ran(app)
+    assert buttons(app)["deep_button"] == "Go on"
+    assert "passes of its own" in app.get("progress")[0].proto.text
+    app.get_by_key("deep_button").click()
+    ran(app)
+    assert "deep_button" not in buttons(app)
+    assert not app.get("progress")
+    assert app.get("plotly_chart") or page == "samples"
+
+
+def test_classes_of_ood_images_are_those_of_the_tail(third_block: backend.Setup) -> None:
+    method = "ash_b@60"
+    assert [one.total for one in backend.class_steps(third_block, (method,))] == [40]
+    assert list(backend.class_steps(third_block, (method,))) == []
+    _, tail = engine.parts(third_block)
+    x = torch.from_numpy(np.array(backend.activations(third_block, "digits")))
+    with torch.inference_mode():
+        classes = tail(Method.parse(method).shape(x)).argmax(1).numpy()
+    np.testing.assert_array_equal(backend.predictions(third_block, method)["digits"], classes)
