@@ -15,6 +15,16 @@ from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 expect.set_options(timeout=20_000)
+# Idle, and nothing has been added to the page or taken away for a while: a click before that may hit what is replaced.
+QUIET = """() => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    const now = performance.now(), count = document.querySelectorAll('*').length;
+    if (app?.dataset.testScriptState !== 'notRunning' || count !== window.quietCount) {
+        window.quietCount = count;
+        window.quietSince = now;
+    }
+    return now - window.quietSince > 400;
+}"""
 
 
 def _free_port() -> int:
@@ -69,9 +79,10 @@ class Visitor:
         self.page, self.server = page, server
 
     def open(self, path: str = "/") -> "Visitor":
-        """Load an address of the app and wait until the page stands."""
+        """Load an address of the app and wait until the page stands, with the parts whose code is loaded late."""
         self.page.goto(self.server + path)
-        return self.ready()
+        self.ready().page.wait_for_function(QUIET, polling="raf", timeout=60_000)
+        return self
 
     def ready(self) -> "Visitor":
         """Wait until a run is over and a page title is there. Long enough for the first run of a cold server."""

@@ -99,7 +99,7 @@ def test_two_users_do_not_see_each_other(visitor: Visitors) -> None:
 
 def test_reset(visitor: Visitors) -> None:
     one = visitor().open("/?p=80&variant=ash_p&budget=2")
-    one.page.get_by_role("button", name="Reset").click()
+    one.page.get_by_test_id("stSidebar").get_by_role("button", name="Reset").click()
     one.expect_query().expect_p(DEFAULT)
 
 
