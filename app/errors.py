@@ -1,4 +1,4 @@
-"""One clear sentence instead of a traceback: AppError for what can go wrong, an id in the log for what should not."""
+"""One clear sentence instead of a traceback: the sentence of an expected failure, an id in the log for a bug."""
 
 import logging
 import re
@@ -8,11 +8,9 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from ash.errors import EXPECTED, sentence
+
 _LOG = logging.getLogger("ash.app")
-
-
-class AppError(ValueError):
-    """Something a user can act on. The message is one sentence of what happened and one of what to do."""
 
 
 def plain(text: str) -> str:
@@ -25,8 +23,9 @@ def boundary() -> Iterator[None]:
     """Show an error of the block as a sentence. Every page runs inside one; a fragment needs its own."""
     try:
         yield
-    except AppError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+    except EXPECTED as error:
+        _LOG.info("told to a user", exc_info=True)  # an OSError may still be worth a look
+        st.error(plain(sentence(error)), icon=":material/error:")
     except Exception:
         number = uuid.uuid4().hex[:8]
         _LOG.exception("error %s", number)

@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ash.errors import AshError
 
-class BankError(RuntimeError):
+
+class BankError(AshError):
     """A bank is missing, incomplete, damaged or in use; the message says which, where and what to do."""
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ash.bank import Bank, BankIdentity, cache_root
+from ash.errors import AshError
 from ash.files import write_atomically
 from ash.methods import Method, Step
 from ash.variants import ODIN_TEMPERATURE
@@ -36,7 +37,7 @@ FORMAT = 1
 Floats = NDArray[np.float64]
 
 
-class FitError(ValueError):
+class FitError(AshError):
     """Nothing can be fitted, or a fit is missing, damaged or another model's; the message says what to do."""
 
 

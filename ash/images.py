@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ash.errors import AshError
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_PIXELS = 50_000_000
 UNKNOWN = -1  # the label of an image whose class nobody stated
 
 
-class DataError(ValueError):
+class DataError(AshError):
     """A data set is missing or unreadable; the message says which, where and what to do."""
 
 

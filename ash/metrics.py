@@ -9,6 +9,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ash.errors import AshError
+
 Interval = tuple[float, float]
 
 
@@ -18,16 +20,16 @@ def check_scores(scores: ArrayLike, who: str) -> NDArray[np.floating]:
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
     if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"The {who} scores must be a non-empty list of numbers, got the shape {array.shape}.")
+        raise AshError(f"The {who} scores must be a non-empty list of numbers, got the shape {array.shape}.")
     bad = np.isnan(array)
     if bad.any():
-        raise ValueError(f"{bad.sum()} of {array.size} {who} scores are NaN, the first at index {bad.argmax()}.")
+        raise AshError(f"{bad.sum()} of {array.size} {who} scores are NaN, the first at index {bad.argmax()}.")
     return array
 
 
 def _check_tpr(tpr: float) -> float:
     if not 0 < tpr <= 1:
-        raise ValueError(f"The true positive rate must lie in (0, 1], got {tpr:g}.")
+        raise AshError(f"The true positive rate must lie in (0, 1], got {tpr:g}.")
     return tpr
 
 
@@ -78,7 +80,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
     """Share of rows of logits (N, C) whose argmax is the label (N,)."""
     values, truth = np.asarray(logits), np.asarray(labels)
     if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
-        raise ValueError(f"Logits (N, C) and labels (N,) do not fit: {values.shape} and {truth.shape}.")
+        raise AshError(f"Logits (N, C) and labels (N,) do not fit: {values.shape} and {truth.shape}.")
     return float(np.mean(values.argmax(1) == truth))
 
 

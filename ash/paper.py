@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ash.data import ASSETS
+from ash.errors import AshError
 
 FOLDER = ASSETS / "paper"
 
@@ -48,7 +49,7 @@ FLAGS: dict[str, str] = {
 _NUMBERS = ("table", "percentile", "value", "plus_minus")
 
 
-class PaperError(ValueError):
+class PaperError(AshError):
     """The paper has no such table."""
 
 

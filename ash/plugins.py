@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from ash.errors import AshError
+
 VARIABLE = "ASH_PLUGINS"
 _LIBRARY = ("ash.models", "ash.data", "ash.variants")  # imported first: its own names are taken before a file runs
 _LOG = logging.getLogger("ash.plugins")  # without a handler, Python writes warnings to stderr as they are
@@ -24,7 +26,7 @@ _LOG = logging.getLogger("ash.plugins")  # without a handler, Python writes warn
 T = TypeVar("T")
 
 
-class PluginError(ValueError):
+class PluginError(AshError):
     """Something cannot be registered; the message says why."""
 
 

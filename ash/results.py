@@ -16,6 +16,7 @@ import pandas as pd
 
 from ash import paper
 from ash.data import ASSETS
+from ash.errors import AshError
 from ash.files import write_atomically
 from ash.methods import SCORE_LABELS, Method, baselines, parse_methods
 
@@ -33,7 +34,7 @@ GRID = "0:95:5"  # percentiles
 THRESHOLDS = "0.25,0.5,0.75,1,1.25,1.5,2,3"  # of ReAct
 
 
-class ResultsError(ValueError):
+class ResultsError(AshError):
     """A file of results that is not one; the message names it."""
 
 

@@ -5,19 +5,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ash.errors import AshError
 from ash.variants import ODIN_TEMPERATURE
 
 
 def _check(logits: Tensor) -> Tensor:
     if logits.dim() != 2 or logits.shape[1] < 1:
-        raise ValueError(f"Logits have the shape (N, C), got {tuple(logits.shape)}.")
+        raise AshError(f"Logits have the shape (N, C), got {tuple(logits.shape)}.")
     return logits
 
 
 def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Negative free energy, T * logsumexp(logits / T) (Liu et al. 2020); lies in [max, max + T log C]."""
     if not temperature > 0:
-        raise ValueError(f"The temperature must be positive, got {temperature:g}.")
+        raise AshError(f"The temperature must be positive, got {temperature:g}.")
     return temperature * torch.logsumexp(_check(logits) / temperature, dim=1)
 
 
@@ -46,7 +47,7 @@ def odin(logits: Tensor, temperature: float = ODIN_TEMPERATURE) -> Tensor:
     images where ODIN perturbs them (Liang et al. 2018).
     """
     if not temperature > 0:
-        raise ValueError(f"The temperature must be positive, got {temperature:g}.")
+        raise AshError(f"The temperature must be positive, got {temperature:g}.")
     below = (_check(logits) - logits.amax(1, keepdim=True)) / temperature
     return -temperature * torch.log1p(torch.expm1(below).mean(1))
 

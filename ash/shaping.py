@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ash.errors import AshError
+
 RANDOM_HIGH = 10.0  # ASH-RAND draws from [0, 10), section 4 of the paper
 
 
@@ -17,7 +19,7 @@ def check_percentile(percentile: float) -> float:
     """The percentile as a float; ValueError unless it lies in [0, 100)."""
     p = float(percentile)
     if not 0 <= p < 100:
-        raise ValueError(f"p must lie in [0, 100), got {percentile:g}: it is the share of the activation to remove.")
+        raise AshError(f"p must lie in [0, 100), got {percentile:g}: it is the share of the activation to remove.")
     return p
 
 
@@ -29,9 +31,9 @@ def kept_count(n: int, percentile: float) -> int:
 def _rows(x: Tensor) -> Tensor:
     """x as (N, D) in logical order, whatever its memory layout; TypeError for what is not an activation."""
     if not x.is_floating_point():
-        raise TypeError(f"Activations must be floating point, got {x.dtype}.")
+        raise AshError(f"Activations must be floating point, got {x.dtype}.")
     if x.dim() < 2:
-        raise ValueError(f"Activations have the shape (N, ...), got {tuple(x.shape)}: add a batch dimension.")
+        raise AshError(f"Activations have the shape (N, ...), got {tuple(x.shape)}: add a batch dimension.")
     return x.flatten(1)
 
 
@@ -164,6 +166,6 @@ def ash_s_global(x: Tensor, threshold: float) -> Tensor:
 def react(x: Tensor, threshold: float) -> Tensor:
     """ReAct (Sun et al. 2021): clip every value from above at the constant `threshold` > 0."""
     if not threshold > 0 or math.isinf(threshold):
-        raise ValueError(f"The ReAct threshold must be a positive number, got {threshold:g}.")
+        raise AshError(f"The ReAct threshold must be a positive number, got {threshold:g}.")
     _rows(x)
     return x.clamp(max=float(threshold))

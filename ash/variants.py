@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ash.errors import AshError
 from ash.plugins import Registry
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Kind = Literal["percentile", "threshold"]
 Shape = Callable[["Tensor", float], "Tensor"]
 
 
-class MethodError(ValueError):
+class MethodError(AshError):
     """A method's text does not parse, or a method cannot be used as asked; the message says why, and what can be."""
 
 

@@ -7,10 +7,10 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app import backend
-from app.errors import AppError
 from app.links import write_number
 from app.spec import RunSpec
 from app.views import tradeoff
+from ash.errors import AshError
 from ash.methods import VARIANTS
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
@@ -156,7 +156,7 @@ def test_ood_sets_can_be_chosen(app: AppTest) -> None:
 
 def test_an_expected_error_is_its_own_sentence(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     def render(spec: RunSpec) -> None:
-        raise AppError("The bank is missing. Run `python -m ash extract`.")
+        raise AshError("The bank is missing. Run `python -m ash extract`.")
 
     monkeypatch.setattr(tradeoff, "render", render)
     app.run()

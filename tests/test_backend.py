@@ -13,10 +13,10 @@ import ash
 from app import backend
 from app.backend import engine, store
 from app.backend.setups import identity
-from app.errors import AppError
 from app.spec import RunSpec
 from ash import sweeping
 from ash.bank import BUNDLED, cache_root, find_bank
+from ash.errors import AshError
 from ash.models import get_model
 
 PLACE = backend.Setup("demo", "avgpool", "fashion_mnist", get_model("demo").ood_sets)
@@ -119,7 +119,7 @@ def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
     shutil.copytree(shipped, copy)
     shard = copy / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-4] + b"junk")
-    with pytest.raises(AppError, match=r"shard-00000\.npy .* missing or damaged; run the extraction again"):
+    with pytest.raises(AshError, match=r"shard-00000\.npy .* missing or damaged; run the extraction again"):
         backend.evaluation(PLACE, "energy")
 
 
@@ -132,7 +132,7 @@ def test_a_network_first_asked_for_in_inference_mode_can_still_be_differentiated
 
 
 def test_wrong_samples_are_refused() -> None:
-    with pytest.raises(AppError, match="Digits has the samples 0 to 999; there is no 1000"):
+    with pytest.raises(AshError, match="Digits has the samples 0 to 999; there is no 1000"):
         backend.sample(PLACE, "energy", "digits", 1000)
 
 

@@ -11,7 +11,7 @@ from app.backend import jobs as module
 from app.backend.banks import semaphore
 from app.backend.jobs import Job, Jobs, Report, Work, at_work
 from app.backend.pace import Pace
-from app.errors import AppError
+from ash.errors import AshError
 
 Steps = Callable[[], Generator[Report, None, str]]
 PATIENCE = 20.0  # seconds after which a test gives up
@@ -164,7 +164,7 @@ def test_a_running_job_is_not_forgotten() -> None:
     ended(jobs)
 
 
-@pytest.mark.parametrize("error", [AppError("The disk is full."), ValueError("The disk is full.")])
+@pytest.mark.parametrize("error", [AshError("The disk is full."), OSError(28, "The disk is full")])
 def test_an_expected_failure_is_one_sentence_and_the_queue_goes_on(error: Exception) -> None:
     def run() -> Generator[Report, None, str]:
         yield report(1)
@@ -173,14 +173,18 @@ def test_an_expected_failure_is_one_sentence_and_the_queue_goes_on(error: Except
     jobs = Jobs()
     jobs.start(work(run))
     jobs.start(work(subject="data two"))
-    assert (ended(jobs).state, jobs.all()[0].note) == ("failed", "The disk is full.")
+    assert ended(jobs).state == "failed"
+    assert "The disk is full." in jobs.all()[0].note
     assert ended(jobs, 2).state == "done"
 
 
-def test_an_unexpected_failure_is_in_the_log_and_not_on_the_page(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("bug", [KeyError("/secret/path"), ValueError("/secret/path")])
+def test_an_unexpected_failure_is_in_the_log_and_not_on_the_page(
+    bug: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     def run() -> Generator[Report, None, str]:
         yield report(1)
-        raise KeyError("/secret/path")
+        raise bug
 
     jobs = Jobs()
     jobs.start(work(run))

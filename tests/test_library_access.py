@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from app import backend
 from app.backend import library
 from app.backend.jobs import Jobs, Work
-from app.errors import AppError
 from ash.bank import cache_root
+from ash.errors import AshError
 from ash.models import get_model
 
 
@@ -103,7 +103,7 @@ ACTIONS: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("action", list(ACTIONS))
 def test_every_action_is_refused_where_the_library_is_off(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(library.SETTING, "off")
-    with pytest.raises(AppError, match="Library of this server is off"):
+    with pytest.raises(AshError, match="Library of this server is off"):
         ACTIONS[action]("digits")
 
 
@@ -115,7 +115,7 @@ def test_only_known_names_are_taken(action: str, name: str, monkeypatch: pytest.
     monkeypatch.setenv(library.SETTING, "on")
     started: list[Work] = []
     monkeypatch.setattr(Jobs, "start", lambda self, work: started.append(work))
-    with pytest.raises(AppError):
+    with pytest.raises(AshError):
         ACTIONS[action](name)
     assert not started
 
@@ -125,6 +125,6 @@ def test_what_ships_is_neither_fetched_nor_deleted_nor_finished(monkeypatch: pyt
     row = backend.bank_rows()[0]
     assert row.info.bundled
     for action, name in (("delete", row.name), ("finish", row.name), ("fetch", "digits"), ("fetch", "demo")):
-        with pytest.raises(AppError):
+        with pytest.raises(AshError):
             ACTIONS[action](name)
     assert row.info.folder.is_dir()

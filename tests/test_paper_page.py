@@ -259,9 +259,9 @@ def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: py
 
 
 def backend_error() -> Exception:
-    from app.errors import AppError
+    from ash.errors import AshError
 
-    return AppError("The disk is full.")
+    return AshError("The disk is full.")
 
 
 def test_missing_weights_come_with_their_command(app: AppTest) -> None:

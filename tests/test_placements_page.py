@@ -16,9 +16,9 @@ from streamlit.util import calc_hash
 from app import backend
 from app.backend import standings
 from app.charts.front import settings
-from app.errors import AppError
 from app.spec import PENULTIMATE, Pick, RunSpec, reduce
 from app.views import placements_compute
+from ash.errors import AshError
 from ash.methods import Method
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
@@ -30,7 +30,7 @@ NUMBER = "30"  # images a set where a test computes activations
 def app() -> AppTest:
     try:
         missing = backend.missing_sets(backend.setup(RunSpec()))
-    except AppError as error:
+    except AshError as error:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
@@ -212,7 +212,7 @@ def fake_banks(monkeypatch: pytest.MonkeyPatch, script: list[str]) -> list[str]:
         if calls[-1] == "stop":
             st.stop()
         if calls[-1] == "fail":
-            raise AppError("The disk is full.")
+            raise AshError("The disk is full.")
 
     monkeypatch.setattr(standings, "missing_sets", missing_sets)
     monkeypatch.setattr(backend, "compute_banks", steps)

@@ -16,10 +16,10 @@ from streamlit.testing.v1 import AppTest
 from app import backend, code
 from app.backend import deep as deep_tails
 from app.charts.front import Setting, settings
-from app.errors import AppError
 from app.spec import RunSpec
 from app.views import deep, prepare
 from app.views.verdict import advice, headline, method_words, place_words
+from ash.errors import AshError
 from ash.methods import Method
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ def test_durations(seconds: float, words: str) -> None:
 def app() -> AppTest:
     try:
         missing = backend.missing_sets(backend.setup(RunSpec()))
-    except AppError as error:
+    except AshError as error:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")

@@ -25,10 +25,10 @@ from app.backend import decoding, uploads
 from app.backend.decoding import Picture, Refusal, decode, shown_name
 from app.backend.uploads import Uploads
 from app.charts import own_marks
-from app.errors import AppError
 from app.plot import csv_text
 from app.spec import RunSpec
 from app.views import samples_own
+from ash.errors import AshError
 from ash.images import decode as library_decode
 
 DEEP = "layer4.0.relu2"
@@ -256,7 +256,7 @@ def test_a_broken_file_leaves_and_the_others_stay() -> None:
 
 def test_odin_is_refused_in_a_sentence_where_it_perturbs_images(monkeypatch: pytest.MonkeyPatch) -> None:
     own, spec = garments(1), RunSpec(other="odin")
-    with pytest.raises(AppError, match="not made of uploads"):
+    with pytest.raises(AshError, match="not made of uploads"):
         run(own, spec)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.names import sentences
 from app.backend.setups import Setup, has_bank, identity, images
 from ash.bank import Bank, BankIdentity, open_bank
 from ash.data import ImageSet
@@ -49,36 +48,34 @@ def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Iterator[S
     from ash.extraction import extract_steps
 
     total, before, fresh, start = sum(len(data) for data, _ in todo), 0, 0, time.monotonic()
-    with sentences():
-        for data, epsilon in todo:
-            first = None
-            label = f"{data.label}, perturbed" if epsilon else data.label
-            for step in extract_steps(get_model(at.model), at.placement, data, dtype=at.dtype, epsilon=epsilon):
-                first = step.done if first is None else first
-                worked = fresh + step.done - first
-                rate = worked / max(time.monotonic() - start, 1e-9)
-                left = (total - before - step.done) / rate if worked else float("inf")
-                yield Step(label, before + step.done, total, rate, left)
-            before, fresh = before + len(data), fresh + len(data) - (first or 0)
+    for data, epsilon in todo:
+        first = None
+        label = f"{data.label}, perturbed" if epsilon else data.label
+        for step in extract_steps(get_model(at.model), at.placement, data, dtype=at.dtype, epsilon=epsilon):
+            first = step.done if first is None else first
+            worked = fresh + step.done - first
+            rate = worked / max(time.monotonic() - start, 1e-9)
+            left = (total - before - step.done) / rate if worked else float("inf")
+            yield Step(label, before + step.done, total, rate, left)
+        before, fresh = before + len(data), fresh + len(data) - (first or 0)
 
 
 def cost(at: Setup, images: int) -> "Cost":
     """Bytes and seconds of a bank of so many images on this device; the rate is measured once and kept."""
     from ash.extracting.cost import cost as measure
 
-    with sentences(), semaphore:
+    with semaphore:
         return measure(get_model(at.model), at.placement, images, at.dtype)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def bank_of(who: BankIdentity) -> Bank:
-    """A bank; AppError when it is missing or damaged."""
-    with sentences():
-        return open_bank(who)
+    """A bank; AshError when it is missing or damaged."""
+    return open_bank(who)
 
 
 def bank(at: Setup, name: str) -> Bank:
-    """The bank of a data set; AppError when it is missing or damaged."""
+    """The bank of a data set; AshError when it is missing or damaged."""
     return bank_of(identity(at, name))
 
 
@@ -89,8 +86,7 @@ MOST_VALUES = 2**25  # of a bank that are held in memory for the pictures of who
 def _read(who: BankIdentity) -> NDArray[np.floating]:
     one = bank_of(who)
     step = -(-int(np.prod(one.shape)) // MOST_VALUES)
-    with sentences():
-        values = one.read() if step == 1 else np.stack([one[row] for row in range(0, len(one), step)])
+    values = one.read() if step == 1 else np.stack([one[row] for row in range(0, len(one), step)])
     values = values.astype(np.float32, copy=False)
     values.flags.writeable = False
     return values

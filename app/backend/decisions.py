@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from app.backend.banks import bank, semaphore
 from app.backend.engine import is_linear, kept, parts
 from app.backend.evaluations import STEP, evaluation
-from app.backend.names import sentences
 from app.backend.samples import activation, sample
 from app.backend.setups import Setup
 from ash.methods import Method
@@ -165,12 +164,11 @@ def _exciting(at: Setup) -> NDArray[np.integer]:
     best = np.empty((0, one.shape[axis]), np.float32)
     found = np.empty(best.shape, np.int64)
     start = 0
-    with sentences():
-        for chunk in one.chunks(rows):
-            means = chunk.mean(tuple(a for a in range(1, chunk.ndim) if a != axis), dtype=np.float32)
-            numbers = np.broadcast_to(np.arange(start, start + len(chunk))[:, None], means.shape)
-            best, found = _largest(np.concatenate([best, means]), np.concatenate([found, numbers]))
-            start += len(chunk)
+    for chunk in one.chunks(rows):
+        means = chunk.mean(tuple(a for a in range(1, chunk.ndim) if a != axis), dtype=np.float32)
+        numbers = np.broadcast_to(np.arange(start, start + len(chunk))[:, None], means.shape)
+        best, found = _largest(np.concatenate([best, means]), np.concatenate([found, numbers]))
+        start += len(chunk)
     return found
 
 

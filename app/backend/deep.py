@@ -16,7 +16,7 @@ import streamlit as st
 from app.backend.banks import Step, semaphore
 from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
-from app.backend.names import presets, sentences
+from app.backend.names import presets
 from app.backend.setups import Setup
 from ash.methods import Method
 from ash.tables import Sweep
@@ -85,7 +85,7 @@ def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Iterator[Step
         if method not in known.tables and (kept := recall(at, (method,))):
             known.tables[method] = _table(at, kept[0])
     while todo := [method for method in methods if method not in known.tables]:
-        with known.lock, sentences():
+        with known.lock:
             work = _advance(at, known, todo)
         done = sum(method in known.tables for method in methods)
         if work is not None:

@@ -12,9 +12,8 @@ import streamlit as st
 from app.backend import store
 from app.backend.banks import bank, bank_of, semaphore
 from app.backend.fits import fit_of, more_keys, perturbed_identity
-from app.backend.names import sentences
 from app.backend.setups import Setup, identity
-from app.errors import AppError
+from ash.errors import AshError
 from ash.methods import Method
 from ash.models import cuts_of, get_model
 from ash.tables import Sweep
@@ -30,7 +29,7 @@ def network(model: str) -> "fx.GraphModule":
     """A network in eval mode with its weights, on the CPU: ordinary tensors, whatever the mode of who asks first."""
     import torch
 
-    with sentences(), torch.inference_mode(False):
+    with torch.inference_mode(False):
         return get_model(model).build()  # type: ignore[return-value]
 
 
@@ -41,7 +40,7 @@ def _parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]
 
     from ash.splitting import split
 
-    with sentences(), torch.inference_mode(False):
+    with torch.inference_mode(False):
         return split(network(model), placement)
 
 
@@ -74,16 +73,14 @@ def is_linear(at: Setup) -> bool:
     entry = get_model(at.model)
     if at.placement in entry.placements:
         return at.placement not in entry.deep_placements
-    with sentences():
-        return next(cut.linear for cut in cuts_of(at.model) if cut.name == at.placement)
+    return next(cut.linear for cut in cuts_of(at.model) if cut.name == at.placement)
 
 
 def is_signed(at: Setup) -> bool:
     """Whether the activation may hold negative values, where that is known; curated placements come after a ReLU."""
     if at.placement in get_model(at.model).placements:
         return False
-    with sentences():
-        return bool(next(cut.signed for cut in cuts_of(at.model) if cut.name == at.placement))
+    return bool(next(cut.signed for cut in cuts_of(at.model) if cut.name == at.placement))
 
 
 @cache
@@ -95,10 +92,10 @@ def device() -> str:
 
 
 def _check_labels(at: Setup) -> None:
-    """AppError when the ID set's labels are not all classes of the network: its accuracy would mean nothing."""
+    """AshError when the ID set's labels are not all classes of the network: its accuracy would mean nothing."""
     highest, classes = int(bank(at, at.id_set).labels.max()), len(get_model(at.model).classes)
     if highest >= classes:
-        raise AppError(
+        raise AshError(
             f"{at.id_set} has labels up to {highest}, but {at.model} has the classes 0 to {classes - 1}: choose an ID "
             "set whose labels are this network's, in the sidebar under the OOD sets."
         )
@@ -154,7 +151,7 @@ def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:
     _check_labels(at)
     parsed = [Method.parse(method) for method in methods]
     more = _more(at, parsed)
-    with sentences(), semaphore:
+    with semaphore:
         return sweep(
             parts(at)[1],
             bank(at, at.id_set),

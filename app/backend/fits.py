@@ -3,7 +3,6 @@
 import streamlit as st
 
 from app.backend.banks import bank_of, semaphore
-from app.backend.names import sentences
 from app.backend.setups import Setup, identity_of, images, status, whole_set
 from ash.bank import BankIdentity, find_bank
 from ash.fitting import Fit, fit, load_fit, save_fit
@@ -32,7 +31,7 @@ def fit_of(at: Setup) -> Fit | None:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _fitted(who: BankIdentity) -> Fit:
     """The fit on a training bank: the one beside it, or the first one, which is then stored there."""
-    with sentences(), semaphore:
+    with semaphore:
         known = load_fit(who)
         if known is None:
             known = fit(bank_of(who))

@@ -21,9 +21,8 @@ from weakref import WeakSet
 from streamlit import runtime
 
 from app.backend.banks import semaphore
-from app.backend.names import sentences
 from app.backend.pace import Pace
-from app.errors import AppError
+from ash.errors import EXPECTED, AshError, sentence
 
 GRACE = 60.0  # seconds that a session may be away, for a reload of the page or a short loss of the network
 PAUSE = 0.005  # seconds between two steps on the device: a semaphore is not fair, whoever waits must get to it
@@ -106,7 +105,7 @@ def _claimed(work: Work, owner: "Jobs") -> Iterator[None]:
     with _claims_lock:
         others = _claims.setdefault(work.subject, [])
         if others and work.alone:
-            raise AppError("Another user of this server is doing this right now; wait until that is done.")
+            raise AshError("Another user of this server is doing this right now; wait until that is done.")
         others.append(owner)
     try:
         yield
@@ -248,12 +247,12 @@ class Jobs:
         """Do a job; how it ended, and in what words."""
         try:
             self._stop_if_asked(job.number)
-            with sentences(), _claimed(job.work, self), closing(job.work.steps()) as steps:
+            with _claimed(job.work, self), closing(job.work.steps()) as steps:
                 return "done", self._drive(job, steps)
         except _Stopped as stopped:
             return "cancelled", str(stopped)
-        except AppError as error:
-            return "failed", str(error)
+        except EXPECTED as error:
+            return "failed", sentence(error)
         except Exception:
             number = uuid.uuid4().hex[:8]
             _LOG.exception("error %s", number)

@@ -12,12 +12,11 @@ from pathlib import Path
 import streamlit as st
 
 from app.backend import setups
-from app.backend.names import sentences
 from app.backend.setups import FRESH
-from app.errors import AppError
 from ash import plugins
 from ash.bank import BUNDLED, BankError, BankInfo, cache_root, list_banks
 from ash.data import ASSETS, DATASETS, DatasetEntry, MadeEntry, Status, data_root, dataset_entry, own_sets
+from ash.errors import AshError
 from ash.files import read_json
 from ash.models import MODELS, ModelError, get_model, offered_models
 from ash.networks.checkpoints import find_weights
@@ -44,9 +43,9 @@ def library_on() -> bool:
 
 
 def require_library() -> None:
-    """AppError where the Library is off: a hidden button is not a lock."""
+    """AshError where the Library is off: a hidden button is not a lock."""
     if not library_on():
-        raise AppError(f"The Library of this server is off; whoever starts it sets {SETTING}=on to allow this.")
+        raise AshError(f"The Library of this server is off; whoever starts it sets {SETTING}=on to allow this.")
 
 
 def shown(text: object) -> str:
@@ -128,10 +127,9 @@ def model_rows() -> tuple[ModelRow, ...]:
 
 
 def model_row(name: str) -> ModelRow:
-    """One model by name, with all that is known of it; AppError when there is none. Imports torchvision for its own."""
-    with sentences():
-        one = get_model(name)
-        return _entry_row(one, len(one.classes))
+    """One model by name, with all that is known of it; AshError when there is none. Imports torchvision for its own."""
+    one = get_model(name)
+    return _entry_row(one, len(one.classes))
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -214,8 +212,7 @@ class BankRow:
 @st.cache_resource(ttl=FRESH, max_entries=1, show_spinner=False)
 def bank_rows() -> tuple[BankRow, ...]:
     """The user's banks, newest first, then the bundled ones."""
-    with sentences():
-        rows = [_bank_row(one) for one in list_banks()]
+    rows = [_bank_row(one) for one in list_banks()]
     return tuple(sorted(rows, key=lambda row: (row.info.bundled, -row.date.timestamp() if row.date else 0)))
 
 
@@ -246,13 +243,13 @@ def _rows_so_far(folder: Path) -> int:
 
 
 def bank_row(name: str) -> BankRow:
-    """One bank by its name; AppError when there is none, or not any more."""
+    """One bank by its name; AshError when there is none, or not any more."""
     row = _find(name)
     if row is None or not row.info.folder.is_dir():
         bank_rows.clear()
         row = _find(name)
     if row is None:
-        raise AppError("These activations are not on this machine any more.")
+        raise AshError("These activations are not on this machine any more.")
     return row
 
 

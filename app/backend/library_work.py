@@ -15,11 +15,10 @@ from app.backend import banks
 from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
 from app.backend.library import BankRow, bank_row, bank_rows, library_on, refresh, require_library
 from app.backend.names import entry as model_entry
-from app.backend.names import sentences
 from app.backend.setups import Setup, has_bank, identity, images, is_present, set_label
-from app.errors import AppError
 from ash.bank import BankIdentity, delete_bank, verify_steps
 from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
+from ash.errors import AshError
 from ash.fetching import fetch_steps
 from ash.models import ModelEntry, get_model
 
@@ -62,12 +61,12 @@ def fetch(name: str) -> Job:
         label = DATASETS[name].label
         if not DATASETS[name].files:
             whose = "is made by a plug-in" if isinstance(DATASETS[name], MadeEntry) else "comes with the explorer"
-            raise AppError(f"{label} {whose}; there is nothing to fetch.")
+            raise AshError(f"{label} {whose}; there is nothing to fetch.")
     else:
         model = model_entry(name)
         label = f"the weights of {model.label}"
         if not model.url:
-            raise AppError(f"There is no public address of {label}: put them at {model.weights}.")
+            raise AshError(f"There is no public address of {label}: put them at {model.weights}.")
     return session_jobs().start(Work("fetch", f"fetch {name}", f"Fetch {label}", partial(_fetch, name), alone=True))
 
 
@@ -85,24 +84,21 @@ def _fetch(name: str) -> Generator[Report, None, str]:
 
 def extracted(at: Setup, name: str) -> bool:
     """Whether the activations of a data set under a setup are computed."""
-    with sentences():
-        return has_bank(at, name)
+    return has_bank(at, name)
 
 
 def extracting(at: Setup, name: str) -> bool:
     """Whether a job of any session computes the activations of a data set under a setup now."""
-    with sentences():
-        return bank_at_work(identity(at, name).folder.as_posix())
+    return bank_at_work(identity(at, name).folder.as_posix())
 
 
 def extract(at: Setup, name: str) -> Job:
     """Compute the activations of a data set under a setup, in the background."""
     require_library()
     if not is_present(name):
-        raise AppError(f"The images of {set_label(name)} are not here: fetch them first.")
-    with sentences():
-        entry, data = get_model(at.model), images(at, name)
-        who = identity(at, name)
+        raise AshError(f"The images of {set_label(name)} are not here: fetch them first.")
+    entry, data = get_model(at.model), images(at, name)
+    who = identity(at, name)
     return _extraction(entry, data, who)
 
 
@@ -132,7 +128,7 @@ def verify(name: str) -> Job:
     require_library()
     row = bank_row(name)
     if not row.info.complete:
-        raise AppError("Only complete activations can be verified: finish them first.")
+        raise AshError("Only complete activations can be verified: finish them first.")
     title = f"Verify {row.dataset} at {row.placement} of {row.model}"
     return session_jobs().start(Work("verify", f"bank {name}", title, partial(_verify, row)))
 
@@ -149,7 +145,7 @@ def _verify(row: BankRow) -> Generator[Report, None, str]:
     _verdicts()[row.name] = len(damaged)
     if damaged:
         some = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
-        raise AppError(f"Damaged: {some}. Rebuild computes these parts again.")
+        raise AshError(f"Damaged: {some}. Rebuild computes these parts again.")
     return "Every checksum matches."
 
 
@@ -176,7 +172,7 @@ def _origin_of(row: BankRow) -> tuple[ModelEntry, ImageSet, BankIdentity] | None
             return None
         data = Subset(get_dataset(name), int(number)) if number else get_dataset(name)
         now = (model.weights_hash(), repr(model.preprocess), data.name, data.fingerprint)
-    except ValueError:  # DataError and ModelError among them
+    except AshError:
         return None
     same = now == (who.weights, who.transform, who.dataset, who.files)
     return (model, data, who) if same else None
@@ -191,7 +187,7 @@ def cost_again(name: str) -> "Cost | None":
     from ash.extracting.cost import cost
 
     model, _, who = found
-    with sentences(), banks.semaphore:
+    with banks.semaphore:
         return cost(model, who.placement, row.rows, who.dtype, precision=who.precision)
 
 
@@ -201,7 +197,7 @@ def finish(name: str) -> Job:
     row = bank_row(name)
     found = None if row.info.bundled else _origin_of(row)
     if found is None:
-        raise AppError("The weights or images of these activations are not here any more, or have changed.")
+        raise AshError("The weights or images of these activations are not here any more, or have changed.")
     _verdicts().pop(name, None)
     return _extraction(*found)
 
@@ -212,15 +208,14 @@ def bank_at_work(name: str) -> bool:
 
 
 def delete(name: str) -> None:
-    """Delete a bank of the cache; AppError for a bundled one and for one that is at work."""
+    """Delete a bank of the cache; AshError for a bundled one and for one that is at work."""
     require_library()
     row = bank_row(name)
     if row.info.bundled:
-        raise AppError("These activations come with the explorer and are not deleted.")
+        raise AshError("These activations come with the explorer and are not deleted.")
     if bank_at_work(name):
-        raise AppError("A job works on these activations: cancel it, or wait until it is done.")
-    with sentences():
-        delete_bank(row.info.folder)
+        raise AshError("A job works on these activations: cancel it, or wait until it is done.")
+    delete_bank(row.info.folder)
     banks.forget()
     _verdicts().pop(name, None)
     bank_rows.clear()

@@ -1,22 +1,7 @@
 """What there is, by name: models, placements, presets."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from app.errors import AppError
 from app.spec import PENULTIMATE
-from ash.bank import BankError
-from ash.data import DataError
 from ash.models import ModelEntry, ModelError, cuts_of, get_model, offered_models
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """Expected failures of the library as the app's own error: one sentence on the page."""
-    try:
-        yield
-    except (BankError, DataError, ModelError, ValueError) as error:
-        raise AppError(str(error)) from error
 
 
 def models() -> dict[str, str]:
@@ -37,9 +22,8 @@ def model_names(asked: str) -> tuple[str, ...]:
 
 
 def entry(model: str) -> ModelEntry:
-    """The registry's entry of a model; AppError when there is none of this name."""
-    with sentences():
-        return get_model(model)
+    """The registry's entry of a model; AshError when there is none of this name."""
+    return get_model(model)
 
 
 def placements(model: str) -> dict[str, str]:
@@ -57,8 +41,7 @@ def placement_names(model: str, asked: str) -> dict[str, str]:
     one = entry(model)
     names = {PENULTIMATE: PENULTIMATE, one.penultimate: PENULTIMATE, **{node: node for node in placements(model)}}
     if asked not in names:
-        with sentences():
-            names |= {cut.name: cut.name for cut in cuts_of(model) if cut.name not in names}
+        names |= {cut.name: cut.name for cut in cuts_of(model) if cut.name not in names}
     return names
 
 

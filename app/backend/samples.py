@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from app.backend.banks import bank, semaphore
 from app.backend.engine import load, parts
 from app.backend.evaluations import evaluation
-from app.backend.names import sentences
 from app.backend.setups import Setup, images, whole_set
-from app.errors import AppError
+from ash.errors import AshError
 from ash.methods import Method
 from ash.models import get_model
 
@@ -35,11 +34,10 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDA
     load()
     import torch
 
-    with sentences():
-        data = whole_set(name)
-        if not 0 <= index < len(data):
-            raise AppError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
-        picture = data.image(index)
+    data = whole_set(name)
+    if not 0 <= index < len(data):
+        raise AshError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
+    picture = data.image(index)
     stem, _ = parts(at)
     with torch.inference_mode(), semaphore:
         x = stem(get_model(at.model).preprocess.build()(picture)[None])
@@ -63,11 +61,10 @@ def sample(at: Setup, method: str, name: str, index: int) -> Sample:
 
 @st.cache_resource(max_entries=512, show_spinner=False)
 def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
-    """Name and pixels of the image in row `index` of a bank; AppError when it does not decode."""
+    """Name and pixels of the image in row `index` of a bank; AshError when it does not decode."""
     title = bank(at, name).names[index]
-    with sentences():
-        data = images(at, name)
-        return title, np.asarray(data.image(list(data.names).index(title)))
+    data = images(at, name)
+    return title, np.asarray(data.image(list(data.names).index(title)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from app.backend.banks import Step, bank, semaphore
 from app.backend.engine import parts
 from app.backend.evaluations import evaluation
 from app.backend.fits import fit_of
-from app.backend.names import sentences
 from app.backend.setups import Setup, whole_set
 from app.sample_table import Images, Judged, SampleTable, judge, read_only
 from ash.methods import Method
@@ -66,7 +65,7 @@ def _classify(at: Setup, method: str, name: str) -> None:
         return
     asked = Method.parse(method)
     fit = fit_of(at) if asked.needs_fit else None
-    with sentences(), semaphore:
+    with semaphore:
         found = predict(
             parts(at)[1], bank(at, name), asked, id_bank=bank(at, at.id_set), device=evaluation_device(), fit=fit
         )

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.backend.names import sentences
 from app.spec import PENULTIMATE, RunSpec
 from ash.bank import BankIdentity, find_bank
 from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
@@ -43,8 +42,7 @@ class Setup:
 @st.cache_data(ttl=FRESH, max_entries=256, show_spinner=False)
 def status(name: str) -> Status:
     """What is on this machine of a data set."""
-    with sentences():
-        return dataset_entry(name).status()
+    return dataset_entry(name).status()
 
 
 def is_present(name: str) -> bool:
@@ -88,8 +86,7 @@ def setup(spec: RunSpec) -> Setup:
     A bank that is there is taken along, so that choosing fewer sets needs no new evaluation.
     """
     entry = get_model(spec.model)
-    with sentences():
-        placement = entry.penultimate if spec.placement == PENULTIMATE else spec.placement
+    placement = entry.penultimate if spec.placement == PENULTIMATE else spec.placement
     id_set = spec.id or entry.id_set
     offered = ood_choices(spec.model, id_set)
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
@@ -107,8 +104,7 @@ def chosen_sets(spec: RunSpec) -> dict[str, str]:
 
 def set_label(name: str) -> str:
     """The display name of a data set; of an incomplete one with the number of images that are here."""
-    with sentences():
-        entry = dataset_entry(name)
+    entry = dataset_entry(name)
     if isinstance(entry, MadeEntry):
         return entry.label  # whole, or not at all
     here = status(name)
@@ -130,8 +126,7 @@ def images(at: Setup, name: str) -> ImageSet:
 def whole_set(name: str) -> ImageSet:
     """All images of a data set that are here, decoded one at a time."""
     here = status(name)
-    with sentences():
-        return get_dataset(f"{name}={here.path}" if here.state == "incomplete" else name)
+    return get_dataset(f"{name}={here.path}" if here.state == "incomplete" else name)
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)
@@ -144,9 +139,8 @@ def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity
     """The bank of some images under a setup; with `epsilon` > 0, of those images as ODIN perturbs them."""
     one = get_model(at.model)
     transform = perturbed_transform(repr(one.preprocess), epsilon)
-    with sentences():
-        weights = one.weights_hash()
-        return BankIdentity(one.name, weights, at.placement, transform, data.name, data.fingerprint, at.dtype)
+    weights = one.weights_hash()
+    return BankIdentity(one.name, weights, at.placement, transform, data.name, data.fingerprint, at.dtype)
 
 
 def has_bank(at: Setup, name: str) -> bool:

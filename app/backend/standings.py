@@ -12,7 +12,7 @@ from app.backend.banks import cost, missing_sets
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
 from app.backend.evaluations import grid_methods, measure, table
-from app.backend.names import entry, placement_label, placements, sentences
+from app.backend.names import entry, placement_label, placements
 from app.backend.setups import Setup, images, setup
 from app.spec import PENULTIMATE, RunSpec
 from ash.methods import Method
@@ -66,8 +66,7 @@ class Standing:
 
 def cuts(model: str) -> "tuple[Cut, ...]":
     """All placements of a model in network order. Its graph is traced for that, once a process, and torch loaded."""
-    with sentences():
-        return cuts_of(model)
+    return cuts_of(model)
 
 
 def compared(spec: RunSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -21,9 +21,8 @@ from app.backend.decoding import MOST_PIXELS as MOST_PIXELS
 from app.backend.decoding import Refusal, decode, shown_name
 from app.backend.engine import load, parts
 from app.backend.fits import fit_of
-from app.backend.names import sentences
 from app.backend.setups import Setup
-from app.errors import AppError
+from ash.errors import AshError
 from ash.methods import Method
 from ash.models import get_model
 from ash.tables import Sweep
@@ -113,7 +112,7 @@ class Uploads:
     def work(self, at: Setup, before: str, after: str) -> Iterator[Step]:
         """Score what is not scored yet, yielding after every batch. Stop to cancel; call again to go on.
 
-        A file that turns out not to be an image moves to `refused`. AppError for a method that uploads cannot have.
+        A file that turns out not to be an image moves to `refused`. AshError for a method that uploads cannot have.
         """
         if (self._at and (self._at.model, self._at.placement, self._at.dtype)) != (at.model, at.placement, at.dtype):
             self.seen.clear()
@@ -206,12 +205,12 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
     parsed = [Method.parse(method) for method in methods]
     odin = any(method.score == "odin" for method in parsed)
     if odin and get_model(at.model).odin_epsilon:
-        raise AppError("ODIN looks at perturbed images, which are not made of uploads: choose another method.")
+        raise AshError("ODIN looks at perturbed images, which are not made of uploads: choose another method.")
     everyone = any(step.variant.needs == "id" for method in parsed for step in method.steps)
     fit = fit_of(at) if any(method.needs_fit for method in parsed) else None
     perturbed: Any = (x, {}) if odin else None
     ids = bank(at, at.id_set) if everyone else None
-    with sentences(), semaphore:
+    with semaphore:
         device = evaluation_device()
         run = Run(parts(at)[1], x, {}, parsed, device=device, fit=fit, perturbed=perturbed, thresholds_from=ids)
         for _ in run.parts():

@@ -4,10 +4,11 @@ import streamlit as st
 
 from app import backend, plot
 from app.charts import distribution
-from app.errors import AppError, plain
+from app.errors import plain
 from app.spec import RunSpec
 from app.state import bind
 from app.views import prepare
+from ash.errors import AshError
 from ash.methods import Method
 
 
@@ -36,7 +37,7 @@ def draw(spec: RunSpec) -> None:
         )
     chosen = tuple(name for name in backend.chosen_sets(spec) if spec.set in ("all", name))
     if not chosen:
-        raise AppError("No OOD set is chosen; choose one in the sidebar.")
+        raise AshError("No OOD set is chosen; choose one in the sidebar.")
     found = backend.spread(
         backend.setup(spec), str(Method(spec.variant, spec.method.parameter)), chosen, scale != "linear"
     )

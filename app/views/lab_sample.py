@@ -7,10 +7,11 @@ import streamlit as st
 from app import backend
 from app.backend import Sample
 from app.charts import relu_live
-from app.errors import AppError, plain
+from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import dispatch
 from app.views import sample_picker
+from ash.errors import AshError
 
 
 def chosen(spec: RunSpec) -> Sample:
@@ -45,7 +46,7 @@ def _sides(spec: RunSpec) -> dict[str, str]:
         return {"id": backend.whole_set(backend.setup(spec).id_set).label + " (ID)"}
     sets = backend.chosen_sets(spec)
     if not sets:
-        raise AppError("No OOD set is chosen; choose one in the sidebar.")
+        raise AshError("No OOD set is chosen; choose one in the sidebar.")
     return sets
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from app import backend, plot, share
-from app.errors import AppError, plain
+from app.errors import plain
 from app.spec import Pick
 from app.state import current
+from ash.errors import AshError
 
 STYLE = """<style>
 dl.facts {display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.25rem; margin: 0; padding: 0}
@@ -29,7 +30,7 @@ def act(action: Callable[..., Any], *args: Any) -> None:
     """Callback of a button: do something in the backend; why it was refused stands on the page of the next run."""
     try:
         job = action(*args)
-    except AppError as error:
+    except AshError as error:
         st.session_state[_ERROR] = str(error)
         return
     if isinstance(job, backend.Job):  # the list of jobs may be out of sight

@@ -9,11 +9,12 @@ from app import backend, plot, state
 from app.charts import paper_accuracy, pareto, placements_curves, published, relu
 from app.charts import placements_words as placed
 from app.charts.front import Range, Setting, settings
-from app.errors import AppError, plain
+from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.theme import OBJECTIVE_LABELS
 from app.views import activation_sets, placements, prepare
 from app.views.verdict import headline, place_words
+from ash.errors import AshError
 
 STAND_IN = 65.0  # percentile of Figure 4 where the method of the sidebar has none
 
@@ -142,7 +143,7 @@ def _relu(spec: RunSpec) -> None:
     """Figure 4: with the thresholds of this network's images."""
     at, sets = backend.setup(spec), backend.chosen_sets(spec)
     if not sets:
-        raise AppError("No OOD set is chosen; choose one in the sidebar.")
+        raise AshError("No OOD set is chosen; choose one in the sidebar.")
     p = spec.method.percentile
     p = STAND_IN if p is None else p
     groups = []

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from ash.bank import BankError
 from ash.data import DataError, ImageSet, evenly, get_dataset
-from ash.methods import MethodError
-from ash.models import ModelEntry, ModelError
+from ash.errors import EXPECTED, sentence
+from ash.models import ModelEntry
 
 MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
 PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
@@ -27,12 +26,8 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **options: Any) -> None:
         try:
             command(*args, **options)
-        except (BankError, DataError, ModelError, MethodError) as error:
-            raise click.ClickException(str(error)) from error
-        except ValueError as error:
-            if type(error).__module__.startswith("ash."):
-                raise click.ClickException(str(error)) from error
-            raise
+        except EXPECTED as error:
+            raise click.ClickException(sentence(error)) from error
         except KeyboardInterrupt:
             click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
             sys.exit(130)

@@ -29,6 +29,7 @@ from ash.demo import sets as demo_sets
 from ash.demo.sets import SETS
 from ash.demo.train import Progress, train
 from ash.device import describe
+from ash.errors import AshError
 from ash.extraction import extract_steps
 from ash.models import ModelEntry, ModelError, get_model
 
@@ -41,7 +42,7 @@ UNREADABLE = (BankError, DataError, ModelError, OSError, EOFError, zipfile.BadZi
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "scikit-image")
 
 
-class DemoError(ValueError):
+class DemoError(AshError):
     """The demo cannot be checked at all; the message says why."""
 
 

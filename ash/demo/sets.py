@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ash.data import UNKNOWN
+from ash.errors import AshError
 
 SIDE = 28  # pixels
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "clock", "coffee", "rocket")  # skimage.data, public domain or CC0
@@ -27,7 +28,7 @@ Pictures = np.ndarray  # (n, 28, 28) uint8
 LabelledPictures = tuple[Pictures, np.ndarray]  # labels (n,) int64, UNKNOWN for OOD
 
 
-class SourceError(ValueError):
+class SourceError(AshError):
     """Something the demo is built from is not on this machine; the message says what and where to get it."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ash.errors import AshError
 from ash.methods import Method, Step
 from ash.scores import SCORES
 
@@ -14,7 +15,7 @@ Setting = tuple[Step, ...]  # a method without its score
 FEW = 64  # fewer classes than this are laid out first: short rows are slow to add up
 
 
-class SweepError(ValueError):
+class SweepError(AshError):
     """A sweep cannot be done as asked; the message says what does not fit, and where."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ash import data
+from ash.errors import AshError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +21,7 @@ PREFIX = "module."  # of nn.DataParallel
 SHOWN = 2  # mismatches of a kind in a message
 
 
-class ModelError(ValueError):
+class ModelError(AshError):
     """A model is unknown, or its weights are missing or another network's; the message says what to do."""
 
 

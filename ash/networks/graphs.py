@@ -9,12 +9,14 @@ import torch
 from torch import fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
+from ash.errors import AshError
+
 NO_TENSOR = (getattr, torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind", "size")
 DIVISIONS = (operator.truediv, torch.div, torch.true_divide, torch.divide, "div", "true_divide", "divide")
 IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 
 
-class SplitError(ValueError):
+class SplitError(AshError):
     """The model cannot be traced, or has no such placement; the message says which and why."""
 
 
