@@ -9,10 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ash import data as data
+    from ash import methods as methods
+    from ash import metrics as metrics
+    from ash import models as models
+    from ash import scores as scores
+    from ash import shaping as shaping
     from ash.bank import Bank as Bank
     from ash.bank import open_bank as open_bank
     from ash.data import get_dataset as get_dataset
     from ash.data import register_dataset as register_dataset
+    from ash.errors import AshError as AshError
     from ash.extraction import extract as extract
     from ash.fitting import Fit as Fit
     from ash.fitting import find_fit as find_fit
@@ -55,13 +62,17 @@ _HOME = {
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),
     "extract": "extraction",
+    "AshError": "errors",
     **dict.fromkeys(("get_model", "register_model", "Preprocess"), "models"),
     **dict.fromkeys(("get_dataset", "register_dataset"), "data"),
 }
+_MODULES = {*_HOME.values()}  # `import ash` is enough for `ash.data.FolderImages`
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"ash.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'ash' has no attribute '{name}'")
     return getattr(import_module(f"ash.{_HOME[name]}"), name)

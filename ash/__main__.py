@@ -3,9 +3,10 @@
 import click
 
 from ash.commands import data, demo, extract, models, paper, results, sweep
+from ash.commands.shared import Commands
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def main() -> None:
     """Activation shaping for out-of-distribution detection, on banks of stored activations."""
 

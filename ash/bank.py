@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from ash.data import ASSETS, file_hash
 from ash.extracting import claims
-from ash.files import BankError, read_json
+from ash.files import BankError, read_json, user_folder
 from ash.files import write_atomically as write_atomically
 from ash.files import write_json as write_json
 
@@ -41,8 +41,7 @@ BUNDLED = ASSETS / "demo" / "banks"
 
 def cache_root() -> Path:
     """Where this user's banks are kept: ASH_CACHE, or the `ash` folder of the user's cache directory."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("ASH_CACHE") or base / "ash").expanduser() / "banks"
+    return user_folder("ASH_CACHE", "XDG_CACHE_HOME", ".cache") / "banks"
 
 
 @dataclass(frozen=True)
@@ -183,8 +182,9 @@ class Bank:
 def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
     """A complete bank's folder: under `root` alone or, without it, in the user's cache or among the bundled ones."""
     for base in (cache_root(), BUNDLED) if root is None else (root,):
-        if (base / identity.folder / "manifest.json").is_file():
-            return base / identity.folder
+        with contextlib.suppress(OSError):  # a cache that cannot be read does not hide what ships
+            if (base / identity.folder / "manifest.json").is_file():
+                return base / identity.folder
     return None
 
 
@@ -221,14 +221,17 @@ class BankInfo:
 def list_banks(root: Path | None = None) -> list[BankInfo]:
     """All banks under `root` or, without it, in the user's cache and among the bundled ones. Nothing is verified."""
     bases = (cache_root(), BUNDLED) if root is None else (root,)
-    folders = {path.parent for base in bases for path in base.glob("*/*/*/*.json")}
+    folders: set[Path] = set()
+    for base in bases:
+        with contextlib.suppress(OSError):  # a cache that cannot be read does not hide what ships
+            folders |= {path.parent for path in base.glob("*/*/*/*.json")}
     return [_info(folder) for folder in sorted(folders) if not folder.name.startswith(".")]
 
 
 def _info(folder: Path) -> BankInfo:
     size = 0
     for path in folder.glob("*"):
-        with contextlib.suppress(FileNotFoundError):  # an extraction at work renames files
+        with contextlib.suppress(OSError):  # an extraction at work renames files; a link may lead nowhere
             size += path.stat().st_size
     identity, rows = None, 0
     complete = (folder / "manifest.json").is_file()

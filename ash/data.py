@@ -15,6 +15,7 @@ from ash.datasets.csv_images import LIST, CsvImages, is_list
 from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
 from ash.datasets.made_sets import MadeEntry, Make, MemoryImages
 from ash.datasets.paper_sets import DEMO_SETS, PAPER_SETS
+from ash.files import expand
 from ash.images import (
     MAX_PIXELS,
     SUFFIXES,
@@ -166,7 +167,7 @@ def get_dataset(text: str) -> ImageSet:
     """An image set: a registered name, one of the user's own, `DIR`, `FILE.csv`, `NAME=DIR` or `NAME=FILE.csv`."""
     if text in DATASETS:
         return DATASETS[text].open()
-    path = Path(text).expanduser()
+    path = expand(text)
     if text in own_sets():
         return dataset_entry(text).open()
     if (text and path.is_dir()) or (path.is_file() and path.suffix.lower() == ".csv"):
@@ -178,7 +179,7 @@ def get_dataset(text: str) -> ImageSet:
         raise DataError(f"'{name}' is no name for a data set: letters, digits, '_', '.' and '-', as in NAME=DIR.")
     if not place:
         raise DataError(f"{text} names no folder and no CSV file; write {name}=DIR or {name}=FILE.csv.")
-    return _open_path(Path(place).expanduser(), name)
+    return _open_path(expand(place), name)
 
 
 def list_sets(root: Path | None = None) -> Iterator[str]:

@@ -14,6 +14,30 @@ class BankError(AshError):
     """A bank is missing, incomplete, damaged or in use; the message says which, where and what to do."""
 
 
+def expand(path: Path | str) -> Path:
+    """A path with `~` and `~name` resolved; AshError where that account or its home folder is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise AshError(f"{path}: there is no such home folder here; write the full path.") from error
+
+
+def user_folder(setting: str, xdg: str, default: str) -> Path:
+    """A folder of this user's: what the environment variable `setting` names, or `ash` in `xdg`'s or in ~/`default`.
+
+    AshError where that needs a home folder and there is none.
+    """
+    given = os.environ.get(setting)
+    try:
+        if given:
+            return Path(given).expanduser().absolute()
+        base = os.environ.get(xdg)
+        return (Path(base) if base else Path.home() / default).absolute() / "ash"
+    except RuntimeError as error:  # an account without a home folder, or ~somebody who is not known
+        asked = f"{setting}={given}" if given else "This account"
+        raise AshError(f"{asked} has no home folder here: set {setting} to the full path of a folder.") from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, also when the process is killed or the disk is full."""
     path.parent.mkdir(parents=True, exist_ok=True)

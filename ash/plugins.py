@@ -135,7 +135,9 @@ _STATE = _State()
 
 def files() -> list[Path]:
     """The files that ASH_PLUGINS names, separated as in PATH; relative ones lie in the working directory."""
-    return [Path(part).expanduser().absolute() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    return [
+        Path(os.path.expanduser(part)).absolute() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part
+    ]
 
 
 def running() -> Path | None:

@@ -1,5 +1,7 @@
 """What some methods need besides the banks of a setup: a fit on training activations, the banks of perturbed images."""
 
+from contextlib import suppress
+
 import streamlit as st
 
 from app.backend.banks import bank_of, semaphore
@@ -35,7 +37,8 @@ def _fitted(who: BankIdentity) -> Fit:
         known = load_fit(who)
         if known is None:
             known = fit(bank_of(who))
-            save_fit(known)
+            with suppress(OSError):  # a cache that cannot be written: fitted again after the next start
+                save_fit(known)
         return known
 
 

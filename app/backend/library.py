@@ -4,6 +4,7 @@ A look at the disk holds for a while, and ends when a job of this server does (`
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,12 +54,17 @@ def shown(text: object) -> str:
     words = str(text)
     if library_on():
         return words
-    bases = [("ASH_DATA", data_root()), ("ASH_CACHE", cache_root().parent), ("assets", ASSETS), ("~", Path.home())]
+    bases = [("ASH_DATA", data_root()), ("ASH_CACHE", cache_root().parent), ("assets", ASSETS), *_home()]
     bases += [(plugins.VARIABLE, file.parent) for file in plugins.files()]
     for name, base in sorted(bases, key=lambda item: -len(str(item[1]))):
         for path in {base, base.resolve()}:
             words = words.replace(str(path), name)
     return words
+
+
+def _home() -> Iterator[tuple[str, Path]]:
+    with suppress(RuntimeError):  # an account without a home folder
+        yield "~", Path.home()
 
 
 def data_folder() -> str:

@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from ash.commands.shared import sentences
-
 
 @click.group()
 def demo() -> None:
@@ -19,7 +17,6 @@ def demo() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: assets/demo]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as shipped]")
-@sentences
 def build(**options: Any) -> None:
     """Train the demo network and write weights, images and banks; about ten minutes on two cores."""
     from ash import demo as module
@@ -29,7 +26,6 @@ def build(**options: Any) -> None:
 
 
 @demo.command()
-@sentences
 def check() -> None:
     """Recompute the activations of everything that ships and compare."""
     from ash import demo as module

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ash import reports
 from ash.commands.shared import bank
 from ash.data import DataError, ImageSet, dataset_entry, evenly, get_dataset
+from ash.errors import sentence
 from ash.methods import Method
 from ash.models import ModelEntry
 from ash.tables import Sweep
@@ -70,7 +71,11 @@ def fit_here(entry: ModelEntry, placement: str, dtype: str = "float32") -> "tupl
     done = fitting.load_fit(train.identity)
     if done is None:
         done = fitting.fit(train)
-        click.echo(f"Fitted on {len(train):,} images of {entry.train_set}: {fitting.save_fit(done)}")
+        try:
+            where = str(fitting.save_fit(done))
+        except OSError as error:  # the numbers do not hang on it
+            where = f"not kept, {sentence(error)}"
+        click.echo(f"Fitted on {len(train):,} images of {entry.train_set}: {where}")
     return done, ""
 
 

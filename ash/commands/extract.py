@@ -14,7 +14,7 @@ from ash.commands.shared import (
     MODEL_HELP,
     PENULTIMATE_HELP,
     bank,
-    sentences,
+    folder_for,
     show_cost,
     some,
 )
@@ -44,7 +44,6 @@ class _Auto(click.IntRange):
     help="of the network: autocast below float32, float16 on GPUs only",
 )  # fmt: skip
 @click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
-@sentences
 def extract(
     model: str,
     checkpoint: Path | None,
@@ -84,7 +83,6 @@ def extract(
 @click.option("--data", "train", help="a known set, a folder, or NAME=FOLDER [default: the model's training set]")
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of the bank")
 @click.option("--again", is_flag=True, help="also where there is a fit already")
-@sentences
 def fit(model: str, checkpoint: Path | None, placement: str, train: str | None, dtype: str, again: bool) -> None:
     """Fit on a training set what react@P%, dice and mahalanobis need; stored beside its activations."""
     from ash import fitting
@@ -95,6 +93,7 @@ def fit(model: str, checkpoint: Path | None, placement: str, train: str | None, 
     activations = bank(entry, placement, get_dataset(train or entry.train_set), dtype=dtype)
     done = None if again else fitting.load_fit(activations.identity)
     if done is None:
+        folder_for(fitting.fit_path(activations.identity).parent)
         done = fitting.fit(activations)
         fitting.save_fit(done)
     else:

@@ -2,13 +2,11 @@
 
 import click
 
-from ash.commands.shared import sentences
 from ash.models import cuts_of, get_model, working_models
 
 
 @click.command()
 @click.argument("name", required=False)
-@sentences
 def models(name: str | None) -> None:
     """List the models: weights, placements, data, presets. With a NAME: everywhere that it can be cut."""
     for entry in [get_model(name)] if name else working_models():

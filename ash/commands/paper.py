@@ -12,7 +12,7 @@ import pandas as pd
 from ash import paper as tables
 from ash import report_files, reports
 from ash.commands.evaluating import circumstances, evaluate, fit_here, images_here, measurable, weights_words
-from ash.commands.shared import sentences
+from ash.commands.shared import folder_for
 from ash.data import DataError
 from ash.files import write_atomically
 from ash.methods import Method
@@ -34,12 +34,13 @@ class _Measured:
 @click.option("--images", type=click.IntRange(min=1), help="at most so many of every set, evenly spaced [default: all]")
 @click.option("--rules", default="ours", show_default=True, type=click.Choice(reports.RULES), help="whose metrics")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="folder of the report")
-@sentences
 def paper(number: int, model: str | None, images: int | None, rules: str, out: Path) -> None:
     """Measure a table of the paper and write it as CSV and HTML, published and measured beside each other.
 
     Activations and fits that are missing are computed first, and kept: a second run uses them.
     """
+
+    folder_for(out)
 
     @cache
     def measured(name: str) -> _Measured:
@@ -105,7 +106,6 @@ def _measure(name: str, methods: tuple[str, ...], images: int | None) -> _Measur
 
 
 def _write(number: int, compared: pd.DataFrame, origin: Mapping[str, str], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     texts = {
         "csv": report_files.csv_text(compared, origin),
         "html": report_files.html_text(number, compared, origin),

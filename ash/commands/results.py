@@ -16,7 +16,7 @@ from ash.commands.evaluating import (
     measurable,
     weights_words,
 )
-from ash.commands.shared import MODEL_HELP, sentences
+from ash.commands.shared import MODEL_HELP, folder_for
 from ash.data import DataError
 from ash.methods import parse_methods
 from ash.models import ModelEntry, get_model
@@ -41,7 +41,6 @@ class _Numbers(click.ParamType):
 @click.option("--methods", help="as for sweep [default: every method there is]")
 @click.option("--std", type=_Numbers(), help="another scale of the pixels, one number a channel")
 @click.option("--out", default=files.FOLDER, type=click.Path(file_okay=False, path_type=Path), help="folder")
-@sentences
 def results(
     model: str,
     id_set: str | None,
@@ -54,6 +53,7 @@ def results(
 
     What needs training activations is left out where there is no training set, and the file says so.
     """
+    folder_for(out)
     entry = get_model(model)
     given = [f"--id {id_set}"] * bool(id_set) + [f"--ood {name}" for name in ood]
     given += [f"--methods '{methods}'"] * bool(methods)
@@ -85,7 +85,6 @@ def results(
         **({"left_out": _left_out(missing)} if missing else {}),
         **circumstances(),
     }
-    out.mkdir(parents=True, exist_ok=True)
     suffix = ("" if id_name == entry.id_set else f"_{id_name}") + ("_std" if std else "")
     path = out / f"{model}{suffix}.csv"
     files.write(path, table, origin)

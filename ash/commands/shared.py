@@ -1,15 +1,18 @@
 """What the commands share: options, failures as one sentence, data sets by name, banks with a progress bar."""
 
 import sys
-from collections.abc import Callable, Iterable
-from functools import wraps
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ash.data import DataError, ImageSet, evenly, get_dataset
-from ash.errors import EXPECTED, sentence
+from ash.errors import EXPECTED, AshError, sentence
+from ash.files import write_atomically
 from ash.models import ModelEntry
 
 MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
@@ -19,20 +22,65 @@ CHECKPOINT_HELP = "a file with the model's weights, instead of the published one
 DTYPE = click.Choice(["float32", "float16"])
 
 
-def sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Expected failures end the command with one sentence and exit status 1; an interrupt says how to go on."""
+class Commands(click.Group):
+    """A group whose commands end an expected failure with one sentence and status 1, and call a bug a bug."""
 
-    @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command of a context; an interrupt says how to go on."""
         try:
-            command(*args, **options)
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own words, and a reader such as `head` that has seen enough
         except EXPECTED as error:
             raise click.ClickException(sentence(error)) from error
         except KeyboardInterrupt:
             click.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
             sys.exit(130)
+        except Exception:
+            traceback.print_exc()
+            click.echo(
+                "This is unexpected: a fault of the program, not of what you asked for. What is finished is kept. "
+                "Please report the lines above with the command.",
+                err=True,
+            )
+            sys.exit(70)  # EX_SOFTWARE of sysexits.h
 
-    return run
+
+@contextmanager
+def output(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that writes a text to a file; whether it can is tried before the work of the block, not after it.
+
+    The file appears whole or not at all. Where it cannot be written in the end, the text goes to the system's temporary
+    folder, and AshError says so.
+    """
+    if not path.parent.is_dir():
+        raise AshError(f"There is no folder {path.parent} to write {path.name} into.")
+    special = path.exists() and not path.is_file()  # /dev/stdout, a pipe
+    try:
+        if not special:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise AshError(f"{path} cannot be written: {error.strerror}. Nothing was begun.") from error
+
+    def write(text: str) -> None:
+        try:
+            path.write_text(text) if special else write_atomically(path, text.encode())
+        except OSError as error:
+            with tempfile.NamedTemporaryFile("w", prefix="ash-", suffix=path.suffix, delete=False) as kept:
+                kept.write(text)
+            raise AshError(f"{path} cannot be written: {error.strerror}. It is kept as {kept.name}.") from error
+
+    yield write
+
+
+def folder_for(path: Path) -> Path:
+    """A folder that a command will write into, made if need be; AshError now where that will not work."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise AshError(f"Nothing can be written into {path}: {error.strerror}. Nothing was begun.") from error
+    return path
 
 
 def some(text: str, images: int | None) -> ImageSet:

@@ -13,9 +13,8 @@ from ash.commands.shared import (
     MODEL_HELP,
     PENULTIMATE_HELP,
     data_sets,
-    sentences,
+    output,
 )
-from ash.data import DataError
 from ash.methods import parse_methods
 from ash.models import get_model
 
@@ -32,7 +31,6 @@ from ash.models import get_model
 @click.option("--train", default="", help="what methods are fitted on [default: the model's training set]")
 @click.option("--epsilon", type=click.FloatRange(min=0), help="how far ODIN moves pixels [default: the model's]")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the table, CSV")
-@sentences
 def sweep(
     model: str,
     checkpoint: Path | None,
@@ -53,19 +51,18 @@ def sweep(
     from ash import fitting
 
     chosen = parse_methods(methods)
-    if not out.parent.is_dir():
-        raise DataError(f"There is no folder {out.parent} to write {out.name} into.")
-    entry, fitted = get_model(model, checkpoint), None
-    if any(method.needs_fit for method in chosen):
-        fitted = fitting.find_fit(entry, placement, train, dtype=dtype)
-    sets = data_sets((id_set, *ood), images)
-    result, banks = evaluate(entry, placement, sets, chosen, fit=fitted, dtype=dtype, epsilon=epsilon)
-    id_name = next(iter(sets))
-    table = result.table(model, banks[id_name].identity.placement, id_name)
-    table.to_csv(out, index=False, float_format="%.4f")
-    means = table[table.ood == "mean"][["method", "auroc", "fpr95", "aupr", "id_accuracy"]]
-    click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
-    for method in chosen:
-        if fitted and fitted.label(method) != method.label:
-            click.echo(f"{method}: {fitted.label(method)}")
+    with output(out) as write:
+        entry, fitted = get_model(model, checkpoint), None
+        if any(method.needs_fit for method in chosen):
+            fitted = fitting.find_fit(entry, placement, train, dtype=dtype)
+        sets = data_sets((id_set, *ood), images)
+        result, banks = evaluate(entry, placement, sets, chosen, fit=fitted, dtype=dtype, epsilon=epsilon)
+        id_name = next(iter(sets))
+        table = result.table(model, banks[id_name].identity.placement, id_name)
+        means = table[table.ood == "mean"][["method", "auroc", "fpr95", "aupr", "id_accuracy"]]
+        click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+        for method in chosen:
+            if fitted and fitted.label(method) != method.label:
+                click.echo(f"{method}: {fitted.label(method)}")
+        write(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     click.echo(f"{len(table)} rows in {out}")

@@ -1,11 +1,11 @@
 """What is known of a data set: where it lies under the data root, how many images it must have, where it comes from."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
+from ash.files import user_folder
 from ash.images import DataError, FileImages, FirstImages, FolderImages, ImageSet, image_names
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -13,8 +13,7 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 def data_root() -> Path:
     """Where data sets and weights are kept: ASH_DATA, or the `ash` folder of the user's data directory."""
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(os.environ.get("ASH_DATA") or base / "ash").expanduser().absolute()
+    return user_folder("ASH_DATA", "XDG_DATA_HOME", ".local/share")
 
 
 @dataclass(frozen=True)

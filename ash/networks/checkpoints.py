@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,15 @@ def find_weights(name: str, url: str, url_hash: str) -> Path:
     candidates = [root / f"{name}{suffix}" for suffix in SUFFIXES]
     published = url.rpartition("/")[2]
     if url_hash and url_hash in published:
-        hub = Path(os.environ.get("TORCH_HOME") or _cache() / "torch").expanduser() / "hub" / "checkpoints"
-        candidates += [root / published, hub / published]
+        candidates += [root / published, *(folder / published for folder in _torch_hub())]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _torch_hub() -> Iterator[Path]:
+    """Where torch hub keeps weights; nowhere for an account without a home folder."""
+    with suppress(RuntimeError):
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        yield Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def weights_hash(path: Path) -> str:

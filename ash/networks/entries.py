@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ash.files import expand
 from ash.networks.checkpoints import ModelError, find_weights, load_weights, own_weights_hash, weights_hash
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class ModelEntry:
 
     def with_checkpoint(self, path: Path | str) -> "ModelEntry":
         """The same network with the weights of a file, which is read when the network is built."""
-        return replace(self, checkpoint=Path(path).expanduser())
+        return replace(self, checkpoint=expand(path))
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, or of the weights that the network brings; ModelError when it is not there."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ash.files import expand
 from ash.networks import torchvision_models
 from ash.networks.checkpoints import ModelError
 from ash.networks.entries import ModelEntry, Preprocess
@@ -80,5 +81,5 @@ def _beside(weights: Path | str | None, source: Path | None) -> Path | None:
     """A file that a plug-in names: relative to the plug-in."""
     if weights is None:
         return None
-    path = Path(weights).expanduser()
+    path = expand(weights)
     return source.parent / path if source else path
