@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.backend.banks import Step, bank, semaphore
+from app.backend.banks import Step, bank
 from app.backend.decoding import MOST_BYTES as MOST_BYTES
 from app.backend.decoding import MOST_PIXELS as MOST_PIXELS
 from app.backend.decoding import Refusal, decode, shown_name
 from app.backend.engine import load, parts
 from app.backend.fits import fit_of
 from app.backend.setups import Setup
+from app.backend.turns import semaphore
 from ash.errors import AshError
 from ash.methods import Method
 from ash.models import get_model
@@ -214,7 +215,7 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
         device = evaluation_device()
         run = Run(parts(at)[1], x, {}, parsed, device=device, fit=fit, perturbed=perturbed, thresholds_from=ids)
         for _ in run.parts():
-            pass
+            semaphore.let_others()
         return run.result(range(len(parsed)))
 
 
