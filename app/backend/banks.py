@@ -1,7 +1,7 @@
 """Banks: the ones that are there, and the missing ones, computed step by step."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ def missing_sets(at: Setup) -> dict[str, int]:
     return {name: len(images(at, name)) for name in names}
 
 
-def compute_banks(at: Setup) -> Iterator[Step]:
+def compute_banks(at: Setup) -> Generator[Step, None, None]:
     """Extract the missing banks of a placement, yielding after every batch. Stop to cancel; call again to resume.
 
     Sessions that ask for the same at the same time follow one computation.
@@ -53,7 +53,7 @@ def compute_banks(at: Setup) -> Iterator[Step]:
         yield from on_device(shared(("banks", at), lambda: _extract_all(at, todo)))
 
 
-def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Iterator[Step]:
+def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
     """Extract banks under a setup: images, and how far ODIN moves their pixels (0: not at all)."""
     yield from on_device(_extract_all(at, todo))
 

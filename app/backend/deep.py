@@ -6,7 +6,7 @@ leaves a setting half done, and the next run goes on in the middle of it.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ MOST_IDLE = 4  # half-done works that nobody goes on with now, of one placement 
 
 @dataclass(eq=False)
 class _Work:
-    """A sweep under way: its methods, those it has not finished, who advances it, its share done, the seconds it took."""
+    """A sweep under way: its methods, those it has not finished, its share done, its seconds, who advances it now."""
 
     methods: tuple[str, ...]
     steps: "Iterator[sweeping.Step]"
@@ -93,7 +93,7 @@ def deep_left(at: Setup, score: str, methods: tuple[str, ...]) -> list[str]:
     return [method for method in methods if method not in tables]
 
 
-def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Iterator[Step]:
+def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Generator[Step, None, None]:
     """Evaluate those of these methods that are missing; yields several times a setting, counting whole settings.
 
     Stop to cancel; what is half done is kept. Call again to go on.

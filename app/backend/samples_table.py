@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import streamlit as st
@@ -36,7 +36,7 @@ def predictions(at: Setup, method: str) -> dict[str, NDArray[np.integer]]:
     return {at.id_set: read_only(evaluation(at, method).predictions.copy()), **_classes(at, method)}
 
 
-def class_steps(at: Setup, methods: tuple[str, ...]) -> Iterator[Step]:
+def class_steps(at: Setup, methods: tuple[str, ...]) -> Generator[Step, None, None]:
     """Find the classes of the OOD images under some methods, a set at a time: progress in images. Stop to cancel."""
     todo = [(method, name) for method in methods for name in at.ood if name not in _classes(at, method)]
     total, done, begun = sum(len(bank(at, name)) for _, name in todo), 0, time.monotonic()

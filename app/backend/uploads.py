@@ -7,7 +7,7 @@ import base64
 import hashlib
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,7 @@ class Uploads:
         for known in (self.files, self.refused, self.seen, self.scored):
             known.clear()
 
-    def work(self, at: Setup, before: str, after: str) -> Iterator[Step]:
+    def work(self, at: Setup, before: str, after: str) -> Generator[Step, None, None]:
         """Score what is not scored yet, yielding after every batch. Stop to cancel; call again to go on.
 
         A file that turns out not to be an image moves to `refused`. AshError for a method that uploads cannot have.
