@@ -44,7 +44,7 @@ def after(number: int, work: Callable[..., None], root: Path, *arguments: Any) -
 
 def _run(number: int, work: Callable[..., None], root: Path, log: Path, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    taken, handles, inside = [0], set[int](), str(root)
+    taken, inside = [0], str(root)
 
     def step() -> None:
         taken[0] += 1
@@ -53,7 +53,7 @@ def _run(number: int, work: Callable[..., None], root: Path, log: Path, argument
 
     def hook(event: str, found: tuple[Any, ...]) -> None:
         if event == "open":
-            path, mode, flags = found
+            path, _, flags = found
             writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) if isinstance(flags, int) else False
             if isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(inside) and writes:
                 step()
