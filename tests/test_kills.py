@@ -51,7 +51,7 @@ WORKS: dict[str, tuple[Callable[..., None], Callable[[Path], Path | None]]] = {
 
 def content(root: Path) -> dict[str, bytes]:
     """Every file by its path; of those that hold a date only that they are there."""
-    files = (path for path in root.rglob("*") if path.is_file())
+    files = (path for path in root.rglob("*") if path.is_file() and path.suffix != ".steps")
     return {
         path.relative_to(root).as_posix(): b"" if path.name in CHANGING or path.suffix == ".npz" else path.read_bytes()
         for path in files
