@@ -89,7 +89,7 @@ def undisturbed(name: str, folder: Path) -> tuple[int, dict[str, bytes], Path | 
 
 
 @pytest.mark.skipif(claims.fcntl is None, reason="no fork")
-@pytest.mark.parametrize(("name", "every"), [("library", EVERY), ("demo", 61), ("store", 1)])
+@pytest.mark.parametrize(("name", "every"), [("library", EVERY), ("demo", 131), ("store", 1)])
 def test_a_kill_before_a_step_on_the_disk_loses_nothing(name: str, every: int, tmp_path: Path) -> None:
     steps, whole, data = undisturbed(name, tmp_path)
     assert steps > 5
