@@ -36,11 +36,15 @@ SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped."""
+    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped.
+
+    `by`: who is waited for, in words, where nothing is left to compute but what another process works on.
+    """
 
     done: int
     total: int
     skipped: int
+    by: str = ""
 
 
 def identity(
@@ -117,11 +121,17 @@ class _Run:
     stem: Stem
     workers: int
     features: tuple[int, ...]
+    sleep: Callable[[float], None]
 
-    def planned(self, batch_size: int | None) -> Plan:
+    def planned(self, batch_size: int | None) -> Generator[Progress, None, Plan]:
         """The plan in the bank's folder, or a new one that is fixed there."""
         row_bytes = int(np.prod(self.features)) * np.dtype(self.who.dtype).itemsize
-        with claims.wait(self.folder / "plan.lock"):
+        lock = self.folder / "plan.lock"
+        while (held := claims.claim(lock)) is None:
+            self.sleep(POLL_SECONDS)
+            if not (self.folder / "plan.json").exists():  # another process finds a batch size, which takes seconds
+                yield Progress(0, len(self.data), 0, claims.holder(lock))
+        with held:
             plan = read_plan(self.folder)
             if plan is None:
                 rows = shard_rows(len(self.data), row_bytes)
@@ -142,8 +152,8 @@ class _Run:
             while not shards.look():
                 first = shards.take()
                 if first is None:  # others are at work on the rest: wait for them, or for what they let go
-                    time.sleep(POLL_SECONDS)
-                    yield Progress(shards.done, total, shards.skipped)
+                    self.sleep(POLL_SECONDS)
+                    yield Progress(shards.done, total, shards.skipped, shards.holder())
                     continue
                 for done, skipped in self._compute(shards, first, plan):
                     yield Progress(shards.done + done, total, shards.skipped + skipped)
@@ -199,6 +209,7 @@ def extract_steps(
     dtype: str = "float32",
     precision: str = "float32",
     epsilon: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Progress, None, Bank]:
     """Extract a bank step by step: yields after every batch, returns the bank.
 
@@ -207,7 +218,8 @@ def extract_steps(
     a damaged shard is rebuilt. `batch_size` None is found by trying; the size that a bank was begun with is kept.
     `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
     `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` > 0 it is another bank, of
-    the images as ODIN perturbs them, for about four times the work. BankError when nothing can be written.
+    the images as ODIN perturbs them, for about four times the work. `sleep` is how it waits for other processes.
+    BankError when nothing can be written.
     """
     who = identity(entry, placement, data, dtype, precision, epsilon)
     device = device or best_device()
@@ -220,10 +232,11 @@ def extract_steps(
     where = (entry, who.placement, device, precision)
     stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
     workers = default_workers(device) if workers is None else workers
-    run = _Run(who, folder, data, stem, workers, stem.features())
+    run = _Run(who, folder, data, stem, workers, stem.features(), sleep)
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
-            return (yield from run.share(run.planned(batch_size)))
+            plan = yield from run.planned(batch_size)
+            return (yield from run.share(plan))
     except OSError as error:
         reason = error.strerror or error
         raise BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.") from error

@@ -8,7 +8,7 @@ serves banks of the same model, weights, preprocessing and placement alone. Impo
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -134,8 +134,11 @@ def plain_transform(transform: str) -> str:
     return transform.partition(ODIN_MARK)[0]
 
 
-def fit(bank: Bank) -> Fit:
-    """Fit on a training bank, in float64, in one pass for means and another for the covariance. Nothing is stored."""
+def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
+    """Fit on a training bank, in float64, in one pass for means and another for the covariance. Nothing is stored.
+
+    `progress` is called in this thread after every chunk of both.
+    """
     labels, shape = bank.labels, bank.shape[1:]
     size = shape[0] if len(shape) == 3 else int(np.prod(shape))
     classes, codes = np.unique(labels[labels >= 0], return_inverse=True)
@@ -149,10 +152,11 @@ def fit(bank: Bank) -> Fit:
         present, starts = np.unique(part[order], return_index=True)
         if len(present):
             sums[present] += np.add.reduceat(x[order], starts)
+        progress()
     if size > MOST_FEATURES:
         classes, sums = classes[:0], sums[:0]
     class_means = sums / np.bincount(codes, minlength=len(classes))[: len(classes), None]
-    whitening = _whitening(bank, class_means, which) if len(classes) else np.empty((0, 0))
+    whitening = _whitening(bank, class_means, which, progress) if len(classes) else np.empty((0, 0))
     values, rows = _sample(bank)
     return Fit(
         identity=bank.identity,
@@ -177,7 +181,9 @@ def _chunks(bank: Bank) -> Iterator[tuple[int, Floats]]:
         first += len(x)
 
 
-def _whitening(bank: Bank, class_means: Floats, which: NDArray[np.int64]) -> Floats:
+def _whitening(
+    bank: Bank, class_means: Floats, which: NDArray[np.int64], progress: Callable[[], None] = lambda: None
+) -> Floats:
     """(F, F) V with V V^T = (S + ridge)^-1, for the covariance S of the labelled samples about their class means."""
     from scipy.linalg import cholesky, solve_triangular
 
@@ -188,6 +194,7 @@ def _whitening(bank: Bank, class_means: Floats, which: NDArray[np.int64]) -> Flo
         centred = x[part >= 0] - class_means[part[part >= 0]]
         scatter += centred.T @ centred
         count += len(centred)
+        progress()
     covariance = scatter / count
     ridge = RIDGE * float(np.trace(covariance)) / size
     if not ridge > 0:

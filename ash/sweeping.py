@@ -61,12 +61,16 @@ def sweep(
     or infinite.
     """
     run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed)
+    _evaluate(run, progress)
+    return run.result(range(len(methods)))
+
+
+def _evaluate(run: Run, progress: Callable[[int, int], None] | None) -> None:
     done = 0
     for count, _ in run.parts():
         done += count
         if count and progress is not None:
             progress(done, run.total)
-    return run.result(range(len(methods)))
 
 
 def predict(
@@ -78,6 +82,7 @@ def predict(
     device: str | torch.device | None = None,
     precision: str = "float32",
     fit: Fit | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.int32]:
     """The class (n,) with the largest logit after shaping, for every sample of one bank, of an OOD set as well.
 
@@ -86,8 +91,7 @@ def predict(
     """
     steps = Method(score="max_logit", steps=method.steps)
     run = Run(tail, bank, {}, [steps], None, device, precision, fit, thresholds_from=id_bank)
-    for _ in run.parts():
-        pass
+    _evaluate(run, progress)
     return run.result([0]).id_predictions[0]
 
 

@@ -28,7 +28,8 @@ from ash.networks.own import DemoNet
 
 SHARD_ROWS = 20
 _children = multiprocessing.get_context("forkserver")
-_children.set_forkserver_preload(["pytest", "torch.distributed", "ash.extraction"])
+PRELOADED = ["pytest", "torch.distributed", "ash.extraction"]
+_children.set_forkserver_preload(PRELOADED)
 
 
 def random_demo(path: Path) -> ModelEntry:

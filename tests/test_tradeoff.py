@@ -229,8 +229,7 @@ def test_a_stopped_deep_tail_goes_on_in_the_middle_of_a_setting(third_block: bac
     methods = ("msp", "ash_s@70:msp", "ash_b@70:msp")
     seen = [next(backend.deep_steps(third_block, "msp", methods)) for _ in range(2)]
     assert [step.done for step in seen] == [0, 0]
-    work = deep_tails._known(third_block, "msp").work
-    assert work is not None
+    (work,) = deep_tails._known(third_block, "msp").works
     assert 0 < work.share < 1
     before, steps = work.share, work.steps
     rest = list(backend.deep_steps(third_block, "msp", methods))

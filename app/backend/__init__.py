@@ -19,6 +19,7 @@ from app.backend.decisions import exciting as exciting
 from app.backend.decisions import known_id_scores as known_id_scores
 from app.backend.decisions import percentile_path as percentile_path
 from app.backend.decisions import scores_without as scores_without
+from app.backend.deep import deep_left as deep_left
 from app.backend.deep import deep_methods as deep_methods
 from app.backend.deep import deep_steps as deep_steps
 from app.backend.deep import deep_table as deep_table
@@ -106,6 +107,7 @@ from app.backend.samples_table import predictions as predictions
 from app.backend.setups import SUBSET_ID as SUBSET_ID
 from app.backend.setups import SUBSET_OOD as SUBSET_OOD
 from app.backend.setups import Setup as Setup
+from app.backend.setups import asked as asked
 from app.backend.setups import chosen_sets as chosen_sets
 from app.backend.setups import id_choices as id_choices
 from app.backend.setups import images as images

@@ -1,8 +1,8 @@
 """Banks: the ones that are there, and the missing ones, computed step by step."""
 
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,26 +10,31 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.setups import Setup, has_bank, identity, images
+from app.backend.setups import Setup, has_bank, identity, identity_of, images
+from app.backend.turns import on_device, semaphore, shared
 from ash.bank import Bank, BankIdentity, open_bank
 from ash.data import ImageSet
 from ash.models import get_model
 
 if TYPE_CHECKING:
     from ash.extracting.cost import Cost
-
-semaphore = threading.Semaphore(1)  # one user at a time on the device
+    from ash.extraction import Progress
+    from ash.networks.entries import ModelEntry
 
 
 @dataclass(frozen=True)
 class Step:
-    """Progress of a long computation: a label, images done and in total over all sets, rate, seconds left."""
+    """Progress of a long computation: a label, images done and in total over all sets, rate, seconds left.
+
+    `by`: who is waited for, in words, where another process works on the rest.
+    """
 
     label: str
     done: int
     total: int
     rate: float
     left: float
+    by: str = ""
 
 
 def missing_sets(at: Setup) -> dict[str, int]:
@@ -38,26 +43,44 @@ def missing_sets(at: Setup) -> dict[str, int]:
     return {name: len(images(at, name)) for name in names}
 
 
-def compute_banks(at: Setup) -> Iterator[Step]:
-    """Extract the missing banks of a placement, yielding after every batch. Stop to cancel; call again to resume."""
-    yield from extract_all(at, [(images(at, name), 0.0) for name in missing_sets(at)])
+def compute_banks(at: Setup) -> Generator[Step, None, None]:
+    """Extract the missing banks of a placement, yielding after every batch. Stop to cancel; call again to resume.
+
+    Sessions that ask for the same at the same time follow one computation.
+    """
+    todo = [(images(at, name), 0.0) for name in missing_sets(at)]
+    if todo:
+        yield from on_device(shared(("banks", at), lambda: _extract_all(at, todo)))
 
 
-def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Iterator[Step]:
+def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
     """Extract banks under a setup: images, and how far ODIN moves their pixels (0: not at all)."""
-    from ash.extraction import extract_steps
+    yield from on_device(_extract_all(at, todo))
 
+
+def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
     total, before, fresh, start = sum(len(data) for data, _ in todo), 0, 0, time.monotonic()
     for data, epsilon in todo:
         first = None
         label = f"{data.label}, perturbed" if epsilon else data.label
-        for step in extract_steps(get_model(at.model), at.placement, data, dtype=at.dtype, epsilon=epsilon):
-            first = step.done if first is None else first
-            worked = fresh + step.done - first
-            rate = worked / max(time.monotonic() - start, 1e-9)
-            left = (total - before - step.done) / rate if worked else float("inf")
-            yield Step(label, before + step.done, total, rate, left)
+        with closing(extraction(get_model(at.model), identity_of(at, data, epsilon), data, epsilon)) as steps:
+            for step in steps:
+                first = step.done if first is None else first
+                worked = fresh + step.done - first
+                rate = worked / max(time.monotonic() - start, 1e-9)
+                left = (total - before - step.done) / rate if worked else float("inf")
+                yield Step(label, before + step.done, total, rate, left, step.by)
         before, fresh = before + len(data), fresh + len(data) - (first or 0)
+
+
+def extraction(
+    entry: "ModelEntry", who: BankIdentity, data: ImageSet, epsilon: float = 0.0
+) -> "Generator[Progress, None, None]":
+    """The steps of extracting one bank, the same for all who follow it at the same time: take them on the device."""
+    from ash.extraction import extract_steps
+
+    more = {"dtype": who.dtype, "precision": who.precision, "epsilon": epsilon, "sleep": semaphore.sleep}
+    yield from shared(who, lambda: extract_steps(entry, who.placement, data, **more))  # type: ignore[arg-type]
 
 
 def cost(at: Setup, images: int) -> "Cost":

@@ -7,11 +7,12 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import bank, semaphore
+from app.backend.banks import bank
 from app.backend.engine import is_linear, kept, parts
 from app.backend.evaluations import STEP, evaluation
 from app.backend.samples import activation, sample
 from app.backend.setups import Setup
+from app.backend.turns import semaphore
 from ash.methods import Method
 
 if TYPE_CHECKING:

@@ -6,18 +6,19 @@ leaves a setting half done, and the next run goes on in the middle of it.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
-from app.backend.banks import Step, semaphore
+from app.backend.banks import Step
 from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
 from app.backend.names import presets
 from app.backend.setups import Setup
+from app.backend.turns import semaphore
 from ash.methods import Method
 from ash.tables import Sweep
 
@@ -25,16 +26,20 @@ if TYPE_CHECKING:
     from ash import sweeping
 
 DEEP_PERCENTILES = (65, 90, 80, 50)  # in the order in which they are computed
+MOST_IDLE = 4  # half-done works that nobody goes on with now, of one placement and score
 
 
-@dataclass
+@dataclass(eq=False)
 class _Work:
-    """A sweep under way: the iterator, its methods, the share of it that is done, and the seconds it has taken."""
+    """A sweep under way: its methods, those it has not finished, its share done, its seconds, who advances it now."""
 
     methods: tuple[str, ...]
     steps: "Iterator[sweeping.Step]"
+    left: list[str]
     share: float = 0.0
     seconds: float = 0.0
+    users: int = 0
+    seen: float = field(default_factory=time.monotonic)  # when it was last advanced
 
     @property
     def speed(self) -> float:
@@ -42,18 +47,22 @@ class _Work:
         return self.share * len(self.methods) / max(self.seconds, 1e-9)
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds to go at the rate so far."""
         return self.seconds * (1 - self.share) / self.share if self.share else float("inf")
 
 
 @dataclass
 class _Known:
-    """What is known at one placement with one score, shared by all users: method -> rows, and the work under way."""
+    """What is known at one placement with one score, shared by all users: method -> rows, and what is under way.
+
+    Users with other methods have works of their own: whoever has the turn on the device advances a work that is at a
+    method of his, so nobody's half-done work is thrown away by another.
+    """
 
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    work: _Work | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    works: list[_Work] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of the list: never waited for with the device held
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -75,43 +84,77 @@ def deep_table(at: Setup, score: str) -> pd.DataFrame | None:
     return pd.concat(list(done.values()), ignore_index=True) if done else None
 
 
-def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Iterator[Step]:
+def deep_left(at: Setup, score: str, methods: tuple[str, ...]) -> list[str]:
+    """Those of these methods that are to be evaluated; what an earlier server kept on disk is read."""
+    tables = _known(at, score).tables
+    for method in methods:
+        if method not in tables and (kept := recall(at, (method,))):
+            tables[method] = _table(at, kept[0])
+    return [method for method in methods if method not in tables]
+
+
+def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Generator[Step, None, None]:
     """Evaluate those of these methods that are missing; yields several times a setting, counting whole settings.
 
     Stop to cancel; what is half done is kept. Call again to go on.
     """
-    known = _known(at, score)
-    for method in methods:  # what an earlier server kept on disk
-        if method not in known.tables and (kept := recall(at, (method,))):
-            known.tables[method] = _table(at, kept[0])
-    while todo := [method for method in methods if method not in known.tables]:
-        with known.lock:
-            work = _advance(at, known, todo)
-        done = sum(method in known.tables for method in methods)
+    known, todo, work = _known(at, score), deep_left(at, score, methods), None
+    try:
+        while todo:
+            with known.lock:
+                work = _chosen(at, known, todo, work)
+            label = Method.parse(todo[0]).label
+            finished = _advance(work)
+            if finished is not None:
+                for row, method in enumerate(map(str, finished.methods)):
+                    one = _single(finished, row)
+                    keep(at, (method,), one)
+                    known.tables[method] = _table(at, one)
+            todo = [method for method in methods if method not in known.tables]
+            yield Step(label, len(methods) - len(todo), len(methods), work.speed, work.seconds_left)
+    finally:
         if work is not None:
-            yield Step(Method.parse(todo[0]).label, done, len(methods), work.speed, work.left)
+            with known.lock:
+                work.users -= 1
 
 
-def _advance(at: Setup, known: _Known, todo: list[str]) -> _Work | None:
-    """One step of the work under way, or of a new one where that is about other methods; None when it was the last."""
-    work = known.work
-    if work is None or work.methods[-1] in known.tables or not {*todo} <= {*work.methods}:
-        steps = start(at, tuple(todo))
-        work = known.work = _Work(tuple(todo), steps)
+def _chosen(at: Setup, known: _Known, todo: list[str], before: _Work | None) -> _Work:
+    """The work to advance: one that is at a method to do, as early as any is; a new one for all where there is none.
+
+    It counts one user more; the one before, if any, one less.
+    """
+    at_work = {work.left[0]: work for work in known.works if work.left}
+    work = next((at_work[method] for method in todo if method in at_work), None)
+    if work is None:
+        idle = sorted((one for one in known.works if not one.users), key=lambda one: -one.seen)
+        gone = {id(one) for one in [*idle[MOST_IDLE - 1 :], *(one for one in idle if not one.left)]}
+        work = _Work(tuple(todo), start(at, tuple(todo)), list(todo))
+        known.works = [*(one for one in known.works if id(one) not in gone), work]
+    if before is not None:
+        before.users -= 1
+    work.users += 1
+    return work
+
+
+def _advance(work: _Work) -> Sweep | None:
+    """One step of a work; what was finished with it, if anything."""
     begun = time.monotonic()
     with semaphore:
-        step = next(work.steps, None)
-    work.seconds += time.monotonic() - begun
-    if step is None:
-        known.work = None
-        return None
-    work.share = step.done / step.total
-    if step.finished is not None:
-        for row, method in enumerate(map(str, step.finished.methods)):
-            one = _single(step.finished, row)
-            keep(at, (method,), one)
-            known.tables[method] = _table(at, one)
-    return work
+        try:
+            step = next(work.steps, None)
+        except BaseException:
+            work.left.clear()  # a broken iterator: whoever goes on begins anew
+            raise
+        now = time.monotonic()
+        work.seconds, work.seen = work.seconds + now - max(begun, work.seen), now
+        if step is None:
+            work.left.clear()
+            return None
+        work.share = step.done / step.total
+        if step.finished is not None:
+            done = set(map(str, step.finished.methods))
+            work.left[:] = [method for method in work.left if method not in done]
+    return step.finished
 
 
 def _single(some: Sweep, row: int) -> Sweep:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.backend import store
-from app.backend.banks import bank, bank_of, semaphore
+from app.backend.banks import bank, bank_of
 from app.backend.fits import fit_of, more_keys, perturbed_identity
-from app.backend.setups import Setup, identity
+from app.backend.setups import Setup, identity, wider
+from app.backend.turns import semaphore
 from ash.errors import AshError
 from ash.methods import Method
 from ash.models import cuts_of, get_model
@@ -102,8 +103,20 @@ def _check_labels(at: Setup) -> None:
 
 
 def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
-    """A sweep that was kept on disk, and where and when it was computed; None when there is none."""
-    return store.load(_path(at, methods), methods)
+    """A sweep that was kept on disk, and where and when it was computed; None when there is none.
+
+    One over more OOD sets does as well: no set's scores hang on another's.
+    """
+    found = store.load(_path(at, methods), methods)
+    if (
+        found is None
+        and _path(wider(at), methods).is_file()
+        and (more := store.load(_path(wider(at), methods), methods))
+    ):
+        some, origin = more
+        scores = {name: some.ood_scores[name] for name in at.ood}
+        found = Sweep(some.methods, some.id_scores, scores, some.id_predictions, some.id_labels), origin
+    return found
 
 
 def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
@@ -113,7 +126,7 @@ def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
 
 def kept(at: Setup, methods: tuple[str, ...]) -> bool:
     """Whether such a sweep lies on disk."""
-    return _path(at, methods).is_file()
+    return _path(at, methods).is_file() or _path(wider(at), methods).is_file()
 
 
 def _path(at: Setup, methods: tuple[str, ...]) -> Path:
@@ -158,6 +171,7 @@ def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:
             {name: bank(at, name) for name in at.ood},
             parsed,
             device=evaluation_device(),
+            progress=semaphore.let_others,
             **more,
         )
 

@@ -4,8 +4,9 @@ from contextlib import suppress
 
 import streamlit as st
 
-from app.backend.banks import bank_of, semaphore
+from app.backend.banks import bank_of
 from app.backend.setups import Setup, identity_of, images, status, whole_set
+from app.backend.turns import semaphore
 from ash.bank import BankIdentity, find_bank
 from ash.fitting import Fit, fit, load_fit, save_fit
 from ash.methods import Method
@@ -36,7 +37,7 @@ def _fitted(who: BankIdentity) -> Fit:
     with semaphore:
         known = load_fit(who)
         if known is None:
-            known = fit(bank_of(who))
+            known = fit(bank_of(who), semaphore.let_others)
             with suppress(OSError):  # a cache that cannot be written: fitted again after the next start
                 save_fit(known)
         return known

@@ -20,12 +20,11 @@ from weakref import WeakSet
 
 from streamlit import runtime
 
-from app.backend.banks import semaphore
 from app.backend.pace import Pace
+from app.backend.turns import semaphore
 from ash.errors import EXPECTED, AshError, sentence
 
 GRACE = 60.0  # seconds that a session may be away, for a reload of the page or a short loss of the network
-PAUSE = 0.005  # seconds between two steps on the device: a semaphore is not fair, whoever waits must get to it
 KEPT = 8  # ended jobs that a session still shows
 _LOG = logging.getLogger("ash.app")
 
@@ -272,13 +271,11 @@ class Jobs:
 
     def _turn(self, number: int, steps: Generator[Report, None, str]) -> Report:
         """One step on the device, between the evaluations of other users."""
-        while not semaphore.acquire(timeout=0.2):
-            self._stop_if_asked(number)
+        semaphore.acquire(meanwhile=lambda: self._stop_if_asked(number))
         try:
             return next(steps)
         finally:
             semaphore.release()
-            time.sleep(PAUSE)
 
     def _stop_if_asked(self, number: int) -> None:
         with self._lock:

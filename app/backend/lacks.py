@@ -1,6 +1,6 @@
 """What a method still needs before it is measured under a spec: in words, in images, and step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from app.backend.banks import Step, compute_banks, extract_all, missing_sets
@@ -55,7 +55,7 @@ def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
     return f"it is fitted on training images, and no training set is known for {one.label}", ()
 
 
-def measure_steps(spec: RunSpec, method: str) -> Iterator[Step]:
+def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
     """Do what `lack` names, yielding after every batch. Stop to cancel; call again to go on where it stopped."""
     at, asked = setup(spec), Method.parse(method)
     yield from compute_banks(at)

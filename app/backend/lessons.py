@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.backend.banks import activations, bank, semaphore
+from app.backend.banks import activations, bank
 from app.backend.engine import parts, run
 from app.backend.evaluations import STEP, evaluation, measure, table
 from app.backend.setups import Setup
 from app.backend.spreads import spread
+from app.backend.turns import semaphore
 from ash.models import get_model
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def _logits(at: Setup, name: str) -> "Iterator[Tensor]":
         x = np.stack([one[row] for row in rows]).astype(np.float32)
         for shaped in linear_scaling(x, PERCENTILES):
             with torch.inference_mode(), semaphore:
-                yield tail(torch.from_numpy(shaped))
+                logits = tail(torch.from_numpy(shaped))
+            yield logits
 
 
 def linear_scaling(x: np.ndarray, percentiles: Sequence[float]) -> Iterator[np.ndarray]:

@@ -110,13 +110,11 @@ def _extraction(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Job:
 
 
 def _extract(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Generator[Report, None, str]:
-    from ash.extraction import extract_steps
-
     skipped = 0
-    with closing(extract_steps(entry, who.placement, data, dtype=who.dtype, precision=who.precision)) as steps:
+    with closing(banks.extraction(entry, who, data)) as steps:
         for step in steps:
             skipped = step.skipped
-            yield Report("Computing", step.done, step.total, "images")
+            yield Report(f"Computed by {step.by}" if step.by else "Computing", step.done, step.total, "images")
     return f"{len(data):,} images" + (f", of which {skipped:,} could not be read." if skipped else ".")
 
 

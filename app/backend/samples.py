@@ -6,10 +6,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import bank, semaphore
+from app.backend.banks import bank
 from app.backend.engine import load, parts
 from app.backend.evaluations import evaluation
 from app.backend.setups import Setup, images, whole_set
+from app.backend.turns import semaphore
 from ash.errors import AshError
 from ash.methods import Method
 from ash.models import get_model

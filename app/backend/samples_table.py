@@ -2,17 +2,18 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import Step, bank, semaphore
+from app.backend.banks import Step, bank
 from app.backend.engine import parts
 from app.backend.evaluations import evaluation
 from app.backend.fits import fit_of
 from app.backend.setups import Setup, whole_set
+from app.backend.turns import semaphore
 from app.sample_table import Images, Judged, SampleTable, judge, read_only
 from ash.methods import Method
 from ash.models import get_model
@@ -35,7 +36,7 @@ def predictions(at: Setup, method: str) -> dict[str, NDArray[np.integer]]:
     return {at.id_set: read_only(evaluation(at, method).predictions.copy()), **_classes(at, method)}
 
 
-def class_steps(at: Setup, methods: tuple[str, ...]) -> Iterator[Step]:
+def class_steps(at: Setup, methods: tuple[str, ...]) -> Generator[Step, None, None]:
     """Find the classes of the OOD images under some methods, a set at a time: progress in images. Stop to cancel."""
     todo = [(method, name) for method in methods for name in at.ood if name not in _classes(at, method)]
     total, done, begun = sum(len(bank(at, name)) for _, name in todo), 0, time.monotonic()
@@ -67,7 +68,13 @@ def _classify(at: Setup, method: str, name: str) -> None:
     fit = fit_of(at) if asked.needs_fit else None
     with semaphore:
         found = predict(
-            parts(at)[1], bank(at, name), asked, id_bank=bank(at, at.id_set), device=evaluation_device(), fit=fit
+            parts(at)[1],
+            bank(at, name),
+            asked,
+            id_bank=bank(at, at.id_set),
+            device=evaluation_device(),
+            fit=fit,
+            progress=semaphore.let_others,
         )
     known[name] = read_only(found)
 

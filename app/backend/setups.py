@@ -1,11 +1,11 @@
 """What is evaluated: `Setup`, the frozen key of every cached evaluation, made from a spec and from what is here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from app.spec import PENULTIMATE, RunSpec
-from ash.bank import BankIdentity, find_bank
+from ash.bank import BUNDLED, BankIdentity, find_bank
 from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
 from ash.fitting import perturbed_transform
 from ash.models import get_model
@@ -80,10 +80,16 @@ def ood_choices(model: str, id_set: str) -> dict[str, str]:
     return {name: set_label(name) for name in (*here, *_made("ood")) if name != id_set}
 
 
-def setup(spec: RunSpec) -> Setup:
-    """What a spec is about. The OOD sets: those it names, and of the usual ones those that cost nothing more.
+def asked(spec: RunSpec) -> tuple[object, ...]:
+    """What a session's own work is for, whatever is there or comes by the time: with another one it is void."""
+    return spec.model, spec.placement, spec.id, spec.ood, spec.images, spec.dtype
 
-    A bank that is there is taken along, so that choosing fewer sets needs no new evaluation.
+
+def setup(spec: RunSpec) -> Setup:
+    """What a spec is about. The OOD sets: those it names, and of the usual ones those whose banks ship.
+
+    What ships is taken along, so that choosing fewer sets needs no new evaluation. What was computed here is not: a
+    bank that is finished must not change what somebody else is in the middle of.
     """
     entry = get_model(spec.model)
     placement = entry.penultimate if spec.placement == PENULTIMATE else spec.placement
@@ -92,8 +98,19 @@ def setup(spec: RunSpec) -> Setup:
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in spec.ood if name in offered) or usual
     whole = Setup(spec.model, placement, id_set, usual, spec.images, spec.dtype)
-    free = [name for name in usual if name in chosen or (entry.present and has_bank(whole, name))]
-    return Setup(spec.model, placement, id_set, tuple(dict.fromkeys((*free, *chosen))), spec.images, spec.dtype)
+    taken = [name for name in offered if name in chosen or (name in usual and entry.present and _ships(whole, name))]
+    return replace(whole, ood=tuple(taken))
+
+
+def wider(at: Setup) -> Setup:
+    """The same with all usual OOD sets that are here, whose numbers hold for fewer sets too."""
+    usual = get_model(at.model).ood_sets
+    offered = ood_choices(at.model, at.id_set)
+    return replace(at, ood=tuple(name for name in offered if name in usual or name in at.ood))
+
+
+def _ships(at: Setup, name: str) -> bool:
+    return find_bank(identity(at, name), BUNDLED) is not None
 
 
 def chosen_sets(spec: RunSpec) -> dict[str, str]:

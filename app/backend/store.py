@@ -19,6 +19,7 @@ import numpy as np
 import ash
 from ash import plugins
 from ash.bank import cache_root, write_atomically
+from ash.files import remove_unfinished
 from ash.methods import Method
 from ash.tables import Sweep
 
@@ -49,6 +50,7 @@ def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     try:
+        remove_unfinished(path.parent, path.name)
         write_atomically(path, buffer.getvalue())
         _forget_oldest(path.parent)
     except OSError:

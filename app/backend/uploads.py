@@ -7,7 +7,7 @@ import base64
 import hashlib
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.backend.banks import Step, bank, semaphore
+from app.backend.banks import Step, bank
 from app.backend.decoding import MOST_BYTES as MOST_BYTES
 from app.backend.decoding import MOST_PIXELS as MOST_PIXELS
 from app.backend.decoding import Refusal, decode, shown_name
 from app.backend.engine import load, parts
 from app.backend.fits import fit_of
 from app.backend.setups import Setup
+from app.backend.turns import semaphore
 from ash.errors import AshError
 from ash.methods import Method
 from ash.models import get_model
@@ -109,7 +110,7 @@ class Uploads:
         for known in (self.files, self.refused, self.seen, self.scored):
             known.clear()
 
-    def work(self, at: Setup, before: str, after: str) -> Iterator[Step]:
+    def work(self, at: Setup, before: str, after: str) -> Generator[Step, None, None]:
         """Score what is not scored yet, yielding after every batch. Stop to cancel; call again to go on.
 
         A file that turns out not to be an image moves to `refused`. AshError for a method that uploads cannot have.
@@ -214,7 +215,7 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
         device = evaluation_device()
         run = Run(parts(at)[1], x, {}, parsed, device=device, fit=fit, perturbed=perturbed, thresholds_from=ids)
         for _ in run.parts():
-            pass
+            semaphore.let_others()
         return run.result(range(len(parsed)))
 
 

@@ -1,17 +1,17 @@
 """Tails that need one pass for each setting: computed one by one, drawn as they come, stopped and resumed any time."""
 
-import time
-from itertools import chain
+import math
+from functools import partial
 
 import streamlit as st
 
 from app import backend
 from app.spec import RunSpec
-from app.views.prepare import step_words
+from app.ui import work
+from app.ui.work import SLICE
 from ash.methods import Method
 
-SLICE = 2.0  # seconds of computing between two drawings of the page
-_STOPPED = "deep_stopped"  # (setup, score) that this session does not want computed for now
+_STOPPED = work.Task("deep_stopped")  # (setup, score) that this session does not want computed for now
 _LAST = "deep_last"  # progress in words, from the last slice
 
 
@@ -25,7 +25,7 @@ def progress(spec: RunSpec) -> bool:
         text = (
             f"{len(wanted & have)} of {len(wanted)} settings: this placement needs a pass through the network for each."
         )
-        stopped = st.session_state.get(_STOPPED) == _key(spec)
+        stopped = _STOPPED.what == _key(spec)
         st.progress(share, text if stopped else st.session_state.get(_LAST, text))
         _button(spec, stopped)
     if not have >= set(_also(spec)):
@@ -44,43 +44,49 @@ def ready(spec: RunSpec, classes: bool = False) -> bool:
     if backend.is_linear(at):
         return True
     asked = tuple(dict.fromkeys((spec.method.score, str(spec.method))))
-    settings = ((one, "settings") for one in backend.deep_steps(at, spec.score, asked))
-    images = ((one, "images") for one in (backend.class_steps(at, asked) if classes else ()))
-    work = chain(settings, images)
-    first = next(work, None)
+    first, unit = _ahead(at, spec.score, asked, classes)
     if first is None:
         return True
-    stopped = st.session_state.get(_STOPPED) == _key(spec)
-    place = st.empty()
+    stopped = _STOPPED.what == _key(spec)
+    place, before = st.empty(), "This placement needs passes of its own. "
     with place.container():
         bar = st.progress(0.0)
         _button(spec, stopped)
-    for one, unit in chain([first], work):
-        bar.progress(one.done / one.total, f"This placement needs passes of its own. {step_words(one, unit)}")
-        if stopped:
-            return False
+    work.shower(bar, unit, before)(first)
+    if stopped:
+        return False
+    failed = partial(_STOPPED.start, _key(spec))
+    work.take(backend.deep_steps(at, spec.score, asked), work.shower(bar, "settings", before), failed)
+    if classes:
+        work.take(backend.class_steps(at, asked), work.shower(bar, "images", before), failed)
     place.empty()
     return True
 
 
+def _ahead(at: backend.Setup, score: str, asked: tuple[str, ...], classes: bool) -> tuple[backend.Step | None, str]:
+    """What is to be done first, before any of it is, and its unit; None where all is there."""
+    if left := backend.deep_left(at, score, asked):
+        done = len(asked) - len(left)
+        return backend.Step(Method.parse(left[0]).label, done, len(asked), 0.0, math.inf), "settings"
+    return next(backend.class_steps(at, asked), None) if classes else None, "images"
+
+
 def step(spec: RunSpec) -> None:
     """Compute settings for a moment, then draw the page again with them; nothing if all are there or it was stopped."""
-    if st.session_state.get(_STOPPED) == _key(spec):
+    if _STOPPED.what == _key(spec) or not backend.deep_left(*_key(spec), _wanted(spec)):
         return
-    start, words = time.monotonic(), ""
-    for one in backend.deep_steps(*_key(spec), _wanted(spec)):
-        words = step_words(one, "settings")
-        if time.monotonic() - start > SLICE:
-            break
-    if words:
-        st.session_state[_LAST] = words
-        st.rerun()
+    steps = backend.deep_steps(*_key(spec), _wanted(spec))
+    work.take(steps, _remember, partial(_STOPPED.start, _key(spec)), SLICE)
+    st.rerun()
+
+
+def _remember(one: backend.Step) -> None:
+    st.session_state[_LAST] = work.words(one, "settings")
 
 
 def _button(spec: RunSpec, stopped: bool) -> None:
-    """One button for both, under one key: an old one would stay on the page while the computing goes on."""
-    label, icon = ("Go on", "play_arrow") if stopped else ("Cancel", "stop")
-    st.button(label, icon=f":material/{icon}:", key="deep_button", on_click=_go_on if stopped else _stop, args=(spec,))
+    start, stop = ("Go on", "play_arrow", _STOPPED.stop), ("Cancel", "stop", partial(_stop, spec))
+    work.button("deep_button", not stopped, start, stop)
 
 
 def _key(spec: RunSpec) -> tuple[backend.Setup, str]:
@@ -98,9 +104,5 @@ def _wanted(spec: RunSpec) -> tuple[str, ...]:
 
 
 def _stop(spec: RunSpec) -> None:
-    st.session_state[_STOPPED] = _key(spec)
+    _STOPPED.start(_key(spec))
     st.session_state.pop(_LAST, None)
-
-
-def _go_on(spec: RunSpec) -> None:
-    st.session_state.pop(_STOPPED, None)

@@ -8,8 +8,8 @@ from app.backend import BankRow
 from app.errors import plain
 from app.spec import RunSpec
 from app.theme import count, size
+from app.ui.work import duration
 from app.views import library_parts as parts
-from app.views.prepare import duration
 
 _DELETE = "library_delete"  # the bank whose deletion waits for a second click
 

@@ -8,6 +8,7 @@ from app.backend import DataRow
 from app.errors import plain
 from app.spec import RunSpec
 from app.theme import count, size
+from app.ui import work
 from app.views import library_parts as parts
 from app.views import prepare
 
@@ -126,7 +127,7 @@ def _extraction(spec: RunSpec, row: DataRow) -> None:
     with st.spinner("Measuring what it costs on this device"):
         cost = backend.cost(at, number)
     st.info(
-        f"{count(number)} images at {place}: {size(cost.bytes)}, about {prepare.duration(cost.seconds)} at "
+        f"{count(number)} images at {place}: {size(cost.bytes)}, about {work.duration(cost.seconds)} at "
         f"{cost.rate:,.0f} images a second, measured on {plain(cost.device)}. It runs in the background: you can go on "
         "to other pages, and stop and resume it here.",
         icon=":material/hourglass_empty:",

@@ -8,8 +8,8 @@ from app import backend
 from app.backend import Job, Report
 from app.errors import boundary, plain
 from app.theme import count, size
+from app.ui.work import duration, share
 from app.views.library_parts import act
-from app.views.prepare import duration
 
 POLL = 1.0  # seconds between two looks at a running job
 _SEEN = "library_seen"  # what the last run of the page knew: how many jobs had ended, and whether it polls
@@ -69,9 +69,7 @@ def _job(job: Job) -> None:
 
 def share_done(report: Report | None) -> float:
     """Between 0 and 1; 0 while nobody knows the whole."""
-    if report is None or not report.total:
-        return 0.0
-    return min(max(report.done / report.total, 0.0), 1.0)
+    return share(report.done, report.total) if report is not None else 0.0
 
 
 def words(job: Job) -> str:

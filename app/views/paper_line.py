@@ -10,11 +10,12 @@ from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import dispatch
 from app.theme import count
-from app.views import library_parts, prepare
+from app.ui import work
+from app.views import library_parts
 from ash import reports
 from ash.report_files import SIGNS
 
-_JOB = "paper_job"  # what this session is measuring: a spec and a method
+_JOB = work.Task("paper_job")  # what this session is measuring: a spec and a method
 METRICS = ("auroc", "fpr95", "aupr", "id_accuracy")
 SHORT = {**reports.METRIC_LABELS, "id_accuracy": "Accuracy"}
 
@@ -104,41 +105,15 @@ def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: backend.Lack) -> 
 
 
 def _measure_button(at: RunSpec, method: str) -> None:
-    """One button under one key for Measure and Cancel: an old one would stay on the page while it measures."""
-    busy = st.session_state.get(_JOB) is not None
-    st.button(
-        "Cancel" if busy else "Measure this row",
-        icon=":material/stop:" if busy else ":material/play_arrow:",
-        type="secondary" if busy else "primary",
-        key="paper_measure",
-        on_click=_stop if busy else _start,
-        args=() if busy else (at, method),
-    )
-
-
-def _start(at: RunSpec, method: str) -> None:
-    st.session_state[_JOB] = (backend.setup(at), at, method)
-
-
-def _stop() -> None:
-    st.session_state.pop(_JOB, None)
+    busy = _JOB.what is not None
+    start = ("Measure this row", "play_arrow", lambda: _JOB.start((at, method)))
+    work.button("paper_measure", busy, start, ("Cancel", "stop", _JOB.stop), type="secondary" if busy else "primary")
 
 
 def go_on(place: DeltaGenerator) -> None:
     """Measure in this script run what was asked for; a click anywhere interrupts it, the next run goes on with it."""
-    job = st.session_state.get(_JOB)
-    if job is None:
+    if _JOB.what is None:
         return
-    at, asked, method = job
-    if backend.setup(asked) != at:  # the OOD sets have changed since
-        _stop()
-        return
-    bar = place.progress(0.0, f"Measuring {plain(method)}")
-    try:
-        for step in backend.measure_steps(asked, method):
-            bar.progress(min(step.done / max(step.total, 1), 1.0), prepare.step_words(step))
-    except Exception:
-        _stop()  # otherwise every run of the page would start the same failure again
-        raise
-    _stop()
+    spec, method = _JOB.what
+    _JOB.take(backend.measure_steps(spec, method), work.shower(place.progress(0.0, f"Measuring {plain(method)}")))
     st.rerun()

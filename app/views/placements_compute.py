@@ -5,8 +5,9 @@ the next run goes on where it stopped, because the queue is kept and finished st
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,15 +17,16 @@ from app import backend, state
 from app.errors import plain
 from app.spec import RunSpec
 from app.theme import count, size
-from app.views.prepare import duration, step_words
+from app.ui import work
+from app.ui.work import SLICE, duration
 
 if TYPE_CHECKING:
     from app.backend.standings import Cost
 
 JOINT = "\N{NO-BREAK SPACE}"  # a number stays with its unit
 MOST, SCROLLED = 4, 360  # boxes that need no scrolling, pixels for more
-SLICE = 2.0  # seconds of computing settings between two drawings of the page
-_QUEUE = "placements_queue"  # (what the spec evaluates, names of placements in the order of computing)
+
+_QUEUE = work.Task("placements_queue")  # (what it was asked for, names of placements in the order of computing)
 _TIMED = "placements_timed"  # this session wants to know how long things take
 
 
@@ -68,19 +70,9 @@ def _box(one: backend.Standing, queued: bool) -> Slot:
 
 
 def _button(one: backend.Standing, queued: bool) -> None:
-    """One button for both under one key: an old one would stay on the page while the computing goes on."""
-    label, icon = ("Go on" if len(one.todo) < len(one.wanted) else "Compute", "play_arrow")
-    if queued:
-        label, icon = "Cancel", "stop"
-    st.button(
-        label,
-        icon=f":material/{icon}:",
-        key=f"compute_{one.name}",
-        width="stretch",
-        disabled=not one.computing,
-        on_click=_leave if queued else _join,
-        args=(one.name,),
-    )
+    start = ("Go on" if len(one.todo) < len(one.wanted) else "Compute", "play_arrow", _join)
+    stop, more = ("Cancel", "stop", _leave), {"width": "stretch", "disabled": not one.computing}
+    work.button(f"compute_{one.name}", queued, start, stop, args=(one.name,), **more)
 
 
 def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
@@ -88,11 +80,8 @@ def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
     names = tuple(one.name for one in reversed(boxes))
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(boxes) > 1:
-            stop = set(names) <= set(queue)
-            label, icon = ("Cancel all", "stop") if stop else (f"Compute all {len(names)}", "playlist_play")
-            st.button(
-                label, icon=f":material/{icon}:", key="compute_all", on_click=_leave if stop else _join, args=names
-            )
+            start = (f"Compute all {len(names)}", "playlist_play", _join)
+            work.button("compute_all", set(names) <= set(queue), start, ("Cancel all", "stop", _leave), args=names)
         if any(one.missing and _cost(one) is None for one in boxes):
             st.button("How long?", icon=":material/timer:", key="time_all", on_click=_time, disabled=bool(queue))
         state.page_link("library", "All activations: Library")
@@ -164,22 +153,22 @@ def _time() -> None:
 
 def _about(spec: RunSpec) -> tuple[object, ...]:
     """What a queue is for: with another network or other images it is void."""
-    return spec.model, spec.id, spec.ood, spec.images, spec.dtype
+    return backend.asked(replace(spec, placement=""))
 
 
 def _queue(spec: RunSpec) -> tuple[str, ...]:
-    about, names = st.session_state.get(_QUEUE, (None, ()))
+    about, names = _QUEUE.what or (None, ())
     return names if about == _about(spec) else ()
 
 
 def _join(*names: str) -> None:
     spec = state.current()
-    st.session_state[_QUEUE] = _about(spec), tuple(dict.fromkeys((*_queue(spec), *names)))
+    _QUEUE.start((_about(spec), tuple(dict.fromkeys((*_queue(spec), *names)))))
 
 
 def _leave(*names: str) -> None:
     spec = state.current()
-    st.session_state[_QUEUE] = _about(spec), tuple(name for name in _queue(spec) if name not in names)
+    _QUEUE.start((_about(spec), tuple(name for name in _queue(spec) if name not in names)))
 
 
 # Computing
@@ -203,11 +192,7 @@ def go_on(spec: RunSpec, slots: Sequence[Slot], standings: Sequence[backend.Stan
     for name in queue:
         if name not in by_name:
             continue
-        try:
-            _banks(by_name[name]) if by_name[name].standing.missing else _settings(by_name[name], spec.score)
-        except Exception:
-            _leave(name)  # otherwise every run of the page would start the same failure again
-            raise
+        _banks(by_name[name]) if by_name[name].standing.missing else _settings(by_name[name], spec.score)
         st.rerun()
     if queue:
         _leave(*queue)
@@ -215,14 +200,22 @@ def go_on(spec: RunSpec, slots: Sequence[Slot], standings: Sequence[backend.Stan
 
 
 def _banks(slot: Slot) -> None:
-    for step in backend.compute_banks(slot.standing.at):
-        slot.bar.progress(min(step.done / max(step.total, 1), 1.0), step_words(step))
+    steps = backend.compute_banks(slot.standing.at)
+    work.take(steps, work.shower(slot.bar), lambda: _leave(slot.standing.name))
 
 
 def _settings(slot: Slot, score: str) -> None:
     """Settings of a deep tail until there are new ones to draw; what is half done is kept as well."""
-    one, begun = slot.standing, time.monotonic()
-    for step in backend.deep_steps(one.at, score, one.wanted):
-        slot.bar.progress(min(step.done / step.total, 1.0), step_words(step, "settings"))
-        if step.done > len(one.wanted) - len(one.todo) and time.monotonic() - begun > SLICE:
-            return
+    one = slot.standing
+    steps = backend.deep_steps(one.at, score, one.wanted)
+    work.take(_until(steps, one), work.shower(slot.bar, "settings"), lambda: _leave(one.name))
+
+
+def _until(steps: Generator[backend.Step, None, None], one: backend.Standing) -> Generator[backend.Step, None, None]:
+    """Steps for a moment, and on until there is something new to draw."""
+    begun = time.monotonic()
+    with closing(steps):
+        for step in steps:
+            yield step
+            if step.done > len(one.wanted) - len(one.todo) and time.monotonic() - begun > SLICE:
+                return

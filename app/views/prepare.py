@@ -1,7 +1,5 @@
 """What a page needs before it can draw: banks that exist, or a button that computes them, with progress and cancel."""
 
-from typing import Literal
-
 import streamlit as st
 
 from app import backend, state
@@ -9,8 +7,10 @@ from app.errors import plain
 from app.spec import RunSpec
 from app.state import bind
 from app.theme import count, size
+from app.ui import work
+from app.ui.work import duration
 
-_JOB = "prepare_job"  # the setup whose banks this session is computing
+_JOB = work.Task("prepare_job")  # what the banks that this session is computing were asked for
 AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the usual number
 
 
@@ -19,7 +19,7 @@ def ready(spec: RunSpec) -> bool:
     missing = backend.missing_sets(backend.setup(spec))
     if not missing:
         return not spec.other or _other_ready(spec)
-    if st.session_state.get(_JOB) != backend.setup(spec):
+    if _JOB.what != backend.asked(spec):
         _offer(spec, missing)
     else:
         _compute(spec)
@@ -53,7 +53,7 @@ def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
         icon=":material/hourglass_empty:",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        _button("Compute", "play_arrow", "primary")
+        _button(busy=False)
         with st.popover("Fewer images, smaller banks", icon=":material/tune:"):
             amount(spec)
         state.page_link("library", "All activations: Library")
@@ -68,46 +68,15 @@ def amount(spec: RunSpec) -> None:
     st.selectbox("Number format", list(formats), format_func=lambda name: formats[name], **bind("dtype"))
 
 
-def _button(label: str, icon: str, kind: Literal["primary", "secondary"]) -> None:
-    """One button under one key for Compute and Cancel: an old one would stay on the page during the computation."""
-    on_click = _start if label == "Compute" else _stop
-    st.button(label, type=kind, icon=f":material/{icon}:", key="prepare_button", on_click=on_click)
-
-
-def _start() -> None:
-    st.session_state[_JOB] = backend.setup(state.current())
-
-
-def _stop() -> None:
-    st.session_state.pop(_JOB, None)
+def _button(busy: bool) -> None:
+    start = ("Compute", "play_arrow", lambda: _JOB.start(backend.asked(state.current())))
+    work.button("prepare_button", busy, start, ("Cancel", "stop", _JOB.stop), type="secondary" if busy else "primary")
 
 
 def _compute(spec: RunSpec) -> None:
     """Run the extraction in this script run; a click anywhere interrupts it, the next run goes on where it stopped."""
     name = backend.placement_label(spec.model, spec.placement)
     bar = st.progress(0.0, f"Computing the activations at {plain(name)}")
-    _button("Cancel", "stop", "secondary")
-    try:
-        for step in backend.compute_banks(backend.setup(spec)):
-            bar.progress(min(step.done / max(step.total, 1), 1.0), step_words(step))
-    except Exception:
-        _stop()  # otherwise every run of the page would start the same failure again
-        raise
-    _stop()
+    _button(busy=True)
+    _JOB.take(backend.compute_banks(backend.setup(spec)), work.shower(bar))
     st.rerun()
-
-
-def step_words(step: backend.Step, unit: str = "images") -> str:
-    """`Digits: 4,200 of 16,000 images, 310 a second, 38 s left`."""
-    text = f"{plain(step.label)}: {count(step.done)} of {count(step.total)} {unit}"
-    if step.rate <= 0 or step.left == float("inf"):
-        return text
-    rate = f"{step.rate:,.0f} a second, " if step.rate >= 2 else ""
-    return f"{text}, {rate}{duration(step.left)} left"
-
-
-def duration(seconds: float) -> str:
-    """`38 s`, `4 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

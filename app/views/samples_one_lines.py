@@ -3,19 +3,18 @@
 They are computed for a moment at a time, after everything is drawn; a click anywhere interrupts, what is there stays.
 """
 
-import time
-
 import streamlit as st
 
 from app import backend
 from app.backend import Setup
 from app.errors import plain
 from app.spec import RunSpec
-from app.views.prepare import step_words
+from app.ui import work
+from app.ui.work import SLICE
 from ash.methods import VARIANTS, Method
 
-SLICE = 2.0  # seconds of computing between two drawings of the page
-_JOB = "one_lines_job"  # (setup, variant, score) whose thresholds this session is computing
+_JOB = work.Task("one_lines_job")  # (what it was asked for, variant, score) whose thresholds are being computed
+_WORDS = "one_lines_job_words"  # progress in words, from the last slice
 
 
 def methods(spec: RunSpec, percentiles: tuple[float, ...]) -> list[str]:
@@ -39,47 +38,26 @@ def missing(at: Setup, spec: RunSpec) -> tuple[str, ...]:
 def draw(spec: RunSpec) -> None:
     """A button that computes what is missing, then progress with a way to stop; nothing where nothing is missing."""
     at = backend.setup(spec)
-    todo, job = missing(at, spec), (at, spec.variant, spec.score)
+    todo, job = missing(at, spec), (backend.asked(spec), spec.variant, spec.score)
     if not todo:
         return
-    working = st.session_state.get(_JOB) == job
+    working = _JOB.what == job
     place = st.empty()
     if working:
-        place.progress(
-            1 - len(todo) / len(grid(spec)), st.session_state.get(f"{_JOB}_words", "Computing the thresholds")
-        )
+        place.progress(1 - len(todo) / len(grid(spec)), st.session_state.get(_WORDS, "Computing the thresholds"))
     else:
+        st.session_state.pop(_WORDS, None)
         text = (
             f"The threshold is not computed at {len(todo)} percentiles: the tail is not linear here, so each needs "
             "a pass of all images through it. What is computed is kept."
         )
         place.caption(plain(text))
-    label, icon = ("Cancel", "stop") if working else ("Compute the thresholds", "play_arrow")
-    # one button under one key: an old one would stay on the page while the computing goes on
-    on_click = _stop if working else _start
-    st.button(label, icon=f":material/{icon}:", key="one_lines_button", on_click=on_click, args=(job,))
+    start = ("Compute the thresholds", "play_arrow", lambda: _JOB.start(job))
+    work.button("one_lines_button", working, start, ("Cancel", "stop", _JOB.stop))
     if working:
-        _compute(at, spec)
+        _JOB.take(backend.deep_steps(at, spec.score, grid(spec)), _remember, SLICE)
+        st.rerun()  # with what is there
 
 
-def _start(job: tuple[Setup, str, str]) -> None:
-    st.session_state[_JOB] = job
-
-
-def _stop(_job: tuple[Setup, str, str]) -> None:
-    st.session_state.pop(_JOB, None)
-    st.session_state.pop(f"{_JOB}_words", None)
-
-
-def _compute(at: Setup, spec: RunSpec) -> None:
-    """Compute for a moment, then draw the page again with what is there."""
-    start = time.monotonic()
-    try:
-        for step in backend.deep_steps(at, spec.score, grid(spec)):
-            st.session_state[f"{_JOB}_words"] = step_words(step, "settings")
-            if time.monotonic() - start > SLICE:
-                break
-    except Exception:
-        st.session_state.pop(_JOB, None)  # otherwise every run of the page would start the same failure again
-        raise
-    st.rerun()
+def _remember(step: backend.Step) -> None:
+    st.session_state[_WORDS] = work.words(step, "settings")

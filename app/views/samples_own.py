@@ -21,6 +21,7 @@ from app.charts.score_words import score_text
 from app.errors import plain
 from app.spec import RunSpec
 from app.theme import count
+from app.ui import work
 from app.views import prepare
 from ash.metrics import threshold_at_tpr
 
@@ -108,9 +109,10 @@ def _work(spec: RunSpec, own: Uploads) -> bool:
     if spec.other and not backend.missing_sets(backend.setup(spec)) and not prepare.ready(spec):
         return False
     bar = st.empty()
-    for step in own.work(backend.setup(spec), str(backend.unshaped(spec).method), str(spec.method)):
-        if step.done < step.total:
-            bar.progress(step.done / step.total, prepare.step_words(step))
+    show = work.shower(bar)
+    steps = own.work(backend.setup(spec), str(backend.unshaped(spec).method), str(spec.method))
+    # a method that uploads cannot have is refused for as long as it is chosen: nothing is to be ended
+    work.take(steps, lambda step: step.done < step.total and show(step), lambda: None)
     bar.empty()
     return True
 

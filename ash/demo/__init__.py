@@ -31,6 +31,7 @@ from ash.demo.train import Progress, train
 from ash.device import describe
 from ash.errors import AshError
 from ash.extraction import extract_steps
+from ash.files import remove_unfinished
 from ash.models import ModelEntry, ModelError, get_model
 
 FOLDER = ASSETS / "demo"
@@ -108,6 +109,8 @@ def build(
     if out.is_dir() and any(out.iterdir()) and not (out / "images").is_dir():
         raise DemoError(f"{out} is not empty and holds no demo: give --out an empty or a new folder.")
     pictures, labels = demo_sets.fashion_mnist(source, "train")
+    for unfinished in (out / "weights.pt", *(images_path(out, name) for name in SETS), out / "manifest.json"):
+        remove_unfinished(unfinished.parent, unfinished.name)  # of a build that was killed
     for name, (images, classes) in demo_sets.make_sets(source, seed).items():
         _write_pictures(images_path(out, name), images, classes)
     model = train(pictures, labels, epochs, seed, progress)

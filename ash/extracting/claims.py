@@ -7,6 +7,7 @@ carries it (NFS 4, Lustre mounted with `flock`, GPFS, CephFS).
 
 import contextlib
 import os
+import platform
 from pathlib import Path
 
 from ash.files import BankError
@@ -17,6 +18,7 @@ except ImportError:  # Windows: claims always succeed, so a bank is extracted by
     fcntl = None  # type: ignore[assignment]
 
 _handles: set[int] = set()  # of the claims of this process
+_MOST = 200  # bytes of a claim's file that are read
 
 
 def _forget() -> None:
@@ -61,9 +63,27 @@ class Claim:
 def claim(path: Path, *, shared: bool = False) -> Claim | None:
     """Lock a file, or None when another holds it. Shared claims exclude exclusive ones, not each other.
 
-    Makes the file and its folder. OSError when they cannot be made, BankError where the file system has no locks.
+    Makes the file and its folder, and leaves in the file whose it is (`holder`). OSError when they cannot be made,
+    BankError where the file system has no locks.
     """
     return _locked(path, shared, wait=False)
+
+
+def holder(path: Path) -> str:
+    """Who holds an exclusive claim, in words: `process 4711 on node7`; "" where nobody does or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            words = file.read(_MOST).decode().partition("\n")[0].split()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    if len(words) != 2 or not words[0].isdecimal():
+        return ""
+    number, machine = words
+    return f"process {number}" if machine == _machine() else f"process {number} on {machine}"
+
+
+def _machine() -> str:
+    return "".join(platform.node().split()) or "localhost"
 
 
 def wait(path: Path, *, shared: bool = False) -> Claim:
@@ -96,6 +116,9 @@ def _locked(path: Path, shared: bool, wait: bool) -> Claim | None:
             os.close(handle)
             raise
         if _is(handle, path):
+            if not shared:
+                with contextlib.suppress(OSError):  # a full disk: it only informs
+                    os.pwrite(handle, f"{os.getpid()} {_machine()}\n".encode(), 0)
             return Claim(path, handle)
         os.close(handle)  # its last holder removed the file between opening and locking
 

@@ -145,6 +145,10 @@ class Shards:
         """Broken images in the finished shards seen so far."""
         return sum(len(record["skipped"]) for record in self._records.values())
 
+    def holder(self) -> str:
+        """Who works on the first shard that is not finished, in words; "" where nobody does."""
+        return next((claims.holder(shard_path(self.folder, shard).with_suffix(".lock")) for shard in self._open()), "")
+
     def take(self) -> int | None:
         """Claim the first shard that is neither finished nor claimed; None when there is none."""
         self._scan()
