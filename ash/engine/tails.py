@@ -46,11 +46,8 @@ def evaluator_for(
     if precision not in PRECISIONS:
         raise SweepError(f"There is no precision '{precision}'; there are {' and '.join(PRECISIONS)}.")
     dtype = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
-    if isinstance(tail, nn.Linear):
-        bias = torch.zeros(tail.out_features) if tail.bias is None else tail.bias.detach()
-        tail = LinearTail(tail.weight.detach(), bias, pooled=False)
-    elif isinstance(tail, fx.GraphModule):
-        tail = linear_tail(tail) or tail
+    if not isinstance(tail, LinearTail):
+        tail = linear_tail(tail, features) or tail
     if not isinstance(tail, LinearTail):
         masked = next((setting[-1] for setting in settings if setting and setting[-1].name == "dice"), None)
         if masked is not None:
