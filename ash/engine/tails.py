@@ -79,7 +79,8 @@ class DeepTail:
         precision: str,
     ) -> None:
         weights = next(tail.parameters(), torch.empty(0, dtype=dtype))
-        self.dtype, self.device = weights.dtype, torch.device(weights.device if place is None else place)
+        self.dtype = torch.promote_types(weights.dtype, torch.float32)  # activations are shaped in float32 at least
+        self.takes, self.device = self.dtype, torch.device(weights.device if place is None else place)
         self.precision, self.layout = precision, torch.contiguous_format
         if weights.device != self.device:
             tail = copy.deepcopy(tail).to(self.device)  # a tail shares its weights with the model: never move those
@@ -97,7 +98,13 @@ class DeepTail:
         try:
             with torch.inference_mode():
                 one = torch.zeros(1, *features, dtype=self.dtype, device=self.device)
-                (self.tail if run is None else run.run)(one)
+                whole = self.tail if run is None else run.run
+                try:
+                    whole(one)
+                except RuntimeError:
+                    if (self.takes := next(self.tail.parameters(), one).dtype) == self.dtype:
+                        raise
+                    whole(one.to(self.takes))
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise SweepError(f"The tail does not take activations of the shape {features}: {reason}") from error
@@ -155,7 +162,7 @@ class DeepTail:
         try:
             with self._modes():
                 shaped = shaped.contiguous(memory_format=self.layout) if shaped.dim() == 4 else shaped
-                out = self.tail(shaped)
+                out = self.tail(shaped.to(self.takes))
             return out if out.dtype == torch.float64 else out.float()
         except torch.OutOfMemoryError as error:
             if len(shaped) == 1:

@@ -118,7 +118,7 @@ class Flow:
             return bool(numbers) and 0 not in numbers
         if name == "getitem":
             index = first[0] if isinstance(first, tuple | list) and first else first
-            return bool(index == slice(None)) or index is Ellipsis
+            return index is Ellipsis or (isinstance(index, slice) and index.start is None and index.stop is None)
         if name in ("matmul", "mm", "bmm"):
             return isinstance(node.args[0], fx.Node) and self.rows[node.args[0]]
         if name == "getattr" or name in SCATTERS:

@@ -101,10 +101,11 @@ class _Tracer(NodePathTracer):
 
 
 def trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
-    """The eval-mode graph of a model without wrappers (`unwrapped`) and the dotted name of every node.
+    """The eval-mode graph of a model, `unwrapped`, and the dotted name of every node.
 
     SplitError where torch.fx cannot follow the model, or where a layer is random or goes by the batch in eval mode.
     """
+    model = unwrapped(model)
     name = type(model).__name__
     if model.training:
         raise SplitError("The model is in training mode, where its output is not fixed: call model.eval() first.")
@@ -186,7 +187,11 @@ def function_of(node: fx.Node) -> str:
 def _changes(model: nn.Module, node: fx.Node) -> str:
     """Why a node's values are not fixed in eval mode, "" where they are as far as the graph says."""
     module, function = module_of(model, node), function_of(node)
-    if isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU) and module.training and getattr(module, "p", None) != 0:
+    if (
+        isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU)
+        and module.training
+        and getattr(module, "p", None) != 0
+    ):
         return "drops values at random: it is in training mode"
     if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
         return (
