@@ -102,7 +102,8 @@ class DeepTail:
                 try:
                     whole(one)
                 except RuntimeError:
-                    if (self.takes := next(self.tail.parameters(), one).dtype) == self.dtype:
+                    self.takes = next(self.tail.parameters(), one).dtype
+                    if self.takes == self.dtype:
                         raise
                     whole(one.to(self.takes))
         except RuntimeError as error:
