@@ -172,7 +172,7 @@ def _reads_shape(node: fx.Node) -> bool:
 def _is_whole_shape(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target == "size" and len(node.args) == 1 and not node.kwargs
-    return function_of(node) == "getattr" and node.args[1] == "shape"
+    return function_of(node) == "getattr" and node.args[1] in ("shape",)
 
 
 def named_cuts(model: nn.Module, graph: fx.Graph, names: dict[fx.Node, str]) -> dict[str, fx.Node]:
