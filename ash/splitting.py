@@ -16,18 +16,19 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
+from ash.networks.flow import Flow, named_cuts
 from ash.networks.graphs import (
     DIVISIONS,
-    IN_PLACE,
     SplitError,
     is_relu,
-    linear_layer,
-    module_of,
-    named_cuts,
-    same_values,
+    reason_of,
     signs,
     trace,
+    unwrapped,
+    where,
+    writes_into,
 )
+from ash.networks.heads import LinearTail, linear_form, linear_tail, way_to_the_head
 
 __all__ = [
     "PENULTIMATE",
@@ -48,32 +49,37 @@ PENULTIMATE = "penultimate"  # alias, for every model: the tensor that enters th
 
 def placements(model: nn.Module) -> list[str]:
     """The names of all placements of a model in eval mode, in network order."""
-    return list(named_cuts(*trace(model)))
+    model = unwrapped(model)
+    return list(named_cuts(model, *trace(model)))
 
 
-def _penultimate(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node]) -> str:
-    """The placement whose values enter the last layer with weights, before any flatten or dropout on the way."""
-    weighted = [node for node in graph.nodes if isinstance(module_of(model, node), nn.Linear | nn.Conv2d)]
-    if not weighted:
-        raise SplitError(f"{type(model).__name__} has no linear or convolutional layer, so no penultimate placement.")
-    node = weighted[-1].all_input_nodes[0]
-    while same_values(model, node):
-        node = node.all_input_nodes[0]
-    for name, cut in known.items():
-        if cut is node:
-            return name
-    raise SplitError(f"{type(model).__name__} cannot be cut at its penultimate tensor alone; name another placement.")
+def _penultimate(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], names: dict[fx.Node, str]) -> str:
+    """The placement whose values enter the head that makes the logits, before any flatten or dropout on the way."""
+    way = way_to_the_head(model, graph, names)
+    cut_at = {node: name for name, node in known.items()}
+    found = [cut_at[node] for node in way if node in cut_at]
+    if found:
+        return found[-1]
+    beside = [where(node, names[node]) for node in Flow(model, graph).beside(way[-1])]
+    raise SplitError(
+        f"{type(model).__name__} cannot be cut at its penultimate tensor, {where(way[-1], names[way[-1]])}, alone: "
+        f"{' and '.join(beside) or 'another value'} is still needed behind it. Name another placement: "
+        f"{', '.join(known) or 'there is none'}."
+    )
 
 
 def resolve(model: nn.Module, placement: str) -> str:
     """The node name of a placement: `penultimate` resolved, anything else checked; SplitError names near ones."""
+    model = unwrapped(model)
     graph, names = trace(model)
-    return _resolve(model, graph, named_cuts(graph, names), placement)
+    return _resolve(model, graph, named_cuts(model, graph, names), names, placement)
 
 
-def _resolve(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], placement: str) -> str:
+def _resolve(
+    model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], names: dict[fx.Node, str], placement: str
+) -> str:
     if placement == PENULTIMATE:
-        return _penultimate(model, graph, known)
+        return _penultimate(model, graph, known, names)
     if placement not in known:
         near = difflib.get_close_matches(placement, known, n=3, cutoff=0.3) or list(known)[-3:]
         raise SplitError(
@@ -85,73 +91,42 @@ def _resolve(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], place
 
 def split(model: nn.Module, placement: str) -> tuple[fx.GraphModule, fx.GraphModule]:
     """Stem and tail of a model in eval mode, cut at a placement: `tail(stem(x)) == model(x)`, bitwise."""
+    model = unwrapped(model)
     graph, names = trace(model)
-    known = named_cuts(graph, names)
-    cut = known[_resolve(model, graph, known, placement)]
-    nodes = list(graph.nodes)
-    at = nodes.index(cut)
-    return _part(model, nodes[: at + 1], None, "Stem"), _part(model, nodes[at + 1 :], cut, "Tail")
+    known = named_cuts(model, graph, names)
+    cut = known[_resolve(model, graph, known, names, placement)]
+    flow = Flow(model, graph)
+    at = flow.nodes.index(cut)
+    return _part(flow, flow.nodes[: at + 1], None, "Stem"), _part(flow, flow.nodes[at + 1 :], cut, "Tail")
 
 
-def _overwritten(model: nn.Module, value: fx.Node) -> bool:
-    """Whether some layer works in place on this value, or on a view of it."""
-    for user in value.users:
-        in_place = getattr(module_of(model, user), "inplace", False) or user.kwargs.get("inplace", False)
-        if in_place or str(user.target).endswith("_") or user.target in IN_PLACE:
-            return True
-        if same_values(model, user) and _overwritten(model, user):
-            return True
-    return False
-
-
-def _part(model: nn.Module, nodes: list[fx.Node], start: fx.Node | None, name: str) -> fx.GraphModule:
+def _part(flow: Flow, nodes: list[fx.Node], start: fx.Node | None, name: str) -> fx.GraphModule:
     """A module of some nodes of the model's graph. With `start`, that node's value is the input."""
     graph = fx.Graph()
     made: dict[fx.Node, fx.Node] = {}
     if start is not None:
         made[start] = graph.placeholder("activation")
-        if _overwritten(model, start):  # the caller's activation is never modified
+        if writes_into(flow.model, start):  # the caller's activation is never modified
             made[start] = graph.call_method("clone", (made[start],))
 
     def copied(node: fx.Node) -> fx.Node:
-        if node not in made:  # only a weight read before the cut can be missing: read it again
-            made[node] = graph.node_copy(node, copied)
+        if node not in made:
+            if start is not None and flow.rows[start] and flow.counts_rows(node):
+                made[node] = graph.call_method("size", (made[start], 0))
+            else:
+                made[node] = graph.node_copy(node, copied)
         return made[node]
 
     for node in nodes:
-        if node.op == "get_attr":
-            continue  # copied where it is used
         if node.op == "output":
             graph.output(map_arg(node.args[0], copied))
-        else:
-            made[node] = graph.node_copy(node, copied)
+        elif not flow.recomputed(node):  # what is made of weights and counts alone is made where it is used
+            copied(node)
     if start is None:
         graph.output(made[nodes[-1]])
-    part = fx.GraphModule(model, graph, class_name=name)
+    part = fx.GraphModule(flow.model, graph, class_name=name)
     part.delete_all_unused_submodules()
     return part.eval()
-
-
-@dataclass(frozen=True)
-class LinearTail:
-    """A tail that is one linear map: logits = x @ weight.T + bias, for x the sample's mean over H, W when `pooled`.
-
-    weight (C, F), bias (C,). Such tails take the one-pass sweep.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    pooled: bool
-
-
-def linear_tail(tail: fx.GraphModule) -> LinearTail | None:
-    """The tail as one linear map, or None when it is anything else than [pool], [flatten, dropout ...], Linear."""
-    found = linear_layer(tail, tail.graph.nodes)
-    if found is None:
-        return None
-    linear, pooled = found
-    bias = linear.bias if linear.bias is not None else torch.zeros(linear.out_features)
-    return LinearTail(linear.weight.detach(), bias.detach().to(linear.weight), pooled)
 
 
 def numerators(tail: fx.GraphModule) -> fx.GraphModule | None:
@@ -198,20 +173,20 @@ def cuts(model: nn.Module, input_shape: tuple[int, ...]) -> list[Cut]:
 
     Shapes come from the meta device: nothing is computed and no weights are read, so they may be on it too.
     """
+    model = unwrapped(model)
     graph, names = trace(model)
-    found = named_cuts(graph, names)
-    nodes = list(graph.nodes)
+    found = named_cuts(model, graph, names)
     shapes = _shapes(model, graph, list(found.values()), input_shape)
-    signed = signs(model, graph)
+    signed, flow = signs(model, graph), Flow(model, graph)
     try:
-        last = _penultimate(model, graph, found)
+        last = _penultimate(model, graph, found, names)
     except SplitError:
         last = ""
     return [
         Cut(
             name=name,
             shape=shapes[node],
-            linear=linear_layer(model, nodes[nodes.index(node) + 1 :]) is not None,
+            linear=_is_linear(flow, node, shapes[node]),
             before_relu=all(is_relu(model, user) for user in node.users),
             signed=signed[node],
             penultimate=name == last,
@@ -219,6 +194,16 @@ def cuts(model: nn.Module, input_shape: tuple[int, ...]) -> list[Cut]:
         for name, node in found.items()
         if node in shapes
     ]
+
+
+def _is_linear(flow: Flow, cut: fx.Node, shape: tuple[int, ...]) -> bool:
+    """Whether what is behind a cut is one linear map: by its graph and, where the weights are there, by its answers."""
+    behind = flow.nodes[flow.nodes.index(cut) + 1 :]
+    if linear_form(flow, behind, cut) is None:
+        return False
+    if any(weight.is_meta for weight in flow.model.parameters()):
+        return True
+    return linear_tail(_part(flow, behind, cut, "Tail"), shape) is not None
 
 
 def _shapes(
@@ -240,9 +225,8 @@ def _shapes(
             with torch.inference_mode():
                 values.append(torch.func.functional_call(probe, state, torch.empty(count, *input_shape, device="meta")))
     except Exception as error:  # whatever a layer says of a shape that it does not take
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         size = " x ".join(map(str, input_shape))
-        raise SplitError(f"{type(model).__name__} does not compute on inputs of {size}: {reason}") from error
+        raise SplitError(f"{type(model).__name__} does not compute on inputs of {size}: {reason_of(error)}") from error
     return {
         node: tuple(two.shape[1:])
         for node, two, three in zip(at, *values, strict=True)

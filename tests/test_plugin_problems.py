@@ -112,8 +112,8 @@ def test_two_files_with_one_name_and_a_module_beside_them(load: Load, tmp_path: 
     [
         ("1 / 0", "", "a.py, line 8: the model 'net' cannot be used: ZeroDivisionError: division by zero"),
         ("{}", "", "a.py, line 4: the model 'net' cannot be used: its function returns dict, not a torch.nn.Module"),
-        (LAYERS.replace("4, 2", "4, 3"), "", "it makes (2, 3) of two images; its 2 classes need (2, 2)"),
-        (LAYERS.replace("64", "63"), "", "mat1 and mat2 shapes cannot be multiplied (2x64 and 63x4)"),
+        (LAYERS.replace("4, 2", "4, 3"), "", "it makes 3 logits of an image; its 2 classes need as many"),
+        (LAYERS.replace("64", "63"), "", "mat1 and mat2 shapes cannot be multiplied (3x64 and 63x4)"),
         (LAYERS, ", train_set='minx'", "There is no data set 'minx': did you mean mine?"),
         (LAYERS, ", placements={'9': 'Nine'}", "it has no placement '9': 0, 1, 2"),
         (LAYERS, ", presets={'Mine': 'ash_q@3'}", "'ash_q@3' is not a method; did you mean ash_"),

@@ -65,6 +65,7 @@ def decision(at: Setup, method: str, name: str, index: int) -> Decision:
 
     from ash.contributions import per_unit
     from ash.shaping import kept_mask
+    from ash.splitting import LinearTail
 
     one, asked = sample(at, method, name, index), Method.parse(method)
     x, shaped = (torch.from_numpy(np.array(values)) for values in (one.x, one.shaped))
@@ -74,7 +75,8 @@ def decision(at: Setup, method: str, name: str, index: int) -> Decision:
     share = mask.float().mean(0).numpy() if _has_maps(x) else None
     with semaphore:
         before, after = (_side(tail, values, asked.score) for values in (x, shaped))
-    return Decision(before, after, by_unit, x.numel() // len(by_unit), share, is_linear(at))
+    exact = isinstance(tail, LinearTail)
+    return Decision(before, after, by_unit, x.numel() // len(by_unit), share, exact)
 
 
 def _tail(at: Setup) -> "Tail":
@@ -82,7 +84,7 @@ def _tail(at: Setup) -> "Tail":
     from ash.splitting import linear_tail
 
     tail = parts(at)[1]
-    return linear_tail(tail) or tail
+    return linear_tail(tail, bank(at, at.id_set).shape[1:]) or tail
 
 
 def _has_maps(x: "Tensor") -> bool:

@@ -46,11 +46,8 @@ def evaluator_for(
     if precision not in PRECISIONS:
         raise SweepError(f"There is no precision '{precision}'; there are {' and '.join(PRECISIONS)}.")
     dtype = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
-    if isinstance(tail, nn.Linear):
-        bias = torch.zeros(tail.out_features) if tail.bias is None else tail.bias.detach()
-        tail = LinearTail(tail.weight.detach(), bias, pooled=False)
-    elif isinstance(tail, fx.GraphModule):
-        tail = linear_tail(tail) or tail
+    if not isinstance(tail, LinearTail):
+        tail = linear_tail(tail, features) or tail
     if not isinstance(tail, LinearTail):
         masked = next((setting[-1] for setting in settings if setting and setting[-1].name == "dice"), None)
         if masked is not None:
@@ -82,7 +79,8 @@ class DeepTail:
         precision: str,
     ) -> None:
         weights = next(tail.parameters(), torch.empty(0, dtype=dtype))
-        self.dtype, self.device = weights.dtype, torch.device(weights.device if place is None else place)
+        self.dtype = torch.promote_types(weights.dtype, torch.float32)  # activations are shaped in float32 at least
+        self.takes, self.device = self.dtype, torch.device(weights.device if place is None else place)
         self.precision, self.layout = precision, torch.contiguous_format
         if weights.device != self.device:
             tail = copy.deepcopy(tail).to(self.device)  # a tail shares its weights with the model: never move those
@@ -100,7 +98,14 @@ class DeepTail:
         try:
             with torch.inference_mode():
                 one = torch.zeros(1, *features, dtype=self.dtype, device=self.device)
-                (self.tail if run is None else run.run)(one)
+                whole = self.tail if run is None else run.run
+                try:
+                    whole(one)
+                except RuntimeError:
+                    self.takes = next(self.tail.parameters(), one).dtype
+                    if self.takes == self.dtype:
+                        raise
+                    whole(one.to(self.takes))
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise SweepError(f"The tail does not take activations of the shape {features}: {reason}") from error
@@ -158,7 +163,7 @@ class DeepTail:
         try:
             with self._modes():
                 shaped = shaped.contiguous(memory_format=self.layout) if shaped.dim() == 4 else shaped
-                out = self.tail(shaped)
+                out = self.tail(shaped.to(self.takes))
             return out if out.dtype == torch.float64 else out.float()
         except torch.OutOfMemoryError as error:
             if len(shaped) == 1:

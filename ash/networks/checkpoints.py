@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pth", ".pt", ".pth.tar")
 WRAPPERS = ("state_dict", "model")  # the keys under which training scripts keep a state_dict
-PREFIX = "module."  # of nn.DataParallel
+PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel, of torch.compile
 SHOWN = 2  # mismatches of a kind in a message
 
 
@@ -97,7 +97,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def load_weights(model: "nn.Module", path: Path) -> None:
-    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, `module.` prefixes) strictly and without running code."""
+    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, wrappers' prefixes) strictly, without running code."""
     _check_is_file(path)
     wanted = model.state_dict()
     given = _renamed(_state_dict(_content(path), path), wanted)
@@ -144,11 +144,20 @@ def _state_dict(content: Any, path: Path) -> "dict[str, Tensor]":
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         keys = f" (its keys: {', '.join(map(str, list(content)[:5]))})" if isinstance(content, dict) else ""
         raise ModelError(f"{path} holds no state_dict{keys}: save one with torch.save(model.state_dict(), ...).")
-    return {str(name).removeprefix(PREFIX): value for name, value in content.items()}
+    return {str(name): value for name, value in content.items()}
 
 
 def _renamed(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> "dict[str, Tensor]":
-    """Names as in the network: torchvision's DenseNet files say `norm.1` where its networks say `norm1`."""
+    """Names as in the network: without a prefix that all have, as far as more of them are the network's then."""
+    ways = [_new_names(given, wanted)]
+    while prefix := next((one for one in PREFIXES if given and all(name.startswith(one) for name in given)), ""):
+        given = {name.removeprefix(prefix): value for name, value in given.items()}
+        ways.append(_new_names(given, wanted))
+    return max(ways, key=lambda way: len(way.keys() & wanted.keys()))
+
+
+def _new_names(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """Old files' names as new ones: torchvision's DenseNets say `norm.1` where its networks now say `norm1`."""
     new = {name: re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", name) for name in given}
     return {name if name in wanted else new[name]: value for name, value in given.items()}
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from torchvision.transforms import Compose
 
 
+_CHECKED: "set[Callable[[], nn.Module]]" = set()  # what builds networks that are known to answer
+
+
 @dataclass(frozen=True, repr=False)
 class Preprocess:
     """Image -> normalised tensor (channels, crop, crop): the shorter side to `resize`, then the centre.
@@ -130,12 +133,22 @@ class ModelEntry:
         return weights_hash(self._found())
 
     def build(self) -> "nn.Module":
-        """The network in eval mode with its weights; ModelError when the file is missing or another network's."""
+        """The network in eval mode with its weights; ModelError when the file is missing or another network's.
+
+        The first time it is run on a few images of noise: SplitError when it does not answer the same image the same.
+        """
+        from ash.networks.answers import check_answers
+        from ash.networks.graphs import unwrapped
+
         path = None if self.brings_weights else self._found()
-        model = self.architecture()
+        model = unwrapped(self.architecture())
         if path is not None:
             load_weights(model, path)
-        return model.eval().requires_grad_(False)
+        model = model.eval().requires_grad_(False)
+        if self.architecture not in _CHECKED:
+            check_answers(model, self.preprocess.shape)
+            _CHECKED.add(self.architecture)
+        return model
 
     def _found(self) -> Path:
         """The weights file; ModelError says how to get it. A file named by the user is checked when it is read."""

@@ -1,8 +1,13 @@
 """A network's traced graph: its nodes by name, and what a node does to the values that pass through it."""
 
+import inspect
 import operator
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -11,19 +16,50 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from ash.errors import AshError
 
-NO_TENSOR = (getattr, torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind", "size")
 DIVISIONS = (operator.truediv, torch.div, torch.true_divide, torch.divide, "div", "true_divide", "divide")
 IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+WRAPPERS = {"_orig_mod": "torch.compile", "module": "nn.DataParallel"}  # the attribute that holds the network itself
+HELP = (
+    "What helps: decide it once in the constructor, or hide a function from the tracing with torch.fx.wrap('its name')."
+)
+_TORCH = str(Path(torch.__file__).parent)
 
 
 class SplitError(AshError):
     """The model cannot be traced, or has no such placement; the message says which and why."""
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network itself, without nn.DataParallel or torch.compile around it."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while isinstance(model, parallel) or type(model).__name__ == "OptimizedModule":
+        model = model.module if isinstance(model, parallel) else model._orig_mod  # type: ignore[assignment]
+    return model
+
+
+def place_of(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """`file.py:12`, the line of a network's own code among frames that are given innermost first; "" for none."""
+    for frame, line in frames:
+        file = frame.f_code.co_filename
+        if file.startswith((_TORCH, "<")):
+            continue
+        if isinstance(frame.f_locals.get("self"), nn.Module):
+            return f"{Path(file).name}:{line}"
+    return ""
+
+
+def reason_of(error: Exception) -> str:
+    """What a network's own code, or a layer in it, says of a failure: its first line, and where in that code it is."""
+    place = place_of(reversed(list(traceback.walk_tb(error.__traceback__))))
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return f"{text} ({place})" if place else text
+
+
 class _Tracer(NodePathTracer):
     """Traces the thread it was made in: fx patches nn.Module for the whole process, and other threads go on computing.
 
-    Two tracings at once would undo each other's patches in the wrong order, so they wait for each other.
+    Two tracings at once would undo each other's patches in the wrong order, so they wait for each other. A network is
+    called with images alone: its other arguments keep their defaults. Nodes know the line that made them (`place`).
     """
 
     lock = threading.Lock()
@@ -31,6 +67,27 @@ class _Tracer(NodePathTracer):
     def __init__(self) -> None:
         super().__init__(leaf_modules=[])
         self._thread = threading.get_ident()
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        forward = inspect.unwrap(root_fn)
+        first, *others = list(inspect.signature(forward).parameters.values())[1:]
+        needed = [
+            one.name
+            for one in others
+            if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        ]
+        if needed:
+            raise SplitError(
+                f"{type(self.root).__name__} takes {', '.join([first.name, *needed])}; a network to split takes images "
+                "alone: wrap it in one that gives the others."
+            )
+        name = first.name if first.kind is not first.VAR_POSITIONAL else "input"
+        return root_fn, [self.root, self.create_proxy("placeholder", name, (), {})]
+
+    def create_proxy(self, *args: Any, **kwargs: Any) -> fx.Proxy:
+        proxy = super().create_proxy(*args, **kwargs)
+        proxy.node.meta["place"] = place_of(traceback.walk_stack(None))
+        return proxy
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self._thread:
@@ -44,43 +101,124 @@ class _Tracer(NodePathTracer):
 
 
 def trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
-    """The eval-mode graph and the dotted name of every node; SplitError where torch.fx cannot follow the model."""
+    """The eval-mode graph of a model, `unwrapped`, and the dotted name of every node.
+
+    SplitError where torch.fx cannot follow the model, or where a layer is random or goes by the batch in eval mode.
+    """
+    model = unwrapped(model)
+    name = type(model).__name__
     if model.training:
         raise SplitError("The model is in training mode, where its output is not fixed: call model.eval() first.")
     tracer = _Tracer()
     try:
         with tracer.lock:
             graph = tracer.trace(model)
+    except SplitError:
+        raise
     except Exception as error:  # fx raises whatever the model's Python raises on a proxy
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SplitError(f"{type(model).__name__} cannot be traced by torch.fx, so not cut: {reason}") from error
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise SplitError(f"{type(model).__name__} takes {len(inputs)} inputs; a network to split takes images alone.")
-    return graph, dict(tracer.node_to_qualname)
+        raise SplitError(f"{name} cannot be traced by torch.fx, so not cut: {reason_of(error)}. {HELP}") from error
+    (out,) = (node for node in graph.nodes if node.op == "output")
+    made = out.args[0]
+    if not isinstance(made, fx.Node) or isinstance(made.target, type):
+        kind = type(made) if not isinstance(made, fx.Node) else made.target
+        raise SplitError(
+            f"{name} returns a {getattr(kind, '__name__', kind)}, not a tensor of logits: wrap it in a module whose "
+            "forward returns the logits alone."
+        )
+    names = dict(tracer.node_to_qualname)
+    for node in graph.nodes:
+        changing = _changes(model, node)
+        if changing:
+            raise SplitError(f"{name} is not fixed in eval mode: {where(node, names[node])} {changing}.")
+    return graph, names
 
 
-def _last_use(graph: fx.Graph) -> dict[fx.Node, int]:
-    position = {node: i for i, node in enumerate(graph.nodes)}
-    return {node: max((position[user] for user in node.users), default=-1) for node in graph.nodes}
+def where(node: fx.Node, name: str) -> str:
+    """A node in words: its name, and the line of the network's code that made it."""
+    place = node.meta.get("place")
+    return f"`{name}` ({place})" if place else f"`{name}`"
 
 
-def _cuts(graph: fx.Graph) -> Iterator[fx.Node]:
-    """The nodes that are the only live value after they ran, in network order. Weights do not count."""
-    last_use = _last_use(graph)
-    live: set[fx.Node] = set()
-    for i, node in enumerate(graph.nodes):
-        if node.op == "get_attr":
-            continue
-        live.add(node)
-        live = {value for value in live if last_use[value] > i}
-        if live == {node} and node.op not in ("placeholder", "output") and node.target not in NO_TENSOR:
-            yield node
+RANDOM = (
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "bernoulli",
+    "multinomial",
+    "normal",
+    "poisson",
+    "bernoulli_",
+    "normal_",
+    "uniform_",
+    "exponential_",
+    "random_",
+    "cauchy_",
+    "log_normal_",
+    "geometric_",
+    "gumbel_softmax",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
+)
+DROPOUTS = (
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "rrelu",
+    "stochastic_depth",
+    "drop_block2d",
+    "drop_block3d",
+)
 
 
-def named_cuts(graph: fx.Graph, names: dict[fx.Node, str]) -> dict[str, fx.Node]:
-    """The nodes at which the graph can be cut, by name, in network order; the logits are none."""
-    return {names[node]: node for node in _cuts(graph) if next(iter(node.users)).op != "output"}
+def function_of(node: fx.Node) -> str:
+    """The bare name of the function or method that a node calls, "" for anything else."""
+    if node.op == "call_method":
+        return str(node.target)
+    return getattr(node.target, "__name__", "") if node.op == "call_function" else ""
+
+
+def _changes(model: nn.Module, node: fx.Node) -> str:
+    """Why a node's values are not fixed in eval mode, "" where they are as far as the graph says."""
+    module, function = module_of(model, node), function_of(node)
+    if (
+        isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU)
+        and module.training
+        and getattr(module, "p", None) != 0
+    ):
+        return "drops values at random: it is in training mode"
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
+        return (
+            "normalises by the batch, so that an image's logits hang on the others: it has no running statistics in use"
+        )
+    if isinstance(module, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return "pools at random places"
+    if function in DROPOUTS and _is_on(node, function):
+        return "drops values at random: it is called without training=self.training"
+    if function == "batch_norm" and node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False) is True:
+        return "normalises by the batch, so that an image's logits hang on the others"
+    return "is random" if function in RANDOM else ""
+
+
+def _is_on(node: fx.Node, function: str) -> bool:
+    """Whether a dropout's call is in training mode and drops anything."""
+
+    def given(name: str, at: int, default: object) -> object:
+        return node.kwargs.get(name, node.args[at] if len(node.args) > at else default)
+
+    if function == "rrelu":
+        return given("training", 3, False) is True
+    if function == "stochastic_depth":
+        return given("training", 3, True) is True and given("p", 1, 1.0) != 0
+    if function.startswith("drop_block"):
+        return given("training", 5, True) is True and given("p", 1, 1.0) != 0
+    return given("training", 2, function != "alpha_dropout") is True and given("p", 1, 0.5) != 0
 
 
 def module_of(model: nn.Module, node: fx.Node) -> nn.Module | None:
@@ -90,9 +228,39 @@ def module_of(model: nn.Module, node: fx.Node) -> nn.Module | None:
 
 def same_values(model: nn.Module, node: fx.Node) -> bool:
     """Whether a node only reorders or forwards the values of its input (flatten, dropout in eval mode, identity)."""
-    if isinstance(module_of(model, node), nn.Flatten | nn.Dropout | nn.Identity):
+    if isinstance(module_of(model, node), nn.Flatten | nn.Identity | nn.modules.dropout._DropoutNd):
         return True
-    return node.target in (torch.flatten, nn.functional.dropout, "flatten", "reshape", "view", "squeeze")
+    return function_of(node) in ("flatten", "reshape", "view", "squeeze", "contiguous", *DROPOUTS[:6])
+
+
+VIEWS = (
+    *("getitem", "chunk", "split", "tensor_split", "unbind", "transpose", "permute", "swapaxes", "swapdims", "movedim"),
+    *(
+        "t",
+        "getattr",
+        "unsqueeze",
+        "expand",
+        "expand_as",
+        "view_as",
+        "reshape_as",
+        "unflatten",
+        "narrow",
+        "select",
+        "detach",
+    ),
+)
+
+
+def writes_into(model: nn.Module, value: fx.Node) -> bool:
+    """Whether some layer works in place on this value, or on a view of it."""
+    for user in value.users:
+        in_place = getattr(module_of(model, user), "inplace", False) or user.kwargs.get("inplace", False)
+        function = function_of(user)
+        if in_place or user.target in IN_PLACE or function == "setitem" or re.fullmatch(r"[^_].*[^_]_", function):
+            return True
+        if (same_values(model, user) or function in VIEWS) and writes_into(model, user):
+            return True
+    return False
 
 
 def is_global_pool(model: nn.Module, node: fx.Node) -> bool:
@@ -106,22 +274,6 @@ def is_global_pool(model: nn.Module, node: fx.Node) -> bool:
         dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
         return isinstance(dims, list | tuple) and sorted(d % 4 for d in dims) == [2, 3]
     return False
-
-
-def linear_layer(model: nn.Module, nodes: Iterable[fx.Node]) -> tuple[nn.Linear, bool] | None:
-    """The layer of nodes that are [pool], [flatten, dropout ...], Linear, and whether they pool; None for any other."""
-    pooled, linear = False, None
-    for node in nodes:
-        if node.op in ("placeholder", "output", "get_attr") or node.target == "clone":
-            continue
-        module = module_of(model, node)
-        if isinstance(module, nn.Linear) and linear is None:
-            linear = module
-        elif linear is None and not pooled and is_global_pool(model, node):
-            pooled = True
-        elif not (linear is None and same_values(model, node)):
-            return None
-    return None if linear is None else (linear, pooled)
 
 
 RELU = (torch.relu, nn.functional.relu, nn.functional.relu6, "relu", "relu_")

@@ -53,8 +53,8 @@ def _resolution(cut: "Cut") -> tuple[int, ...]:
 def traced(entry: ModelEntry) -> ModelEntry:
     """An entry with the placements that its network has: those it names, or default ones, the penultimate one last.
 
-    Builds the network and runs it once. ModelError, SplitError, or whatever its function raises, when it is no network
-    for such images and classes, or has no such placement.
+    Builds the network and runs it on a few images. ModelError, SplitError, or whatever its function raises, when it is
+    no network for such images and classes, or has no such placement.
     """
     from ash.splitting import cuts_of_architecture
 
@@ -80,16 +80,15 @@ def _stated(entry: ModelEntry, cuts: "tuple[Cut, ...]", last: "Cut") -> dict[str
 
 
 def _check_output(entry: ModelEntry) -> None:
-    import torch
     from torch import nn
+
+    from ash.networks.answers import check_answers
+    from ash.splitting import PENULTIMATE, resolve
 
     model: nn.Module = entry.architecture()
     if not isinstance(model, nn.Module):
         raise ModelError(f"its function returns {type(model).__name__}, not a torch.nn.Module")
-    with torch.inference_mode():
-        logits = model.eval()(torch.zeros(2, *entry.preprocess.shape))
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, len(entry.classes)):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(
-            f"it makes {got} of two images; its {len(entry.classes)} classes need (2, {len(entry.classes)})"
-        )
+    logits = check_answers(model.eval(), entry.preprocess.shape)
+    if logits != len(entry.classes):
+        raise ModelError(f"it makes {logits} logits of an image; its {len(entry.classes)} classes need as many")
+    resolve(model, PENULTIMATE)  # says what is in the way, where it has no such placement
