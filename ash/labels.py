@@ -86,6 +86,8 @@ def class_counts(data: ImageSet) -> dict[str, int]:
         found, counts = np.unique(data.labels, return_counts=True)
         return {"" if label < 0 else str(label): int(n) for label, n in zip(found, counts, strict=True)}
     known = [path for path in stated if path]
+    if not known:
+        return {"": len(data)}
     level = _parting(known)
     parts = ["/".join(path[: level + 1]) if path else "" for path in stated]
     names = parts if len(set(known)) > 1 or any(not path for path in stated) else [""] * len(parts)

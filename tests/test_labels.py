@@ -148,7 +148,7 @@ def test_lists_are_read(tmp_path: Path, text: str, expected: list[int]) -> None:
         ("a.png,1.0", "line 2: the label must be"),
         ("a.png,-1", "line 2: the label must be"),
         ("a.png,nan", "line 2: the label must be"),
-        ("a.png,", "line 2: the image has no label"),
+        ("a.png,", "line 2: the label must be"),
         ("a.png,1\na.png,1", "listed already"),
         ("/etc/a.png,1", "must lie within"),
         ("../a.png,1", "must lie within"),

@@ -140,13 +140,12 @@ def _is_number(label: str) -> bool:
 def _label(text: str, where: str) -> str:
     """A label as written: a class number or a name; DataError for a number that counts no classes."""
     text = text.strip()
-    if not text:
-        raise DataError(f"{where}: the image has no label; leave the column out, or give every image one.")
     try:
-        float(text)
+        float(text or "nan")
     except ValueError:
-        return text
-    if not _is_number(text):
+        if not text.isnumeric():
+            return text
+    if not text or not _is_number(text):
         raise DataError(f"{where}: the label must be a class index, an integer from 0, or a name, not '{text}'.")
     return text
 
