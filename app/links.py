@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from ash.names import why_no_name
+
 OFF = -1.0  # a budget of accuracy when any loss is fine
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")  # of models, placements, questions, lessons
 _TEXT = 80  # characters of a free text
 
 
@@ -43,16 +45,32 @@ def name(key: str, default: str, wanted: str) -> Any:
     return field(default=default, metadata={"link": Key(key, wanted, parse)})
 
 
-def names(key: str, wanted: str, empty: str) -> Any:
-    """Several names, () by default; `empty` is how that is written."""
+def set_name(key: str, default: str, wanted: str, *words: str) -> Any:
+    """The name of a data set, checked by `settle`, or one of some reserved words; an empty text is the default."""
+
+    def parse(text: str) -> str:
+        if text and text not in words and why_no_name(text):
+            raise ValueError(text)
+        return text or default
+
+    return field(default=default, metadata={"link": Key(key, wanted, parse)})
+
+
+def names(key: str, wanted: str, empty: str, allowed: Callable[[str], object] = _NAME.fullmatch) -> Any:
+    """Several names that are `allowed`, () by default; `empty` is how that is written."""
 
     def parse(text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(text.split(","))) if text not in ("", empty) else ()
-        if not all(_NAME.fullmatch(name) for name in names):
+        if not all(map(allowed, names)):
             raise ValueError(text)
         return names
 
     return field(default=(), metadata={"link": Key(key, wanted, parse, lambda names: ",".join(names) or empty)})
+
+
+def set_names(key: str, wanted: str, empty: str) -> Any:
+    """Several names of data sets."""
+    return names(key, wanted, empty, lambda name: not why_no_name(name))
 
 
 def write_number(value: float) -> str:

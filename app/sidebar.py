@@ -185,6 +185,9 @@ def _score_and_sets(spec: RunSpec, with_score: bool = True) -> None:
         if len(id_sets) > 1:
             own = next(iter(id_sets))
             _select("ID set", "id", {"" if name == own else name: label for name, label in id_sets.items()})
+        if spec.id:
+            reading = backend.reading(spec.model, spec.id)
+            st.caption(plain(reading.problem or reading.words))
         st.multiselect(
             "OOD sets",
             list(sets),

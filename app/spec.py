@@ -54,27 +54,27 @@ class RunSpec:
     c: float = links.number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
     score: str = links.choice("score", "energy", tuple(SCORE_LABELS), "a score")
     other: str = _other("method")  # a method that variant, p, c and score cannot say, in their place
-    ood: tuple[str, ...] = links.names(
+    ood: tuple[str, ...] = links.set_names(
         "ood", "'all' or a comma-separated list of data-set names", "all"
     )  # () is all of them
     # The ID set ("" is the model's own), the most images of a set (0 is the usual number), the number format of banks
-    id: str = links.name("id", "", "an ID set")
+    id: str = links.set_name("id", "", "an ID set")
     images: int = links.index("n", "a number of images, 0 for the usual one")
     dtype: str = links.choice("dtype", "float32", ("float32", "float16"), "a number format")
     # Trade-off: objectives on the axes, OOD set or 'mean', accuracy that may be lost, the full range
     x: str = links.choice("x", "id_accuracy", OBJECTIVES, "an objective")
     y: str = links.choice("y", "auroc", OBJECTIVES, "an objective")
-    on: str = links.name("on", "mean", "'mean' or an OOD set")
+    on: str = links.set_name("on", "mean", "'mean' or an OOD set", "mean")
     budget: float = links.budget("budget")
     show_all: bool = links.flag("all")
     others: bool = links.flag("others")  # the methods of the literature beside the variants
     # Scores: axis of the histograms, OOD set or 'all', share of ID accepted in percent, picture
     axis: str = links.choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
-    set: str = links.name("set", "all", "'all' or an OOD set")
+    set: str = links.set_name("set", "all", "'all' or an OOD set", "all")
     tpr: float = links.number("tpr", 95.0, "a percentage in (0, 100]", lambda t: 0 < t <= 100)
     curve: str = links.choice("curve", "hist", ("hist", "scrub", "roc", "pr"), "a picture")
     # Activations: data set of the sample ('id' is the model's own), its number, picture
-    source: str = links.name("source", "id", "'id' or an OOD set")
+    source: str = links.set_name("source", "id", "'id' or an OOD set", "id")
     sample: int = links.index("sample", "a sample number, 0 or more")
     view: str = links.choice("view", "units", ("units", "maps", "logits"), "a picture")
     # Placements: placements without a display name to compare as well, what the grid shows
@@ -84,12 +84,12 @@ class RunSpec:
     shelf: str = links.choice("shelf", "models", ("models", "data", "activations"), "a shelf")
     # Paper: which table or figure, the OOD set of its columns, whose network is measured, whose rules measure
     leaf: str = links.choice("leaf", "table1", LEAVES, "a table or figure")
-    column: str = links.name("column", "mean", "'mean' or an OOD set of the table")
+    column: str = links.set_name("column", "mean", "'mean' or an OOD set of the table", "mean")
     beside: str = links.choice("beside", "sidebar", ("sidebar", "own"), "whose network is measured")
     rules: str = links.choice("rules", "ours", ("ours", "authors"), "whose rules")
     # Samples: what the page shows; filters of the grid, their empty value is no filter; order, page; a pinned sample
     look: str = links.choice("look", "story", ("story", "grid", "one", "own"), "a part of the page Samples")
-    among: str = links.name("among", "all", "'all', 'id' or an OOD set")
+    among: str = links.set_name("among", "all", "'all', 'id' or an OOD set", "all", "id")
     verdict: str = links.choice("verdict", "all", ("all", "accepted", "rejected"), "a verdict")
     change: str = links.choice("change", "all", ("all", "rescued", "broken"), "a change")
     true: str = links.text("true", "the name of a class")
@@ -154,7 +154,7 @@ def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
 
 def printable(text: str) -> str:
     """Text from a link made harmless and short enough to be shown in a sentence."""
-    safe = re.sub(r"[^A-Za-z0-9 .,:+@%_-]", "?", text)
+    safe = re.sub(r"[^\w .,:+@%-]", "?", text)
     return safe if len(safe) <= 24 else safe[:21] + "..."
 
 
@@ -226,6 +226,18 @@ _OF = {
     "id": _SETS,
     **dict.fromkeys(SAMPLE_FILTERS, ("page",)),
 }  # what another model, ID set or filter makes moot
+
+
+def unsayable(pick: Pick) -> str:
+    """Why a choice cannot be made: a link, which says every view, cannot say it; "" where it can."""
+    key = keys().get(pick.name) if pick.kind == "field" else None
+    if key is None or pick.value is None:
+        return ""
+    try:
+        key.parse(key.write(pick.value))
+    except (ValueError, TypeError, OverflowError):
+        return f"{printable(str(pick.value))} cannot be chosen: a link takes {key.wanted} here. Nothing was changed."
+    return ""
 
 
 def reduce(spec: RunSpec, pick: Pick) -> RunSpec:

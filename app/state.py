@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.navigation.page import Page
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query
+from app.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query, unsayable
 
 _PAGES = "_pages"  # module -> page, of this run
 _SPEC, _LINKS, _NOTICES = "spec", "_links", "_notices"
@@ -30,7 +30,8 @@ def current() -> RunSpec:
 def dispatch(pick: Pick) -> None:
     """Apply a pick. Call it in a callback, so that the run that follows sees the new spec everywhere."""
     st.session_state[_SPEC] = reduce(st.session_state.get(_SPEC, RunSpec()), pick)
-    st.session_state[_NOTICES] = []
+    problem = unsayable(pick)
+    st.session_state[_NOTICES] = [problem] if problem else []
 
 
 def notices() -> list[str]:

@@ -5,7 +5,6 @@ there must be and where they come from. What else lies there is offered by name:
 """
 
 import difflib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -26,11 +25,15 @@ from ash.images import (
     ImageError,
     ImageSet,
     Subset,
+    as_text,
     decode,
     evenly,
     file_hash,
     image_names,
+    left_out_words,
 )
+from ash.labels import class_counts
+from ash.names import CHECKPOINTS, RESERVED, why_no_name
 from ash.plugins import Registry, running
 
 __all__ = [
@@ -57,18 +60,15 @@ __all__ = [
     "data_root",
     "dataset_entry",
     "decode",
+    "describe_set",
     "evenly",
     "file_hash",
     "get_dataset",
     "list_sets",
     "own_sets",
     "register_dataset",
+    "sets_left_out",
 ]
-
-CHECKPOINTS = "checkpoints"  # the folder of the data root that holds weights
-_NAME = re.compile(r"\w[\w.-]*")
-
-RESERVED = ("id", "mean", "all", "none", CHECKPOINTS)  # they mean something else in links, or in the data root
 
 DATASETS: Registry[DatasetEntry] = Registry("data set", {entry.name: entry for entry in (*DEMO_SETS, *PAPER_SETS)})
 
@@ -79,9 +79,8 @@ def register_dataset(name: str, label: str, role: Literal["id", "ood"], note: st
     Images are uint8, (n, H, W) or (n, H, W, 3), labels (n,) whole numbers; an ID set needs a label for every image. The
     function is called once a process, when its images are needed. DataError for a name or a role that cannot be.
     """
-    if not re.fullmatch(r"[a-zA-Z0-9_][\w.-]{0,60}", name, re.ASCII) or name in RESERVED:
-        taken = ", ".join(RESERVED)
-        raise DataError(f"'{name}' cannot name a data set: letters, digits, '_', '.' and '-', and none of {taken}.")
+    if why := why_no_name(name):
+        raise DataError(f"'{name}' {why}.")
     if role not in ("id", "ood"):
         raise DataError(f"The role of the data set '{name}' is id or ood, not '{role}'.")
 
@@ -97,15 +96,29 @@ def register_dataset(name: str, label: str, role: Literal["id", "ood"], note: st
 
 def own_sets(root: Path | None = None) -> dict[str, str]:
     """Name -> label of the user's own sets: folders of images and CSV lists in the data root, not registered ones."""
+    return {name: name for name, _ in _own_places(root) if not why_no_name(name)}
+
+
+def sets_left_out(root: Path | None = None) -> list[str]:
+    """A sentence for every folder of images and CSV list in the data root that is not offered because of its name."""
+    return [
+        f"{as_text(str(path))} is left out: '{as_text(name)}' {why}; rename it."
+        for name, path in _own_places(root)
+        if (why := why_no_name(name))
+    ]
+
+
+def _own_places(root: Path | None) -> list[tuple[str, Path]]:
+    """Name and place of everything in the data root that holds images and is no registered set's."""
     base = root or data_root()
     if not base.is_dir():
-        return {}
+        return []
     taken = {CHECKPOINTS, *DATASETS} | {folder for entry in DATASETS.values() for folder in entry.folders}
-    found = {}
+    found = []
     for path in sorted(base.iterdir()):
         name = path.stem if path.suffix.lower() == ".csv" and path.is_file() else path.name
-        if name not in taken and _NAME.fullmatch(name) and _holds_images(path):
-            found[name] = name
+        if name not in taken and not name.startswith(".") and _holds_images(path):
+            found.append((name, path))
     return found
 
 
@@ -157,7 +170,7 @@ class _OwnEntry(DatasetEntry):
             images = _open_path(path, self.name)
         except DataError as error:
             return None, Status("incomplete", 0, 0, path, str(error))
-        return images, Status("present", len(images), images.disk_bytes, path)
+        return images, Status("present", len(images), images.disk_bytes, path, look=images.look)
 
     def open(self, root: Path | None = None) -> ImageSet:
         return _open_path(_own_path(self.name, root), self.name)
@@ -171,15 +184,39 @@ def get_dataset(text: str) -> ImageSet:
     if text in own_sets():
         return dataset_entry(text).open()
     if (text and path.is_dir()) or (path.is_file() and path.suffix.lower() == ".csv"):
-        return _open_path(path, path.resolve().stem if path.is_file() else path.resolve().name)
+        return _open_path(path, _name_of(path.resolve()))
     name, equals, place = text.partition("=")
     if not equals:
         return dataset_entry(text).open()
-    if not _NAME.fullmatch(name):
-        raise DataError(f"'{name}' is no name for a data set: letters, digits, '_', '.' and '-', as in NAME=DIR.")
+    if why := why_no_name(name):
+        raise DataError(f"'{name}' {why}; write another name, as in NAME=DIR.")
     if not place:
         raise DataError(f"{text} names no folder and no CSV file; write {name}=DIR or {name}=FILE.csv.")
     return _open_path(expand(place), name)
+
+
+def _name_of(path: Path) -> str:
+    """The name of a set that is given by its place alone; DataError where another must be stated."""
+    name = path.name if path.is_dir() else path.stem
+    text = as_text(name)
+    if name.casefold() in RESERVED or text != name:
+        raise DataError(f"'{text}' {why_no_name(name)}; give the set another name, as in NAME={as_text(str(path))}.")
+    return name
+
+
+def describe_set(images: ImageSet) -> Iterator[str]:
+    """Lines about one set: its size, the classes it states with the number of images in each, the files left out."""
+    yield f"{images.label}: {len(images):,} images"
+    counts = class_counts(images)
+    unknown = counts.pop("", 0)
+    if counts:
+        each = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+        without = f"; {unknown:,} images without a class" if unknown else ""
+        yield f"{len(counts):,} classes by {images.states}, with their images: {each}{without}"
+    else:
+        yield "no classes are stated"
+    if left_out := left_out_words(getattr(images, "left_out", {})):
+        yield left_out
 
 
 def list_sets(root: Path | None = None) -> Iterator[str]:
@@ -195,3 +232,6 @@ def list_sets(root: Path | None = None) -> Iterator[str]:
         state = f"{status.state:<11} {images:<24} {size:>10}"
         yield f"{name:<20} {entry.role:<4} {state}  {entry.licence:<15} {status.path}"
         yield f"{'':<25} {entry.note}{' ' + entry.rule if entry.rule else ''}"
+        if entry.role == "own" and status.state == "present":
+            yield from (f"{'':<25} {line}" for line in list(describe_set(entry.open(root)))[1:])
+    yield from sets_left_out(root)

@@ -28,6 +28,7 @@ from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_w
 from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
 from ash.extracting.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
 from ash.fitting import perturbed_transform
+from ash.labels import read, without_skipped
 from ash.networks.entries import ModelEntry
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
@@ -118,6 +119,7 @@ class _Run:
     who: BankIdentity
     folder: Path
     data: ImageSet
+    labels: NDArray[np.int64]
     stem: Stem
     workers: int
     features: tuple[int, ...]
@@ -161,7 +163,7 @@ class _Run:
         finally:
             shards.release()
         with claims.wait(self.folder / "plan.lock"):
-            return shards.finish(self.who, self.data, self.features)
+            return shards.finish(self.who, self.data, self.labels, self.features)
 
     def _compute(self, shards: Shards, first: int, plan: Plan) -> Iterator[tuple[int, int]]:
         """Compute the first shard, then every free one. Yields after each batch the images done and skipped in the
@@ -197,6 +199,11 @@ class _Run:
             note(self.folder, facts, device, remark)
 
 
+def _labelled(bank: Bank, labels: NDArray[np.int64]) -> bool:
+    """Whether a bank's list of samples is there and has these labels of all images, as they are read today."""
+    return bank.has_samples() and np.array_equal(bank.labels, without_skipped(labels, bank))
+
+
 def extract_steps(
     entry: ModelEntry,
     placement: str,
@@ -225,14 +232,15 @@ def extract_steps(
     device = device or best_device()
     check_precision(precision, device)
     known = find_bank(who, root)
-    if known is not None and not (bank := Bank(known)).damaged() and bank.has_samples():
+    labels = read(data, entry.classes).labels
+    if known is not None and not (bank := Bank(known)).damaged() and _labelled(bank, labels):
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
     folder = (root or cache_root()) / who.folder
     where = (entry, who.placement, device, precision)
     stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
     workers = default_workers(device) if workers is None else workers
-    run = _Run(who, folder, data, stem, workers, stem.features(), sleep)
+    run = _Run(who, folder, data, labels, stem, workers, stem.features(), sleep)
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
             plan = yield from run.planned(batch_size)

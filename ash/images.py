@@ -1,8 +1,9 @@
 """Image sets: a folder of images, a CSV list, or a subset of another set; one image is decoded at a time.
 
 An image set knows its names, labels and a fingerprint of its files. A broken image raises `ImageError` with a sentence,
-so that whoever reads ten thousand can skip and name it. Files are in sorted path order. Sets are sent to worker
-processes: they pickle as names and sizes (about 40 bytes an image), never with pixels.
+so that whoever reads ten thousand can skip and name it. Files are in sorted path order; those among them that are not
+read are counted and named. Sets are sent to worker processes: they pickle as names and sizes (about 40 bytes an
+image), never with pixels.
 """
 
 import hashlib
@@ -14,12 +15,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from ash.errors import AshError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+_AVIF = bool(features.check("avif"))
+# What is read: by these names in a folder, and whatever the name, by content in these formats alone.
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+    *([".avif"] if _AVIF else []),
+)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if _AVIF else []))
 MAX_PIXELS = 50_000_000
+NAMED = 3  # of the files that are left out
 UNKNOWN = -1  # the label of an image whose class nobody stated
 
 
@@ -32,10 +40,22 @@ class ImageError(DataError):
 
 
 class ImageSet(ABC):
-    """Images in a fixed order. `names` are stable ids, `labels` (n,) int64 with -1 for unknown."""
+    """Images in a fixed order. `names` are stable ids, `labels` (n,) int64 with -1 for unknown.
+
+    A set that knows its classes by name says them in `stated`; what they are to a network, `ash.labels` reads.
+    """
 
     name: str
     label: str
+    states: str = "numbers"  # what `stated` are
+
+    @property
+    def stated(self) -> Sequence[tuple[str, ...]] | None:
+        """The names that may be every image's class, of nested folders the outermost first, () where there are none.
+
+        None where `labels` are class numbers already.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -66,31 +86,77 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def decode(image: Image.Image) -> Image.Image:
-    """The pixels as mode L or RGB: palettes and CMYK converted, 16 bit scaled to 8, transparency on white.
+def eight_bit(image: Image.Image) -> Image.Image:
+    """The pixels of a loaded image in mode L or RGB: palettes and CMYK converted, transparency on white.
 
-    Pixels are as stored: an EXIF orientation does not turn them. ValueError above MAX_PIXELS, before decoding.
+    Grey values of more than 8 bits are scaled to 0..255: 16-bit ones from 0..65535; whole numbers of 32 bits and
+    fractions from the range that their largest lies in, 0..1 (fractions alone), 0..255 or 0..65535. ValueError where
+    that is none of these.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS / 1e6:g} million")
-    image.load()
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        sixteen = image.mode.startswith("I;16") or values.max(initial=0) > 255
-        return Image.fromarray((values / (257 if sixteen else 1)).clip(0, 255).round().astype(np.uint8))
+        white = 65535.0 if image.mode.startswith("I;16") else _white(values, fractions=image.mode == "F")
+        return Image.fromarray((values * (255 / white)).round().astype(np.uint8))
     if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.copy() if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
-def read_image(path: str, name: str) -> Image.Image:
-    """Decode a file, mode L or RGB. ImageError when it is broken; DataError when the file cannot be read at all."""
+def _white(values: NDArray[np.float64], fractions: bool) -> float:
+    """The value that is white, of grey values whose format does not say it."""
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low >= 0 and high <= 65535:  # not so for NaN
+        return 1.0 if fractions and high <= 1 else 255.0 if high <= 255 else 65535.0
+    raise ValueError(f"its values, {low:g} to {high:g}, are not in 0 to 1, 0 to 255 or 0 to 65535")
+
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What makes a loaded image upright; None where it is, or where its EXIF data cannot be read."""
     try:
-        with Image.open(path) as image:
-            return decode(image)
+        return _TURNS.get(image.getexif().get(_ORIENTATION))  # type: ignore[arg-type]  # of any type, in a hostile file
+    except MemoryError:
+        raise
+    except Exception:  # the pixels are fine, only what is said of them is not
+        return None
+
+
+def decode(image: Image.Image, upright: bool = True) -> Image.Image:
+    """The pixels as `eight_bit` makes them, turned as the EXIF orientation says unless they are wanted as stored.
+
+    ValueError above MAX_PIXELS, before decoding.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS / 1e6:g} million")
+    image.load()
+    turn, pixels = turn_of(image) if upright else None, eight_bit(image)
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def read_image(path: str, name: str, upright: bool = True) -> Image.Image:
+    """Decode a file of one of the FORMATS, mode L or RGB, see `decode`.
+
+    ImageError when it is broken; DataError when the file cannot be read at all. Too little memory is neither.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return decode(image, upright)
+    except MemoryError:  # of this machine at this moment: the image would count as broken for good
+        raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image in a known format.") from error
+        raise ImageError(f"{name} is not an image in a known format ({', '.join(FORMATS)}).") from error
     except OSError as error:
         if error.errno is not None:  # the disk's word, not the decoder's: the next image would fail as well
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
@@ -99,17 +165,43 @@ def read_image(path: str, name: str) -> Image.Image:
         raise ImageError(f"{name} is not a readable image: {error or type(error).__name__}.") from error
 
 
-def image_names(folder: Path) -> Iterator[str]:
+LeftOut = dict[str, list[str]]  # why files below a folder are not read -> their names
+
+
+def left_out_words(left_out: LeftOut) -> str:
+    """How many files are left out and why, the first few by name; "" where there are none."""
+    kinds = [
+        f"{len(names):,} {why} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+        for why, names in left_out.items()
+    ]
+    return f"left out: {'; '.join(kinds)}" if kinds else ""
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What an entry of a folder is: `file` or `folder`, or else why it is neither."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+    except OSError:  # links in a circle
+        return "links that lead nowhere"
+    return "links that lead nowhere" if entry.is_symlink() else "neither files nor folders"
+
+
+def image_names(folder: Path, left_out: LeftOut | None = None) -> Iterator[str]:
     """Paths of all visible images below a folder, relative to it, in the disk's order; DataError when it is not listed.
 
-    Links to folders are followed, but no folder is entered twice.
+    Links to folders are followed, but no folder is entered twice. What is not hidden and no image goes to `left_out`.
     """
     pending, seen = [(str(folder), "")], set()
+    left_out = {} if left_out is None else left_out
     try:
         while pending:
             path, prefix = pending.pop()
             status = os.stat(path)
             if (status.st_dev, status.st_ino) in seen:
+                left_out.setdefault("links to folders that are read already", []).append(prefix.rstrip("/"))
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(path) as entries:
@@ -117,19 +209,35 @@ def image_names(folder: Path) -> Iterator[str]:
                     name = entry.name
                     if name.startswith((".", "__MACOSX")):
                         continue
-                    if name.lower().endswith(SUFFIXES) and entry.is_file():
+                    kind = _kind(entry)
+                    if not name.isprintable() and as_text(name) != name:
+                        kind = "whose names are not UTF-8"
+                    elif kind == "file" and not name.lower().endswith(SUFFIXES):
+                        kind = "whose names are not those of images"
+                    if kind == "file":
                         yield prefix + name
-                    elif entry.is_dir():
+                    elif kind == "folder":
                         pending.append((entry.path, f"{prefix}{name}/"))
+                    else:
+                        left_out.setdefault(kind, []).append(prefix + as_text(name))
     except OSError as error:
         raise DataError(f"The folder {error.filename or folder} cannot be listed: {error.strerror}.") from error
 
 
-class FileImages(ImageSet):
-    """Image files below one folder, `files` relative to it."""
+def as_text(name: str) -> str:
+    """A file's name in text that can be written anywhere: bytes that are not UTF-8 as `\\xe9`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
-    def __init__(self, root: Path, files: Sequence[str], name: str, label: str = "") -> None:
-        self.root, self.name, self.label = str(root), name, label or name
+
+class FileImages(ImageSet):
+    """Image files below one folder, `files` relative to it; turned as their EXIF orientation says, or as stored.
+
+    `left_out` are the files beside them that are not read.
+    """
+
+    def __init__(self, root: Path, files: Sequence[str], name: str, label: str = "", *, upright: bool = True) -> None:
+        self.root, self.name, self.label, self.upright = str(root), name, label or name, upright
+        self.left_out: LeftOut = {}
         self._names = list(files)
 
     @property
@@ -137,11 +245,22 @@ class FileImages(ImageSet):
         return self._names
 
     @cached_property
-    def _sizes(self) -> list[int]:
+    def _found(self) -> list[tuple[int, int]]:
+        """Size and time of change of every file."""
         try:
-            return [os.stat(f"{self.root}/{name}").st_size for name in self._names]
+            found = [os.stat(f"{self.root}/{name}") for name in self._names]
         except OSError as error:
             raise DataError(f"{self.label}: {error.filename} cannot be read: {error.strerror}.") from error
+        return [(status.st_size, status.st_mtime_ns) for status in found]
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [size for size, _ in self._found]
+
+    @property
+    def look(self) -> str:
+        """What was seen of the files, names, sizes and times of change: another look is another set of files."""
+        return hashlib.sha256(repr((self._names, self._found)).encode(errors="surrogateescape")).hexdigest()
 
     @property
     def disk_bytes(self) -> int:
@@ -155,7 +274,7 @@ class FileImages(ImageSet):
         return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
 
     def image(self, index: int) -> Image.Image:
-        return read_image(f"{self.root}/{self._names[index]}", self._names[index])
+        return read_image(f"{self.root}/{self._names[index]}", self._names[index], self.upright)
 
 
 def class_folders(names: Sequence[str]) -> list[str]:
@@ -177,19 +296,31 @@ def _in_label_order(folders: set[str]) -> list[str]:
 
 
 class FolderImages(FileImages):
-    """A folder of images: flat, or class folders (sub-folders included) in label order, perhaps within one folder.
+    """A folder of images: flat, or in class folders (sub-folders included), perhaps within one folder.
 
-    Label order is the sorted order of the folders' names. Hidden files and folders are no images.
+    `stated` are the folders of every image. `labels` number the folders that are there, in their order: those of a
+    network are `ash.labels.read(images, classes)`. Hidden files and folders are no images.
     """
 
-    def __init__(self, path: Path, name: str, label: str = "") -> None:
+    states = "folder names"
+
+    def __init__(self, path: Path, name: str, label: str = "", *, upright: bool = True) -> None:
         self.path = path
         if not path.is_dir():
             raise DataError(f"There is no folder {path}; give a folder of images.")
-        files = sorted(image_names(path), key=lambda file: file.split("/"))
+        left_out: LeftOut = {}
+        files = sorted(image_names(path, left_out), key=lambda file: file.split("/"))
+        for names in left_out.values():
+            names.sort()
         if not files:
-            raise DataError(f"The folder {path} holds no images ({', '.join(SUFFIXES)}).")
-        super().__init__(path, files, name, label)
+            more = f"; {left_out_words(left_out)}" if left_out else ""
+            raise DataError(f"The folder {path} holds no images ({', '.join(SUFFIXES)}){more}.")
+        super().__init__(path, files, name, label, upright=upright)
+        self.left_out = left_out
+
+    @property
+    def stated(self) -> Sequence[tuple[str, ...]]:
+        return [tuple(name.split("/")[:-1]) for name in self._names]
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -203,10 +334,11 @@ class FolderImages(FileImages):
 class FirstImages(FileImages):
     """The first `count` images of a folder in sorted path order, without labels."""
 
-    def __init__(self, path: Path, count: int, name: str, label: str = "") -> None:
+    def __init__(self, path: Path, count: int, name: str, label: str = "", *, upright: bool = True) -> None:
         whole = FolderImages(path, name, label)
         self.path = path
-        super().__init__(path, whole.names[:count], name, label)
+        super().__init__(path, whole.names[:count], name, label, upright=upright)
+        self.left_out = whole.left_out
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -230,6 +362,11 @@ class Subset(ImageSet):
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         return self.whole.labels[self.rows]
+
+    @property
+    def stated(self) -> Sequence[tuple[str, ...]] | None:
+        stated = self.whole.stated
+        return None if stated is None else [stated[row] for row in self.rows]
 
     @property
     def fingerprint(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ash.errors import AshError
+from ash.labels import check_labels
 
 Interval = tuple[float, float]
 
@@ -77,11 +78,11 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Share of rows of logits (N, C) whose argmax is the label (N,)."""
+    """Share of rows of logits (N, C) whose argmax is the label (N,), 0 to C - 1; -1, unknown, is never right."""
     values, truth = np.asarray(logits), np.asarray(labels)
     if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
         raise AshError(f"Logits (N, C) and labels (N,) do not fit: {values.shape} and {truth.shape}.")
-    return float(np.mean(values.argmax(1) == truth))
+    return float(np.mean(values.argmax(1) == check_labels(truth, values.shape[1], "accuracy")))
 
 
 def intervals(

@@ -58,9 +58,10 @@ def sweep(
     the banks. `perturbed` are the banks of ODIN's images, or the plain ones where it only has its temperature.
     `progress(done, total)` is called in this thread between steps and counts evaluations of a sample by a setting;
     what it raises ends the sweep. SweepError for input that does not fit, naming the sample where an activation is NaN
-    or infinite.
+    or infinite; LabelError for labels that are not classes of the network.
     """
     run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed)
+    run.check_labels(tail)
     _evaluate(run, progress)
     return run.result(range(len(methods)))
 
@@ -114,6 +115,7 @@ def sweep_steps(
     One thread at a time may advance the iterator, not always the same.
     """
     run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed)
+    run.check_labels(tail)
     return _steps(run)
 
 

@@ -40,6 +40,7 @@ OUTSIDE = [path for path in files("app") if path.parent.name != "backend"]
 # modules of ash that touch no model, bank or device
 PURE = {
     "errors",
+    "names",
     "methods",
     "variants",
     "metrics",

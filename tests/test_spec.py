@@ -22,10 +22,12 @@ from app.spec import (
     to_query,
 )
 from ash.methods import SCORE_LABELS, VARIANTS, Method
+from ash.names import why_no_name
 
 P = write_number(RunSpec().p)
 OTHERS = ("odin", "mahalanobis", "dice@70", "react@1.0+dice@10", "ash_b@65:odin", "ash_b_global@65", "react@90%")
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
+sets = st.from_regex(r"[A-Za-z0-9_é][A-Za-z0-9_.é-]{0,20}", fullmatch=True).filter(lambda name: not why_no_name(name))
 lines = st.from_regex(r"[A-Za-z0-9_/ .,&-]{0,40}", fullmatch=True).map(str.strip)
 finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)
 percentiles = st.just(0.0) | st.floats(1, 100, exclude_max=True)
@@ -37,33 +39,33 @@ specs = st.builds(
     p=percentiles,
     c=st.floats(1e-4, 1e6),
     score=st.sampled_from(tuple(SCORE_LABELS)),
-    ood=st.lists(names.filter(lambda name: name != "all"), unique=True, max_size=4).map(tuple),
+    ood=st.lists(sets, unique=True, max_size=4).map(tuple),
     x=st.sampled_from(OBJECTIVES),
     y=st.sampled_from(OBJECTIVES),
-    on=names,
+    on=sets | st.just("mean"),
     budget=st.just(OFF) | st.floats(0, 100),
     show_all=st.booleans(),
     others=st.booleans(),
     axis=st.sampled_from(("relative", "raw", "rank")),
-    set=names,
+    set=sets | st.just("all"),
     tpr=st.floats(0, 100, exclude_min=True),
     curve=st.sampled_from(("hist", "roc", "pr")),
-    source=names,
+    source=sets | st.just("id"),
     sample=st.integers(0, 999_999_999),
     view=st.sampled_from(("units", "maps", "logits")),
-    id=names,
+    id=sets,
     images=st.integers(0, 999_999_999),
     dtype=st.sampled_from(("float32", "float16")),
     more=st.lists(names.filter(lambda name: name != "none"), unique=True, max_size=4).map(tuple),
     cells=st.sampled_from(OBJECTIVES),
     shelf=st.sampled_from(("models", "data", "activations")),
     leaf=st.sampled_from(LEAVES),
-    column=names,
+    column=sets | st.just("mean"),
     beside=st.sampled_from(("sidebar", "own")),
     rules=st.sampled_from(("ours", "authors")),
     other=st.sampled_from(("", *OTHERS)),
     look=st.sampled_from(("story", "grid", "one", "own")),
-    among=names,
+    among=sets | st.sampled_from(("all", "id")),
     verdict=st.sampled_from(("all", "accepted", "rejected")),
     change=st.sampled_from(("all", "rescued", "broken")),
     true=lines,

@@ -9,6 +9,7 @@ from app.backend.banks import activations as activations
 from app.backend.banks import bank as bank
 from app.backend.banks import compute_banks as compute_banks
 from app.backend.banks import cost as cost
+from app.backend.banks import id_labels as id_labels
 from app.backend.banks import missing_sets as missing_sets
 from app.backend.conventions import Effect as Effect
 from app.backend.conventions import convention_effects as convention_effects
@@ -63,6 +64,8 @@ from app.backend.library import model_rows as model_rows
 from app.backend.library import plugin_contents as plugin_contents
 from app.backend.library import plugin_problems as plugin_problems
 from app.backend.library import refresh as refresh
+from app.backend.library import set_facts as set_facts
+from app.backend.library import sets_not_offered as sets_not_offered
 from app.backend.library import shown as shown
 from app.backend.library import torchvision_choices as torchvision_choices
 from app.backend.library_work import bank_at_work as bank_at_work
@@ -115,6 +118,7 @@ from app.backend.setups import is_present as is_present
 from app.backend.setups import look_again as look_again
 from app.backend.setups import ood_choices as ood_choices
 from app.backend.setups import present as present
+from app.backend.setups import reading as reading
 from app.backend.setups import set_label as set_label
 from app.backend.setups import setup as setup
 from app.backend.setups import whole_set as whole_set
@@ -143,3 +147,5 @@ from app.backend.standings import measured_cost as measured_cost
 from app.backend.standings import standing as standing
 from app.backend.thumbnails import Thumbnail as Thumbnail
 from app.backend.thumbnails import small_pictures as small_pictures
+from ash.images import DataError as DataError
+from ash.images import ImageSet as ImageSet

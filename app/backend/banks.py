@@ -10,10 +10,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.setups import Setup, has_bank, identity, identity_of, images
+from app.backend.setups import Setup, has_bank, identity, identity_of, images, reading
 from app.backend.turns import on_device, semaphore, shared
 from ash.bank import Bank, BankIdentity, open_bank
-from ash.data import ImageSet
+from ash.data import ImageSet, Subset
+from ash.labels import without_skipped
 from ash.models import get_model
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ def bank_of(who: BankIdentity) -> Bank:
 def bank(at: Setup, name: str) -> Bank:
     """The bank of a data set; AshError when it is missing or damaged."""
     return bank_of(identity(at, name))
+
+
+def id_labels(at: Setup) -> NDArray[np.int64]:
+    """The class of every row of the ID set's bank, as the network reads it; LabelError for labels that are not its."""
+    data, labels = images(at, at.id_set), reading(at.model, at.id_set).checked()
+    return without_skipped(labels[data.rows] if isinstance(data, Subset) else labels, bank(at, at.id_set))
 
 
 MOST_VALUES = 2**25  # of a bank that are held in memory for the pictures of whole sets: 128 MiB of float32

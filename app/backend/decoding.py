@@ -14,8 +14,7 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
-from ash.images import MAX_PIXELS
-from ash.images import decode as eight_bit
+from ash.images import MAX_PIXELS, eight_bit, turn_of
 
 MOST_BYTES = 5_000_000  # as the drop zone in the browser counts megabytes
 MOST_PIXELS = MAX_PIXELS
@@ -26,16 +25,6 @@ MOST_CHUNKS = 20_000  # of a PNG; usual are less than 1,000
 SHOWN = 60  # characters of a file's name
 LABELS = {"PNG": "PNG", "JPEG": "JPEG", "WEBP": "WebP"}
 _SUFFIXES = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".webp": "WEBP"}
-_ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
     (0, b"GIF8", "a GIF image"),
     (0, b"BM", "a BMP image"),
@@ -178,7 +167,7 @@ def _decode(name: str, data: bytes, kind: str) -> Picture:
         if factor > 1 and kind == "JPEG":
             image.draft(None, (size[0] // factor, size[1] // factor))
         image.load()
-        turn, notes = _turn(image), _notes(name, kind, image)
+        turn, notes = turn_of(image), _notes(name, kind, image)
         pixels = _small(image)
     if pixels.size != size:
         notes.append(f"It was averaged down from {size[0]:,} x {size[1]:,} to {pixels.width:,} x {pixels.height:,}.")
@@ -265,11 +254,3 @@ def _small(image: Image.Image) -> Image.Image:
         whole.paste(strip, (0, top))
         top += strip.height
     return whole
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes a loaded image upright; None where it is, or where its EXIF data cannot be read."""
-    try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION))  # type: ignore[arg-type]  # of any type, in a hostile file
-    except Exception:  # the pixels are fine, only what is said of them is not
-        return None

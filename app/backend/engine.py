@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -10,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.backend import store
-from app.backend.banks import bank, bank_of
+from app.backend.banks import bank, bank_of, id_labels
 from app.backend.fits import fit_of, more_keys, perturbed_identity
 from app.backend.setups import Setup, identity, wider
 from app.backend.turns import semaphore
-from ash.errors import AshError
 from ash.methods import Method
 from ash.models import cuts_of, get_model
 from ash.tables import Sweep
@@ -92,16 +92,6 @@ def device() -> str:
     return describe(evaluation_device())
 
 
-def _check_labels(at: Setup) -> None:
-    """AshError when the ID set's labels are not all classes of the network: its accuracy would mean nothing."""
-    highest, classes = int(bank(at, at.id_set).labels.max()), len(get_model(at.model).classes)
-    if highest >= classes:
-        raise AshError(
-            f"{at.id_set} has labels up to {highest}, but {at.model} has the classes 0 to {classes - 1}: choose an ID "
-            "set whose labels are this network's, in the sidebar under the OOD sets."
-        )
-
-
 def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
     """A sweep that was kept on disk, and where and when it was computed; None when there is none.
 
@@ -114,9 +104,8 @@ def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] 
         and (more := store.load(_path(wider(at), methods), methods))
     ):
         some, origin = more
-        scores = {name: some.ood_scores[name] for name in at.ood}
-        found = Sweep(some.methods, some.id_scores, scores, some.id_predictions, some.id_labels), origin
-    return found
+        found = replace(some, ood_scores={name: some.ood_scores[name] for name in at.ood}), origin
+    return found and (replace(found[0], id_labels=id_labels(at)), found[1])
 
 
 def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
@@ -149,11 +138,12 @@ def start(at: Setup, methods: tuple[str, ...]) -> "Iterator[sweeping.Step]":
     from ash.device import evaluation_device
     from ash.sweeping import sweep_steps
 
-    _check_labels(at)
+    labels = id_labels(at)
     banks = {name: bank(at, name) for name in at.ood}
     parsed = [Method.parse(method) for method in methods]
     more = _more(at, parsed)
-    return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, device=evaluation_device(), **more)
+    where = evaluation_device()
+    return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, id_labels=labels, device=where, **more)
 
 
 def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:
@@ -161,7 +151,7 @@ def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:
     from ash.device import evaluation_device
     from ash.sweeping import sweep
 
-    _check_labels(at)
+    labels = id_labels(at)
     parsed = [Method.parse(method) for method in methods]
     more = _more(at, parsed)
     with semaphore:
@@ -170,6 +160,7 @@ def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:
             bank(at, at.id_set),
             {name: bank(at, name) for name in at.ood},
             parsed,
+            id_labels=labels,
             device=evaluation_device(),
             progress=semaphore.let_others,
             **more,

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import activations, bank
+from app.backend.banks import activations, id_labels
 from app.backend.engine import is_linear, run
 from app.backend.setups import Setup
 from app.spec import RunSpec
@@ -84,7 +84,7 @@ def evaluation(at: Setup, method: str) -> Evaluation:
     """One method on the ID set and all OOD sets; looked up where a sweep already holds it."""
     asked = Method.parse(method)
     done, row = _find(at, asked)
-    predictions, labels = done.id_predictions[row], bank(at, at.id_set).labels
+    predictions, labels = done.id_predictions[row], id_labels(at)
     scores = {name: values[row] for name, values in done.ood_scores.items()}
     return Evaluation(asked, done.id_scores[row], scores, predictions, float(np.mean(predictions == labels)))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.backend.banks import activations, bank
+from app.backend.banks import activations, bank, id_labels
 from app.backend.engine import parts, run
 from app.backend.evaluations import STEP, evaluation, measure, table
 from app.backend.setups import Setup
@@ -69,7 +69,7 @@ def linear_curve(at: Setup, sets: tuple[str, ...]) -> Curve:
     """ASH-S with the plain factor s1/s2 in the place of exp(s1/s2), with the energy score."""
     from ash.metrics import auroc, fpr_at_tpr
 
-    ids, labels = _scaled(at, at.id_set), bank(at, at.id_set).labels
+    ids, labels = _scaled(at, at.id_set), id_labels(at)
     others = {name: _scaled(at, name) for name in sets}
     made = []
     for row, p in enumerate(PERCENTILES):

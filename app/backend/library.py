@@ -16,9 +16,21 @@ from app.backend import setups
 from app.backend.setups import FRESH
 from ash import plugins
 from ash.bank import BUNDLED, BankError, BankInfo, cache_root, list_banks
-from ash.data import ASSETS, DATASETS, DatasetEntry, MadeEntry, Status, data_root, dataset_entry, own_sets
+from ash.data import (
+    ASSETS,
+    DATASETS,
+    DatasetEntry,
+    MadeEntry,
+    Status,
+    data_root,
+    dataset_entry,
+    own_sets,
+    sets_left_out,
+)
 from ash.errors import AshError
 from ash.files import read_json
+from ash.images import left_out_words
+from ash.labels import class_counts, listed
 from ash.models import MODELS, ModelError, get_model, offered_models
 from ash.networks.checkpoints import find_weights
 from ash.networks.entries import ModelEntry
@@ -175,7 +187,30 @@ class DataRow:
 def data_rows() -> tuple[DataRow, ...]:
     """The registered data sets, then the user's own."""
     entries = [*DATASETS.values(), *(dataset_entry(name) for name in own_sets())]
-    return tuple(DataRow(entry, entry.status()) for entry in entries)
+    return tuple(DataRow(entry, setups.status(entry.name)) for entry in entries)
+
+
+def set_facts(model: str, name: str) -> dict[str, str]:
+    """Of a set that is here: the classes it states, how a network reads its labels, and the files left out.
+
+    "" where there is nothing to say.
+    """
+    data = setups.whole_set(name)
+    counts = class_counts(data)
+    unknown = counts.pop("", 0)
+    each = listed([f"{what} {number:,}" for what, number in counts.items()])
+    without = f"; {unknown:,} images without a class" if counts and unknown else ""
+    read = setups.reading(model, name) if counts else None
+    return {
+        "Classes": f"{len(counts):,}, with their images: {each}{without}" if counts else "",
+        "As an ID set": (read.problem or read.words) if read else "",
+        "Not read": shown(left_out_words(getattr(data, "left_out", {}))),
+    }
+
+
+def sets_not_offered() -> tuple[str, ...]:
+    """What lies in the data root and is not offered because of its name, a sentence each."""
+    return tuple(map(shown, sets_left_out()))
 
 
 # Plug-ins

@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 from app.backend.banks import bank
 from app.backend.engine import load, parts
 from app.backend.evaluations import evaluation
-from app.backend.setups import Setup, images, whole_set
+from app.backend.setups import Setup, images, reading, whole_set
 from app.backend.turns import semaphore
 from ash.errors import AshError
+from ash.images import UNKNOWN
 from ash.methods import Method
 from ash.models import get_model
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image through the network: activation (C, ...) before (`x`) and after shaping, logits (C,) likewise."""
+    """One image through the network: activation (C, ...) before (`x`) and after shaping, logits (C,) likewise.
+
+    `label` is its class if it is of the ID set.
+    """
 
     name: str
     label: int
@@ -57,7 +61,8 @@ def sample(at: Setup, method: str, name: str, index: int) -> Sample:
         shaped = Method.parse(method).shape(x, first_index=index)
         found = (shaped, tail(x), tail(shaped))
     arrays = [tensor[0].numpy().copy() for tensor in found]
-    return Sample(data.names[index], int(data.labels[index]), pixels, values, *arrays)
+    label = int(reading(at.model, name).labels[index]) if name == at.id_set else UNKNOWN
+    return Sample(data.names[index], label, pixels, values, *arrays)
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend.banks import Step, bank
+from app.backend.banks import Step, bank, id_labels
 from app.backend.engine import parts
 from app.backend.evaluations import evaluation
 from app.backend.fits import fit_of
@@ -95,7 +95,7 @@ def _images(at: Setup, sets: tuple[str, ...]) -> Images:
     for name, rows in zip(every, banks, strict=True):
         place = {title: number for number, title in enumerate(whole_set(name).names)}
         numbers.append(np.array([place[title] for title in rows.names], np.int64))
-    true = [banks[0].labels, *(np.full(len(rows), -1, np.int64) for rows in banks[1:])]
+    true = [id_labels(at), *(np.full(len(rows), -1, np.int64) for rows in banks[1:])]
     codes = np.repeat(np.arange(len(every), dtype=np.int16), [len(rows) for rows in banks])
     return Images(
         every,

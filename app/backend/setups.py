@@ -8,6 +8,7 @@ from app.spec import PENULTIMATE, RunSpec
 from ash.bank import BUNDLED, BankIdentity, find_bank
 from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
 from ash.fitting import perturbed_transform
+from ash.labels import Reading, read
 from ash.models import get_model
 
 SUBSET_ID, SUBSET_OOD = 2000, 500  # images per set away from the penultimate layer, where activations are large
@@ -18,7 +19,8 @@ FRESH = 300.0  # seconds for which a look at the data folder holds
 class Setup:
     """A network cut at a placement (node name), its ID set, the OOD sets it is compared with, and how banks are kept.
 
-    `images`: the most images of a set, 0 for the usual number; `dtype` of the banks.
+    `images`: the most images of a set, 0 for the usual number; `dtype` of the banks. `look` is what was seen of sets
+    whose files come and go, so that nothing that was computed of other files is taken for these.
     """
 
     model: str
@@ -27,6 +29,7 @@ class Setup:
     ood: tuple[str, ...]
     images: int = 0
     dtype: str = "float32"
+    look: str = ""
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -57,6 +60,12 @@ def present() -> dict[str, str]:
     return {name: set_label(name) for name in (*DATASETS, *own_sets()) if name in made or is_present(name)}
 
 
+@st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
+def own_sets_here() -> dict[str, str]:
+    """The user's own sets, name -> label."""
+    return own_sets()
+
+
 def _made(role: str) -> tuple[str, ...]:
     """The sets of plug-ins with a role. They are offered without being made, but for those that are known to fail."""
     made = {name: entry for name, entry in DATASETS.items() if isinstance(entry, MadeEntry)}
@@ -71,7 +80,11 @@ def id_choices(model: str) -> dict[str, str]:
 
 @st.cache_data(ttl=FRESH, max_entries=64, show_spinner=False)
 def _labelled(name: str) -> bool:
-    return bool(status(name).count) and bool((whole_set(name).labels >= 0).all())
+    """Whether a set states a class for every image; whether a network has these classes, `reading` says."""
+    if not status(name).count:
+        return False
+    data = whole_set(name)
+    return bool((data.labels >= 0).all() if data.stated is None else all(data.stated))
 
 
 def ood_choices(model: str, id_set: str) -> dict[str, str]:
@@ -99,18 +112,29 @@ def setup(spec: RunSpec) -> Setup:
     chosen = tuple(name for name in spec.ood if name in offered) or usual
     whole = Setup(spec.model, placement, id_set, usual, spec.images, spec.dtype)
     taken = [name for name in offered if name in chosen or (name in usual and entry.present and _ships(whole, name))]
-    return replace(whole, ood=tuple(taken))
+    return _over(whole, taken)
 
 
 def wider(at: Setup) -> Setup:
     """The same with all usual OOD sets that are here, whose numbers hold for fewer sets too."""
     usual = get_model(at.model).ood_sets
     offered = ood_choices(at.model, at.id_set)
-    return replace(at, ood=tuple(name for name in offered if name in usual or name in at.ood))
+    return _over(at, [name for name in offered if name in usual or name in at.ood])
+
+
+def _over(at: Setup, ood: list[str]) -> Setup:
+    return replace(at, ood=tuple(ood), look=_look((at.id_set, *ood)))
 
 
 def _ships(at: Setup, name: str) -> bool:
     return find_bank(identity(at, name), BUNDLED) is not None
+
+
+def _look(names: tuple[str, ...]) -> str:
+    """What was seen of the files of the user's own sets and of incomplete ones; "" where there are none."""
+    own = own_sets_here()
+    seen = {name: status(name) for name in names if not isinstance(DATASETS.get(name), MadeEntry)}
+    return " ".join(here.look[:16] for name, here in seen.items() if name in own or here.state == "incomplete")
 
 
 def chosen_sets(spec: RunSpec) -> dict[str, str]:
@@ -130,25 +154,48 @@ def set_label(name: str) -> str:
     return entry.label
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
 def images(at: Setup, name: str) -> ImageSet:
     """The images that are evaluated: all at the penultimate layer, evenly spaced subsets elsewhere or on request."""
+    return _images(at, name, status(name).look)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _images(at: Setup, name: str, look: str) -> ImageSet:
     limit = at.images
     if not limit and not at.penultimate:
         limit = SUBSET_ID if name == at.id_set else SUBSET_OOD
     return evenly(whole_set(name), limit) if limit else whole_set(name)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
 def whole_set(name: str) -> ImageSet:
-    """All images of a data set that are here, decoded one at a time."""
+    """All images of a data set that are here, decoded one at a time; as long as a look at its files holds."""
+    return _whole_set(name, status(name).look)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _whole_set(name: str, look: str) -> ImageSet:
     here = status(name)
     return get_dataset(f"{name}={here.path}" if here.state == "incomplete" else name)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+def reading(model: str, name: str) -> Reading:
+    """How a network reads the labels of a data set: one for every image of `whole_set`, and in words."""
+    return _reading(model, name, status(name).look)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _reading(model: str, name: str, look: str) -> Reading:
+    one = get_model(model)
+    return read(whole_set(name), one.classes, one.label)
+
+
 def identity(at: Setup, name: str) -> BankIdentity:
     """The bank of a data set under a setup."""
+    return _identity(at, name, status(name).look)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _identity(at: Setup, name: str, look: str) -> BankIdentity:
     return identity_of(at, images(at, name))
 
 
@@ -167,5 +214,5 @@ def has_bank(at: Setup, name: str) -> bool:
 
 def look_again() -> None:
     """Forget what was seen in the data folder, after something there has changed."""
-    for cached in (status, present, _labelled, images, whole_set, identity):
+    for cached in (status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity):
         cached.clear()

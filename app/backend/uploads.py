@@ -24,6 +24,7 @@ from app.backend.fits import fit_of
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
 from ash.errors import AshError
+from ash.images import ImageError
 from ash.methods import Method
 from ash.models import get_model
 from ash.tables import Sweep
@@ -163,7 +164,10 @@ def _look(at: Setup, one: Upload) -> "tuple[Tensor, Seen] | Refusal":
         return found
     load()
     preprocess = get_model(at.model).preprocess
-    tensor, notes = preprocess.build()(found.image), found.notes
+    try:
+        tensor, notes = preprocess.build()(found.image), found.notes
+    except ImageError as error:
+        return Refusal(str(error))
     height, width = tensor.shape[-2:]
     if found.image.width < width or found.image.height < height:
         notes = (*notes, f"It is smaller than the {width} x {height} pixels that the network sees, so it was enlarged.")

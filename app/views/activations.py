@@ -19,7 +19,13 @@ def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     st.title("Activations")
     computed = not backend.missing_sets(backend.setup(spec)) and deep.ready(spec)
-    one = _sample(spec)
+    try:
+        one = _sample(spec)
+    except backend.DataError as error:
+        sample_picker.broken(spec, error)
+        if computed:
+            sample_picker.quick(spec)
+        return
     curve = sample.curve(one.x, one.shaped, spec.method)
     judged = _verdict(spec, one, computed)
     st.markdown(f"#### {plain(image_verdict.sentence(judged, curve))}")

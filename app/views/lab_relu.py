@@ -15,7 +15,11 @@ PICTURE = 56  # pixels of an image
 def draw(spec: RunSpec) -> None:
     """The room for this spec."""
     both = sorted((spec, lab_sample.beside(spec)), key=lambda one: one.source != "id")  # the ID image first
-    ones = [lab_sample.chosen(one) for one in both]
+    try:
+        ones = [lab_sample.chosen(one) for one in both]
+    except backend.DataError as error:
+        sample_picker.broken(spec, error)
+        return
     first, second = (lab_sample.image(*pair) for pair in zip(both, ones, strict=True))
     record = relu_live.relu(lab_steps.shown_variant(spec), (first, second), spec.p)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -22,7 +22,11 @@ KEYS = {"First": "Home", "Previous": "Left", "Next": "Right", "Last": "End"}
 def draw(spec: RunSpec) -> None:
     """The room for this spec."""
     variant = shown_variant(spec)
-    one = lab_sample.chosen(spec)
+    try:
+        one = lab_sample.chosen(spec)
+    except backend.DataError as error:
+        sample_picker.broken(spec, error)
+        return
     vector = twelve(one)
     line = min(spec.step, len(LINES[variant]) - 1)
     steps = algorithm_steps.trace(vector.values, variant, spec.p)

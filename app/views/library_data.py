@@ -24,6 +24,8 @@ def draw(spec: RunSpec) -> None:
     with st.container(border=True, key="library_data_set"):
         _details(spec, rows[selected])
     st.caption(f"A folder of images, or a list NAME.csv, in {plain(backend.data_folder())} is offered under its name.")
+    for sentence in backend.sets_not_offered():
+        st.caption(plain(sentence))
 
 
 def _frame(rows: dict[str, DataRow]) -> pd.DataFrame:
@@ -65,6 +67,7 @@ def _details(spec: RunSpec, row: DataRow) -> None:
             "Which images": entry.rule,
             "State": here[status.state] + number + wanted,
             _place(row): backend.shown(status.path),
+            **(backend.set_facts(spec.model, entry.name) if status.count else {}),
             "Licence": entry.licence,
             "From": entry.homepage,
             "Files": download + (f" ({size(row.download)})" if row.download else ""),

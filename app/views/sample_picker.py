@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app import backend, plot
+from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import bind, dispatch
 
@@ -53,7 +54,8 @@ def quick(spec: RunSpec) -> None:
             name = backend.setup(spec).id_set if one.source == "id" else one.source
             chosen = (spec.source, index(spec)) == (one.source, one.index)
             with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
-                st.image(enlarge(np.asarray(backend.whole_set(name).image(one.index)), 2 * THUMBNAIL), width=THUMBNAIL)
+                if picture := _picture(backend.whole_set(name), one.index)[0]:
+                    st.image(enlarge(np.asarray(picture), 2 * THUMBNAIL), width=THUMBNAIL)
                 st.button(
                     one.label,
                     key=f"quick_{one.label}",
@@ -84,6 +86,12 @@ def bar(spec: RunSpec) -> None:
                 _browse(spec, now, size)
 
 
+def broken(spec: RunSpec, error: backend.DataError) -> None:
+    """A sentence in the place of an image that cannot be shown, and the way to another one."""
+    st.error(plain(backend.shown(error)), icon=":material/broken_image:")
+    bar(spec)
+
+
 def _source_changed(key: str) -> Callable[[], None]:
     return lambda: go_to(st.session_state[key], 0)
 
@@ -93,15 +101,18 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
     data, classes = backend.whole_set(data_set(spec)), backend.entry(spec.model).classes
     start = min(now, max(0, size - BROWSED))
     numbers = range(start, min(start + BROWSED, size))
-    labels = data.labels
+    labels = backend.reading(spec.model, data_set(spec)).labels if spec.source == "id" else None
+    pictures, broken = zip(*(_picture(data, i) for i in numbers), strict=True)
     frame = pd.DataFrame(
         {
-            "image": [thumbnail(np.asarray(data.image(i))) for i in numbers],
+            "image": [thumbnail(np.asarray(one)) if one else None for one in pictures],
             "number": list(numbers),
-            "class": [classes[labels[i]] if 0 <= labels[i] < len(classes) else "" for i in numbers],
+            "class": ["" if labels is None or labels[i] < 0 else classes[labels[i]] for i in numbers],
         },
         index=[str(i) for i in numbers],
     )
+    if any(broken):
+        frame["no picture"] = broken
     st.caption("Choose a row. The list starts at the number above.")
     plot.rows(
         frame,
@@ -111,6 +122,14 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
         columns={"image": st.column_config.ImageColumn("Image", width="small")},
         height=360,
     )
+
+
+def _picture(data: backend.ImageSet, number: int) -> tuple[Image.Image | None, str]:
+    """An image of a set and "", or None and why there is none."""
+    try:
+        return data.image(number), ""
+    except backend.DataError as error:
+        return None, backend.shown(error)
 
 
 def thumbnail(picture: NDArray[np.uint8]) -> str:

@@ -21,12 +21,16 @@ def draw(spec: RunSpec) -> None:
     beside = _pinned(spec)
     sample_picker.bar(spec)
     _actions(spec, beside)
-    first = facts(spec)
-    if beside is None:
+    try:
+        first = facts(spec)
+        second = facts(beside, "_pin") if beside else None
+    except backend.DataError as error:  # the way to another image stays
+        st.error(plain(backend.shown(error)), icon=":material/broken_image:")
+        return
+    if second is None:
         samples_one_why.wide(first)
         _more(spec, first)
         return
-    second = facts(beside, "_pin")
     for column, one in zip(st.columns(2, gap="medium"), (first, second), strict=True):
         with column:
             st.caption("The chosen sample" if one is first else "Pinned")

@@ -146,7 +146,7 @@ def _decided(one: Facts) -> units_decided.Decided:
 def _excited(one: Facts, row: int) -> units_decided.Excited:
     """An ID image for the side of a unit."""
     name, pixels = backend.picture(one.at, one.at.id_set, row)
-    label = int(backend.bank(one.at, one.at.id_set).labels[row])
+    label = int(backend.id_labels(one.at)[row])
     word = one.classes[label] if 0 <= label < len(one.classes) else "class unknown"
     uri = sample_picker.thumbnail(sample_picker.enlarge(pixels, THUMBNAIL))
     return units_decided.Excited(name.rsplit("/", 1)[-1], word, uri)

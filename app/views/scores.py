@@ -166,11 +166,10 @@ def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None
 
 def _named(spec: RunSpec, name: str) -> pd.DataFrame:
     """Columns sample and label of a set: class names for the ID set, numbers elsewhere, empty where unknown."""
-    bank = backend.bank(backend.setup(spec), name)
-    classes = backend.entry(spec.model).classes if name == backend.setup(spec).id_set else ()
-    words = [
-        classes[label] if 0 <= label < len(classes) else label if label >= 0 else "" for label in bank.labels.tolist()
-    ]
+    at = backend.setup(spec)
+    bank, is_id = backend.bank(at, name), name == at.id_set
+    classes, labels = backend.entry(spec.model).classes, backend.id_labels(at) if is_id else bank.labels
+    words = [(classes[label] if is_id else label) if label >= 0 else "" for label in labels.tolist()]
     return pd.DataFrame({"set": name, "sample": bank.names, "label": words})
 
 

@@ -4,16 +4,32 @@ from pathlib import Path
 
 import click
 
-from ash.data import list_sets
+from ash.data import dataset_entry, describe_set, get_dataset, list_sets
 from ash.fetching import fetch_with_bars
+from ash.labels import read
+from ash.models import get_model
 
 
 @click.command()
+@click.argument("name", required=False)
+@click.option("--model", help="with a NAME: how a network reads the set's labels")
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="the data root [default: ASH_DATA]")
-def data(root: Path | None) -> None:
-    """List the data sets: present, missing or incomplete, number of images, size, licence, where, what is in them."""
-    for line in list_sets(root):
+def data(name: str | None, model: str | None, root: Path | None) -> None:
+    """List the data sets: present, missing or incomplete, number of images, size, licence, where, what is in them.
+
+    With a NAME, a folder, FILE.csv or NAME=FOLDER: the classes that it states, images in each, what is left out.
+    """
+    if name is None:
+        for line in list_sets(root):
+            click.echo(line)
+        return
+    images = dataset_entry(name, root).open(root) if root else get_dataset(name)
+    for line in describe_set(images):
         click.echo(line)
+    if model:
+        entry = get_model(model)
+        reading = read(images, entry.classes, entry.label)
+        click.echo(reading.problem or reading.words)
 
 
 @click.command()

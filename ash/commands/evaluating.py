@@ -13,6 +13,7 @@ from ash import reports
 from ash.commands.shared import bank
 from ash.data import DataError, ImageSet, dataset_entry, evenly, get_dataset
 from ash.errors import sentence
+from ash.labels import read, without_skipped
 from ash.methods import Method
 from ash.models import ModelEntry
 from ash.tables import Sweep
@@ -102,12 +103,16 @@ def evaluate(
 ) -> "tuple[Sweep, dict[str, Bank]]":
     """A sweep over image sets, the ID set first, and their banks. Missing ones are extracted, ODIN's too if asked for.
 
+    How the ID set's labels are read is said first; LabelError when they are not classes of the network.
     `epsilon`: how far ODIN moves pixels, None for the model's own step.
     """
     from ash import splitting, sweeping
     from ash.device import evaluation_device
 
     id_name, *names = sets
+    reading = read(sets[id_name], entry.classes, entry.label)
+    labels = reading.checked()
+    click.echo(f"ID set {reading.words}", err=True)
     banks = {name: bank(entry, placement, data, dtype=dtype) for name, data in sets.items()}
     perturbed = None
     if any(method.score == "odin" for method in methods):
@@ -126,6 +131,7 @@ def evaluate(
             banks[id_name],
             {name: banks[name] for name in names},
             methods,
+            id_labels=without_skipped(labels, banks[id_name]),
             device=evaluation_device(),
             fit=fit,
             perturbed=perturbed,

@@ -19,6 +19,7 @@ from ash.commands.shared import (
     some,
 )
 from ash.data import DataError, get_dataset
+from ash.labels import read
 from ash.models import get_model
 
 
@@ -70,6 +71,7 @@ def extract(
     quiet = rank is not None and not rank.prints
     for data in sets:
         if not quiet:
+            click.echo(read(data, entry.classes, entry.label).words)
             show_cost(entry, placement, data, out, **options)
         done = bank(entry, placement, data, quiet, root=out, **options)
         if not quiet:

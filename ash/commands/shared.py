@@ -13,6 +13,7 @@ import click
 from ash.data import DataError, ImageSet, evenly, get_dataset
 from ash.errors import EXPECTED, AshError, sentence
 from ash.files import write_atomically
+from ash.images import left_out_words
 from ash.models import ModelEntry
 
 MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
@@ -106,6 +107,9 @@ def bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = Fals
 
     from ash.extraction import extract
 
+    left_out = left_out_words(getattr(images, "left_out", {}))
+    if left_out and not quiet:
+        click.echo(f"{images.name}: {left_out}", err=True)
     bars: list[Any] = []
 
     def show(step: Any) -> None:

@@ -50,6 +50,12 @@ class FileArray(ImageSet):
         """Size of the file on disk."""
         return self.path.stat().st_size
 
+    @property
+    def look(self) -> str:
+        """What was seen of the file, its size and time of change: another look is another file."""
+        status = self.path.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index])
 

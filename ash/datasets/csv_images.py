@@ -1,5 +1,8 @@
 """An image set from a CSV file: a header with `image` and, where classes are known, `label`; other columns are ignored.
 
+Labels are class numbers from 0 or, as soon as one of them is no number, the names of classes. In the header, spaces
+and capitals do not matter, and `labels` will do.
+
 Paths are relative to the CSV's folder or, where the first image is not there, to the folder beside it that bears its
 name (`images.csv` and `images/`). Rows keep their order.
 """
@@ -8,21 +11,28 @@ import csv
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ash.images import UNKNOWN, DataError, FileImages
 
-IMAGE, LABEL = "image", "label"
+IMAGE, LABELS = "image", ("label", "labels")
+MOST_LINE = 1_000_000  # characters
 LIST = "images.csv"  # a folder with this file in it is read by it
 
 
 class CsvImages(FileImages):
-    """The images that a CSV file lists, with its labels: class indices from 0; DataError names file and line."""
+    """The images that a CSV file lists, with its labels: class numbers from 0, or names; DataError names file and line.
+
+    `labels` are UNKNOWN where they are names: `ash.labels.read` knows those of a network. `columns` is its header.
+    """
+
+    states = "the names in its list"
 
     def __init__(self, path: Path, name: str, label: str = "") -> None:
         self.path = path
@@ -36,7 +46,10 @@ class CsvImages(FileImages):
         if not files:
             raise DataError(f"{path} lists no images below its header.")
         _no_duplicates(path, lines, files)
-        self._labels = np.array(labels, np.int64)
+        numbers = all(map(_is_number, labels))
+        self._labels = np.array([int(text) if numbers and text else UNKNOWN for text in labels], np.int64)
+        self._stated = None if numbers else [(text,) for text in labels]
+        self.columns = _header(path)
         super().__init__(_folder(path, files[0]), files, name, label)
         for line, file in zip(lines, files, strict=True):
             if not os.path.isfile(f"{self.root}/{file}"):
@@ -46,51 +59,95 @@ class CsvImages(FileImages):
     def labels(self) -> NDArray[np.int64]:
         return self._labels
 
+    @property
+    def stated(self) -> Sequence[tuple[str, ...]] | None:
+        return self._stated
+
+    @property
+    def look(self) -> str:
+        return f"{super().look} {self.fingerprint}"
+
     @cached_property
     def fingerprint(self) -> str:
-        return hashlib.sha256(super().fingerprint.encode() + self._labels.tobytes()).hexdigest()
+        labels = self._labels.tobytes() if self._stated is None else repr(self._stated).encode()
+        return hashlib.sha256(super().fingerprint.encode() + labels).hexdigest()
 
 
 def is_list(path: Path) -> bool:
     """Whether a file is a CSV whose header names a column `image`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return path.suffix.lower() == ".csv" and IMAGE in next(csv.reader(file), [])
-    except (OSError, ValueError, csv.Error):
+        return path.suffix.lower() == ".csv" and path.is_file() and IMAGE in map(_column, _header(path))
+    except (OSError, DataError):
         return False
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, int]]:
-    """Line number, image and label of every row that is not empty."""
+def _column(text: str) -> str:
+    """The name of a column as it is compared."""
+    return text.strip().casefold()
+
+
+def _header(path: Path) -> list[str]:
+    """The first line's values; DataError when the file is no CSV."""
+    return next((row for _, row in _lines(path)), [])
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and values of every line, one line in memory at a time; DataError when the file is no CSV."""
+    number = 0
+
+    def bounded(file: TextIO) -> Iterator[str]:
+        while line := file.readline(MOST_LINE):
+            if len(line) == MOST_LINE:
+                raise DataError(f"{path}, line {number + 1}: the line has more than {MOST_LINE:,} characters.")
+            yield line
+
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            if IMAGE not in header:
-                raise DataError(
-                    f"{path}, line 1: the header must have the columns image,label, not {','.join(header)}."
-                )
-            at, label_at = header.index(IMAGE), header.index(LABEL) if LABEL in header else None
+            reader = csv.reader(bounded(file), strict=True)
             for row in reader:
-                if row:
-                    where = f"{path}, line {reader.line_num}"
-                    if len(row) != len(header):
-                        raise DataError(f"{where}: {len(row)} values under a header of {len(header)} columns.")
-                    value = UNKNOWN if label_at is None else _label(row[label_at], where)
-                    yield reader.line_num, _relative(row[at], where), value
+                number = reader.line_num
+                yield number, row
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a CSV file in UTF-8.") from error
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+        raise DataError(f"{path}, line {number + 1}: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _label(text: str, where: str) -> int:
+def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, image and label ("" where the list has none) of every row that is not empty."""
+    lines = _lines(path)
+    _, header = next(lines, (0, []))
+    columns = [_column(text) for text in header]
+    found = [at for at, column in enumerate(columns) if column in LABELS]
+    if columns.count(IMAGE) != 1 or len(found) > 1:
+        raise DataError(f"{path}, line 1: the header must have the columns image,label, not {','.join(header)}.")
+    at, label_at = columns.index(IMAGE), next(iter(found), None)
+    for line, row in lines:
+        if row:
+            where = f"{path}, line {line}"
+            if len(row) != len(header):
+                raise DataError(f"{where}: {len(row)} values under a header of {len(header)} columns.")
+            value = "" if label_at is None else _label(row[label_at], where)
+            yield line, _relative(row[at], where), value
+
+
+def _is_number(label: str) -> bool:
+    return label == "" or (label.isascii() and label.isdigit() and len(label) < 10)
+
+
+def _label(text: str, where: str) -> str:
+    """A label as written: a class number or a name; DataError for a number that counts no classes."""
     text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise DataError(f"{where}: the label must be a class index, an integer from 0, not '{text}'.")
-    return int(text)
+    try:
+        float(text or "nan")
+    except ValueError:
+        if not text.isnumeric():
+            return text
+    if not text or not _is_number(text):
+        raise DataError(f"{where}: the label must be a class index, an integer from 0, or a name, not '{text}'.")
+    return text
 
 
 def _relative(text: str, where: str) -> str:

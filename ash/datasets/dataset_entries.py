@@ -49,13 +49,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Status:
-    """What is on disk of a data set: `count` images (None: nothing), `bytes`, where, and why it is not present."""
+    """What is on disk of a data set: `count` images (None: nothing), `bytes`, where, and why it is not present.
+
+    `look` changes with the files.
+    """
 
     state: Literal["present", "missing", "incomplete"]
     count: int | None
     bytes: int
     path: Path
     reason: str = ""
+    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ class DatasetEntry:
         if layout.kind == "mat":
             return SvhnImages(path, self.name, self.label, self.per_class)
         if self.first:
-            return FirstImages(path, self.first, self.name, self.label)
-        return FolderImages(path, self.name, self.label)
+            return FirstImages(path, self.first, self.name, self.label, upright=False)
+        return FolderImages(path, self.name, self.label, upright=False)  # as everyone reads the published files
 
     def _lacks(self, images: FileImages | FileArray) -> str:
         """Why these images are not the whole set, "" when they are."""
@@ -128,9 +132,9 @@ class DatasetEntry:
                         status = Status("incomplete", 0, 0, path, str(error))
                     continue
                 if not lacks:
-                    return images, Status("present", count, size, path)
+                    return images, Status("present", count, size, path, look=images.look)
                 if best is None or count > len(best):
-                    best, status = images, Status("incomplete", count, size, path, lacks)
+                    best, status = images, Status("incomplete", count, size, path, lacks, images.look)
         return best, status
 
     def _folders(self, root: Path | None) -> list[Path]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ash.engine.plan import SweepError
+from ash.labels import check_labels
 
 
 def checked(name: str, bank: Any) -> Any:
@@ -23,14 +24,17 @@ def checked(name: str, bank: Any) -> Any:
 
 
 def checked_labels(id_bank: Any, labels: Any) -> NDArray[np.int64] | None:
-    """The labels (N,) of the ID set: those given, or else the bank's, if any; SweepError when their number differs."""
+    """The labels (N,) of the ID set: those given, or else the bank's, if any; SweepError when their number differs.
+
+    Whether they are classes of the network, `ash.labels.check_labels` says.
+    """
     labels = getattr(id_bank, "labels", None) if labels is None else labels
     if labels is None:
         return None
-    labels = np.asarray(labels, dtype=np.int64)
+    labels = np.asarray(labels)
     if labels.shape != id_bank.shape[:1]:
         raise SweepError(f"There are {labels.size} labels for {id_bank.shape[0]} ID samples.")
-    return labels
+    return check_labels(labels, np.iinfo(np.int32).max)
 
 
 def chunks_of(bank: Any, rows: int) -> Iterator[tuple[int, NDArray[np.floating]]]:

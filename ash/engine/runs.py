@@ -21,9 +21,10 @@ from ash.engine.activations import checked, checked_labels, chunks_of, tensor_of
 from ash.engine.distances import mahalanobis
 from ash.engine.grouped import Evaluator
 from ash.engine.plan import Plan, SweepError, predictions
-from ash.engine.tails import DeepTail, Place, evaluator_for
+from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
 from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
+from ash.labels import check_labels
 from ash.methods import Method
 from ash.splitting import LinearTail, numerators
 from ash.tables import Sweep
@@ -51,6 +52,9 @@ class Run:
         """As in `sweep`. `thresholds_from`: the ID bank of global thresholds, if it is not this one."""
         if not methods:
             raise SweepError("There is no method to evaluate: give at least one, for example Method.parse('energy').")
+        taken = next((name for name in ood if name in ("ID", "mean")), None)
+        if taken:
+            raise SweepError(f"An OOD set cannot be called '{taken}', which means something else in the table.")
         self.methods, self.names = tuple(methods), ["ID", *ood]
         self.banks = _alike(dict(zip(self.names, [id_bank, *ood.values()], strict=True)))
         self.labels = checked_labels(self.banks[0], id_labels)
@@ -71,6 +75,11 @@ class Run:
             self.scores = [torch.empty((len(methods), size), dtype=dtype, device=device) for size in sizes]
             shape = (len(self.plan.settings), sizes[0])
             self.predictions = torch.empty(shape, dtype=torch.int32, device=device)
+
+    def check_labels(self, tail: Tail) -> None:
+        """LabelError when the labels of the ID set are not all classes of the tail's network."""
+        if self.labels is not None:
+            check_labels(self.labels, class_count(tail, self.banks[0].shape[1:]))
 
     def result(self, methods: Sequence[int]) -> Sweep:
         """Scores and predictions of these methods."""

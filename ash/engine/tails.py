@@ -66,6 +66,17 @@ def evaluator_for(
     return linear_evaluator(tail, features, settings, dtype, device, fit)
 
 
+def class_count(tail: nn.Module | LinearTail, features: tuple[int, ...]) -> int:
+    """How many logits a tail gives for activations (n, *features)."""
+    if isinstance(tail, LinearTail):
+        return len(tail.weight)
+    if isinstance(tail, nn.Linear):
+        return tail.out_features
+    like = next(tail.parameters(), torch.empty(0))
+    with torch.inference_mode():
+        return int(tail(torch.zeros(1, *features, dtype=like.dtype, device=like.device)).shape[-1])
+
+
 class DeepTail:
     """Settings of any tail: it runs once for each, on activations that are sorted once for all."""
 

@@ -41,13 +41,21 @@ class _Decoded(Dataset[Chunk]):
         pixels, skipped = list[np.ndarray](), list[dict[str, Any]]()
         for index in images:
             try:
-                pixels.append(np.asarray(self.geometry(self.data.image(index))).reshape(self.shape))
+                pixels.append(self._prepared(index))
             except ImageError as error:
                 skipped.append({"index": index, "reason": str(error)})
             except DataError as error:
                 return Chunk(images, torch.empty(0), [], str(error))
         stacked = np.stack(pixels) if pixels else np.empty((0, *self.shape), np.uint8)
         return Chunk(images, torch.from_numpy(stacked), skipped)
+
+    def _prepared(self, index: int) -> np.ndarray:
+        """The pixels (H, W, C) of an image; ImageError names it."""
+        image = self.data.image(index)
+        try:
+            return np.asarray(self.geometry(image)).reshape(self.shape)
+        except ImageError as error:
+            raise ImageError(f"{self.data.names[index]}: {error}") from error
 
 
 def default_workers(device: torch.device) -> int:

@@ -185,8 +185,9 @@ class Shards:
         while self._claims:
             self._claims.popitem()[1].release()
 
-    def finish(self, who: BankIdentity, data: ImageSet, features: tuple[int, ...]) -> Bank:
-        """Write samples and, last, the manifest that makes the bank complete; only under the claim on `plan.lock`."""
+    def finish(self, who: BankIdentity, data: ImageSet, labels: NDArray[np.int64], features: tuple[int, ...]) -> Bank:
+        """Write samples with these labels and, last, the manifest that makes the bank complete; only under the claim on
+        `plan.lock`."""
         records = [dict(self._records[shard]) for shard in range(len(self.ranges))]
         skipped = [image for record in records for image in record.pop("skipped")]
         rows = sum(record["rows"] for record in records)
@@ -198,7 +199,7 @@ class Shards:
         table = io.StringIO(newline="")
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("name", "label"))
-        writer.writerows((data.names[i], int(data.labels[i])) for i in range(len(data)) if i not in missing)
+        writer.writerows((data.names[i], int(labels[i])) for i in range(len(data)) if i not in missing)
         about = {"identity": who.fields, "rows": rows, "features": list(features), "shards": records}
         _write_changed(self.folder / "samples.csv", table.getvalue().encode())
         _write_changed(self.folder / "manifest.json", json_bytes({**about, "skipped": skipped}))

@@ -1,14 +1,17 @@
 """What the explorer knows about one network: how to build it, feed it, and where to cut it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ash.files import expand
+from ash.images import MAX_PIXELS, ImageError
 from ash.networks.checkpoints import ModelError, find_weights, load_weights, own_weights_hash, weights_hash
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import nn
     from torchvision.transforms import Compose
 
@@ -29,16 +32,25 @@ class Preprocess:
     std: tuple[float, ...]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
+    def __post_init__(self) -> None:
+        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean):
+            raise ModelError(f"A preprocess has 1 or 3 means and as many std, not {self.mean} and {self.std}.")
+        if not all(0 < std < math.inf for std in self.std) or not all(map(math.isfinite, self.mean)):
+            raise ModelError(f"What pixels are divided by, std, is above 0 and finite: {self.std}; mean {self.mean}.")
+        if self.resize < 1 or self.crop < 1:
+            raise ModelError(f"resize and crop are 1 or more pixels, not {self.resize} and {self.crop}.")
+
     def __repr__(self) -> str:
         more = "" if self.interpolation == "bilinear" else f", interpolation={self.interpolation!r}"
         return f"Preprocess(resize={self.resize}, crop={self.crop}, mean={self.mean}, std={self.std}{more})"
 
     def build(self) -> "Compose":
-        """The torchvision transform, from a PIL image of any mode."""
+        """The torchvision transform, from a PIL image of any mode; ImageError where it would become too large."""
         from torchvision import transforms
 
         return transforms.Compose(
             [
+                _Bounded(self.resize),
                 transforms.Grayscale(len(self.mean)) if len(self.mean) == 1 else _to_rgb,
                 transforms.Resize(self.resize, transforms.InterpolationMode(self.interpolation)),
                 transforms.CenterCrop(self.crop),
@@ -51,6 +63,22 @@ class Preprocess:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one input."""
         return len(self.mean), self.crop, self.crop
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """The image itself; ImageError where it has more than MAX_PIXELS once its shorter side is `resize`."""
+
+    resize: int
+
+    def __call__(self, image: "Image") -> "Image":
+        longer = round(self.resize * max(image.size) / min(image.size))
+        if self.resize * longer > MAX_PIXELS:
+            raise ImageError(
+                f"{image.width:,} x {image.height:,} pixels become {self.resize:,} x {longer:,} in the network's "
+                f"preprocessing, more than {MAX_PIXELS / 1e6:g} million."
+            )
+        return image
 
 
 def _to_rgb(image):  # type: ignore[no-untyped-def]  # PIL image in, PIL image out
