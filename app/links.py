@@ -6,9 +6,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+LEAST_SHARE = 0.001  # percent: one of 100,000 images
 OFF = -1.0  # a budget of accuracy when any loss is fine
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")
 _TEXT = 80  # characters of a free text
+_MOST_NAMES = 200  # of a list: the longest real one is all places where a network can be cut
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.IGNORECASE | re.ASCII)
+_SMALLEST, _LARGEST = 1e-38, 3.5e38  # a score is a float32: no number beyond its range can be meant
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,20 @@ def names(key: str, wanted: str, empty: str) -> Any:
 
     def parse(text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(text.split(","))) if text not in ("", empty) else ()
-        if not all(_NAME.fullmatch(name) for name in names):
+        if len(names) > _MOST_NAMES or not all(_NAME.fullmatch(name) for name in names):
             raise ValueError(text)
         return names
 
     return field(default=(), metadata={"link": Key(key, wanted, parse, lambda names: ",".join(names) or empty)})
+
+
+def read_number(text: str) -> float:
+    """The number that a text says in plain decimal or scientific notation; ValueError where no link can mean it."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    zero = value == 0 and not re.search("[1-9]", text.lower().split("e")[0])
+    if not (zero or _SMALLEST <= abs(value) <= _LARGEST):
+        raise ValueError(text)
+    return value + 0.0  # turns -0.0 into 0.0
 
 
 def write_number(value: float) -> str:
@@ -64,10 +77,10 @@ def number(key: str, default: float, wanted: str, allowed: Callable[[float], boo
     """A finite number that `allowed` admits."""
 
     def parse(text: str) -> float:
-        value = float(text)
-        if not (math.isfinite(value) and allowed(value)):
+        value = read_number(text)
+        if not allowed(value):
             raise ValueError(text)
-        return value + 0.0  # turns -0.0 into 0.0
+        return value
 
     return field(default=default, metadata={"link": Key(key, wanted, parse, write_number)})
 
@@ -76,10 +89,10 @@ def budget(key: str) -> Any:
     """Points of accuracy that may be lost, or `OFF`, which is the default."""
 
     def parse(text: str) -> float:
-        value = OFF if text in ("", "off") else float(text)
-        if value != OFF and not 0 <= value <= 100:
+        value = OFF if text in ("", "off") else read_number(text)
+        if value not in (OFF, 0) and not LEAST_SHARE <= value <= 100:
             raise ValueError(text)
-        return value + 0.0
+        return value
 
     def write(value: float) -> str:
         return "off" if value == OFF else write_number(value)
@@ -127,8 +140,8 @@ def interval(key: str, wanted: str) -> Any:
     def parse(text: str) -> tuple[float, ...]:
         if text in ("", "all"):
             return ()
-        low, high = (float(part) + 0.0 for part in text.split(","))
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        low, high = map(read_number, text.split(","))
+        if low > high:
             raise ValueError(text)
         return low, high
 
