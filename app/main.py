@@ -16,7 +16,8 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this fi
 
 import streamlit as st  # noqa: E402
 
-from app import backend, plot, sidebar, state  # noqa: E402
+import app.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
+from app import backend, door, plot, sidebar, state  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.lessons import texts  # noqa: E402
 from app.spec import RunSpec  # noqa: E402
@@ -125,4 +126,7 @@ def main() -> None:
         draw()
 
 
-main()
+if __name__ == "__main__":  # every browser runs this file
+    main()
+else:  # the server imports it once, and looks for this
+    server = st.App(__file__, middleware=door.middleware(), lifespan=door.opening)

@@ -3,6 +3,7 @@
 `requirements.txt` bounds both versions, and `tests/test_streamlit_private.py` fails when one of these parts is gone.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,13 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import RerunData, RerunException, get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
+
+# The server imports the app before it has a runtime, and says so for every cached function; they find it later.
+logging.getLogger("streamlit.runtime.caching.cache_data_api").addFilter(
+    lambda record: not record.getMessage().startswith("No runtime found")
+)
 
 UPLOADS = "/_stcore/upload_file/"  # the address that files are sent to, then session/file
 
@@ -103,6 +110,14 @@ def session_is_active(session: str) -> bool:
     return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
+def close_left_sessions() -> None:
+    """End the sessions whose browser is gone, which the server keeps for a while. Only in the server's own thread."""
+    manager = runtime.get_instance()._session_mgr
+    assert isinstance(manager, WebsocketSessionManager)
+    for left in manager._session_storage.list():
+        manager.close_session(left.session.id)
+
+
 def clears_caches(message: bytes) -> bool:
     """Whether a message from a browser asks to forget what was computed for all users."""
     found = BackMsg()
@@ -128,14 +143,21 @@ def keep_uploads_in_memory(most_bytes: int) -> None:
 
 def _manager() -> MemoryUploadedFileManager | None:
     context = get_script_run_ctx()
+    if context is None and not runtime.exists():
+        return None
     found = context.uploaded_file_mgr if context else runtime.get_instance().uploaded_file_mgr
     return found if isinstance(found, MemoryUploadedFileManager) else None
 
 
 def forget_upload(file: UploadedFile) -> None:
     """Drop the server's own copy of a file of this session, which it would keep until the session ends."""
+    forget_file(session_id(), file.file_id)
+
+
+def forget_file(session: str, file: str) -> None:
+    """Drop the server's copy of a file by its id."""
     if manager := _manager():
-        manager.remove_file(session_id=session_id(), file_id=file.file_id)
+        manager.remove_file(session_id=session, file_id=file)
 
 
 def held_uploads() -> dict[str, dict[str, int]]:

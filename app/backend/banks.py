@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from app.backend.library import require_compute
 from app.backend.setups import Setup, has_bank, identity, images
 from ash.bank import Bank, BankIdentity, open_bank
 from ash.data import ImageSet
@@ -47,6 +48,8 @@ def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Iterator[S
     """Extract banks under a setup: images, and how far ODIN moves their pixels (0: not at all)."""
     from ash.extraction import extract_steps
 
+    if todo:
+        require_compute()
     total, before, fresh, start = sum(len(data) for data, _ in todo), 0, 0, time.monotonic()
     for data, epsilon in todo:
         first = None

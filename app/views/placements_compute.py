@@ -16,7 +16,7 @@ from app import backend, state
 from app.errors import plain
 from app.spec import RunSpec
 from app.theme import count, size
-from app.views.prepare import duration, step_words
+from app.views.prepare import NOT_HERE, duration, step_words
 
 if TYPE_CHECKING:
     from app.backend.standings import Cost
@@ -77,14 +77,22 @@ def _button(one: backend.Standing, queued: bool) -> None:
         icon=f":material/{icon}:",
         key=f"compute_{one.name}",
         width="stretch",
-        disabled=not one.computing,
+        disabled=not one.computing or not _may(one),
         on_click=_leave if queued else _join,
         args=(one.name,),
     )
 
 
+def _may(one: backend.Standing) -> bool:
+    """Whether this browser may start what a placement needs: activations are written to the server's disk."""
+    return not one.missing or backend.may_compute()
+
+
 def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
     """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
+    if not all(map(_may, boxes)):
+        st.caption(f":material/lock: {NOT_HERE}")
+        boxes = [one for one in boxes if _may(one)]
     names = tuple(one.name for one in reversed(boxes))
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(boxes) > 1:

@@ -15,9 +15,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
 
 from bursts import START, burst  # noqa: E402
 from driver import Visitor, serve  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, TimeoutError, sync_playwright  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+
+
+def _fresh(browser: Browser, address: str) -> Visitor:
+    """A new user at the first page; tried twice, since a cold server on a busy machine may take minutes."""
+    for _ in range(2):
+        one = Visitor(browser.new_context().new_page(), address)
+        try:
+            return one.open(START)
+        except (TimeoutError, AssertionError):
+            one.page.context.close()
+    raise SystemExit("the page does not open")
 
 
 @click.command()
@@ -36,16 +47,14 @@ def main(bursts: int, seed: int, root: Path, chromium: str) -> None:
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for number in range(bursts):
-            if number % 10 == 0:
-                page = browser.new_context().new_page()
-                one = Visitor(page, address).open(START)
+            if number % 10 == 0 or found.fault:
+                one = _fresh(browser, address)
             found = burst(one, rng)
             if found.fault:
                 failed += 1
                 print(f"burst {number}, {found.actions}: {found.fault}", flush=True)
-                one.open(START)
-            if number % 10 == 9:
-                page.context.close()
+            if number % 10 == 9 or found.fault:
+                one.page.context.close()
                 print(f"{failed} of {number + 1} failed", flush=True)
         browser.close()
 
