@@ -79,8 +79,8 @@ def _asks_itself() -> bool:
     """
     headers = st.context.headers
     host, origin = headers.get("Host"), headers.get("Origin")
-    if host is None and origin is None and not streamlit_private.is_served():
-        return not any(headers.get(name) for name in _FORWARDED)  # a program that runs the pages by itself
+    if not streamlit_private.is_served():  # a program runs the pages by itself; a lost browser has no headers either
+        return True
     same = origin in (f"http://{host}", f"https://{host}")
     client = st.context.ip_address  # None: this machine
     here = hostname(host) in _LOCAL and (client is None or client in _LOCAL)

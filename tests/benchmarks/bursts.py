@@ -38,7 +38,7 @@ def _fresh(browser: Browser, address: str) -> Visitor:
 @click.option("--chromium", default="/usr/bin/chromium", show_default=True)
 def main(bursts: int, seed: int, root: Path, chromium: str) -> None:
     """Print every burst that failed, then how many of how many."""
-    rng, failed = random.Random(seed), 0
+    rng, failed, fault = random.Random(seed), 0, ""
     command = [str(Path(sys.executable).with_name("streamlit")), "run", "app/main.py"]
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -47,13 +47,14 @@ def main(bursts: int, seed: int, root: Path, chromium: str) -> None:
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for number in range(bursts):
-            if number % 10 == 0 or found.fault:
+            if number % 10 == 0 or fault:
                 one = _fresh(browser, address)
             found = burst(one, rng)
-            if found.fault:
+            fault = found.fault
+            if fault:
                 failed += 1
-                print(f"burst {number}, {found.actions}: {found.fault}", flush=True)
-            if number % 10 == 9 or found.fault:
+                print(f"burst {number}, {found.actions}: {fault}", flush=True)
+            if number % 10 == 9 or fault:
                 one.page.context.close()
                 print(f"{failed} of {number + 1} failed", flush=True)
         browser.close()
