@@ -102,7 +102,8 @@ def session_id() -> str:
 
 def is_served() -> bool:
     """Whether a server runs in this process; not so in a test or a script that runs pages by itself."""
-    return runtime.exists() and isinstance(runtime.get_instance(), runtime.Runtime)  # a stand-in in AppTest
+    # AppTest puts a stand-in there, which only says that it is one.
+    return runtime.exists() and issubclass(type(runtime.get_instance()), runtime.Runtime)
 
 
 def session_is_active(session: str) -> bool:
