@@ -8,9 +8,13 @@ from typing import Any
 
 from ash.names import why_no_name
 
+LEAST_SHARE = 0.001  # percent: one of 100,000 images
 OFF = -1.0  # a budget of accuracy when any loss is fine
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")  # of models, placements, questions, lessons
 _TEXT = 80  # characters of a free text
+_MOST_NAMES = 200  # of a list: the longest real one is all places where a network can be cut
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.IGNORECASE | re.ASCII)
+_SMALLEST, _LARGEST = 1e-38, 3.5e38  # a score is a float32: no number beyond its range can be meant
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def names(key: str, wanted: str, empty: str, allowed: Callable[[str], object] = 
 
     def parse(text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(text.split(","))) if text not in ("", empty) else ()
-        if not all(map(allowed, names)):
+        if len(names) > _MOST_NAMES or not all(map(allowed, names)):
             raise ValueError(text)
         return names
 
@@ -73,6 +77,15 @@ def set_names(key: str, wanted: str, empty: str) -> Any:
     return names(key, wanted, empty, lambda name: not why_no_name(name))
 
 
+def read_number(text: str) -> float:
+    """The number that a text says in plain decimal or scientific notation; ValueError where no link can mean it."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    zero = value == 0 and not re.search("[1-9]", text.lower().split("e")[0])
+    if not (zero or _SMALLEST <= abs(value) <= _LARGEST):
+        raise ValueError(text)
+    return value + 0.0  # turns -0.0 into 0.0
+
+
 def write_number(value: float) -> str:
     """The shortest text that reads back as exactly this number: `65`, `66.7`."""
     return str(int(value)) if float(value).is_integer() else repr(value)
@@ -82,10 +95,10 @@ def number(key: str, default: float, wanted: str, allowed: Callable[[float], boo
     """A finite number that `allowed` admits."""
 
     def parse(text: str) -> float:
-        value = float(text)
-        if not (math.isfinite(value) and allowed(value)):
+        value = read_number(text)
+        if not allowed(value):
             raise ValueError(text)
-        return value + 0.0  # turns -0.0 into 0.0
+        return value
 
     return field(default=default, metadata={"link": Key(key, wanted, parse, write_number)})
 
@@ -94,10 +107,10 @@ def budget(key: str) -> Any:
     """Points of accuracy that may be lost, or `OFF`, which is the default."""
 
     def parse(text: str) -> float:
-        value = OFF if text in ("", "off") else float(text)
-        if value != OFF and not 0 <= value <= 100:
+        value = OFF if text in ("", "off") else read_number(text)
+        if value not in (OFF, 0) and not LEAST_SHARE <= value <= 100:
             raise ValueError(text)
-        return value + 0.0
+        return value
 
     def write(value: float) -> str:
         return "off" if value == OFF else write_number(value)
@@ -145,8 +158,8 @@ def interval(key: str, wanted: str) -> Any:
     def parse(text: str) -> tuple[float, ...]:
         if text in ("", "all"):
             return ()
-        low, high = (float(part) + 0.0 for part in text.split(","))
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        low, high = map(read_number, text.split(","))
+        if low > high:
             raise ValueError(text)
         return low, high
 

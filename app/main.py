@@ -15,12 +15,13 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this fi
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
-from streamlit.navigation.page import Page  # noqa: E402
 
-from app import backend, plot, sidebar, state  # noqa: E402
+import app.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
+from app import backend, door, plot, sidebar, state  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.lessons import texts  # noqa: E402
 from app.spec import RunSpec  # noqa: E402
+from app.streamlit_private import Page  # noqa: E402
 from app.theme import colours  # noqa: E402
 from app.views import missing, shipped  # noqa: E402
 
@@ -95,8 +96,8 @@ def _wordmark(dark: bool) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 270 64">{icon}{name}</svg>'
 
 
-def main() -> None:
-    """One run of the script."""
+def draw() -> None:
+    """The pages, the link, the sidebar and the page in use."""
     first = next(iter(SECTIONS.values()))[0][0]
     sections = {
         section: [_page(*entry, default=entry[0] == first) for entry in entries]
@@ -110,7 +111,7 @@ def main() -> None:
     st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=icon, layout="wide")
     st.logo(_wordmark(plot.dark()), size="large", icon_image=icon)
     with boundary():
-        spec = state.read_link(sidebar.known)
+        spec = state.read_link(sidebar.known, page.url_path)
         state.write_link()
         sidebar.draw(spec, sections, _controls(page, spec))
         for notice in state.notices():
@@ -119,4 +120,13 @@ def main() -> None:
         backend.warm_up()
 
 
-main()
+def main() -> None:
+    """One run of the script."""
+    with state.first_meeting():
+        draw()
+
+
+if __name__ == "__main__":  # every browser runs this file
+    main()
+else:  # the server imports it once, and looks for this
+    server = st.App(__file__, middleware=door.middleware(), lifespan=door.opening)

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
-from streamlit.navigation.page import Page
 
 from app import backend, share
 from app.errors import plain
@@ -13,6 +12,7 @@ from app.lessons import texts
 from app.links import write_number
 from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
 from app.state import bind, current, dispatch
+from app.streamlit_private import Page
 from app.theme import variant_label
 from app.views import library_jobs
 from ash.methods import SCORE_LABELS, VARIANTS, Method

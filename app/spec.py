@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from app import links
-from app.links import Key
+from app.links import LEAST_SHARE, Key
 from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
 
 LINK_VERSION = "1"
@@ -21,6 +21,7 @@ LEAVES = (*(f"table{n}" for n in range(1, 6)), *(f"figure{n}" for n in range(2, 
 ORDERS = ("score", "margin", "change", "name")  # of the samples
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 LEAST_C, MOST_C = 1e-4, 1e6  # what a number field takes
+_METHOD = 120  # characters of a method; usual are less than 40
 
 
 def _other(key: str) -> Any:
@@ -32,10 +33,15 @@ def _other(key: str) -> Any:
 
 
 def _beyond(method: Method) -> str:
-    """The text of a method that the sidebar's controls cannot say; ValueError for one that they can."""
-    if method.variant in VARIANTS and method.score in SCORE_LABELS:
-        raise ValueError(str(method))
-    return str(method)
+    """The text of a method that the sidebar's controls cannot say; ValueError for any other, and for an absurd one."""
+    text = str(method)
+    told = method.variant in VARIANTS and method.score in SCORE_LABELS
+    absurd = len(text) > _METHOD or any(
+        step.variant.parameter == "threshold" and not LEAST_C <= step.parameter <= MOST_C for step in method.steps
+    )
+    if told or absurd:
+        raise ValueError(text)
+    return text
 
 
 def _percentile_allowed(p: float) -> bool:
@@ -71,7 +77,7 @@ class RunSpec:
     # Scores: axis of the histograms, OOD set or 'all', share of ID accepted in percent, picture
     axis: str = links.choice("axis", "relative", ("relative", "raw", "rank"), "an axis")
     set: str = links.set_name("set", "all", "'all' or an OOD set", "all")
-    tpr: float = links.number("tpr", 95.0, "a percentage in (0, 100]", lambda t: 0 < t <= 100)
+    tpr: float = links.number("tpr", 95.0, f"a percentage in [{LEAST_SHARE:g}, 100]", lambda t: LEAST_SHARE <= t <= 100)
     curve: str = links.choice("curve", "hist", ("hist", "scrub", "roc", "pr"), "a picture")
     # Activations: data set of the sample ('id' is the model's own), its number, picture
     source: str = links.set_name("source", "id", "'id' or an OOD set", "id")

@@ -2,23 +2,24 @@
 
     pick -> reduce -> session state -> URL -> widgets and pages
 
-The URL wins only when the browser brings one that this session did not write itself: the first run, Back and Forward.
-A rerun that was sent before the last link arrived still carries the link before it, which must not undo the change.
+The URL wins only when the browser brings one that is not an echo of this session's own (`trail`). The link is sent in
+every run, whatever query came with it: that of the browser may be older than what is on its way to it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
-from streamlit.navigation.page import Page
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from app import streamlit_private
 from app.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query, unsayable
+from app.streamlit_private import Page
+from app.trail import Arrival, Trail
 
 _PAGES = "_pages"  # module -> page, of this run
-_SPEC, _LINKS, _NOTICES = "spec", "_links", "_notices"
-_REMEMBERED = 200  # links of this session, newest last
+_SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
 
 
 def current() -> RunSpec:
@@ -40,12 +41,35 @@ def notices() -> list[str]:
     return found
 
 
-def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]]) -> RunSpec:
-    """At the start of a run: the session's spec, or the one of a link that the browser brought."""
+@contextmanager
+def first_meeting() -> Iterator[None]:
+    """Round a whole run: that no change is lost which meets a server that was restarted under an open page.
+
+    Streamlit calls the callbacks of the controls it has drawn, and this session has drawn none. So where the browser
+    comes with states of controls, the page is drawn as the link says it, unseen, and the run repeated with the states.
+    """
+    if st.session_state.get(_MET, False):
+        yield
+        return
+    states = streamlit_private.carried_states()
+    if not states:
+        st.session_state[_MET] = True
+        yield
+        return
+    with streamlit_private.unseen():
+        yield
+    st.session_state[_MET] = True
+    streamlit_private.run_again(states)
+
+
+def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: str) -> RunSpec:
+    """At the start of a run of a page: the session's spec, or the one of a link that the browser brought."""
     query = st.query_params.to_dict()
-    if _SPEC not in st.session_state or _brought_by_browser(urlencode(query)):
+    arrival = Arrival(urlencode(query), page, streamlit_private.is_history_navigation())
+    trail: Trail = st.session_state.get(_TRAIL, Trail())
+    if _SPEC not in st.session_state or trail.brings(arrival):
         st.session_state[_SPEC], st.session_state[_NOTICES] = from_query(query)
-        _remember(urlencode(query))
+    st.session_state[_TRAIL] = trail.after(arrival)
     for _ in range(2):  # the names a model knows can be asked for only once the model itself is known
         spec, missing = settle(current(), known(current()))
         if missing:
@@ -55,35 +79,13 @@ def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]]) -> RunS
 
 def write_link() -> None:
     """Make the URL say the spec. A URL that already means it stays as it is, so that Back needs no second press."""
-    query = st.query_params.to_dict()
-    same = from_query(query)[0] == current()
+    if from_query(st.query_params.to_dict())[0] == current():
+        streamlit_private.repeat_address()
+        return
+    query = to_query(current())
     # Remembered before it is sent: a run that is interrupted in between must not take its own link for a new one.
-    _remember(urlencode(query if same else to_query(current())))
-    if not same:
-        st.query_params.from_dict(to_query(current()))
-
-
-def _brought_by_browser(link: str) -> bool:
-    links: list[str] = st.session_state[_LINKS]
-    if link == links[-1]:
-        return False
-    context = get_script_run_ctx()
-    back = context is not None and getattr(context, "is_history_navigation", False)
-    # A page change through Streamlit's own commands drops the query: the session's spec goes on.
-    return back or (link != "" and link not in links)
-
-
-def _remember(link: str) -> None:
-    links: list[str] = st.session_state.setdefault(_LINKS, [])
-    if not links or links[-1] != link:
-        links.append(link)
-        del links[:-_REMEMBERED]
-
-
-def _offer(link: str) -> None:
-    """A link that this session may have been at before counts as brought by the browser when it is followed again."""
-    links: list[str] = st.session_state.setdefault(_LINKS, [])
-    links[:-1] = [one for one in links[:-1] if one != link]
+    st.session_state[_TRAIL] = st.session_state[_TRAIL].with_link(urlencode(query))
+    st.query_params.from_dict(query)
 
 
 def remember_pages(pages: Mapping[str, Page]) -> None:
@@ -95,7 +97,7 @@ def page_link(module: str, label: str, spec: RunSpec | None = None) -> None:
     """A link to another page that carries the spec, or another one: Streamlit's own would drop the query."""
     query: Any = to_query(current() if spec is None else spec) or None
     if spec is not None:
-        _offer(urlencode(query or {}))
+        st.session_state[_TRAIL] = st.session_state[_TRAIL].with_offer(urlencode(query or {}))
     st.page_link(st.session_state[_PAGES][module], label=label, icon=":material/arrow_forward:", query_params=query)
 
 

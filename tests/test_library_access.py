@@ -5,10 +5,22 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from library_driver import ROOT, choose, click, data_fixture, extracted, keys, mine_fixture, opened, own_bank, words  # noqa: F401  (fixtures)
+from library_driver import (  # noqa: F401  (fixtures)
+    IMAGES,
+    ROOT,
+    choose,
+    click,
+    data_fixture,
+    extracted,
+    keys,
+    mine_fixture,
+    opened,
+    own_bank,
+    words,
+)
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app import backend, streamlit_private
 from app.backend import library
 from app.backend.jobs import Jobs, Work
 from ash.bank import cache_root
@@ -40,15 +52,96 @@ def test_the_library_is_on_where_only_this_machine_is_served(
     assert backend.library_on() is on
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "x-real-ip", "Forwarded"])
-def test_a_browser_behind_a_proxy_may_be_anywhere(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def from_browser(monkeypatch: pytest.MonkeyPatch, ip: str | None = None, **headers: str) -> None:
+    """As if a browser had connected to a server of localhost with these headers."""
     from streamlit.runtime.context import StreamlitHeaders
 
-    context = type("Context", (), {"headers": StreamlitHeaders([(header, "203.0.113.7")])})
-    monkeypatch.setattr(st, "context", context)
+    sent = StreamlitHeaders([(name.replace("_", "-"), value) for name, value in headers.items()])
+    monkeypatch.setattr(st, "context", type("Context", (), {"headers": sent, "ip_address": ip}))
+    monkeypatch.setattr(streamlit_private, "is_served", lambda: True)
+
+
+LOCAL = {"Host": "localhost:8501", "Origin": "http://localhost:8501"}
+RULES = {library.SETTING: backend.library_on, library.COMPUTE: backend.may_compute}
+rules = pytest.mark.parametrize("setting", list(RULES))
+
+
+@rules
+@pytest.mark.parametrize("host", ["localhost:8501", "localhost", "127.0.0.1:80", "[::1]:8501"])
+def test_a_browser_of_this_machine_may(setting: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from_browser(monkeypatch, Host=host, Origin=f"http://{host}")
+    assert RULES[setting]()
+    monkeypatch.setenv(setting, "off")
+    assert not RULES[setting]()
+
+
+@rules
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("X-Forwarded-For", "x-real-ip", "Forwarded", "Via", "X-Forwarded-Proto", "X-Forwarded-Host"),
+        *("CF-Connecting-IP", "True-Client-IP", "X-Client-IP"),
+    ],
+)
+def test_a_browser_behind_a_proxy_may_be_anywhere(setting: str, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from_browser(monkeypatch, **LOCAL, **{header: "203.0.113.7"})
+    assert not RULES[setting]()
+    monkeypatch.setenv(setting, "on")
+    assert RULES[setting]()
+
+
+@rules
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example", "Origin": "http://evil.example"},  # a name that someone pointed here
+        {"Host": "localhost:8501", "Origin": "https://ash.example.org"},  # a proxy that forwards no name of its own
+        {"Host": "localhost:8501", "Origin": "http://localhost:3000"},  # another server of this machine
+        {"Host": "localhost:8501", "Origin": "null"},
+        {"Host": "localhost:8501"},  # no browser, or a proxy that leaves its word out
+        {"Host": "localhost.evil.example:8501", "Origin": "http://localhost.evil.example:8501"},
+        {"Host": "192.168.1.20:8501", "Origin": "http://192.168.1.20:8501"},
+        {"Host": "localhost@evil.example", "Origin": "http://localhost@evil.example"},
+        {},
+    ],
+)
+def test_who_calls_the_server_by_another_name_may_not(
+    setting: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_browser(monkeypatch, **headers)
+    assert not RULES[setting]()
+
+
+def test_a_client_of_another_machine_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from_browser(monkeypatch, "192.168.1.7", **LOCAL)
     assert not backend.library_on()
-    monkeypatch.setenv(library.SETTING, "on")
-    assert backend.library_on()
+    assert not backend.may_compute()
+
+
+def test_computing_is_refused_on_the_server_before_anything_is_written(
+    mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = backend.Setup("demo", "avgpool", "fashion_mnist", (mine,))
+    monkeypatch.setenv(library.COMPUTE, "off")
+    with pytest.raises(AshError, match="ASH_COMPUTE=on"):
+        next(backend.compute_banks(at))
+    assert all(row.info.bundled for row in backend.bank_rows())
+    monkeypatch.setenv(library.COMPUTE, "on")
+    monkeypatch.setenv(library.SETTING, "off")  # the two are told apart
+    assert next(backend.compute_banks(at)).total == IMAGES
+
+
+def test_pages_say_that_computing_is_off_in_place_of_the_button(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.COMPUTE, "off")
+    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=180)
+    app.query_params["ood"] = mine
+    app.run()
+    assert not app.exception
+    assert "prepare_button" not in keys(app)
+    assert "ASH_COMPUTE=on" in words(app)
+    monkeypatch.delenv(library.COMPUTE)
+    app.run()
+    assert "prepare_button" in keys(app)
 
 
 def test_off_lists_everything_with_commands_and_without_paths(

@@ -1,7 +1,10 @@
 """RunSpec and its link: what is written reads back, no text raises, picks are a pure function."""
 
+import json
 from dataclasses import replace
-from urllib.parse import parse_qsl, urlencode
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -29,7 +32,8 @@ OTHERS = ("odin", "mahalanobis", "dice@70", "react@1.0+dice@10", "ash_b@65:odin"
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
 sets = st.from_regex(r"[A-Za-z0-9_é][A-Za-z0-9_.é-]{0,20}", fullmatch=True).filter(lambda name: not why_no_name(name))
 lines = st.from_regex(r"[A-Za-z0-9_/ .,&-]{0,40}", fullmatch=True).map(str.strip)
-finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)
+# what a score can be: a float32, and not smaller than its smallest number of full precision
+finite = st.just(0.0) | st.floats(1e-37, 3.4e38) | st.floats(-3.4e38, -1e-37)
 percentiles = st.just(0.0) | st.floats(1, 100, exclude_max=True)
 specs = st.builds(
     RunSpec,
@@ -43,12 +47,12 @@ specs = st.builds(
     x=st.sampled_from(OBJECTIVES),
     y=st.sampled_from(OBJECTIVES),
     on=sets | st.just("mean"),
-    budget=st.just(OFF) | st.floats(0, 100),
+    budget=st.just(OFF) | st.just(0.0) | st.floats(0.001, 100),
     show_all=st.booleans(),
     others=st.booleans(),
     axis=st.sampled_from(("relative", "raw", "rank")),
     set=sets | st.just("all"),
-    tpr=st.floats(0, 100, exclude_min=True),
+    tpr=st.floats(0.001, 100),
     curve=st.sampled_from(("hist", "roc", "pr")),
     source=sets | st.just("id"),
     sample=st.integers(0, 999_999_999),
@@ -132,6 +136,72 @@ def test_junk_falls_back_with_one_sentence(query: dict[str, str], sentence: str)
     spec, notices = from_query(query)
     assert spec == RunSpec()
     assert notices == [sentence]
+
+
+LONG = "9" * 10_000
+ABSURD = (
+    *("nan", "inf", "-inf", "1e999", "-1e999", "5e-324", "1e-320", "5e-999", LONG, f"0.{'0' * 10_000}1", f"6{LONG}"),
+    *(
+        "-65",
+        "-1e300",
+        "1e300",
+        "6_5",
+        " 65 ",
+        "６５",
+        "0x41",
+        "65;",
+        "65,",
+        "1e9999999999",
+        "--65",
+        "",
+        "+",
+        ".",
+        "e5",
+    ),
+)
+NUMBERS = ("p", "c", "tpr", "budget", "n", "sample", "page", "step")
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("text", ABSURD, ids=lambda text: text[:12])
+def test_an_absurd_number_is_refused_with_a_notice_and_not_carried(key: str, text: str) -> None:
+    if (key, text) == ("budget", ""):
+        return  # how "off" may be written
+    spec, notices = from_query({key: text})
+    assert spec == RunSpec()
+    assert len(notices) == 1
+    assert len(notices[0]) < 200
+
+
+@pytest.mark.parametrize("text", [*(f"{a},{b}" for a in ABSURD for b in ("0", "1")), "1,0", "1,2,3", "1"])
+def test_an_absurd_interval_is_refused(text: str) -> None:
+    usual = {"-65,0", "-65,1"}
+    assert (from_query({"scores": text})[0] == RunSpec()) is (text not in usual)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({key: LONG} for key in ("model", "ood", "placement", "true", "find", "pin", "method", "lesson", "variant")),
+        {"ood": ",".join(f"set{n}" for n in range(1000))},
+        *({"method": text} for text in ("react@5e-324+ash_s@90", "react@1e300+dice@5", "react@1.0+" * 400 + "dice@5")),
+    ],
+    ids=lambda query: " ".join(query),
+)
+def test_what_is_too_long_or_no_method_is_refused(query: dict[str, str]) -> None:
+    spec, notices = from_query(query)
+    assert (spec, len(notices)) == (RunSpec(), 1)
+
+
+SAVED = json.loads(Path(__file__).with_name("saved_links.json").read_text())
+
+
+@pytest.mark.parametrize("saved", SAVED, ids=lambda saved: saved["link"][:60])
+def test_a_link_that_was_saved_means_what_it_meant(saved: dict[str, Any]) -> None:
+    spec, notices = from_query(dict(parse_qsl(urlsplit(saved["link"]).query, keep_blank_values=True)))
+    means = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["means"].items()}
+    assert spec == replace(RunSpec(), **means)
+    assert notices == []
 
 
 def test_zero_and_fractions_survive() -> None:

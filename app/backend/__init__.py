@@ -59,6 +59,7 @@ from app.backend.library import cache_folder as cache_folder
 from app.backend.library import data_folder as data_folder
 from app.backend.library import data_rows as data_rows
 from app.backend.library import library_on as library_on
+from app.backend.library import may_compute as may_compute
 from app.backend.library import model_row as model_row
 from app.backend.library import model_rows as model_rows
 from app.backend.library import plugin_contents as plugin_contents

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from app.backend.library import require_compute
 from app.backend.setups import Setup, has_bank, identity, identity_of, images, reading
 from app.backend.turns import on_device, semaphore, shared
 from ash.bank import Bank, BankIdentity, open_bank
@@ -60,6 +61,8 @@ def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[
 
 
 def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
+    if todo:
+        require_compute()
     total, before, fresh, start = sum(len(data) for data, _ in todo), 0, 0, time.monotonic()
     for data, epsilon in todo:
         first = None

@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 from weakref import WeakSet
 
-from streamlit import runtime
-
 from app.backend.pace import Pace
 from app.backend.turns import semaphore
+from app.streamlit_private import session_is_active as session_is_active
 from ash.errors import EXPECTED, AshError, sentence
 
 GRACE = 60.0  # seconds that a session may be away, for a reload of the page or a short loss of the network
@@ -113,11 +112,6 @@ def _claimed(work: Work, owner: "Jobs") -> Iterator[None]:
             others.remove(owner)
             if not others:
                 del _claims[work.subject]
-
-
-def session_is_active(session: str) -> bool:
-    """Whether a browser is connected to this session; always, where no server runs."""
-    return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
 _working: WeakSet["Jobs"] = WeakSet()  # those that have had a thread

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import streamlit_private
 from app.backend import setups
 from app.backend.setups import FRESH
+from app.hosts import hostname
 from ash import plugins
 from ash.bank import BUNDLED, BankError, BankInfo, cache_root, list_banks
 from ash.data import (
@@ -37,28 +39,65 @@ from ash.networks.entries import ModelEntry
 from ash.networks.torchvision_models import names_in_source
 
 LASTING = 60.0  # seconds for which a look at the data folder holds: it takes 0.4 s with 60,000 images
-SETTING = "ASH_LIBRARY"  # environment: on, off, or auto
+SETTING, COMPUTE = "ASH_LIBRARY", "ASH_COMPUTE"  # environment: on, off, or auto
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")  # headers of a proxy: the browser may be anywhere
+_FORWARDED = (  # headers of a proxy: the browser may be anywhere
+    *("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server"),
+    *("X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Host", "True-Client-Ip", "Cf-Connecting-Ip"),
+)
 
 
 def library_on() -> bool:
     """Whether the browser of this session may fetch, extract, verify and delete.
 
-    ASH_LIBRARY=on or off says so. Otherwise (auto): where the server listens on this machine alone, to a browser that
-    does not come through a proxy.
+    ASH_LIBRARY=on or off says so. Otherwise (auto): where this machine alone is served, and asks itself.
     """
-    setting = os.environ.get(SETTING, "").strip().lower() or "auto"
-    if setting != "auto":
-        return setting == "on"
-    headers = st.context.headers
-    return st.get_option("server.address") in _LOCAL and not any(headers.get(name) for name in _FORWARDED)
+    return _allowed(SETTING)
+
+
+def may_compute() -> bool:
+    """Whether the browser of this session may start what writes activations to the disk of the server.
+
+    ASH_COMPUTE=on or off says so. Otherwise (auto) as the Library: whoever has not decided does not lend out the disk.
+    """
+    return _allowed(COMPUTE)
 
 
 def require_library() -> None:
     """AshError where the Library is off: a hidden button is not a lock."""
     if not library_on():
         raise AshError(f"The Library of this server is off; whoever starts it sets {SETTING}=on to allow this.")
+
+
+def require_compute() -> None:
+    """AshError where computing is off for this browser."""
+    if not may_compute():
+        raise AshError(
+            f"Computing activations from the browser is off on this server; whoever starts it sets {COMPUTE}=on to "
+            "allow it, or computes them with `python -m ash extract`."
+        )
+
+
+def _allowed(setting: str) -> bool:
+    said = os.environ.get(setting, "").strip().lower() or "auto"
+    if said != "auto":
+        return said == "on"
+    return st.get_option("server.address") in _LOCAL and _asks_itself()
+
+
+def _asks_itself() -> bool:
+    """Whether the browser of this session is on this machine, on a page of this server.
+
+    What a proxy says counts, and what one leaves out: it or its browser calls the server or the page by another name.
+    """
+    headers = st.context.headers
+    host, origin = headers.get("Host"), headers.get("Origin")
+    if not streamlit_private.is_served():  # a program runs the pages by itself; a lost browser has no headers either
+        return True
+    same = origin in (f"http://{host}", f"https://{host}")
+    client = st.context.ip_address  # None: this machine
+    here = hostname(host) in _LOCAL and (client is None or client in _LOCAL)
+    return same and here and not any(headers.get(name) for name in _FORWARDED)
 
 
 def shown(text: object) -> str:

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.backend import banks
 from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
 from app.backend.library import BankRow, bank_row, bank_rows, library_on, refresh, require_library
 from app.backend.names import entry as model_entry
 from app.backend.setups import Setup, has_bank, identity, images, is_present, set_label
+from app.streamlit_private import session_id
 from ash.bank import BankIdentity, delete_bank, verify_steps
 from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
 from ash.errors import AshError
@@ -32,8 +32,7 @@ _STAGES = {"download": "Downloading", "unpack": "Unpacking", "verify": "Checking
 def session_jobs() -> Jobs:
     """The jobs of this session, which may be those of a page that was just loaded anew."""
     if _JOBS not in st.session_state:
-        context = get_script_run_ctx()
-        alive = partial(session_is_active, context.session_id if context else "")
+        alive = partial(session_is_active, session_id())
         inherited = adopt(alive) if library_on() else None
         st.session_state[_JOBS] = inherited or Jobs(alive, on_end=refresh)
     found: Jobs = st.session_state[_JOBS]

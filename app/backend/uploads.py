@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app import streamlit_private
 from app.backend.banks import Step, bank
 from app.backend.decoding import MOST_BYTES as MOST_BYTES
 from app.backend.decoding import MOST_PIXELS as MOST_PIXELS
@@ -224,7 +225,5 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
 
 
 def keep_in_memory() -> None:
-    """Make the server's form parser hold uploads in memory; by itself it puts those above 1 MB in a temporary file."""
-    from starlette.formparsers import MultiPartParser
-
-    MultiPartParser.spool_max_size = 2 * MOST_BYTES
+    """Hold uploads in memory: none is ever written to disk."""
+    streamlit_private.keep_uploads_in_memory(2 * MOST_BYTES)

@@ -12,6 +12,7 @@ from app.state import dispatch
 from app.theme import count
 from app.ui import work
 from app.views import library_parts
+from app.views.prepare import NOT_HERE
 from ash import reports
 from ash.report_files import SIGNS
 
@@ -30,7 +31,7 @@ def draw(spec: RunSpec, line: str, row: pd.Series) -> DeltaGenerator:
     lack = backend.lack(at, row["method"])
     with st.container(horizontal=True, vertical_alignment="center"):
         _load_buttons(spec, row, name)
-        if lack is not None and lack.click:
+        if lack is not None and lack.click and (lack.by_passes or backend.may_compute()):
             _measure_button(at, row["method"])
     progress = st.container()
     if lack is not None and pd.isna(row["auroc measured"]):
@@ -95,6 +96,8 @@ def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: backend.Lack) -> 
         todo = backend.images_of(at, row["method"])
         text += f" Measure this row sends {count(todo)} images through the network once." if todo else ""
     st.caption(plain(text))
+    if lack.click and not lack.by_passes and not backend.may_compute():
+        st.caption(f":material/lock: {NOT_HERE}")
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash", wrap_lines=True)
     if spec.beside == "own":

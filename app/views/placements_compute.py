@@ -19,6 +19,7 @@ from app.spec import RunSpec
 from app.theme import count, size
 from app.ui import work
 from app.ui.work import SLICE, duration
+from app.views.prepare import NOT_HERE
 
 if TYPE_CHECKING:
     from app.backend.standings import Cost
@@ -71,12 +72,21 @@ def _box(one: backend.Standing, queued: bool) -> Slot:
 
 def _button(one: backend.Standing, queued: bool) -> None:
     start = ("Go on" if len(one.todo) < len(one.wanted) else "Compute", "play_arrow", _join)
-    stop, more = ("Cancel", "stop", _leave), {"width": "stretch", "disabled": not one.computing}
+    able = one.computing and _may(one)
+    stop, more = ("Cancel", "stop", _leave), {"width": "stretch", "disabled": not able}
     work.button(f"compute_{one.name}", queued, start, stop, args=(one.name,), **more)
+
+
+def _may(one: backend.Standing) -> bool:
+    """Whether this browser may start what a placement needs: activations are written to the server's disk."""
+    return not one.missing or backend.may_compute()
 
 
 def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
     """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
+    if not all(map(_may, boxes)):
+        st.caption(f":material/lock: {NOT_HERE}")
+        boxes = [one for one in boxes if _may(one)]
     names = tuple(one.name for one in reversed(boxes))
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(boxes) > 1:

@@ -11,6 +11,10 @@ from app.ui import work
 from app.ui.work import duration
 
 _JOB = work.Task("prepare_job")  # what the banks that this session is computing were asked for
+NOT_HERE = (
+    "On this server, computing them from the browser is off: whoever starts it turns it on with ASH\\_COMPUTE=on, or "
+    "computes them with a command; the Library shows it."
+)
 AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the usual number
 
 
@@ -43,6 +47,14 @@ def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
     name = backend.placement_label(spec.model, spec.placement)
     sets = "1 data set" if len(missing) == 1 else f"{len(missing)} data sets"
     images = sum(missing.values())
+    if not backend.may_compute():
+        st.info(
+            f"The activations of this placement ({plain(name)}) are not computed yet: {sets}, {count(images)} images. "
+            + NOT_HERE,
+            icon=":material/lock:",
+        )
+        state.page_link("library", "All activations: Library")
+        return
     with st.spinner("Measuring what it costs on this device"):
         cost = backend.cost(backend.setup(spec), images)
     st.info(

@@ -9,11 +9,9 @@ import re
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app import backend, plot, share, verdict_words
+from app import backend, plot, share, streamlit_private, verdict_words
 from app.backend import uploads
 from app.backend.uploads import Scored, Uploads
 from app.charts import bins, own_marks
@@ -82,15 +80,13 @@ def _drop_zone(own: Uploads) -> None:
 
 def _take(key: str) -> None:
     """Callback: move the files of the drop zone to this session's own, and give it a fresh, empty one."""
-    own, context = _session(), get_script_run_ctx()
+    own = _session()
     own.refused.clear()
     for file in st.session_state[key]:
         if not isinstance(file, UploadedFile):  # of a connection that was lost
             continue
         own.add(file.name, file.getvalue())
-        # Streamlit would keep a second copy until the session ends.
-        if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-            context.uploaded_file_mgr.remove_file(session_id=context.session_id, file_id=file.file_id)
+        streamlit_private.forget_upload(file)
     st.session_state[_DROP] = st.session_state.get(_DROP, 0) + 1
 
 
