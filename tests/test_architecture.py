@@ -45,6 +45,7 @@ PURE = {
     "metrics",
     "scores",
     "shaping",
+    "traces",
     "tables",
     "paper",
     "reports",
