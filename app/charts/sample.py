@@ -187,7 +187,7 @@ def reading(record: Curve) -> str:
     text = "How to read it: all values of this image, largest first."
     if not record.method.steps:
         return text
-    where = " A unit keeps its place from left to right;" if record.t is None else " The dashed line is c;"
+    where = " Every unit has one place in both panels;" if record.t is None else " The dashed line is c;"
     if record.prunes:
         where = " What lies right of the dashed line k is set to 0;"
     return f"{text}{where} the lower panel shows the same units after shaping, on its own scale."

@@ -91,8 +91,9 @@ def finding(record: Decided) -> str:
     if not record.units:
         return "No unit is kept: the logits are the biases alone."
     first, few = record.units[0], len(record.units)
+    kept = "kept " if record.kept < record.of else ""
     text = (
-        f"{few} of the {theme.count(record.kept)} kept units give {theme.percent(record.share, 0)} of what speaks for "
+        f"{few} of the {theme.count(record.kept)} {kept}units give {theme.percent(record.share, 0)} of what speaks for "
         f"{record.winner}. Without unit {first.number} alone the {record.noun} would be "
         f"{score_text(first.without, record.score_name)} instead of {score_text(record.score, record.score_name)}"
     )
