@@ -83,9 +83,9 @@ def test_activations(text: str) -> None:
         assert f"to **{total}**" in said
         assert not [word for word in OF_ASH if word in said]
     after = [trace for trace in figure(app, "activations_curve")["data"] if trace["name"] == "after"]
-    order = np.argsort(-x, kind="stable")
+    order = np.argsort(-x.ravel(), kind="stable")
     for trace in after:
-        np.testing.assert_allclose(trace["y"], y[order], rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(trace["y"], y.ravel()[order], rtol=2e-3, atol=1e-6)
     assert len(after) == (text != "energy")
     notes = [note["text"] for note in figure(app, "activations_values")["layout"]["annotations"]]
     for note, name in zip(notes, (at.id_set, "digits"), strict=True):
