@@ -36,7 +36,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def page(name: str, text: str, **query: object) -> AppTest:
     method = Method.parse(text)
     app = AppTest.from_file(str(ENTRY), default_timeout=240)
-    query |= {"variant": method.variant, "p": method.parameter or 65, "c": method.parameter or 1}
+    query["variant"] = method.variant
+    if method.parameter is not None:
+        query["c" if method.percentile is None else "p"] = method.parameter
     for key, value in query.items():
         app.query_params[key] = str(value)
     app._page_hash = calc_hash(name)
