@@ -89,9 +89,13 @@ class Facts:
 
 
 def facts(values: Sequence[float] | NDArray[np.floating], variant: str, p: float) -> Facts:
-    """Which values stay at percentile p, the lowest position first among equals, as in `ash.shaping`."""
+    """Which values stay at percentile p, the lowest position first among equals, as in `ash.shaping`.
+
+    KeyError for a variant that is none of Algorithms 1 to 3.
+    """
     from ash.shaping import kept_count
 
+    VARIANTS[variant]
     x = np.asarray(values, np.float32)
     order = np.argsort(-x, kind="stable")
     k = kept_count(len(x), p)

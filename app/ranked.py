@@ -1,17 +1,21 @@
 """How the values of a whole bank are distributed before and after shaping, from one sort that serves every percentile.
 
 What a row keeps are its k largest values: with sorted rows they are the last k columns, and only those are counted
-again when the percentile moves. Pure: no streamlit.
+again when the percentile moves. A method that is not known to do so is done, and counted. Pure: no streamlit.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ash.errors import AshError
 from ash.methods import Method
+from ash.variants import PRUNES
 
 ROWS = 256  # rows that are sorted or shaped at once
 TINY = float(np.nextafter(np.float32(0), np.float32(1)))  # the smallest float32 above 0
@@ -76,22 +80,39 @@ def rank(activations: Floats) -> Ranked:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a method keeps of every row: `k` values and their (n,) sums `s2`; `exponent` (n,) for ASH-S alone."""
+    """What a method makes of every row: values from `low` to `high`, and what it keeps where it is known to prune.
+
+    `k` values are kept, with the (n,) sums `s2`; `exponent` (n,) is ASH-S's. None where the method has no such number.
+    """
 
     method: Method
-    k: int
-    s2: NDArray[np.float64]
-    exponent: NDArray[np.float64] | None
+    low: float
+    high: float
+    k: int | None = None
+    s2: NDArray[np.float64] | None = None
+    exponent: NDArray[np.float64] | None = None
 
 
-def keep(ranked: Ranked, method: Method) -> Kept:
-    """The k, s2 and clamped s1/s2 of `ash.shaping` for every row; k is all when the method does not prune."""
-    from ash.shaping import kept_count
+def keep(ranked: Ranked, method: Method, activations: Floats) -> Kept:
+    """What `ash.shaping` keeps of every row. `activations`: the bank that was ranked, for methods that are unknown."""
+    from ash.shaping import RANDOM_HIGH, kept_count
 
-    size = ranked.values.shape[1]
-    k = size if method.percentile is None else kept_count(size, method.percentile)
+    size, does = ranked.values.shape[1], method.does
+    low, high = float(ranked.values[:, 0].min()), float(ranked.values[:, -1].max())
+    if not method.steps or does == "clip":
+        return Kept(method, low, high)
+    if does not in PRUNES or method.percentile is None:
+        return Kept(method, *_ends(activations, method))
+    k = kept_count(size, method.percentile)
     s2 = ranked.values[:, size - k :].sum(1, dtype=np.float64)
-    return Kept(method, k, s2, _exponents(ranked, k, s2) if method.variant == "ash_s" else None)
+    exponent = _exponents(ranked, k, s2) if does == "scale" else None
+    made = ranked.values[:, -1:].astype(np.float64)  # the largest values that are made
+    if exponent is not None:
+        made = ranked.values[:, [-k, -1] if k else [-1]].astype(np.float64) * np.exp(exponent)[:, None]
+    if does == "fill":
+        made = ranked.s1 / max(k, 1)
+    most = RANDOM_HIGH if does == "random" else float(made.max())
+    return Kept(method, min(0.0, float(made.min())), most, k, s2, exponent)
 
 
 def _exponents(ranked: Ranked, k: int, s2: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,28 +126,29 @@ def _exponents(ranked: Ranked, k: int, s2: NDArray[np.float64]) -> NDArray[np.fl
     return exponent
 
 
-def _levels(ranked: Ranked, kept: Kept) -> NDArray[np.float64]:
-    """(n,) constants s1/k that ASH-B writes (Algorithm 2)."""
-    return ranked.s1 / max(kept.k, 1)
+def _shaped(activations: Floats, method: Method) -> Iterator[NDArray[np.float32]]:
+    """The bank as the method makes it, ROWS rows (r, D) at a time: the way for what is not known."""
+    import torch
+
+    for start in range(0, len(activations), ROWS):
+        x = torch.from_numpy(np.array(activations[start : start + ROWS], np.float32))
+        yield method.shape(x, first_index=start).flatten(1).numpy()
 
 
-def _largest_after(ranked: Ranked, kept: Kept) -> float:
-    """The largest value that shaping can leave in this bank."""
-    from ash.shaping import RANDOM_HIGH
-
-    top = ranked.values[:, -1].astype(np.float64)
-    if kept.exponent is not None:
-        return float((top * np.exp(kept.exponent)).max())
-    if kept.method.variant == "ash_b":
-        return float(_levels(ranked, kept).max())
-    return RANDOM_HIGH if kept.method.variant == "ash_rand" else float(top.max())
+def _ends(activations: Floats, method: Method) -> tuple[float, float]:
+    """The smallest and the largest value that the method makes; AshError where one is not a number."""
+    parts = [(float(part.min()), float(part.max())) for part in _shaped(activations, method)]
+    low, high = min(one for one, _ in parts), max(one for _, one in parts)
+    if not np.isfinite([*map(sum, parts), low, high]).all():
+        raise AshError(f"{method.label} makes values of these activations that are no finite numbers.")
+    return low, high
 
 
 def bins(pairs: list[tuple[Ranked, Kept]], log: bool) -> Bins:
     """Bins that hold the values of all banks before and after; logarithmic only when asked and nothing is negative."""
     banks = [bank for bank, _ in pairs]
-    low = min(float(bank.values[:, 0].min()) for bank in banks)
-    high = max(max(float(bank.values[:, -1].max()), _largest_after(bank, kept)) for bank, kept in pairs)
+    low = min(min(float(bank.values[:, 0].min()), kept.low) for bank, kept in pairs)
+    high = max(max(float(bank.values[:, -1].max()), kept.high) for bank, kept in pairs)
     if not log or low < 0:
         low = min(low, 0.0)
         return Bins(low, (max(high, 0.0) - low or 1.0) / BINS, BINS, False)
@@ -147,14 +169,16 @@ def after(ranked: Ranked, kept: Kept, activations: Floats, within: Bins) -> Coun
     """All values of a bank, shaped. `activations`: the bank that was ranked, for what depends on a value's place."""
     rows, size = ranked.values.shape
     method, k = kept.method, kept.k
-    if method.variant == "none":
+    if not method.steps:
         return _count(ranked.values, within)
-    if method.variant == "react":
+    if method.does == "clip":
         return _count(ranked.values, within, ceiling=method.parameter)
-    if method.variant == "ash_rand":
+    if k is None:  # one chunk after the other, as it really is
+        return reduce(add, (_count(part, within) for part in _shaped(activations, method)))
+    if method.does == "random":
         return _count_random(activations, method.parameter or 0.0, within)
-    if method.variant == "ash_b":
-        one = _count(_levels(ranked, kept).astype(np.float32)[:, None], within)
+    if method.does == "fill":
+        one = _count((ranked.s1 / max(k, 1)).astype(np.float32)[:, None], within)
         found = Counts(one.bars * k, one.zeros * k, one.negative * k, rows, rows * k)
     else:
         factor = None if kept.exponent is None else np.exp(kept.exponent)

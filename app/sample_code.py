@@ -3,15 +3,13 @@
 from app import backend
 from app.code import plugins
 from app.spec import RunSpec
-from ash.methods import Method
 
 _PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: for where `import ash` works{plugins}."""
 
 import torch
 
-from ash import Method, get_dataset, get_model, split
+from ash import Method, get_dataset, get_model, split, trace
 from ash.scores import SCORES
-from ash.shaping import kept_mask
 
 entry, method = get_model("{model}"), Method.parse("{method}")
 stem, tail = split(entry.build(), "{placement}")
@@ -19,13 +17,15 @@ image = get_dataset("{name}").image({index})
 
 with torch.inference_mode():
     x = stem(entry.preprocess.build()(image)[None])
-    shaped = method.shape(x, first_index={index})
-    before, after = tail(x), tail(shaped)
+    done = trace(x, method, first_index={index})
+    before, after = tail(x), tail(done.shaped)
 
-kept = kept_mask(x, method.percentile or 0)
-print("k", int(kept.sum()), "of", x.numel())
-print("s1", float(x.double().sum()))
-print("s2", float(x[kept].double().sum()))
+print("k", int(done.k), "of", x.numel())
+for name in ("t", "s1", "s2", "factor", "level"):
+    if (value := getattr(done, name)) is not None:  # the method has such a number
+        print(name, float(value))
+print("zeros before", int((x == 0).sum()))
+print("zeros after", int((done.shaped == 0).sum()))
 print("score before", float(SCORES["{score}"](before)))
 print("score after", float(SCORES["{score}"](after)))
 print("class before", entry.classes[int(before.argmax())])
@@ -34,11 +34,10 @@ print("class after", entry.classes[int(after.argmax())])
 
 
 def program(spec: RunSpec, name: str, index: int) -> str:
-    """The program for image `index` of data set `name`: it prints k, s1, s2, scores and classes, before and after."""
-    method = spec.method if spec.variant != "none" else Method(score=spec.score)
+    """The program for image `index` of data set `name`: it prints k, sums, scores and classes, before and after."""
     return _PROGRAM.format(
-        label=method.label,
-        method=method,
+        label=spec.method.label,
+        method=spec.method,
         model=backend.entry(spec.model).name,
         placement=backend.setup(spec).placement,
         name=name,

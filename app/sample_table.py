@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from app.charts.bins import spread
-from ash.metrics import threshold_at_tpr
+from app.verdict_words import margins
+from ash.metrics import accepts, threshold_at_tpr
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer]
@@ -69,10 +70,8 @@ def judge(scores: Sequence[Floats], predicted: Sequence[Ints], tpr: float) -> Ju
     """Judge images, set by set, ID first, at the threshold that accepts `tpr` (a fraction) of the ID scores."""
     line = threshold_at_tpr(scores[0], tpr)
     every = np.concatenate(scores)
-    with np.errstate(over="ignore", invalid="ignore"):
-        margin = (every.astype(np.float64) - float(line)) / spread(scores[0].astype(np.float64))
-    margin[every == line] = 0.0  # also where both are infinite
-    accepted, classes = every >= line, np.concatenate(predicted)
+    margin = margins(every, line, spread(scores[0].astype(np.float64)))
+    accepted, classes = accepts(every, line), np.concatenate(predicted)
     return Judged(read_only(every), read_only(margin), read_only(accepted), read_only(classes))
 
 

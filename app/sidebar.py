@@ -15,7 +15,7 @@ from app.state import bind, current, dispatch
 from app.streamlit_private import Page
 from app.theme import variant_label
 from app.views import library_jobs
-from ash.methods import SCORE_LABELS, VARIANTS, Method
+from ash.methods import SCORE_LABELS, VARIANTS, Method, Variant
 
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
@@ -135,8 +135,17 @@ def _preset(spec: RunSpec) -> None:
     st.selectbox("Preset", list(presets), index=None, key="preset", placeholder="Own settings", on_change=changed)
 
 
+def _help(variant: Variant) -> str:
+    """What the parameter is, as far as it is known: a plug-in has a meaning of its own."""
+    if variant.does == "clip":
+        return f"{variant.label} clips every activation at c."
+    if variant.function is not None:
+        return f"What {variant.label}, a plug-in, makes of it is in its function."
+    return "Share of the activation that is removed."
+
+
 def _parameter(spec: RunSpec) -> None:
-    """The percentile, or the threshold when the variant is ReAct. Disabled where nothing is shaped."""
+    """The percentile or the threshold of the variant. Disabled where nothing is shaped."""
     if VARIANTS[spec.variant].parameter == "threshold":
         st.number_input(
             "Threshold c",
@@ -144,7 +153,7 @@ def _parameter(spec: RunSpec) -> None:
             MOST_C,
             step=0.1,
             format="%g",
-            help="ReAct clips every activation at c.",
+            help=_help(VARIANTS[spec.variant]),
             **bind("c"),
         )
         _in_use(spec)
@@ -156,7 +165,7 @@ def _parameter(spec: RunSpec) -> None:
         step=1,
         format="%d %%",
         disabled=VARIANTS[spec.variant].parameter is None,
-        help="Share of the activation that is removed.",
+        help=_help(VARIANTS[spec.variant]),
         **bind("p", to_widget=lambda p: min(round(p), 99), from_widget=float),
     )
     if not spec.p.is_integer() and VARIANTS[spec.variant].parameter is not None:

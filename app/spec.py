@@ -55,7 +55,7 @@ class RunSpec:
 
     model: str = links.name("model", "demo", "a model name")
     placement: str = links.name("placement", PENULTIMATE, "a placement name")
-    variant: str = links.choice("variant", "ash_b", tuple(VARIANTS), "a variant")
+    variant: str = links.choice("variant", "ash_b", VARIANTS, "a variant")
     p: float = links.number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)
     c: float = links.number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
     score: str = links.choice("score", "energy", tuple(SCORE_LABELS), "a score")

@@ -1,22 +1,28 @@
 """The verdict on one image in words, the same on every page: `accepted as Sneaker, 0.4 IQR above the 95 % line`."""
 
-import math
 from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from app import theme
 
 
-def accepts(score: float, threshold: float) -> bool:
-    """Whether a score reaches the threshold; one that equals it up to rounding does."""
-    return score >= threshold or math.isclose(score, threshold, rel_tol=1e-6)
+def margins(scores: ArrayLike, threshold: float, spread: float) -> NDArray[np.float64]:
+    """How far scores lie above the threshold, in inter-quartile ranges (`app.charts.bins.spread`) of the ID scores.
+
+    The sign is the verdict of `ash.metrics.accepts`: accepted when >= 0, and 0 only for what equals the threshold.
+    """
+    values = np.asarray(scores, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = (values - threshold) / spread
+    found = np.where((values < threshold) & (found == 0), -np.finfo(np.float64).tiny, found)  # it was rounded to 0
+    return np.where(values == threshold, 0.0, found)  # also where both are infinite
 
 
 def margin(score: float, threshold: float, spread: float) -> float:
-    """How far a score lies above the threshold, in inter-quartile ranges (`app.charts.bins.spread`) of the ID scores.
-
-    Exactly 0 for a score that equals the threshold up to rounding, so that the sign is the verdict: accepted when >= 0.
-    """
-    return 0.0 if math.isclose(score, threshold, rel_tol=1e-6) else (score - threshold) / spread
+    """`margins` of one score."""
+    return float(margins(score, threshold, spread))
 
 
 def distance(above: float, tpr: float) -> str:

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from ash.splitting import split as split
     from ash.sweeping import Sweep as Sweep
     from ash.sweeping import sweep as sweep
+    from ash.traces import Trace as Trace
+    from ash.traces import trace as trace
 
 _HOME = {
     **dict.fromkeys(("ash_p", "ash_b", "ash_s", "ash_rand", "react"), "shaping"),
@@ -59,6 +61,7 @@ _HOME = {
     **dict.fromkeys(("Method", "parse_methods", "register_method", "baselines"), "methods"),
     **dict.fromkeys(("Fit", "fit", "find_fit", "load_fit", "save_fit"), "fitting"),
     **dict.fromkeys(("placements", "split"), "splitting"),
+    **dict.fromkeys(("trace", "Trace"), "traces"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),
     "extract": "extraction",

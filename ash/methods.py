@@ -26,6 +26,7 @@ from ash.variants import (
     STEPS,
     UNSHAPED,
     VARIANTS,
+    Effect,
     MethodError,
     Variant,
     register_method,
@@ -78,7 +79,7 @@ class Step:
 
     @property
     def local(self) -> bool:
-        """Whether it prunes each sample by its own percentile."""
+        """Whether its parameter is a percentile of each sample by itself; what a plug-in does with it is not known."""
         return self.variant.parameter == "percentile" and not self.variant.needs
 
     def __str__(self) -> str:
@@ -158,14 +159,19 @@ class Method:
 
     @property
     def percentile(self) -> float | None:
-        """p for the single steps that prune each sample by its own percentile, otherwise None."""
+        """p for the single steps whose parameter is a percentile of each sample by itself, otherwise None."""
         return self.parameter if len(self.steps) == 1 and self.steps[0].local else None
 
     @property
     def pruned(self) -> float | None:
-        """p of its only step that prunes activations, by each sample's own percentile or by one for all; else None."""
+        """p of its only step with a percentile, of each sample by itself or of the ID set; else None."""
         found = [step.parameter for step in self.steps if step.local or step.variant.needs == "id"]
         return found[0] if len(found) == 1 else None
+
+    @property
+    def does(self) -> Effect:
+        """What its only step does to values; "" where that can only be observed: a plug-in, several steps, or none."""
+        return self.steps[0].variant.does if len(self.steps) == 1 else ""
 
     @property
     def needs_fit(self) -> bool:

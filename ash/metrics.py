@@ -57,9 +57,14 @@ def threshold_at_tpr(id_scores: ArrayLike, tpr: float = 0.95) -> float:
     return float(np.partition(scores, rank)[rank])
 
 
+def accepts(scores: ArrayLike, threshold: float) -> NDArray[np.bool_]:
+    """Which scores are accepted as in-distribution: those that reach the threshold. The one rule, for every page."""
+    return np.asarray(scores, np.float64) >= threshold
+
+
 def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> float:
     """Share of OOD samples accepted (score >= threshold) when at least `tpr` of the ID samples are."""
-    return float(np.mean(check_scores(ood_scores, "OOD") >= threshold_at_tpr(id_scores, tpr)))
+    return float(np.mean(accepts(check_scores(ood_scores, "OOD"), threshold_at_tpr(id_scores, tpr))))
 
 
 def _group_ends(descending: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Kind = Literal["percentile", "threshold"]
 Shape = Callable[["Tensor", float], "Tensor"]
+Effect = Literal["", "prune", "fill", "scale", "random", "clip", "weights"]
+"""What is done to values: all but the kept are set to 0, and the kept stay (prune), become one constant (fill), are
+multiplied by one factor (scale) or become noise (random); values are cut from above (clip); none is touched (weights).
+"" is not known: what a plug-in does can only be observed, by `ash.trace`."""
 
 
 class MethodError(AshError):
@@ -28,8 +32,8 @@ class Variant:
     """What is done to the activation, or to the last layer's weights (dice).
 
     `parameter`: a percentile in [0, 100) or a threshold > 0. `needs`: what its constant is computed from: `fit`, the
-    activations of a training set (`ash.fitting`); `id`, all activations of the ID set that is evaluated. `function` is
-    a plug-in's, and `low`, `high` narrow its parameter.
+    activations of a training set (`ash.fitting`); `id`, all activations of the ID set that is evaluated. `does` is ""
+    for a plug-in, whose `function` this is; `low`, `high` narrow its parameter.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Variant:
     function: Shape | None = None
     low: float = -math.inf
     high: float = math.inf
+    does: Effect = ""
 
     def check(self, value: float, whole: str) -> float:
         """The parameter, if it is in the variant's range; MethodError says in which text it is not."""
@@ -62,14 +67,19 @@ class Variant:
         """The name as it is written: `react@90%` is the variant `react%`."""
         return self.name.removesuffix(self.unit) if self.unit else self.name
 
+    @property
+    def letter(self) -> str:
+        """What its parameter is called in sentences: `p` for a percentile, `c` for a threshold, "" without one."""
+        return {"percentile": "p", "threshold": "c", None: ""}[self.parameter]
+
 
 _OFFERED = (
     Variant("none", "Energy", None, "energy"),
-    Variant("ash_p", "ASH-P", "percentile", "ash_p@60"),
-    Variant("ash_b", "ASH-B", "percentile", "ash_b@65"),
-    Variant("ash_s", "ASH-S", "percentile", "ash_s@90"),
-    Variant("ash_rand", "ASH-RAND", "percentile", "ash_rand@65"),
-    Variant("react", "ReAct", "threshold", "react@1.0"),
+    Variant("ash_p", "ASH-P", "percentile", "ash_p@60", does="prune"),
+    Variant("ash_b", "ASH-B", "percentile", "ash_b@65", does="fill"),
+    Variant("ash_s", "ASH-S", "percentile", "ash_s@90", does="scale"),
+    Variant("ash_rand", "ASH-RAND", "percentile", "ash_rand@65", does="random"),
+    Variant("react", "ReAct", "threshold", "react@1.0", does="clip"),
 )
 
 VARIANTS: Registry[Variant] = Registry("method", {variant.name: variant for variant in _OFFERED})
@@ -81,17 +91,17 @@ STEPS: Registry[Variant] = Registry(
         variant.name: variant
         for variant in (
             *(variant for variant in _OFFERED if variant.parameter),
-            Variant("react%", "ReAct", "percentile", "react@90%", unit="%", needs="fit"),
-            Variant("dice", "DICE", "percentile", "dice@70", needs="fit"),
-            *(
-                Variant(f"ash_{letter}_global", f"ASH-{letter.upper()} global", "percentile", example, needs="id")
-                for letter, example in (("p", "ash_p_global@60"), ("b", "ash_b_global@95"), ("s", "ash_s_global@90"))
-            ),
+            Variant("react%", "ReAct", "percentile", "react@90%", unit="%", needs="fit", does="clip"),
+            Variant("dice", "DICE", "percentile", "dice@70", needs="fit", does="weights"),
+            Variant("ash_p_global", "ASH-P global", "percentile", "ash_p_global@60", needs="id", does="prune"),
+            Variant("ash_b_global", "ASH-B global", "percentile", "ash_b_global@95", needs="id", does="fill"),
+            Variant("ash_s_global", "ASH-S global", "percentile", "ash_s_global@90", needs="id", does="scale"),
         )
     },
 )
 """Everything that can be a step of a method."""
 
+PRUNES: tuple[Effect, ...] = ("prune", "fill", "scale", "random")  # effects that keep some values and zero the others
 PRUNING = ("ash_p", "ash_b", "ash_s", "ash_rand")  # what remains is a prefix of each sample's sorted values
 
 SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_logit": "Max logit"}

@@ -46,6 +46,7 @@ PURE = {
     "metrics",
     "scores",
     "shaping",
+    "traces",
     "tables",
     "paper",
     "reports",

@@ -17,7 +17,9 @@ from app.spec import RunSpec
 from ash import sweeping
 from ash.bank import BUNDLED, cache_root, find_bank
 from ash.errors import AshError
+from ash.methods import Method
 from ash.models import get_model
+from ash.tables import Sweep
 
 PLACE = backend.Setup("demo", "avgpool", "fashion_mnist", get_model("demo").ood_sets)
 METHODS = ("energy", "ash_p@37", "ash_b@65", "ash_s@90", "ash_s@12.5", "react@1.0", "ash_rand@50", "ash_b@80:msp")
@@ -146,3 +148,14 @@ def test_the_badge_says_what_is_on_the_page() -> None:
 def test_every_export_says_where_it_comes_from() -> None:
     facts = backend.provenance(RunSpec())
     assert {"model", "weights_sha256", "placement", "method", "n_id", "n_ood", "device", "date"} <= set(facts)
+
+
+def test_the_classes_of_a_large_network_are_kept_as_they_are(tmp_path: Path) -> None:
+    for most, dtype in ((9, np.int16), (32_767, np.int16), (32_768, np.int32), (200_000, np.int32)):
+        classes = np.array([[0, 3, most]], np.int64)
+        made = Sweep((Method(),), np.zeros((1, 3), np.float32), {}, classes, None)
+        store.save(tmp_path / "one.npz", made, "a device")
+        known = store.load(tmp_path / "one.npz", ["energy"])
+        assert known is not None
+        assert known[0].id_predictions.tolist() == classes.tolist()
+        assert known[0].id_predictions.dtype == dtype

@@ -8,6 +8,7 @@ from app import ranked
 from app.charts import distribution, image_verdict, logits, mosaic, sample
 from ash import shaping
 from ash.methods import Method
+from ash.traces import trace
 
 METHODS = ["energy", "ash_p@65", "ash_b@65", "ash_s@90", "ash_s@0", "ash_b@0", "ash_s@99.9", "ash_rand@70", "react@1.0"]
 
@@ -19,6 +20,10 @@ def rng() -> np.random.Generator:
 
 def shaped(x: np.ndarray, method: Method) -> np.ndarray:
     return method.shape(torch.from_numpy(x.copy())).numpy()
+
+
+def curve(x: np.ndarray, method: Method) -> sample.Curve:
+    return sample.curve(trace(torch.from_numpy(x[:1].copy()), method))
 
 
 def bank(rng: np.random.Generator, negative: bool = False) -> np.ndarray:
@@ -34,7 +39,7 @@ def bank(rng: np.random.Generator, negative: bool = False) -> np.ndarray:
 def test_counts_are_those_of_the_shaped_bank(rng: np.random.Generator, text: str, negative: bool, log: bool) -> None:
     x, method = bank(rng, negative), Method.parse(text)
     one = ranked.rank(x)
-    kept = ranked.keep(one, method)
+    kept = ranked.keep(one, method, x)
     within = ranked.bins([(one, kept)], log)
     assert within.log == (log and not negative)
     for values, found in ((x, ranked.before(one, within)), (shaped(x, method), ranked.after(one, kept, x, within))):
@@ -54,7 +59,8 @@ def test_sums_and_exponents_are_those_of_shaping(rng: np.random.Generator, text:
     assert method.percentile is not None
     mask = shaping.kept_mask(torch.from_numpy(x), method.percentile).flatten(1)
     np.testing.assert_allclose(one.s1, rows.sum(1))
-    kept = ranked.keep(one, method)
+    kept = ranked.keep(one, method, x)
+    assert kept.s2 is not None
     np.testing.assert_allclose(kept.s2, (rows * mask).sum(1))
     if kept.exponent is not None:
         alive = one.s1 > 0
@@ -64,7 +70,7 @@ def test_sums_and_exponents_are_those_of_shaping(rng: np.random.Generator, text:
 def test_shares_add_up_to_one(rng: np.random.Generator) -> None:
     x, method = bank(rng), Method.parse("ash_s@90")
     one = ranked.rank(x)
-    kept = ranked.keep(one, method)
+    kept = ranked.keep(one, method, x)
     within = ranked.bins([(one, kept)], True)
     before, after = ranked.before(one, within), ranked.after(one, kept, x, within)
     record = distribution.distribution(within, ("ID set", "OOD set"), (before, before + before), (after, after + after))
@@ -80,11 +86,11 @@ def test_shares_add_up_to_one(rng: np.random.Generator) -> None:
 def test_values_figure_tells_id_and_ood_apart_without_colour(rng: np.random.Generator) -> None:
     x, method = bank(rng), Method.parse("ash_b@65")
     one = ranked.rank(x)
-    kept = ranked.keep(one, method)
+    kept = ranked.keep(one, method, x)
     within = ranked.bins([(one, kept)], True)
     counts = ranked.before(one, within), ranked.after(one, kept, x, within)
     record = distribution.distribution(within, ("A", "B"), (counts[0],) * 2, (counts[1],) * 2)
-    figure = distribution.values_figure(record, method.variant, dark=False)
+    figure = distribution.values_figure(record, True, dark=False)
     filled = [trace for trace in figure.data if trace.type == "bar"]
     assert [trace.yaxis for trace in filled] == ["y", "y2"]
     assert [trace.marker.pattern.shape for trace in filled] == [None, "/"]
@@ -106,12 +112,14 @@ def test_quantity(rng: np.random.Generator) -> None:
 def test_curve_is_the_shaped_sample(rng: np.random.Generator, text: str) -> None:
     method = Method.parse(text)
     x = bank(rng)[:1]
-    record = sample.curve(x[0], shaped(x, method)[0], method)
+    record = curve(x, method)
     k = record.n if method.percentile is None else shaping.kept_count(record.n, method.percentile)
     assert (record.n, record.k) == (40, k)
     assert (np.diff(record.before) <= 0).all()
     assert record.s1 == pytest.approx(float(x.sum(dtype=np.float64)))
-    assert record.s2 == pytest.approx(float(np.sort(x.ravel())[record.n - k :].sum(dtype=np.float64)))
+    assert (record.s2 is None) == (method.percentile is None)
+    if record.s2 is not None:
+        assert record.s2 == pytest.approx(float(np.sort(x.ravel())[record.n - k :].sum(dtype=np.float64)))
     if method.percentile is not None:
         assert not record.after[k:].any()
         assert record.t == (None if k == 0 else record.before[k - 1])
@@ -119,7 +127,8 @@ def test_curve_is_the_shaped_sample(rng: np.random.Generator, text: str) -> None
         np.testing.assert_allclose(record.after[:k], record.factor * record.before[:k], rtol=1e-5)
     if record.level is not None:
         np.testing.assert_allclose(record.after[:k], record.level, rtol=1e-5)
-    assert record.clipped == (np.count_nonzero(x > 1) if text == "react@1.0" else 0)
+    if text == "react@1.0":
+        assert (record.t, record.change.changed) == (1.0, np.count_nonzero(x > 1))
     assert sample.steps(record)
     assert sample.curve_finding(record)
     assert len(sample.curve_table(record)) == 40
@@ -128,8 +137,9 @@ def test_curve_is_the_shaped_sample(rng: np.random.Generator, text: str) -> None
 @pytest.mark.parametrize("text", METHODS)
 def test_a_sample_of_zeros_breaks_nothing(text: str) -> None:
     method, x = Method.parse(text), np.zeros((1, 40), np.float32)
-    record = sample.curve(x[0], shaped(x, method)[0], method)
-    assert record.s1 == record.s2 == 0
+    record = curve(x, method)
+    assert record.s1 == 0
+    assert not record.s2
     assert "nan" not in " ".join([*sample.steps(record), sample.curve_finding(record)])
     assert len(sample.curve_figure(record, dark=True).data) >= 1
 
@@ -137,7 +147,7 @@ def test_a_sample_of_zeros_breaks_nothing(text: str) -> None:
 def test_curve_draws_few_points_but_both_sides_of_k(rng: np.random.Generator) -> None:
     method = Method.parse("ash_p@90")
     x = np.maximum(rng.normal(size=(1, 64, 14, 14)), 0).astype(np.float32)
-    record = sample.curve(x[0], shaped(x, method)[0], method)
+    record = curve(x, method)
     figure = sample.curve_figure(record, dark=False)
     whole = next(trace for trace in figure.data if trace.name == "before")
     assert len(whole.x) <= sample.MOST_POINTS + 2
@@ -194,7 +204,7 @@ def verdict_of(scores: tuple[float, float], lines: tuple[float, float] | None) -
 @pytest.mark.parametrize("text", METHODS)
 def test_sentence(rng: np.random.Generator, text: str) -> None:
     method, x = Method.parse(text), bank(rng)[:1].reshape(1, -1)
-    record = sample.curve(x[0], shaped(x, method)[0], method)
+    record = curve(x, method)
     said = image_verdict.sentence(verdict_of((11.2, 38.9), (10.0, 40.0)), record)
     if method.variant == "none":
         assert said == "Without shaping, this bag has the energy 38.9: rejected as in-distribution."
@@ -206,7 +216,7 @@ def test_sentence(rng: np.random.Generator, text: str) -> None:
 
 
 def test_a_score_on_the_threshold_is_accepted() -> None:
-    assert verdict_of((10 * (1 - 1e-8), 9.9), (10.0, 10.0)).accepted == (True, False)
+    assert verdict_of((10.0, 10 * (1 - 1e-8)), (10.0, 10.0)).accepted == (True, False)
     rows = image_verdict.rows(verdict_of((10.0, 9.0), (10.0, 10.0)))
     assert rows[0] == ("Class", "✓ Bag", "✕ Shirt")
     assert rows[-1][0] == "Verdict"

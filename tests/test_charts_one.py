@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app import verdict_words
 from app.charts import bins, evidence, percentile_path, placed_score, slope, units_decided
-from ash.metrics import threshold_at_tpr
+from ash.metrics import accepts, threshold_at_tpr
 
 finite = st.floats(-1e6, 1e6)
 
@@ -31,7 +31,7 @@ def test_a_verdict_in_words(above: float, words: str) -> None:
 
 @given(finite, finite, st.floats(1e-3, 1e3))
 def test_the_sign_of_the_margin_is_the_verdict(score: float, line: float, unit: float) -> None:
-    assert (verdict_words.margin(score, line, unit) >= 0) == verdict_words.accepts(score, line)
+    assert (verdict_words.margin(score, line, unit) >= 0) == accepts(score, line)
     assert verdict_words.margin(line, line, unit) == 0
 
 

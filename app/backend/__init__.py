@@ -17,7 +17,7 @@ from app.backend.conventions import scale_effects as scale_effects
 from app.backend.decisions import Decision as Decision
 from app.backend.decisions import decision as decision
 from app.backend.decisions import exciting as exciting
-from app.backend.decisions import known_id_scores as known_id_scores
+from app.backend.decisions import known_evaluation as known_evaluation
 from app.backend.decisions import percentile_path as percentile_path
 from app.backend.decisions import scores_without as scores_without
 from app.backend.deep import deep_left as deep_left
@@ -104,6 +104,7 @@ from app.backend.samples import Sample as Sample
 from app.backend.samples import Suggestion as Suggestion
 from app.backend.samples import picture as picture
 from app.backend.samples import sample as sample
+from app.backend.samples import stored_score as stored_score
 from app.backend.samples import suggestions as suggestions
 from app.backend.samples_table import class_steps as class_steps
 from app.backend.samples_table import every_sample as every_sample

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.backend.banks import bank
 from app.backend.engine import is_linear, kept, parts
-from app.backend.evaluations import STEP, evaluation
+from app.backend.evaluations import STEP, Evaluation, evaluation
 from app.backend.samples import activation, sample
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
@@ -61,20 +61,15 @@ class Decision:
 @st.cache_resource(max_entries=128, show_spinner=False)
 def decision(at: Setup, method: str, name: str, index: int) -> Decision:
     """What decided about image `index` of data set `name` under a method."""
-    import torch
-
     from ash.contributions import per_unit
-    from ash.shaping import kept_mask
     from ash.splitting import LinearTail
 
-    one, asked = sample(at, method, name, index), Method.parse(method)
-    x, shaped = (torch.from_numpy(np.array(values)) for values in (one.x, one.shaped))
-    p, tail = asked.percentile, _tail(at)
-    mask = torch.ones_like(x, dtype=torch.bool) if p is None else kept_mask(x[None], p)[0]
+    done, tail = sample(at, method, name, index).trace, _tail(at)
+    x, shaped, mask = done.x[0], done.shaped[0], done.kept[0]
     by_unit = per_unit(mask.long()).numpy()
     share = mask.float().mean(0).numpy() if _has_maps(x) else None
     with semaphore:
-        before, after = (_side(tail, values, asked.score) for values in (x, shaped))
+        before, after = (_side(tail, values, done.method.score) for values in (x, shaped))
     exact = isinstance(tail, LinearTail)
     return Decision(before, after, by_unit, x.numel() // len(by_unit), share, exact)
 
@@ -147,11 +142,9 @@ def percentile_path(at: Setup, variant: str, score: str, name: str, index: int, 
     return Path(found, SCORES[score](logits).numpy(), logits.argmax(1).numpy())
 
 
-def known_id_scores(at: Setup, method: str) -> Floats | None:
-    """The ID scores of a method where they cost no pass through the network, else None."""
-    if is_linear(at) or kept(at, (method,)):
-        return evaluation(at, method).id_scores
-    return None
+def known_evaluation(at: Setup, method: str) -> Evaluation | None:
+    """The evaluation of a method where it costs no pass through the network, else None."""
+    return evaluation(at, method) if is_linear(at) or kept(at, (method,)) else None
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -153,6 +153,7 @@ class Share:
 def mass(at: Setup, p: float, ood: tuple[str, ...]) -> Share:
     """Median share s2/s1 of the sum, in percent, that the values carry which ASH keeps at p."""
     found = spread(at, f"ash_p@{p!r}", ood, False)
+    assert found.s2 is not None
     one, two = (float(100 * np.median(_ratio(s2, s1))) for s1, s2 in zip(found.s1, found.s2, strict=True))
     return Share(one, two)
 

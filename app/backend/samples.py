@@ -1,6 +1,7 @@
 """Single images: through the network under a method, by row of a bank, and those worth a look."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.backend.banks import bank
 from app.backend.engine import load, parts
-from app.backend.evaluations import evaluation
+from app.backend.evaluations import Evaluation, evaluation
 from app.backend.setups import Setup, images, reading, whole_set
 from app.backend.turns import semaphore
 from ash.errors import AshError
@@ -16,12 +17,15 @@ from ash.images import UNKNOWN
 from ash.methods import Method
 from ash.models import get_model
 
+if TYPE_CHECKING:
+    from ash.traces import Trace
+
 
 @dataclass(frozen=True)
 class Sample:
     """One image through the network: activation (C, ...) before (`x`) and after shaping, logits (C,) likewise.
 
-    `label` is its class if it is of the ID set.
+    `label` is its class if it is of the ID set. `trace`: what the method did to it, a batch of one.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Sample:
     shaped: NDArray[np.float32]
     logits: NDArray[np.float32]
     shaped_logits: NDArray[np.float32]
+    trace: "Trace"
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
@@ -54,15 +59,28 @@ def sample(at: Setup, method: str, name: str, index: int) -> Sample:
     """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
     import torch
 
+    from ash.traces import trace
+
     pixels, values = activation(at, name, index)
     tail, data = parts(at)[1], whole_set(name)
-    with torch.inference_mode(), semaphore:
-        x = torch.from_numpy(values.copy())[None]
-        shaped = Method.parse(method).shape(x, first_index=index)
-        found = (shaped, tail(x), tail(shaped))
-    arrays = [tensor[0].numpy().copy() for tensor in found]
+    with torch.no_grad(), semaphore:
+        done = trace(torch.from_numpy(values.copy())[None], Method.parse(method), first_index=index)
+        found = (done.shaped, tail(done.x), tail(done.shaped))
+    shaped, before, after = (tensor[0].numpy().copy() for tensor in found)
     label = int(reading(at.model, name).labels[index]) if name == at.id_set else UNKNOWN
-    return Sample(data.names[index], label, pixels, values, *arrays)
+    return Sample(data.names[index], label, pixels, values, shaped, before, after, done)
+
+
+def stored_score(at: Setup, one: Evaluation, name: str, index: int) -> float | None:
+    """The score of image `index` of data set `name` in an evaluation; None where its bank leaves the image out.
+
+    Pages judge by it: a score computed again for one image may differ by a rounding, and lie on the other side.
+    """
+    names, title = bank(at, name).names, whole_set(name).names[index]
+    if title not in names:
+        return None
+    scores = one.id_scores if name == at.id_set else one.ood_scores[name]
+    return float(scores[list(names).index(title)])
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)
@@ -85,7 +103,7 @@ class Suggestion:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tuple[Suggestion, ...]:
     """Samples that explain a method: confident, borderline and mistaken ones, and what shaping fixed or broke."""
-    from ash.metrics import threshold_at_tpr
+    from ash.metrics import accepts, threshold_at_tpr
 
     now, plain = evaluation(at, method), evaluation(at, Method.parse(method).score)
     line, old = (threshold_at_tpr(one.id_scores, tpr) for one in (now, plain))
@@ -98,15 +116,17 @@ def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tup
                 found[label] = float(rank[row]), source, row
 
     after, before = now.id_scores, plain.id_scores
-    offer("Confident ID", "id", -after, after >= line)
-    offer("Borderline ID", "id", after, after >= line)
-    offer("ID rejected", "id", after, after < line)
+    known = accepts(after, line)
+    offer("Confident ID", "id", -after, known)
+    offer("Borderline ID", "id", after, known)
+    offer("ID rejected", "id", after, ~known)
     for name in ood:
         after, before = now.ood_scores[name], plain.ood_scores[name]
-        offer("OOD accepted", name, -after, after >= line)
-        offer("Borderline OOD", name, -after, after < line)
-        offer("Fixed", name, after, (before >= old) & (after < line))
-        offer("Broken", name, -after, (before < old) & (after >= line))
+        passed, passed_before = accepts(after, line), accepts(before, old)
+        offer("OOD accepted", name, -after, passed)
+        offer("Borderline OOD", name, -after, ~passed)
+        offer("Fixed", name, after, passed_before & ~passed)
+        offer("Broken", name, -after, ~passed_before & passed)
     return tuple(Suggestion(label, source, _number(at, source, row)) for label, (_, source, row) in found.items())
 
 

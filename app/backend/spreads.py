@@ -35,14 +35,15 @@ def _counts_before(at: Setup, name: str, within: "Bins") -> "Counts":
 class Spread:
     """Values of the ID set and of the OOD sets together, before and after one method, in the same bins.
 
-    `s1`, `s2`: sums of every image's values, all and kept; `exponent`: s1/s2, for ASH-S alone. Pairs are (ID, OOD).
+    `s1`, `s2`: sums of every image's values, all and kept, None where the method is not known to keep some; `exponent`:
+    s1/s2, for ASH-S alone. Pairs are (ID, OOD).
     """
 
     within: "Bins"
     before: "tuple[Counts, Counts]"
     after: "tuple[Counts, Counts]"
     s1: tuple[NDArray[np.float64], NDArray[np.float64]]
-    s2: tuple[NDArray[np.float64], NDArray[np.float64]]
+    s2: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     exponent: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
@@ -56,7 +57,7 @@ def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
 
     asked, groups = Method.parse(method), ((at.id_set,), ood)
     banks = {name: ranked(at, name) for names in groups for name in names}
-    kept = {name: count.keep(one, asked) for name, one in banks.items()}
+    kept = {name: count.keep(one, asked, activations(at, name)) for name, one in banks.items()}
     within = count.bins([(banks[name], kept[name]) for name in banks], log)
 
     def shaped(name: str) -> "Counts":
@@ -66,6 +67,8 @@ def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
         first, second = (np.concatenate([values[name] for name in names]) for names in groups)
         return first, second
 
+    sums = {name: one.s2 for name, one in kept.items() if one.s2 is not None}
+
     before = [reduce(add, (_counts_before(at, name, within) for name in names)) for names in groups]
     after = [reduce(add, map(shaped, names)) for names in groups]
     exponents = {name: one.exponent for name, one in kept.items() if one.exponent is not None}
@@ -74,7 +77,7 @@ def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
         (before[0], before[1]),
         (after[0], after[1]),
         pair({name: one.s1 for name, one in banks.items()}),
-        pair({name: one.s2 for name, one in kept.items()}),
+        pair(sums) if sums else None,
         pair(exponents) if exponents else None,
     )
 
@@ -97,10 +100,12 @@ def cutoffs(at: Setup, p: float, names: tuple[str, ...]) -> Cutoffs:
     """What decides the shape of each image of some sets at percentile p; `high`: the top of the median image."""
     from app import ranked as count
 
-    asked, parts, tops = Method("ash_s", p), [], []
-    for one in (ranked(at, name) for name in names):
-        kept = count.keep(one, asked)
+    asked, parts, tops = Method("ash_s", p), [], []  # its k, s1 and s2 are those of all three
+    for name in names:
+        one = ranked(at, name)
+        kept = count.keep(one, asked, activations(at, name))
         assert kept.exponent is not None
+        assert kept.k is not None
         t = one.values[:, one.values.shape[1] - max(kept.k, 1)].astype(np.float64)
         parts.append((t, one.s1 / max(kept.k, 1), np.exp(kept.exponent)))
         tops.append(float(np.quantile(one.values[:, -1], 0.5)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import ash
 from ash import plugins
@@ -43,7 +44,7 @@ def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
     """Keep a sweep and its origin (device, date), which is returned. A cache that cannot be written is left alone."""
     origin = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds")}
     arrays: dict[str, Any] = {f"ood_{i}": scores for i, scores in enumerate(sweep.ood_scores.values())}
-    arrays |= {"id_scores": sweep.id_scores, "predictions": sweep.id_predictions.astype(np.int16)}
+    arrays |= {"id_scores": sweep.id_scores, "predictions": _small(sweep.id_predictions)}
     arrays |= {"origin": np.array(json.dumps(origin)), "ood": np.array(list(sweep.ood_scores))}
     if sweep.id_labels is not None:
         arrays["labels"] = sweep.id_labels
@@ -56,6 +57,11 @@ def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
     except OSError:
         pass
     return origin
+
+
+def _small(classes: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Classes in 16 bits where all of them fit, else in 32."""
+    return classes.astype(np.int16 if classes.max(initial=0) <= np.iinfo(np.int16).max else np.int32)
 
 
 def _forget_oldest(folder: Path) -> None:

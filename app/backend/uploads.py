@@ -124,7 +124,7 @@ class Uploads:
         self._at, self._methods = at, (before, after)
         todo = [one for one in self.files.values() if one.digest not in self.scored]
         # ASH-RAND is seeded by a sample's number: alone, every image is number 0, whatever it was uploaded with.
-        size = 1 if "ash_rand" in after else BATCH
+        size = 1 if any(step.variant.does == "random" for step in Method.parse(after).steps) else BATCH
         start = time.monotonic()
         for first in range(0, len(todo), size):
             self._batch(at, todo[first : first + size])

@@ -64,7 +64,7 @@ def zeros_text(group: Group) -> str:
 def values_finding(record: Distribution, method: Method) -> str:
     """One sentence on what shaping did to both groups."""
     one, two = record.groups
-    if method.variant == "none":
+    if not method.steps:
         return (
             f"Without shaping, {theme.percent(100 * one.zeros[0])} of the ID values and "
             f"{theme.percent(100 * two.zeros[0])} of the OOD values are exactly 0."
@@ -85,8 +85,8 @@ def interval(within: Bins, index: int) -> str:
     return f"{low} or more" if index == within.count - 1 else f"{low} to {high}"
 
 
-def values_figure(record: Distribution, variant: str, dark: bool) -> go.Figure:
-    """ID above OOD on one axis: outline before, filled after, share of the values on a log axis."""
+def values_figure(record: Distribution, shaped: bool, dark: bool) -> go.Figure:
+    """ID above OOD on one axis: outline before, filled after if `shaped`, share of the values on a log axis."""
     colour, within = theme.colours(dark), record.within
     traces: list[dict[str, Any]] = []
     edges = within.edges
@@ -116,9 +116,9 @@ def values_figure(record: Distribution, variant: str, dark: bool) -> go.Figure:
             "line": {"shape": "hv", "color": colour["ink"], "width": 1.8, "dash": "solid" if row == 1 else "dot"},
             "hoverinfo": "skip",
         }
-        traces += [{**one, **axes, "showlegend": False} for one in ([filled] if variant != "none" else [])]
+        traces += [{**one, **axes, "showlegend": False} for one in ([filled] if shaped else [])]
         traces.append({**outline, **axes, "showlegend": False})
-    return go.Figure(traces, _values_layout(record, variant, dark, floor))
+    return go.Figure(traces, _values_layout(record, dark, floor))
 
 
 def _floor(record: Distribution) -> float:
@@ -128,7 +128,7 @@ def _floor(record: Distribution) -> float:
     return float(10 ** np.floor(np.log10(max(100 * smallest, LEAST))))
 
 
-def _values_layout(record: Distribution, variant: str, dark: bool, floor: float) -> dict[str, Any]:
+def _values_layout(record: Distribution, dark: bool, floor: float) -> dict[str, Any]:
     within, colour = record.within, theme.colours(dark)
     share = {"type": "log", "range": [float(np.log10(floor)), 2.0], "title": "% of values", "dtick": 1}
     share |= {"tickformat": "~g", "exponentformat": "none"}
@@ -258,7 +258,7 @@ def quantity_table(record: Quantity) -> pd.DataFrame:
 def explained(method: Method) -> str:
     """The per-image number that decides what this variant does, as an axis title."""
     return {
-        "ash_s": "exponent s1/s2",
-        "ash_p": "sum s2 of the kept values",
-        "ash_rand": "sum s2 of the kept values",
-    }.get(method.variant, "")
+        "scale": "exponent s1/s2",
+        "prune": "sum s2 of the kept values",
+        "random": "sum s2 of the kept values",
+    }.get(method.does, "")

@@ -1,11 +1,11 @@
 """What a method did to one image, in a sentence and a small table: class, score, threshold, verdict."""
 
-import math
 from dataclasses import dataclass
 
 from app import theme
-from app.charts.sample import Curve
+from app.charts.sample import Curve, did
 from app.charts.score_words import score_text
+from ash.metrics import accepts
 
 SCORE_NOUNS = {"energy": "energy", "msp": "max softmax", "max_logit": "max logit"}
 
@@ -24,11 +24,10 @@ class Verdict:
 
     @property
     def accepted(self) -> tuple[bool, bool] | None:
-        """Whether the score reaches the threshold; a score that equals it up to rounding does."""
+        """Whether the score reaches the threshold."""
         if self.thresholds is None:
             return None
-        pairs = zip(self.scores, self.thresholds, strict=True)
-        before, after = (score >= line or math.isclose(score, line, rel_tol=1e-6) for score, line in pairs)
+        before, after = (bool(accepts(*pair)) for pair in zip(self.scores, self.thresholds, strict=True))
         return before, after
 
 
@@ -38,7 +37,7 @@ def sentence(verdict: Verdict, curve: Curve) -> str:
     noun, quantity = verdict.noun, SCORE_NOUNS[verdict.score]
     before, after = (score_text(score, verdict.score) for score in verdict.scores)
     words = None if verdict.accepted is None else ["accepted" if one else "rejected" for one in verdict.accepted]
-    if method.variant == "none":
+    if not method.steps:
         end = f": {words[1]} as in-distribution" if words else ""
         return f"Without shaping, {noun} has the {quantity} {after}{end}."
     moved = (
@@ -49,18 +48,19 @@ def sentence(verdict: Verdict, curve: Curve) -> str:
 
 
 def _action(curve: Curve, noun: str, unit: str) -> str:
-    method, number = curve.method, theme.number
-    if method.variant == "react":
-        name = f"ReAct at c = {number(method.parameter or 0)}"
-        return f"{name} clips {theme.count(curve.clipped)} of {theme.count(curve.n)} {unit} of {noun}"
-    name = f"{method.label.split(' @')[0]} at p = {method.parameter:g}"
-    kept = f"{name} keeps {theme.count(curve.k)} of {theme.count(curve.n)} {unit} of {noun}"
-    what = {
-        "ash_s": f", multiplies them by {number(curve.factor or 1)}",
-        "ash_b": f", sets each of them to {number(curve.level or 0)}",
-        "ash_rand": ", makes them random",
-    }.get(method.variant, ", leaves them as they are")
-    return kept + (what if curve.k else "")
+    number, (step,) = theme.number, curve.method.steps
+    name = f"{step.variant.label} at {step.variant.letter} = {step.parameter:g}"
+    things = f"{unit} of {noun}"
+    if not curve.prunes:
+        return f"{name} {did(curve.change, things)}"
+    kept = f"{name} keeps {theme.count(curve.k)} of {theme.count(curve.n)} {things}"
+    if curve.factor is not None:
+        return f"{kept}, multiplies them by {number(curve.factor)}"
+    if curve.level is not None:
+        return f"{kept}, sets each of them to {number(curve.level)}"
+    if curve.does == "random" and curve.k:
+        return f"{kept}, makes them random"
+    return f"{kept}, leaves them as they are" if curve.k else kept
 
 
 def rows(verdict: Verdict) -> list[tuple[str, str, str]]:

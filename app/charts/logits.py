@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from app import theme
 from app.charts.score_words import shorts
+from ash.methods import STEPS
 
 Floats = NDArray[np.floating]
 MOST_CLASSES = 12  # classes drawn
@@ -59,7 +60,7 @@ def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> go.Figure
     pairs = (relative(logits.before), relative(logits.after)) if compare else (logits.before, logits.after)
     traces = []
     for when, values, winner in zip(("before", "after"), pairs, logits.winners, strict=True):
-        if when == "after" and variant == "none":
+        if when == "after" and variant not in STEPS:
             continue
         filled = when == "after"
         text = [
@@ -85,7 +86,7 @@ def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> go.Figure
     pad = 0.14 * float(span.max() - min(span.min(), 0) or 1)
     layout = theme.layout(
         dark,
-        height=90 + (46 if variant != "none" else 30) * len(logits.names),
+        height=90 + (46 if variant in STEPS else 30) * len(logits.names),
         margin={"l": 90, "r": 16, "t": 34, "b": 48},
         barmode="group",
         bargap=0.25,

@@ -50,7 +50,7 @@ class Path:
 def path(
     names: tuple[str, str],
     p: Sequence[float],
-    scores: NDArray[np.floating],
+    scores: Sequence[float],
     predicted: Sequence[str],
     id_scores: Sequence[NDArray[np.floating] | None],
     current: float,
@@ -58,7 +58,7 @@ def path(
 ) -> Path:
     """`names`: the variant's name and label; for every p the image's score, class and the ID scores; `tpr` in %."""
     points = []
-    for one, score, name, known in zip(p, scores.tolist(), predicted, id_scores, strict=True):
+    for one, score, name, known in zip(p, scores, predicted, id_scores, strict=True):
         above = None if known is None else margin(score, threshold_at_tpr(known, tpr / 100), spread(known))
         points.append(Point(one, score, name, above))
     return Path(*names, tuple(points), current, tpr)

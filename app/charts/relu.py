@@ -46,10 +46,9 @@ def finding(groups: tuple[Images, Images], p: float) -> str:
 
 def output(variant: str, x: Floats, group: Images) -> Floats:
     """What a variant makes of values x of the group's median image."""
-    kept = x >= group.median(group.t)
-    if variant == "ash_b":
-        return np.where(kept, group.median(group.level), 0.0)
-    return np.where(kept, x * (group.median(group.factor) if variant == "ash_s" else 1.0), 0.0)
+    level, factor = np.full_like(x, group.median(group.level)), group.median(group.factor)
+    made = {"ash_p": x, "ash_b": level, "ash_s": x * factor}[variant]
+    return np.where(x >= group.median(group.t), made, 0.0)
 
 
 def figure(groups: tuple[Images, Images], dark: bool) -> go.Figure:

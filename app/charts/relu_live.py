@@ -86,12 +86,9 @@ def cut(variant: str, values: Floats, p: float) -> Cut:
         return Cut(0, n, None, 0.0, 0.0, 0)
     kept, t = values[:k], float(values[k - 1])
     s1, s2 = (float(part.sum(dtype=np.float64)) for part in (values, kept))
-    slope, level = 1.0, 0.0
-    if variant == "ash_b":
-        slope, level = 0.0, s1 / k
-    if variant == "ash_s":
-        one, two, peak = (torch.tensor([v], dtype=torch.float64) for v in (s1, s2, float(np.abs(kept).max())))
-        slope = float(scale_exponent(one, two, peak, torch.float32).exp())
+    one, two, peak = (torch.tensor([v], dtype=torch.float64) for v in (s1, s2, float(np.abs(kept).max())))
+    factor = float(scale_exponent(one, two, peak, torch.float32).exp())
+    slope, level = {"ash_p": (1.0, 0.0), "ash_b": (0.0, s1 / k), "ash_s": (factor, 0.0)}[variant]
     return Cut(k, n, t, slope, level, int(np.count_nonzero(values[k:] == t)))
 
 
@@ -142,9 +139,10 @@ def caption(record: Relu, at: int) -> str:
             lines.append(f"{one.role.upper()}: nothing is kept")
             continue
         what = {
+            "ash_p": "from there unchanged",
             "ash_b": f"from there {theme.number(here.level)}",
             "ash_s": f"from there × {theme.number(here.slope)}",
-        }.get(record.variant, "from there unchanged")
+        }[record.variant]
         kept = f"{theme.count(here.k)} of {theme.count(here.n)} kept"
         lines.append(f"{one.role.upper()}: {kept}, t = <b>{theme.number(here.t)}</b>, {what}")
     return "<br>".join(lines)

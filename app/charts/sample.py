@@ -1,7 +1,7 @@
 """One image under a method: its sorted activation with threshold and factor, and the algorithm in its numbers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,30 +10,45 @@ from numpy.typing import NDArray
 
 from app import theme
 from app.charts.score_words import shorts
-from ash.methods import Method
+from ash.methods import Effect, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ash.traces import Change, Trace
 
 Floats = NDArray[np.floating]
 MOST_POINTS = 1500  # ranks drawn
+ALGORITHMS: dict[Effect, str] = {
+    "prune": "Algorithm 1, {}",
+    "fill": "Algorithm 2, {}",
+    "scale": "Algorithm 3, {}",
+    "random": "{}, section 4",
+    "clip": "{}",
+}
 
 
 @dataclass(frozen=True)
 class Curve:
     """A sample's n values, largest first (equal values: lowest index first), and what shaping made of the same units.
 
-    `k` values are kept, `t` is the smallest of them (None without a percentile or when k = 0), `s1` the sum of all and
-    `s2` of the kept. `exponent` is s1/s2 of ASH-S, `level` s1/k of ASH-B, `clipped` the values above ReAct's threshold.
+    The numbers are those of `ash.trace`, None where the method has none: `k` values are `kept`, `t` is the smallest of
+    them or ReAct's constant, `s1` the sum of all, `s2` of the kept ones, `factor` ASH-S's and `level` ASH-B's.
+    `change` is what the values themselves show.
     """
 
     method: Method
+    does: Effect
     before: Floats
     after: Floats
+    kept: NDArray[np.bool_]
     k: int
     t: float | None
     s1: float
-    s2: float
-    exponent: float | None = None
-    level: float | None = None
-    clipped: int = 0
+    s2: float | None
+    factor: float | None
+    level: float | None
+    change: "Change"
 
     @property
     def n(self) -> int:
@@ -41,97 +56,141 @@ class Curve:
         return len(self.before)
 
     @property
-    def factor(self) -> float | None:
-        """What ASH-S multiplies the kept values by."""
-        return None if self.exponent is None else float(np.exp(self.exponent))
+    def prunes(self) -> bool:
+        """Whether the method states that it keeps k values and sets the others to 0."""
+        return self.s2 is not None
+
+    @property
+    def exponent(self) -> float | None:
+        """ASH-S's s1/s2, as it was limited."""
+        return None if self.factor is None else float(np.log(self.factor))
 
     @property
     def kept_zeros(self) -> int:
         """Kept entries that are exactly 0."""
-        return int(np.count_nonzero(self.before[: self.k] == 0))
+        return int(np.count_nonzero(self.before[self.kept] == 0))
 
 
-def curve(x: Floats, shaped: Floats, method: Method) -> Curve:
-    """Sort one activation (any shape) and name the numbers of Algorithms 1-3; the same k, s1, s2 as `ash.shaping`."""
-    from ash.shaping import kept_count
+def curve(trace: "Trace") -> Curve:
+    """The first sample of a trace, sorted."""
 
-    flat = x.ravel()
-    order = np.argsort(-flat, kind="stable")
-    before, after = flat[order], shaped.ravel()[order]
-    n, p = len(flat), method.percentile
-    k = n if p is None else kept_count(n, p)
-    s1, s2 = (float(part.sum(dtype=np.float64)) for part in (flat, before[:k]))
-    t = float(before[k - 1]) if p is not None and k else None
-    exponent = _exponent(s1, s2, before[:k]) if method.variant == "ash_s" else None
-    level = s1 / max(k, 1) if method.variant == "ash_b" else None
-    clipped = int(np.count_nonzero(flat > (method.parameter or 0))) if method.variant == "react" else 0
-    return Curve(method, before, after, k, t, s1, s2, exponent, level, clipped)
+    def value(numbers: "Tensor | None") -> float | None:
+        one = None if numbers is None else float(numbers[0])
+        return None if one is None or np.isnan(one) else one
+
+    x, shaped, kept = (some[0].flatten().numpy() for some in (trace.x, trace.shaped, trace.kept))
+    order = np.argsort(-x, kind="stable")
+    return Curve(
+        trace.method,
+        trace.does,
+        before=x[order],
+        after=shaped[order],
+        kept=kept[order],
+        k=int(trace.k[0]),
+        t=value(trace.t),
+        s1=float(trace.s1[0]),
+        s2=value(trace.s2),
+        factor=value(trace.factor),
+        level=value(trace.level),
+        change=trace.change(),
+    )
 
 
-def _exponent(s1: float, s2: float, kept: Floats) -> float:
-    import torch
-
-    from ash.shaping import scale_exponent
-
-    one, two, peak = (torch.tensor([value], dtype=torch.float64) for value in (s1, s2, np.abs(kept).max(initial=0)))
-    return float(scale_exponent(one, two, peak, torch.float32))
+def did(change: "Change", things: str) -> str:
+    """What the values show, as a predicate: `sets 20 of 192 units to 0 and multiplies the other 172 by 2.31`."""
+    n, said = theme.count(change.n), []
+    if change.removed:
+        said.append(f"sets {theme.count(change.removed)} of {n} {things} to 0")
+    some = f"{theme.count(change.changed)} {'others' if said else f'of {n} {things}'}"
+    if change.factor is not None:
+        if change.multiplied + change.removed == change.n:
+            some = f"the other {theme.count(change.multiplied)}" if said else f"all {n} {things}"
+        said.append(f"multiplies {some} by {theme.number(change.factor)}")
+    elif change.above is not None:
+        said.append(f"clips {some} from above at {theme.number(change.above)}")
+    elif change.below is not None:
+        said.append(f"raises {some} to {theme.number(change.below)}")
+    elif change.level is not None:
+        said.append(f"sets {some} to {theme.number(change.level)}")
+    elif change.changed:
+        said.append(f"changes {some}")
+    return " and ".join(said) or f"leaves all {n} {things} as they are"
 
 
 def steps(record: Curve) -> list[str]:
     """The variant's algorithm, one sentence a step, with this sample's numbers (markdown)."""
-    name, number = record.method.variant, theme.number
-    if name == "none":
+    number, n, k = theme.number, theme.count(record.n), theme.count(record.k)
+    total = f"The sum goes from {number(record.s1)} to **{number(float(record.after.sum(dtype=np.float64)))}**."
+    if not record.method.steps:
         return ["Nothing is shaped: the activation goes on as it is."]
-    if name == "react":
+    if record.does == "clip":
         return [
-            f"Compare every value with the constant c = **{number(record.method.parameter or 0)}**.",
-            f"Set the **{theme.count(record.clipped)}** of {theme.count(record.n)} values above c to c.",
-            f"The sum goes from {number(record.s1)} to **{number(float(record.after.sum(dtype=np.float64)))}**.",
+            f"Compare every value with the constant c = **{number(record.t or 0)}**.",
+            f"Set the **{theme.count(record.change.changed)}** of {n} values above c to c.",
+            total,
         ]
-    n, k = theme.count(record.n), theme.count(record.k)
-    start = [f"Sum all {n} values: s1 = **{number(record.s1)}**."] if name in ("ash_s", "ash_b") else []
+    if not record.prunes or record.s2 is None:
+        before, after = map(theme.count, record.change.zeros)
+        return [
+            f"It {did(record.change, 'values')}.",
+            f"Of {n} values, **{before}** are exactly 0 before and **{after}** after.",
+            total,
+        ]
+    start = [f"Sum all {n} values: s1 = **{number(record.s1)}**."] if record.does in ("fill", "scale") else []
     if record.t is None:
         start.append(f"The threshold lies above every value: **k = 0** of {n} stay.")
     else:
         start.append(f"Find the threshold that the k = **{k}** largest values reach: t = **{number(record.t)}**.")
     start.append(f"Set the other **{theme.count(record.n - record.k)}** values to 0.")
-    if name == "ash_b":
-        zeros = f" ({theme.count(record.kept_zeros)} of them were 0)" if record.kept_zeros else ""
-        return [
-            *start,
-            f"Set each of the {k} kept entries{zeros} to s1/k = **{number(record.level or 0)}**. The sum stays s1.",
-        ]
-    if name == "ash_s":
-        factor = f"exp({number(record.exponent or 0)}) = **{number(record.factor or 1)}**"
-        return [*start, f"Sum what is left: s2 = **{number(record.s2)}**.", f"Multiply it by exp(s1/s2) = {factor}."]
-    if name == "ash_rand":
-        return [
-            *start,
-            f"Replace the {k} kept values by random numbers from 0 to 10 (seed 0, keyed by the sample's number).",
-        ]
     share = f", {theme.percent(100 * record.s2 / record.s1)} of the whole" if record.s1 > 0 else ""
-    return [*start, f"Leave the rest as it is: its sum is s2 = **{number(record.s2)}**{share}."]
+    return [*start, *_last_steps(record, k, share)]
+
+
+def _last_steps(record: Curve, k: str, share: str) -> list[str]:
+    """What is done to the kept values."""
+    number, s2 = theme.number, theme.number(record.s2 or 0)
+    if record.does == "fill":
+        if record.level is None:
+            return ["No value is kept, so nothing is filled."]
+        zeros = f" ({theme.count(record.kept_zeros)} of them were 0)" if record.kept_zeros else ""
+        return [f"Set each of the {k} kept entries{zeros} to s1/k = **{number(record.level)}**. The sum stays s1."]
+    if record.does == "scale":
+        last = "Nothing but zeros is left, so there is nothing to multiply."
+        if record.factor is not None and record.exponent is not None:
+            last = f"Multiply it by exp(s1/s2) = exp({number(record.exponent)}) = **{number(record.factor)}**."
+        return [f"Sum what is left: s2 = **{s2}**.", last]
+    if record.does == "random":
+        return [f"Replace the {k} kept values by random numbers from 0 to 10 (seed 0, keyed by the sample's number)."]
+    return [f"Leave the rest as it is: its sum is s2 = **{s2}**{share}."]
 
 
 def algorithm(method: Method) -> str:
     """Where the steps come from."""
-    return {
-        "ash_p": "Algorithm 1, ASH-P",
-        "ash_b": "Algorithm 2, ASH-B",
-        "ash_s": "Algorithm 3, ASH-S",
-        "ash_rand": "ASH-RAND, section 4",
-        "react": "ReAct",
-    }.get(method.variant, "No shaping")
+    if not method.steps:
+        return "No shaping"
+    label = " + ".join(step.variant.label for step in method.steps)
+    return ALGORITHMS.get(method.does, "{}, seen from outside").format(label)
 
 
 def curve_finding(record: Curve) -> str:
     """One sentence for the figure."""
-    if record.method.variant == "none":
+    if not record.method.steps:
         return f"The {theme.count(record.n)} values of this sample, sorted; their sum is {theme.number(record.s1)}."
-    if record.method.variant == "react":
-        return f"{record.method.label} clips {theme.count(record.clipped)} of the {theme.count(record.n)} values."
+    if record.s2 is None:
+        return f"{record.method.label} {did(record.change, 'values')}."
     share = f", which carry {theme.percent(100 * record.s2 / record.s1)} of the sum" if record.s1 > 0 else ""
     return f"{record.method.label} keeps the {theme.count(record.k)} largest of {theme.count(record.n)} values{share}."
+
+
+def reading(record: Curve) -> str:
+    """How to read the figure."""
+    text = "How to read it: all values of this image, largest first."
+    if not record.method.steps:
+        return text
+    where = " Every unit has one place in both panels;" if record.t is None else " The dashed line is c;"
+    if record.prunes:
+        where = " What lies right of the dashed line k is set to 0;"
+    return f"{text}{where} the lower panel shows the same units after shaping, on its own scale."
 
 
 def _ranks(record: Curve) -> NDArray[np.intp]:
@@ -147,8 +206,7 @@ def curve_figure(record: Curve, dark: bool) -> go.Figure:
     """Before above after, each on its own scale: value against rank, the kept part filled, threshold and k marked."""
     colour, at = theme.colours(dark), _ranks(record)
     tint = colour[record.method.variant]
-    shaped = record.method.variant != "none"
-    prunes = record.method.percentile is not None
+    shaped, prunes = bool(record.method.steps), record.prunes
     inside = at < record.k
     traces = [_line(at, record.before, colour["muted"], "y", "before", fill=not prunes and shaped)]
     if prunes:
@@ -188,13 +246,11 @@ def _line(at: NDArray[np.intp], values: Floats, tint: str, axis: str, name: str,
 def _lines(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
     """Threshold and rank k as lines over the panels."""
     thin = {"color": colour["ink"], "width": 1.2, "dash": "dash"}
-    level = record.method.parameter if record.method.variant == "react" else record.t
     found = []
-    if level is not None:
-        found.append(
-            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": level, "y1": level, "line": thin}
-        )
-    if record.method.percentile is not None:
+    if record.t is not None:
+        level = {"yref": "y", "y0": record.t, "y1": record.t}
+        found.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, **level, "line": thin})
+    if record.prunes:
         place = record.k + 0.5
         found.append(
             {"type": "line", "xref": "x", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1, "line": thin}
@@ -204,34 +260,42 @@ def _lines(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
 
 def _notes(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
     """The numbers of the algorithm where they are seen."""
-    number, name = theme.number, record.method.variant
+    number = theme.number
     plain = {"showarrow": False, "font": {"size": 13, "color": colour["ink"]}, "xref": "paper", "yref": "paper"}
     right = {**plain, "x": 1, "xanchor": "right"}
     top = f"n = {theme.count(record.n)} values,  s1 = {number(record.s1)} (sum)"
-    if record.method.percentile is not None:
+    if record.s2 is not None:
         top += f",  s2 = {number(record.s2)} (sum of kept)"
-    if name == "react":
-        top += f",  c = {number(record.method.parameter or 0)}"
+    if record.t is not None and not record.prunes:
+        top += f",  c = {number(record.t)}"
     found = [{**right, "text": top, "y": 1.0, "yanchor": "bottom"}]
-    if record.t is not None:
+    if record.t is not None and record.prunes:
         found.append({**right, "text": f"t = {number(record.t)}", "yref": "y", "y": record.t, "yanchor": "bottom"})
-    if record.method.percentile is not None:
+    if record.prunes:
         late = record.k > 0.7 * record.n  # the label stays inside the picture
         side = {"x": record.k + 0.5, "xref": "x", "xanchor": "right" if late else "left", "xshift": -4 if late else 4}
         found.append({**plain, **side, "text": f"k = {theme.count(record.k)} kept", "y": 0.93, "yanchor": "top"})
-    below = {
-        "ash_s": f"kept values × exp(s1/s2) = × {number(record.factor or 1)}",
-        "ash_b": f"kept entries = s1/k = {number(record.level or 0)}",
-        "ash_p": "kept values unchanged",
-        "ash_rand": "kept values random in [0, 10)",
-        "react": f"values cut at c, {theme.count(record.clipped)} of them",
-    }.get(name)
-    return found if below is None else [*found, {**right, "text": below, "y": 0.44, "yanchor": "bottom"}]
+    if record.method.steps:
+        found.append({**right, "text": _after(record), "y": 0.44, "yanchor": "bottom"})
+    return found
+
+
+def _after(record: Curve) -> str:
+    """What the lower panel shows."""
+    if record.does == "clip":
+        return f"values cut at c, {theme.count(record.change.changed)} of them"
+    if not record.prunes:
+        return did(record.change, "values")
+    if record.factor is not None:
+        return f"kept values × exp(s1/s2) = × {theme.number(record.factor)}"
+    if record.level is not None:
+        return f"kept entries = s1/k = {theme.number(record.level)}"
+    return "kept values random in [0, 10)" if record.does == "random" else "kept values unchanged"
 
 
 def curve_table(record: Curve, limit: int = 2000) -> pd.DataFrame:
     """The largest values: rank, before, kept or not, after."""
     shown = slice(0, limit)
     ranks = np.arange(1, record.n + 1)[shown]
-    columns = {"rank": ranks, "before": record.before[shown], "kept": ranks <= record.k, "after": record.after[shown]}
+    columns = {"rank": ranks, "before": record.before[shown], "kept": record.kept[shown], "after": record.after[shown]}
     return pd.DataFrame(columns)

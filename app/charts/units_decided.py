@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app import theme
 from app.charts.score_words import score_text, shorts
-from app.verdict_words import accepts
+from ash.metrics import accepts
 
 MOST = 6  # units drawn, and two more that only the score would have chosen
 ROW = 46  # pixels of a unit
@@ -68,7 +68,7 @@ class Decided:
     def flips(self, unit: Unit) -> bool:
         """Whether the verdict would be another one without this unit."""
         line = self.threshold
-        return line is not None and accepts(self.score, line) != accepts(unit.without, line)
+        return line is not None and bool(accepts(self.score, line) != accepts(unit.without, line))
 
 
 def leading(to_logit: Floats, to_score: Floats, kept: NDArray[np.integer]) -> tuple[int, ...]:
@@ -89,10 +89,11 @@ def share_of(units: Sequence[int], to_logit: Floats) -> float:
 def finding(record: Decided) -> str:
     """How much a few units carry, and what the score would be without the first one."""
     if not record.units:
-        return "No unit is kept at this p: the logits are the biases alone."
+        return "No unit is kept: the logits are the biases alone."
     first, few = record.units[0], len(record.units)
+    kept = "kept " if record.kept < record.of else ""
     text = (
-        f"{few} of the {theme.count(record.kept)} kept units give {theme.percent(record.share, 0)} of what speaks for "
+        f"{few} of the {theme.count(record.kept)} {kept}units give {theme.percent(record.share, 0)} of what speaks for "
         f"{record.winner}. Without unit {first.number} alone the {record.noun} would be "
         f"{score_text(first.without, record.score_name)} instead of {score_text(record.score, record.score_name)}"
     )

@@ -45,7 +45,7 @@ def draw(spec: RunSpec) -> None:
     labels = backend.whole_set(backend.setup(spec).id_set).label, label
     record = distribution.distribution(found.within, labels, found.before, found.after)
     plot.show(
-        distribution.values_figure(record, spec.variant, plot.dark()),
+        distribution.values_figure(record, bool(spec.method.steps), plot.dark()),
         "activations_values",
         distribution.values_finding(record, spec.method),
         table=lambda: distribution.values_table(record),
@@ -68,10 +68,10 @@ def _partly(spec: RunSpec, found: backend.Spread) -> None:
 
 
 def _quantities(spec: RunSpec, found: backend.Spread) -> None:
-    values = {"ash_s": found.exponent, "ash_p": found.s2, "ash_rand": found.s2}.get(spec.variant)
+    values = {"scale": found.exponent, "prune": found.s2, "random": found.s2}.get(spec.method.does)
     choices = {"s1": "Sum s1"}
     if values is not None:
-        choices = {"explained": "Exponent s1/s2" if spec.variant == "ash_s" else "Kept sum s2", **choices}
+        choices = {"explained": "Kept sum s2" if found.exponent is None else "Exponent s1/s2", **choices}
     shown = "s1"
     if len(choices) > 1:
         shown = st.segmented_control(

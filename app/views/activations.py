@@ -26,7 +26,7 @@ def render(spec: RunSpec) -> None:
         if computed:
             sample_picker.quick(spec)
         return
-    curve = sample.curve(one.x, one.shaped, spec.method)
+    curve = sample.curve(one.trace)
     judged = _verdict(spec, one, computed)
     st.markdown(f"#### {plain(image_verdict.sentence(judged, curve))}")
     if computed:
@@ -60,14 +60,16 @@ def _verdict(spec: RunSpec, one: Sample, computed: bool) -> image_verdict.Verdic
     from ash.metrics import threshold_at_tpr
     from ash.scores import SCORES
 
-    classes = backend.entry(spec.model).classes
+    at, classes = backend.setup(spec), backend.entry(spec.model).classes
     pairs = (one.logits, one.shaped_logits)
     before, after = (float(SCORES[spec.score](torch.from_numpy(np.array(values))[None])) for values in pairs)
     lines = None
     if computed:
-        methods = (str(backend.unshaped(spec).method), str(spec.method))
-        found = [backend.evaluation(backend.setup(spec), method).id_scores for method in methods]
-        lines = threshold_at_tpr(found[0], spec.tpr / 100), threshold_at_tpr(found[1], spec.tpr / 100)
+        name, number = sample_picker.data_set(spec), sample_picker.index(spec)
+        first, second = (backend.evaluation(at, str(some.method)) for some in (backend.unshaped(spec), spec))
+        lines = threshold_at_tpr(first.id_scores, spec.tpr / 100), threshold_at_tpr(second.id_scores, spec.tpr / 100)
+        stored = [backend.stored_score(at, some, name, number) for some in (first, second)]
+        before, after = (new if old is None else old for old, new in zip(stored, (before, after), strict=True))
     known = spec.source == "id" and 0 <= one.label < len(classes)
     truth = classes[one.label] if known else None
     label = backend.whole_set(sample_picker.data_set(spec)).label
@@ -98,12 +100,13 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: image_ve
         **bind("view"),
     )
     if (one.x < 0).any():
-        st.info(
-            "This placement has negative values (it lies before a ReLU). The largest values are kept, not the largest "
-            "magnitudes. Where s1 is negative, ASH-B writes a negative constant; where s1 is below s2, ASH-S "
-            "multiplies by less than e.",
-            icon=":material/info:",
-        )
+        text = "This placement has negative values (it lies before a ReLU)."
+        if curve.prunes:
+            text += (
+                " The largest values are kept, not the largest magnitudes. Where s1 is negative, ASH-B writes a "
+                "negative constant; where s1 is below s2, ASH-S multiplies by less than e."
+            )
+        st.info(text, icon=":material/info:")
     {"units": _units, "maps": _maps, "logits": _logits}[spec.view](spec, one, curve)
 
 
@@ -122,10 +125,7 @@ def _units(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
     )
     st.markdown(f"**{sample.algorithm(spec.method)}, with the numbers of this image**")
     st.markdown("\n".join(f"{i}. {step}" for i, step in enumerate(sample.steps(curve), start=1)))
-    st.caption(
-        "How to read it: all values of this image, largest first. What lies right of the dashed line k is set to 0; "
-        "the lower panel shows the same units after shaping, on its own scale."
-    )
+    st.caption(sample.reading(curve))
 
 
 def _logits(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
@@ -157,14 +157,7 @@ def _maps(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
     if not _spatial(one):
         _no_maps(spec, one)
         return
-    import torch
-
-    from ash.shaping import kept_mask
-
-    p = spec.method.percentile
-    x = torch.from_numpy(np.array(one.x))[None]
-    mask = kept_mask(x, p)[0].numpy() if p is not None else np.ones(one.x.shape, bool)
-    where = mosaic.positions(one.x, one.shaped, mask)
+    where = mosaic.positions(one.x, one.shaped, one.trace.kept[0].numpy())
     key = "activations_overlay"
     shown = st.segmented_control(
         "Over the image",

@@ -72,7 +72,7 @@ def choose_variant(spec: RunSpec) -> None:
 def stand_in(spec: RunSpec) -> None:
     """Says so where the sidebar's variant is none of the three."""
     if spec.variant not in VARIANTS:
-        named = "No shaping" if spec.variant == "none" else spec.method.label
+        named = spec.method.label if spec.method.steps else "No shaping"
         here = VARIANTS[shown_variant(spec)]
         st.caption(plain(f"{named}, from the sidebar, is none of Algorithms 1 to 3, so {here} is shown."))
 

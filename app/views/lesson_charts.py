@@ -175,7 +175,7 @@ def report(here: Here) -> pd.DataFrame:
     """The table that a report should have: every OOD set by name, the setting beside the unshaped energy."""
     method = facts_choice.reported(here)
     own, plain_ = (lessons.per_set(here.at, text, here.sets) for text in (str(method), "energy"))
-    shaped = method.variant != "none"
+    shaped = bool(method.steps)
     rows = []
     for name in here.sets:
         now, then = own[name], plain_[name]

@@ -18,7 +18,6 @@ from app.views import controls, placements_compute, placements_cuts, prepare
 from ash.methods import VARIANTS, Method
 
 STAND_IN = "ash_s"  # for variants without a percentile
-PERCENTILE = tuple(name for name, one in VARIANTS.items() if one.parameter == "percentile")
 _STYLE = """<style>
 @media (max-width: 640px) {
     .st-key-placements_grid .xtick text, .st-key-placements_grid .bars text {font-size: 11px !important}
@@ -26,12 +25,17 @@ _STYLE = """<style>
 </style>"""  # ten cells fit side by side on a phone
 
 
+def _with_percentile() -> list[str]:
+    """The variants that the page can draw, plug-ins too."""
+    return [name for name, one in VARIANTS.items() if one.parameter == "percentile"]
+
+
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec, then go on with what is being computed."""
     st.title("Placements")
     st.html(_STYLE)
     names, unknown = backend.compared(spec)
-    variant = spec.variant if spec.variant in PERCENTILE else STAND_IN
+    variant = spec.variant if spec.variant in _with_percentile() else STAND_IN
     standings = _standings(spec, names, variant)
     shown = _record(spec, standings, variant)
     st.markdown(f"**{plain(words.headline(shown))}**")
@@ -110,10 +114,10 @@ def _stand_in(shown: Placements) -> None:
             st.markdown(plain(reason), width="content")
             st.segmented_control(
                 "Variant",
-                PERCENTILE,
+                _with_percentile(),
                 format_func=variant_label,
                 label_visibility="collapsed",
-                **bind("variant", to_widget=lambda name: name if name in PERCENTILE else None, suffix="_here"),
+                **bind("variant", to_widget=lambda name: name if name in _with_percentile() else None, suffix="_here"),
             )
 
 

@@ -18,6 +18,8 @@ from ash.metrics import threshold_at_tpr
 class Facts:
     """One sample under the method of a spec. Pairs are (before, after); `margins` in IQRs of ID above the threshold.
 
+    `scores` are those of the evaluations, as in the grid; only an image that a bank leaves out is scored by itself.
+
     `suffix` tells the widgets of two samples on one page apart. `truth`: the class of an ID image, None elsewhere.
     """
 
@@ -29,15 +31,11 @@ class Facts:
     one: Sample
     decision: Decision
     evaluations: tuple[Evaluation, Evaluation]
+    scores: tuple[float, float]
     thresholds: tuple[float, float]
     margins: tuple[float, float]
     classes: tuple[str, ...]
     truth: str | None
-
-    @property
-    def scores(self) -> tuple[float, float]:
-        """The score before and after."""
-        return self.decision.before.score, self.decision.after.score
 
     @property
     def predicted(self) -> tuple[str, str]:
@@ -47,7 +45,7 @@ class Facts:
     @property
     def shaped(self) -> bool:
         """Whether the method does anything to activations."""
-        return self.spec.variant != "none"
+        return bool(self.spec.method.steps)
 
     @property
     def noun(self) -> str:
@@ -77,15 +75,17 @@ def facts(spec: RunSpec, suffix: str = "") -> Facts:
         one = backend.sample(at, str(spec.method), data, number)
         decided = backend.decision(at, str(spec.method), data, number)
         before, after = (backend.evaluation(at, str(some.method)) for some in (backend.unshaped(spec), spec))
-    lines = [threshold_at_tpr(some.id_scores, spec.tpr / 100) for some in (before, after)]
+    pair = (before, after)
+    lines = [threshold_at_tpr(some.id_scores, spec.tpr / 100) for some in pair]
+    stored = [backend.stored_score(at, some, data, number) for some in pair]
+    sides = zip((decided.before, decided.after), stored, strict=True)
+    scores = [side.score if one_score is None else one_score for side, one_score in sides]
     found = [
-        margin(side.score, line, bins.spread(some.id_scores))
-        for side, line, some in zip((decided.before, decided.after), lines, (before, after), strict=True)
+        margin(score, line, bins.spread(some.id_scores)) for score, line, some in zip(scores, lines, pair, strict=True)
     ]
     classes = backend.entry(spec.model).classes
     truth = classes[one.label] if spec.source == "id" and 0 <= one.label < len(classes) else None
-    pair = (before, after)
     return Facts(
         *(spec, suffix, at, data, number, one, decided, pair),
-        *((lines[0], lines[1]), (found[0], found[1]), tuple(classes), truth),
+        *((scores[0], scores[1]), (lines[0], lines[1]), (found[0], found[1]), tuple(classes), truth),
     )

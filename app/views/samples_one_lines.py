@@ -31,8 +31,8 @@ def grid(spec: RunSpec) -> tuple[str, ...]:
 
 
 def missing(at: Setup, spec: RunSpec) -> tuple[str, ...]:
-    """The settings of the grid whose ID scores are not known."""
-    return tuple(one for one in grid(spec) if backend.known_id_scores(at, one) is None)
+    """The settings of the grid whose scores are not known."""
+    return tuple(one for one in grid(spec) if backend.known_evaluation(at, one) is None)
 
 
 def draw(spec: RunSpec) -> None:

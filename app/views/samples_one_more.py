@@ -17,7 +17,7 @@ def _percentiles(one: Facts) -> None:
     """When the verdict and the class flip; a point is a pick of its p."""
     spec = one.spec
     if VARIANTS[spec.variant].parameter != "percentile":
-        name = "The score without shaping" if spec.variant == "none" else VARIANTS[spec.variant].label
+        name = VARIANTS[spec.variant].label if spec.method.steps else "The score without shaping"
         st.caption(plain(f"{name} has no percentile; choose an ASH variant in the sidebar."))
         return
     record = _path(one)
@@ -39,10 +39,14 @@ def _path(one: Facts) -> percentile_path.Path:
     spec = one.spec
     with st.spinner("Following the image through the percentiles", show_time=True):
         found = backend.percentile_path(one.at, spec.variant, spec.score, one.data, one.number, spec.p)
-        known = [backend.known_id_scores(one.at, method) for method in samples_one_lines.methods(spec, found.p)]
+        known = [backend.known_evaluation(one.at, method) for method in samples_one_lines.methods(spec, found.p)]
+    scores, ids = found.scores.tolist(), [None if some is None else some.id_scores for some in known]
+    for i, some in enumerate(known):
+        stored = None if some is None else backend.stored_score(one.at, some, one.data, one.number)
+        scores[i] = scores[i] if stored is None else stored
     predicted = [one.classes[index] for index in found.predicted.tolist()]
     names = (spec.variant, VARIANTS[spec.variant].label)
-    return percentile_path.path(names, found.p, found.scores, predicted, known, spec.p, spec.tpr)
+    return percentile_path.path(names, found.p, scores, predicted, ids, spec.p, spec.tpr)
 
 
 def _top(one: Facts) -> None:

@@ -126,7 +126,7 @@ def _decided(one: Facts) -> units_decided.Decided:
                 float(after.values[unit]),
                 float(after.to_logit[unit]),
                 float(after.to_score[unit]),
-                less,
+                _without(one, less),
                 tuple(_excited(one, row) for row in images),
             )
             for unit, less, images in zip(units, without, rows, strict=True)
@@ -137,10 +137,16 @@ def _decided(one: Facts) -> units_decided.Decided:
         units_decided.share_of(units, after.to_logit),
         one.spec.score,
         one.noun,
-        after.score,
+        one.scores[1],
         one.thresholds[1],
         one.decision.exact,
     )
+
+
+def _without(one: Facts, score: float) -> float:
+    """The score without a unit, on the scale of the evaluation: what it loses is computed on one path."""
+    now = one.decision.after.score
+    return one.scores[1] if score == now else one.scores[1] + (score - now)
 
 
 def _excited(one: Facts, row: int) -> units_decided.Excited:

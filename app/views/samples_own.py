@@ -21,7 +21,7 @@ from app.spec import RunSpec
 from app.theme import count
 from app.ui import work
 from app.views import prepare
-from ash.metrics import threshold_at_tpr
+from ash.metrics import accepts, threshold_at_tpr
 
 CARD = 312  # pixels on the screen, as the cards of the story
 CRISP = ' class="crisp"'
@@ -149,7 +149,7 @@ def _judged(spec: RunSpec, own: Uploads) -> None:
             (number, own.files[digest].name, classes[own.scored[digest].predicted[1]], own.scored[digest].scores[1])
             for number, digest in enumerate(own.files, start=1)
         ],
-        sum(verdict_words.accepts(own.scored[digest].scores[0], lines[0][0]) for digest in own.files),
+        sum(bool(accepts(own.scored[digest].scores[0], lines[0][0])) for digest in own.files),
         spec.tpr,
     )
     reference = "" if after.method == before.method else before.method.label

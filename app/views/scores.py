@@ -15,7 +15,7 @@ from app.spec import Pick, RunSpec
 from app.state import bind
 from app.views import deep, prepare
 from app.views.scores_parts import CHOSEN, bar_images, player, shown_sets
-from ash.metrics import threshold_at_tpr
+from ash.metrics import accepts, threshold_at_tpr
 
 PICTURES = {"hist": "Histograms", "scrub": "Scrub p", "roc": "ROC", "pr": "PR"}
 AXES = {"relative": "Relative", "raw": "Raw", "rank": "Rank"}
@@ -183,6 +183,6 @@ def samples(
         for when, one in (("before", before or after), ("after", after)):
             values = one.id_scores if position == 0 else one.ood_scores[name]
             columns[f"score_{when}"] = values
-            columns[f"accepted_{when}"] = values >= threshold_at_tpr(one.id_scores, tpr / 100)
+            columns[f"accepted_{when}"] = accepts(values, threshold_at_tpr(one.id_scores, tpr / 100))
         frames.append(known.assign(**columns))
     return pd.concat(frames, ignore_index=True)

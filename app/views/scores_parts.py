@@ -74,7 +74,7 @@ def player(spec: RunSpec) -> None:
         st.caption(f"{plain(spec.method.label)} has no film of its percentiles; choose an ASH variant in the sidebar.")
         return
     if VARIANTS[spec.variant].parameter != "percentile":
-        name = "Unshaped scores have" if spec.variant == "none" else f"{VARIANTS[spec.variant].label} has"
+        name = f"{VARIANTS[spec.variant].label} has" if spec.method.steps else "Unshaped scores have"
         st.caption(f"{name} no percentile, so there is nothing to scrub; choose an ASH variant in the sidebar.")
         return
     if not backend.is_linear(backend.setup(spec)):

@@ -2,6 +2,7 @@
 
 from app.charts.front import Setting
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, points
+from ash.methods import STEPS
 
 _DIGITS = 1
 
@@ -38,7 +39,7 @@ def method_words(one: Setting) -> str:
     if not at or "@" in rest:  # of several steps
         return one.label
     value, comma, score = rest.partition(", ")
-    return f"{name} at {'c' if one.variant == 'react' else 'p'} = {value}{comma}{score}"
+    return f"{name} at {STEPS[one.variant].letter} = {value}{comma}{score}"
 
 
 def advice(found: Setting | None, baseline: Setting, current: Setting, goal: str, budget: float | None) -> str:

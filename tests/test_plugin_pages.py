@@ -1,0 +1,180 @@
+"""Any method on any page: the numbers are those of the shaped values, and nothing of ASH is said of what is no ASH."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from odd_methods import ODD, registered
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from app import backend, theme
+from app.spec import RunSpec
+from ash import auroc
+from ash.methods import Method
+from ash.metrics import accepts, threshold_at_tpr
+
+ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+LAST_BLOCK = "layer4.0.relu2"
+KNOWN = ["energy", "ash_p@85", "ash_b@85", "ash_s@85", "ash_rand@85", "react@0.5"]
+OF_ASH = ("keeps", "Algorithm", "No shaping", "threshold that", "kept units", "k =")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The odd methods, and a cache folder of their own: results of functions without a file are not to be kept."""
+    with pytest.MonkeyPatch.context() as patch, registered():
+        patch.setenv("ASH_CACHE", str(tmp_path_factory.mktemp("cache") / "ash"))
+        yield
+
+
+def page(name: str, text: str, **query: object) -> AppTest:
+    method = Method.parse(text)
+    app = AppTest.from_file(str(ENTRY), default_timeout=240)
+    query["variant"] = method.variant
+    if method.parameter is not None:
+        query["c" if method.percentile is None else "p"] = method.parameter
+    for key, value in query.items():
+        app.query_params[key] = str(value)
+    app._page_hash = calc_hash(name)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert not app.warning  # the link was understood
+    return app
+
+
+def words(app: AppTest) -> str:
+    found = [one.value for one in (*app.markdown, *app.caption) if not one.value.startswith("<style")]
+    return "\n".join(found).replace("\\", "").replace("\N{MINUS SIGN}", "-")
+
+
+def figure(app: AppTest, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
+    return found
+
+
+def shaped(text: str, x: np.ndarray, first: int = 0) -> np.ndarray:
+    """The values as the method's own function makes them, a plug-in's called here by hand."""
+    tensor = torch.from_numpy(np.array(x))
+    if text in ODD:
+        return ODD[text](tensor, float(text.partition("@")[2])).numpy()
+    return Method.parse(text).shape(tensor, first_index=first).numpy()
+
+
+def scores(text: str, x: np.ndarray) -> np.ndarray:
+    """Energies of activations x (n, D) through the demo's last layer."""
+    tail = backend.engine.parts(backend.setup(RunSpec()))[1]
+    with torch.no_grad():
+        return tail(torch.from_numpy(shaped(text, x))).logsumexp(1).numpy()
+
+
+@pytest.mark.parametrize("text", [*ODD, *KNOWN])
+def test_activations(text: str) -> None:
+    app, at = page("activations", text, source="digits", sample=7, set="digits"), backend.setup(RunSpec())
+    x = backend.samples.activation(at, "digits", 7)[1]
+    y, said = shaped(text, x[None], 7)[0], words(app)
+    total = theme.number(float(y.sum(dtype=np.float64))).replace("\N{MINUS SIGN}", "-")
+    if text in ODD:
+        assert f"Of 192 values, **{(x == 0).sum()}** are exactly 0 before and **{(y == 0).sum()}** after" in said
+        assert f"to **{total}**" in said
+        assert not [word for word in OF_ASH if word in said]
+    after = [trace for trace in figure(app, "activations_curve")["data"] if trace["name"] == "after"]
+    order = np.argsort(-x.ravel(), kind="stable")
+    for trace in after:
+        np.testing.assert_allclose(trace["y"], y.ravel()[order], rtol=2e-3, atol=1e-6)
+    assert len(after) == (text != "energy")
+    notes = [note["text"] for note in figure(app, "activations_values")["layout"]["annotations"]]
+    for note, name in zip(notes, (at.id_set, "digits"), strict=True):
+        bank = backend.banks.activations(at, name)
+        zeros = [100 * float(np.mean(values == 0)) for values in (bank, shaped(text, bank))]
+        assert f"Exact zeros: {zeros[0]:.1f} % before, {zeros[1]:.1f} % after" in note
+    for row, trace in enumerate(one for one in figure(app, "activations_values")["data"] if one["type"] == "bar"):
+        zero = float(re.findall(r"([\d.]+) % after", notes[row])[0])
+        assert sum(trace["y"]) + zero == pytest.approx(100, abs=0.2)  # every value is in a bar or is a zero
+
+
+def test_scale_says_what_it_does_and_no_more() -> None:
+    said = words(page("activations", "odd_scale@85"))
+    x = backend.samples.activation(backend.setup(RunSpec()), "fashion_mnist", 0)[1]
+    factor = float(shaped("odd_scale@85", x[None])[0].max() / x.max())
+    assert f"SCALE at p = 85 multiplies all 192 units of this ankle boot by {factor:.4g}" in said
+
+
+@pytest.mark.parametrize("text", ["odd_scale@85", "odd_permute@50", "odd_negate@50", "react@0.5", "ash_b@85"])
+def test_maps(text: str) -> None:
+    app, at = page("activations", text, placement=LAST_BLOCK, view="maps"), backend.setup(RunSpec(placement=LAST_BLOCK))
+    x = backend.samples.activation(at, "fashion_mnist", 0)[1]
+    gone = (x != 0) & (shaped(text, x[None])[0] == 0)
+    share = 100 * (1 - gone.mean(0))
+    said = words(app)
+    if text != "ash_b@85":  # zeros that are not among the k largest count as removed there
+        assert f"Between {share.min():.1f} % and {share.max():.1f} % of the channels are kept" in said
+    else:
+        assert "Between 100.0 %" not in said
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_one_sample(text: str) -> None:
+    app, at = page("samples", text, look="one", source="digits", sample=7), backend.setup(RunSpec())
+    own, other = (backend.banks.activations(at, name) for name in (at.id_set, "digits"))
+    line, score = threshold_at_tpr(scores(text, own)), scores(text, other)[7]
+    said = words(app)
+    verdict = "accepted" if accepts(score, line) else "rejected"
+    assert re.search(rf"This image of Digits is {verdict} as", said)
+    table = next(one.value for one in app.markdown if "| Threshold |" in one.value).replace("\N{MINUS SIGN}", "-")
+    row = {
+        cells[0].strip(): cells[2].strip() for cells in (one.strip("| ").split("|") for one in table.splitlines()[2:])
+    }
+    assert float(row["Energy"]) == pytest.approx(score, rel=2e-3)
+    assert float(row["Threshold"]) == pytest.approx(line, rel=2e-3)
+    x = other[7]
+    kept = 192 - int(((x != 0) & (shaped(text, x[None])[0] == 0)).sum())
+    assert f"of the {kept} {'kept ' if kept < 192 else ''}units" in said
+
+
+@pytest.mark.parametrize("text", ["odd_scale@85", "odd_negate@50", "odd_floor@0.5"])
+def test_samples(text: str) -> None:
+    page("samples", text, look="grid")
+    at = backend.setup(RunSpec())
+    found = backend.every_sample(at, text, ("digits",), 0.95)
+    own, other = (scores(text, backend.banks.activations(at, name)) for name in (at.id_set, "digits"))
+    wanted = np.concatenate([own, other]) >= threshold_at_tpr(own)
+    assert (found.after.accepted == wanted).mean() > 0.9999  # a score on the line may be rounded to either side
+    assert ((found.after.margin >= 0) == found.after.accepted).all()
+
+
+@pytest.mark.parametrize("text", ["odd_scale@85", "odd_floor@0.5", "energy", "react@0.5"])
+def test_the_lab_says_that_it_shows_another_algorithm(text: str) -> None:
+    said = words(page("lab", text))
+    assert "is none of Algorithms 1 to 3, so ASH-P is shown" in said
+
+
+@pytest.mark.parametrize("text", ["odd_scale@85", "odd_permute@50"])
+def test_placements(text: str) -> None:
+    app, at = page("placements", text, ood="digits"), backend.setup(RunSpec())
+    bars = figure(app, "placements_grid")["data"]
+    cells = {cell: shown for bar in bars for cell, shown in zip(bar["customdata"], bar["text"], strict=True)}
+    own, other = (scores(text, backend.banks.activations(at, name)) for name in (at.id_set, "digits"))
+    assert cells[f"penultimate {text}"] == f"{100 * auroc(own, other):.1f}"
+    stand_in = words(page("placements", "odd_floor@0.5"))
+    assert "Floor has a threshold and no percentile, so what follows is ASH-S" in stand_in
+
+
+@pytest.mark.parametrize("text", ["energy", "ash_b@65", "ash_s@90", "odd_scale@85"])
+def test_the_verdict_of_a_sample_is_that_of_its_stored_score(text: str) -> None:
+    at, method = backend.setup(RunSpec()), Method.parse(text)
+    found = {one.label: one for one in backend.suggestions(at, text, ("digits",), 0.95)}
+    edge, done = found["Borderline ID"].index, backend.evaluation(at, text)
+    line = threshold_at_tpr(done.id_scores)
+    assert backend.stored_score(at, done, at.id_set, edge) == line
+    assert "on the 95 % line" in words(page("samples", text, look="one", sample=edge)).split("\n")[0]
+    below = int(np.where(done.id_scores < line, done.id_scores, -np.inf).argmax())  # by however little
+    said = words(page("samples", text, look="one", sample=below))
+    assert "is rejected as" in said.split("\n")[0].split(";")[0]
+    assert "rejected after" in words(page("activations", text, sample=below)) or not method.steps
