@@ -108,15 +108,10 @@ def _advance(at: Setup, known: _Known, todo: list[str]) -> _Work | None:
     work.share = step.done / step.total
     if step.finished is not None:
         for row, method in enumerate(map(str, step.finished.methods)):
-            one = _single(step.finished, row)
+            one = step.finished.part([row])
             keep(at, (method,), one)
             known.tables[method] = _table(at, one)
     return work
-
-
-def _single(some: Sweep, row: int) -> Sweep:
-    scores = {name: values[[row]] for name, values in some.ood_scores.items()}
-    return Sweep((some.methods[row],), some.id_scores[[row]], scores, some.id_predictions[[row]], some.id_labels)
 
 
 def _table(at: Setup, some: Sweep) -> pd.DataFrame:

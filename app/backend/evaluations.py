@@ -98,9 +98,7 @@ def unshaped(spec: RunSpec) -> RunSpec:
 def measure(at: Setup, method: str) -> pd.DataFrame:
     """The rows of `table` for one method, on the grid or between its marks."""
     done, row = _find(at, Method.parse(method))
-    scores = {name: values[[row]] for name, values in done.ood_scores.items()}
-    one = Sweep((done.methods[row],), done.id_scores[[row]], scores, done.id_predictions[[row]], done.id_labels)
-    return one.table(at.model, at.placement, at.id_set)
+    return done.part([row]).table(at.model, at.placement, at.id_set)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)

@@ -20,7 +20,7 @@ from ash.device import describe
 from ash.engine.activations import checked, checked_labels, chunks_of, tensor_of
 from ash.engine.distances import mahalanobis
 from ash.engine.grouped import Evaluator
-from ash.engine.plan import Plan, SweepError, predictions
+from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
 from ash.engine.tails import DeepTail, Place, evaluator_for
 from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
@@ -69,16 +69,49 @@ class Run:
         self.scores = [torch.empty((len(methods), bank.shape[0]), dtype=dtype, device=device) for bank in self.banks]
         size = (len(self.plan.settings), self.banks[0].shape[0])
         self.predictions = torch.empty(size, dtype=torch.int32, device=device)
+        self.doubts = [
+            torch.zeros((len(self.plan.settings), bank.shape[0]), dtype=torch.uint8, device=device)
+            for bank in self.banks
+        ]
 
     def result(self, methods: Sequence[int]) -> Sweep:
         """Scores and predictions of these methods."""
         chosen = ... if len(methods) == len(self.methods) else list(methods)
         settings = [self.plan.setting[i] for i in methods]
-        ids, *others = (scores[chosen].cpu().numpy() for scores in self.scores)
+        ids, *others = found = [scores[chosen].cpu().numpy() for scores in self.scores]
         names = dict(zip(self.names[1:], others, strict=True))
+        counted = [self._doubtful(at, methods, scores) for at, scores in enumerate(found)]
         return Sweep(
-            tuple(self.methods[i] for i in methods), ids, names, self.predictions[settings].cpu().numpy(), self.labels
+            tuple(self.methods[i] for i in methods),
+            ids,
+            names,
+            self.predictions[settings].cpu().numpy(),
+            self.labels,
+            counted[0],
+            dict(zip(self.names[1:], counted[1:], strict=True)),
         )
+
+    def _doubtful(self, at: int, methods: Sequence[int], scores: NDArray[np.floating]) -> NDArray[np.int64]:
+        """For how many samples of a set these methods' results are doubtful: (len(methods), 2), see `Sweep`.
+
+        `scores` (len(methods), n). SweepError names the first sample whose score is NaN.
+        """
+        source = {i: (self, self.plan.setting[i]) for i in methods}
+        for run, members in self.aside:
+            source |= {i: (run, run.plan.setting[j]) for j, i in enumerate(members) if i in source}
+        counts = np.empty((len(methods), 2), np.int64)
+        for row, (i, one) in enumerate(zip(methods, scores, strict=True)):
+            bad = np.isnan(one)
+            if bad.any():
+                raise SweepError(
+                    f"{self.methods[i]} gives sample {bad.argmax()} of {self.names[at]} a score that is NaN: its "
+                    "activation is finite, what the network makes of it is not."
+                )
+            run, setting = source[i]
+            bits = run.doubts[at][setting].cpu().numpy()
+            extreme = np.abs(one) >= np.finfo(one.dtype).max
+            counts[row] = np.count_nonzero(bits & TIED), np.count_nonzero((bits & BEYOND > 0) | extreme)
+        return counts
 
     @property
     def total(self) -> int:
@@ -117,6 +150,7 @@ class Run:
         """What setting `source` has given for the samples `same` (R,) of `rows`, to another setting."""
         if at == 0:
             _copy(self.predictions, position, source, rows, same)
+        _copy(self.doubts[at], position, source, rows, same)
         for score, methods in self.plan.wanted[position].items():
             for method in methods:
                 _copy(self.scores[at], method, self.plan.wanted[source][score][0], rows, same)
@@ -204,8 +238,10 @@ def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
         rows = slice(first, first + len(x))
         try:
             run.keep_distances(at, rows, x)
-            for positions, logits in evaluator.logits(x, first):
+            doubts = torch.zeros_like(run.doubts[at][:, rows])
+            for positions, logits in evaluator.logits(x, first, doubts):
                 run.keep(at, rows, positions, logits)
+            run.doubts[at][:, rows] |= doubts
             return
         except torch.OutOfMemoryError as error:
             if len(x) == 1:
@@ -267,7 +303,7 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
             x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
         if not run.plan.settings[position]:
             run.keep_distances(at, rows, x)
-        shaped = evaluator.shape(position, x, rows, known)
+        shaped = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
         run.keep(at, rows, [position], evaluator.logits(shaped[new])[None], new)
 
     for position in range(len(run.plan.settings)):
