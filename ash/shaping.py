@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ash.errors import AshError
 
+LOWEST_EXPONENT = -746.0  # e^-746 is 0 in float64
 RANDOM_HIGH = 10.0  # ASH-RAND draws from [0, 10), section 4 of the paper
 
 
@@ -150,11 +151,11 @@ def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> 
     """The exponent s1/s2 of ASH-S in float64, clamped so that exp(exponent) * peak is finite in `dtype`.
 
     `peak` is the largest magnitude among the kept values (any shape that broadcasts). 0/0, a sample with nothing left
-    to scale, counts as 1, the value at p = 0. Where s2 alone is 0, s1 is negative, and the exponent is -inf: what is
-    left becomes 0. For x >= 0 the exponent lies in [1, n/k], so the clamp acts in float32 only beyond p = 98.8 and in
-    float16 beyond p = 91; `beyond_range` tells where.
+    to scale, counts as 1, the value at p = 0. Where s2 alone is 0, s1 is negative: the exponent is LOWEST_EXPONENT, and
+    what is left becomes 0. For x >= 0 the exponent lies in [1, n/k], so the clamp acts in float32 only beyond p = 98.8
+    and in float16 beyond p = 91; `beyond_range` tells where.
     """
-    return torch.minimum(_ratio(s1, s2), _ceiling(peak, dtype))
+    return torch.minimum(_ratio(s1, s2).clamp(min=LOWEST_EXPONENT), _ceiling(peak, dtype))
 
 
 def beyond_range(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:

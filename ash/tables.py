@@ -91,13 +91,12 @@ class Sweep:
         The unshaped network is looked up among the methods, with the same score; where it is missing none is named.
         """
         plain = {method.score: row for row, method in enumerate(self.methods) if not method.steps}
-        arrays = (self.id_scores, *self.ood_scores.values())
         return tuple(
             method
             for row, method in enumerate(self.methods)
             if method.steps
             and method.score in plain
-            and all(_same(scores[row], scores[plain[method.score]]) for scores in arrays)
+            and same_scores(self.part([row]), self.part([plain[method.score]]))
         )
 
     def _metrics(self, i: int) -> list[tuple[float, float, float]]:
@@ -106,9 +105,45 @@ class Sweep:
         return [ranked.metrics(scores[i]) for scores in self.ood_scores.values()]
 
 
-def _same(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
-    """Whether two scores of the same samples differ by rounding alone."""
-    return bool(np.allclose(a, b, rtol=1e-5, atol=1e-5 * float(np.abs(b).max(initial=0.0))))
+def same_scores(one: Sweep, other: Sweep) -> bool:
+    """Whether two sweeps of the same samples differ by rounding alone, in no score by more than the fifth digit."""
+    pairs = [(one.id_scores, other.id_scores), *((a, other.ood_scores[name]) for name, a in one.ood_scores.items())]
+    return all(np.allclose(a, b, rtol=1e-5, atol=1e-5 * float(np.abs(b).max(initial=0.0))) for a, b in pairs)
+
+
+def doubts_in_words(method: Method, tied: float, beyond: float) -> list[str]:
+    """One sentence for each reason to doubt a method's numbers; the percentages are those of a sweep's table."""
+    said = []
+    if tied > 0:
+        said.append(
+            f"{_share(tied)} of the samples have equal values on both sides of the cut of {method.label}: which of "
+            "them are kept is arbitrary (the lowest index first), and the result hangs on it."
+        )
+    if tied > 0 and method.variant == "ash_b":
+        other = Method("ash_b_nonzero", method.parameter, method.score)
+        said.append(f"{other} fills the non-zero ones alone, as Algorithm 2 is written, and leaves no choice of zeros.")
+    if beyond > 0:
+        said.append(
+            f"{_share(beyond)} of the samples lie beyond the range of the float that {method.label} is computed in: "
+            "their order is lost, and AUROC, FPR95 and AUPR with it. A lower p or float64 activations bring it back."
+        )
+    return said
+
+
+def idle_in_words(method: Method) -> str:
+    """What to say of a method `without_effect`."""
+    said = [f"{method} changes no score here: it gives every sample what the unshaped network gives."]
+    for step in method.steps:
+        if step.name == "react" and 1 < step.parameter < 100:
+            c = f"{step.parameter:g}"
+            said.append(
+                f"No activation is above the constant {c}; react@{c}% clips at that percentile of training ones."
+            )
+    return " ".join(said)
+
+
+def _share(percent: float) -> str:
+    return f"{percent:.1f} %" if percent >= 0.05 else "Less than 0.1 %"
 
 
 class RankedID:

@@ -1,10 +1,10 @@
-"""What a sweep says about its own numbers: cuts among equals, what lies beyond a float's range, settings without effect."""
+"""What a sweep says of its own numbers: cuts among equals, what is beyond a float's range, settings without effect."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -33,7 +33,7 @@ class Deep(Pooled):
     """A tail that is not linear."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(x.flatten(1).relu() if x.dim() == 2 else x.relu().mean((2, 3)))
+        return self.fc(x.relu())
 
 
 def expected(x: np.ndarray, method: Method) -> tuple[int, int]:
@@ -61,10 +61,11 @@ def sample(seed: int, n: int, shape: tuple[int, ...], kind: str) -> np.ndarray:
 
 def split_tail(tail: nn.Module, x: np.ndarray) -> nn.Module:
     """The tail as a graph, as a network's is."""
-    return torch.fx.symbolic_trace(tail.eval()) if not isinstance(tail, nn.Linear) else tail
+    return torch.fx.symbolic_trace(tail.eval()) if type(tail) is Pooled else tail
 
 
 @pytest.mark.parametrize("where", ["flat", "double", "maps", "counted maps", "deep", "after react", "nonzero"])
+@settings(max_examples=12)
 @given(st.integers(0, 2**32), PERCENTILES, st.sampled_from(["rectified", "counts", "signed"]))
 def test_the_samples_whose_cut_falls_among_equals_are_counted(
     where: str, seed: int, percentiles: list[float], kind: str
@@ -77,7 +78,7 @@ def test_the_samples_whose_cut_falls_among_equals_are_counted(
         x, other = np.abs(x), np.abs(other)
     tail: nn.Module = Pooled(7) if "maps" in where else Deep(40) if where == "deep" else nn.Linear(40, 4)
     names = ["ash_b_nonzero"] if where == "nonzero" else ["ash_p", "ash_b", "ash_s", "ash_rand"]
-    plain = [Method(name, p) for name in names for p in percentiles]
+    plain = [Method(name, p) for name in names for p in dict.fromkeys(percentiles)]
     first = "react@1000000+" if where == "after react" else ""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear_tails, "CHUNK_VALUES", 90)
@@ -100,9 +101,7 @@ def test_a_cut_among_zeros_decides_for_ash_b_alone() -> None:
     x = np.array([[3.0, 0.0, 0.0, 0.0], [4.0, 3.0, 2.0, 1.0]], np.float32)
     methods = ash.parse_methods("ash_p@50,ash_s@50,ash_b@50,ash_b_nonzero@50,ash_rand@50,react@1")
     table = ash.sweep(nn.Linear(4, 3), x, {"o": x}, methods).table().query("ood == 'o'").set_index("method")
-    assert table.tied.to_dict() == {
-        **{"ash_p@50": 0, "ash_s@50": 0, "ash_b@50": 50, "ash_b_nonzero@50": 0, "ash_rand@50": 50, "react@1": 0}
-    }
+    assert {name: share for name, share in table.tied.items() if share} == {"ash_b@50": 50, "ash_rand@50": 50}
 
 
 @given(st.integers(0, 2**32), st.floats(1, 99))
@@ -157,4 +156,4 @@ def test_a_part_of_a_sweep_keeps_what_is_said_of_it() -> None:
 
 def test_scores_without_doubts_show_none() -> None:
     one = Sweep((Method(),), np.zeros((1, 2)), {"o": np.zeros((1, 2))}, np.zeros((1, 2), int), None)
-    assert one.table()[["tied", "beyond_range"]].isna().all(None)
+    assert one.table()[["tied", "beyond_range"]].isna().to_numpy().all()

@@ -102,7 +102,8 @@ def steps(record: Curve) -> list[str]:
             f"Set each of the {k} kept entries{zeros} to s1/k = **{number(record.level or 0)}**. The sum stays s1.",
         ]
     if name == "ash_s":
-        factor = f"exp({number(record.exponent or 0)}) = **{number(record.factor or 1)}**"
+        exponent, times = record.exponent, record.factor  # both may be 0
+        factor = f"exp({number(0 if exponent is None else exponent)}) = **{number(1 if times is None else times)}**"
         return [*start, f"Sum what is left: s2 = **{number(record.s2)}**.", f"Multiply it by exp(s1/s2) = {factor}."]
     if name == "ash_rand":
         return [

@@ -16,8 +16,9 @@ from ash.commands.shared import (
     sentences,
 )
 from ash.data import DataError
-from ash.methods import parse_methods
+from ash.methods import Method, parse_methods
 from ash.models import get_model
+from ash.tables import doubts_in_words, idle_in_words
 
 
 @click.command()
@@ -59,13 +60,25 @@ def sweep(
     if any(method.needs_fit for method in chosen):
         fitted = fitting.find_fit(entry, placement, train, dtype=dtype)
     sets = data_sets((id_set, *ood), images)
-    result, banks = evaluate(entry, placement, sets, chosen, fit=fitted, dtype=dtype, epsilon=epsilon)
+    plain = [Method(score=method.score) for method in chosen if method.steps]  # what tells whether a step does anything
+    wanted = list(dict.fromkeys((*chosen, *plain)))
+    whole, banks = evaluate(entry, placement, sets, wanted, fit=fitted, dtype=dtype, epsilon=epsilon)
+    result = whole.part(range(len(chosen)))
     id_name = next(iter(sets))
     table = result.table(model, banks[id_name].identity.placement, id_name)
     table.to_csv(out, index=False, float_format="%.4f")
-    means = table[table.ood == "mean"][["method", "auroc", "fpr95", "aupr", "id_accuracy"]]
+    every = table[table.ood == "mean"]
+    doubts = [name for name in ("tied", "beyond_range") if (every[name] > 0).any()]
+    means = every[["method", "auroc", "fpr95", "aupr", "id_accuracy", *doubts]]
     click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     for method in chosen:
         if fitted and fitted.label(method) != method.label:
             click.echo(f"{method}: {fitted.label(method)}")
+    for method in whole.without_effect():
+        click.echo(idle_in_words(method))
+    for name in doubts:
+        worst = every.loc[every[name].idxmax()]
+        about = {"tied": worst.tied, "beyond_range": worst.beyond_range}
+        shares = (value if key == name else 0.0 for key, value in about.items())
+        click.echo(f"{name}, in % of samples. {' '.join(doubts_in_words(Method.parse(worst.method), *shares))}")
     click.echo(f"{len(table)} rows in {out}")
