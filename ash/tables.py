@@ -152,9 +152,8 @@ class RankedID:
     def __init__(self, id_scores: NDArray[np.floating]) -> None:
         self.sorted = np.sort(check_scores(id_scores, "ID"))
         self.threshold = threshold_at_tpr(self.sorted)
-        self.firsts = np.flatnonzero(
-            np.append(True, self.sorted[1:] != self.sorted[:-1])
-        )  # of each run of equal scores
+        new = self.sorted[1:] != self.sorted[:-1]  # infinities too: a difference of them would be NaN
+        self.firsts = np.flatnonzero(np.append(True, new))  # first of each run of equal scores
         self.accepted = len(self.sorted) - self.firsts.astype(np.float64)  # ID scores >= each distinct one
         self.gain = -np.diff(self.accepted, append=0) / len(self.sorted)  # recall that each distinct score adds
 

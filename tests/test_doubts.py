@@ -12,6 +12,7 @@ import ash
 from ash import shaping
 from ash.engine import linear as linear_tails
 from ash.engine import pooled
+from ash.errors import AshError
 from ash.methods import Method
 from ash.tables import Sweep
 
@@ -157,3 +158,33 @@ def test_a_part_of_a_sweep_keeps_what_is_said_of_it() -> None:
 def test_scores_without_doubts_show_none() -> None:
     one = Sweep((Method(),), np.zeros((1, 2)), {"o": np.zeros((1, 2))}, np.zeros((1, 2), int), None)
     assert one.table()[["tied", "beyond_range"]].isna().to_numpy().all()
+
+
+@pytest.mark.parametrize("tail", ["linear", "double", "deep"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("at", [0, 57])
+def test_nan_is_refused_wherever_it_is(tail: str, bad: float, at: int) -> None:
+    x = np.ones((60, 8), np.float64 if tail == "double" else np.float32)
+    bad_x = x.copy()
+    bad_x[at, 3] = bad
+    net: nn.Module = Deep(8) if tail == "deep" else nn.Linear(8, 3)
+    net = net.double() if tail == "double" else net
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear_tails, "CHUNK_VALUES", 80)
+        patch.setattr("ash.engine.tails.BATCH_VALUES", 80)
+        for sets in ((bad_x, {"o": x}), (x, {"o": bad_x})):
+            with pytest.raises(AshError, match=rf"sample {at} of (ID|o) holds NaN or infinity"):
+                ash.sweep(net, *sets, ash.parse_methods("energy,ash_s@50,react@1"))
+
+
+@pytest.mark.parametrize("score", ["energy", "msp", "max_logit"])
+def test_a_network_that_makes_nan_is_named_with_the_sample(score: str) -> None:
+    x = np.ones((5, 8), np.float32)
+    x[3] = -1
+
+    class Root(Deep):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x.sqrt())
+
+    with pytest.raises(AshError, match="sample 3 of ID a score that is NaN"):
+        ash.sweep(Root(8), x, {"o": x[:2]}, [Method(score=score)])

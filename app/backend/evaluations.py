@@ -59,7 +59,7 @@ def scrub(at: Setup, variant: str, score: str) -> Sweep:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one method: ID (n,), OOD by set name, predictions on ID, and the accuracy (fraction; NaN unlabelled)."""
+    """Scores of one method: ID (n,), OOD by set name, predictions on ID, accuracy (fraction; NaN unlabelled)."""
 
     method: Method
     id_scores: NDArray[np.floating]
