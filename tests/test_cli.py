@@ -176,12 +176,12 @@ def test_what_needs_training_activations_is_left_out_and_named(tmp_path: Path, m
 
 def test_a_sweep_says_what_is_doubtful_and_what_does_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    result = run("sweep", *IDS, "--ood", "digits", "--methods", "react@90,ash_b@20,ash_b_nonzero@20", "--out", str(out))
+    result = run("sweep", *IDS, "--ood", "digits", "--methods", "react@90,ash_b@2,ash_b_nonzero@2", "--out", str(out))
     assert result.exit_code == 0, result.output
     table = pd.read_csv(out).set_index(["method", "ood"])
     assert list(table.columns[-2:]) == ["tied", "beyond_range"]
-    assert list(table.index.get_level_values(0).unique()) == ["react@90.0", "ash_b@20", "ash_b_nonzero@20"]
-    share = table.loc[("ash_b@20", "mean")].tied
-    assert share > 1 > table.loc[("ash_b_nonzero@20", "mean")].tied
+    assert list(table.index.get_level_values(0).unique()) == ["react@90.0", "ash_b@2", "ash_b_nonzero@2"]
+    share = table.loc[("ash_b@2", "mean")].tied
+    assert share > 1 > table.loc[("ash_b_nonzero@2", "mean")].tied
     assert f"{share:.1f} % of the samples" in result.output
     assert "react@90%" in result.output

@@ -107,7 +107,7 @@ def test_a_chosen_bar_lists_its_images_and_closes() -> None:
 
 def test_a_setting_whose_cut_falls_among_equals_says_so() -> None:
     at = backend.setup(RunSpec())
-    p = 20
+    p = 5
     rows = backend.measure(at, f"ash_b@{p}")
     share = rows[rows["ood"] == "mean"].tied.item()
     warnings = " ".join(one.value for one in page(variant="ash_b", p=str(p)).warning)

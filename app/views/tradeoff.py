@@ -54,8 +54,11 @@ def render(spec: RunSpec) -> None:
     _controls(spec)
     shown = _record(spec, view)
     _advice(spec, view)
-    _chart(shown, view)
-    _explain(shown)
+    if math.isnan(view.current[spec.x] + view.current[spec.y]):
+        st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
+    else:
+        _chart(shown, view)
+        _explain(shown)
     st.subheader("The Pareto front")
     plot.rows(
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.method, columns=_columns()
