@@ -188,3 +188,20 @@ def test_a_network_that_makes_nan_is_named_with_the_sample(score: str) -> None:
 
     with pytest.raises(AshError, match="sample 3 of ID a score that is NaN"):
         ash.sweep(Root(8), x, {"o": x[:2]}, [Method(score=score)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("maps", [False, True])
+def test_the_clamp_holds_where_the_smallest_kept_value_is_the_largest_in_size(dtype: type, maps: bool) -> None:
+    """Two negative values are kept, a thousand times the positive ones, and what is pruned is huge."""
+    low = -1e38 if dtype == np.float32 else -1e307
+    x = np.array([[1.0, -1e3, -1.001e3, 0.5, low], [2.0, -2e3, -1e3, 0.5, low]], dtype)
+    x = x.reshape(2, 5, 1, 1).repeat(2, 3) if maps else x
+    torch.manual_seed(0)
+    tail = split_tail(Pooled(5) if maps else nn.Linear(5, 3), x).to(torch.from_numpy(x).dtype)
+    method = Method.parse("ash_s@20:max_logit")
+    found = ash.sweep(tail, x, {"o": x}, [method])
+    expected = ash.max_logit(tail(method.shape(torch.from_numpy(x)))).detach().numpy()
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(found.id_scores[0], expected, rtol=1e-4)
+    assert found.table().beyond_range.min() == 100

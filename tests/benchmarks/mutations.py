@@ -85,7 +85,7 @@ MUTATIONS = (
         ),
         ("mask = rows >= threshold\n", "mask = rows > threshold\n"),
         ("tied.cumsum(1, dtype=torch.int32) <= room", "tied.cumsum(1, dtype=torch.int32) < room"),
-        ("below = n - k + 1", "below = n - k"),
+        ("room = k - above.sum(", "room = k + 1 - above.sum("),
         ("(s1 == 0) & (s2 == 0), 1.0", "(s1 == 0) & (s2 == 0), 0.0"),
         (".clamp(min=LOWEST_EXPONENT)", ""),
         ("torch.maximum(low.abs(), high.abs())", "high.abs()"),
