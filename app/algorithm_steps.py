@@ -195,7 +195,7 @@ def _scale(one: Facts, line: int, kind: str) -> Step:
 def _limited(one: Facts) -> str:
     if one.s1 == 0 == one.s2:
         return "0/0 counts as 1, the ratio at p = 0."
-    if one.s2 == 0 or (one.exponent is not None and one.exponent < one.s1 / one.s2):
+    if one.s2 == 0 or (one.exponent is not None and one.exponent != one.s1 / one.s2):
         return "The ratio is limited, so that the result is a finite number of 32 bits."
     return ""
 
@@ -207,7 +207,7 @@ def _out(one: Facts, line: int, kind: str) -> Step:
     if one.variant == "ash_b":
         what = f"{rest} times {number(one.level or 0)}"
     if one.variant == "ash_s":
-        what = f"{_values(rest)}, {number(one.factor or 1)} times as large as before,"
+        what = f"{_values(rest)}, {number(1 if one.factor is None else one.factor)} times as large as before,"
     start = f"At p = {write_number(one.p)}, {VARIANTS[one.variant]} passes on"
     says = f"{start} {what} and {zeros or 'no'} zero{'' if zeros == 1 else 's'}." if rest else f"{start} zeros alone."
     return Step(line, kind, (), (), _tuple(one.shaped), says)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ash.scores import msp as msp
     from ash.scores import odin as odin
     from ash.shaping import ash_b as ash_b
+    from ash.shaping import ash_b_nonzero as ash_b_nonzero
     from ash.shaping import ash_p as ash_p
     from ash.shaping import ash_rand as ash_rand
     from ash.shaping import ash_s as ash_s
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from ash.traces import trace as trace
 
 _HOME = {
-    **dict.fromkeys(("ash_p", "ash_b", "ash_s", "ash_rand", "react"), "shaping"),
+    **dict.fromkeys(("ash_p", "ash_b", "ash_b_nonzero", "ash_s", "ash_rand", "react"), "shaping"),
     **dict.fromkeys(("energy", "msp", "max_logit", "odin"), "scores"),
     **dict.fromkeys(("auroc", "fpr_at_tpr", "aupr", "accuracy", "intervals"), "metrics"),
     **dict.fromkeys(("Method", "parse_methods", "register_method", "baselines"), "methods"),

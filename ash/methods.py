@@ -2,6 +2,7 @@
 
     method := step ("+" step)* [":" score] | score
     step   := ash_p | ash_b | ash_s | ash_rand @P        P percent of each sample's activation are removed
+            | ash_b_nonzero @P                           ASH-B that fills only the non-zero ones of the kept entries
             | ash_p_global | ash_b_global | ash_s_global @P    what lies below the P-th percentile of the whole ID set
             | react @C | react @P%                       clipped at C, or at the P-th percentile of a training set
             | dice @P                                    the last layer keeps the weights above the P-th percentile

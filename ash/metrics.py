@@ -1,10 +1,12 @@
 """Scores -> AUROC, FPR at a TPR, AUPR, accuracy; fractions in [0, 1]. ID is the positive class, higher = more ID.
 
 FPR95 takes the highest threshold that still accepts 95 % of the ID samples and counts OOD scores >= it. AUPR is average
-precision. Ties are exact everywhere. scikit-learn gives the same numbers (to 1e-12), more slowly.
+precision. Ties are exact everywhere. scikit-learn gives the same numbers (to 1e-12), more slowly. Infinite scores are
+ordered like any others, equal ones are ties; NaN has no place in an order and is refused.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +18,8 @@ Interval = tuple[float, float]
 
 
 def check_scores(scores: ArrayLike, who: str) -> NDArray[np.floating]:
-    """The scores as a flat float array; ValueError when empty or when a score is NaN."""
-    array = np.asarray(scores)
+    """The scores as a flat float array, tensors of any kind included; AshError when empty or when a score is NaN."""
+    array = _array(scores, f"The {who} scores")
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -25,6 +27,20 @@ def check_scores(scores: ArrayLike, who: str) -> NDArray[np.floating]:
     bad = np.isnan(array)
     if bad.any():
         raise AshError(f"{bad.sum()} of {array.size} {who} scores are NaN, the first at index {bad.argmax()}.")
+    return array
+
+
+def _array(values: Any, what: str) -> NDArray[Any]:
+    """Real numbers as an array; AshError for anything else."""
+    try:
+        if hasattr(values, "detach"):  # a tensor: numpy knows neither bfloat16 nor other devices
+            values = values.detach().cpu()
+            values = values.double() if values.is_floating_point() else values
+        array = np.asarray(values)
+    except ValueError as error:
+        raise AshError(f"{what} are not an array of numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise AshError(f"{what} must be real numbers, got {array.dtype}.")
     return array
 
 
@@ -83,11 +99,17 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Share of rows of logits (N, C) whose argmax is the label (N,), 0 to C - 1; -1, unknown, is never right."""
-    values, truth = np.asarray(logits), np.asarray(labels)
+    """Share of rows of logits (N, C) whose argmax is the label (N,), 0 to C - 1; unknown labels, -1, are left out."""
+    values, truth = _array(logits, "Logits"), _array(labels, "Labels")
     if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
         raise AshError(f"Logits (N, C) and labels (N,) do not fit: {values.shape} and {truth.shape}.")
-    return float(np.mean(values.argmax(1) == check_labels(truth, values.shape[1], "accuracy")))
+    if np.isnan(values).any():
+        raise AshError(f"The logits of sample {np.isnan(values).any(1).argmax()} hold NaN.")
+    truth = check_labels(truth, values.shape[1], "accuracy")
+    known = truth >= 0
+    if not known.any():
+        raise AshError("No label is known: accuracy is not defined.")
+    return float(np.mean(values.argmax(1)[known] == truth[known]))
 
 
 def intervals(
@@ -96,10 +118,13 @@ def intervals(
     """95 % bootstrap intervals of `auroc`, `fpr95` (at `tpr`) and `aupr`: percentiles 2.5 and 97.5 over resamples.
 
     ID and OOD samples are drawn with replacement, each among themselves. Scores are sorted once; a resample is a vector
-    of counts over that order, so it costs one cumulative sum.
+    of counts over that order, so it costs one cumulative sum. AshError for a single sample, which says nothing of how
+    much others vary.
     """
     positive, negative = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
     n, m = len(positive), len(negative)
+    if min(n, m) < 2:
+        raise AshError(f"An interval needs at least two ID and two OOD scores, got {n} and {m}.")
     scores = np.concatenate([positive, negative])
     order = np.argsort(-scores, kind="stable")
     ends = _group_ends(scores[order])

@@ -23,6 +23,7 @@ METRIC_LABELS = {"auroc": "AUROC", "fpr95": "FPR95", "aupr": "AUPR", "id_accurac
 RULES = ("ours", "authors")
 _AUTHORS = ("auroc", "fpr95", "aupr")  # the metrics that the authors' rules change
 _NUMBERS = (*METRIC_LABELS, *(f"{name}_authors" for name in _AUTHORS))
+_DOUBTS = {"tied": "have equal values at the cut, an arbitrary choice", "beyond_range": "lie beyond the float's range"}
 KEY = ["model", "printed", "threshold"]  # of a line of a table
 
 
@@ -80,7 +81,7 @@ class Found:
         rows = [row for ood, row in self._rows.get(method, {}).items() if sets is None or ood in sets]
         if not rows:
             return None
-        means = {name: sum(row[name] for row in rows) / len(rows) for name in _NUMBERS if name in rows[0]}
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in (*_NUMBERS, *_DOUBTS) if name in rows[0]}
         return {**rows[0], **means, "n_ood": sum(row["n_ood"] for row in rows)}, len(rows)
 
 
@@ -125,6 +126,8 @@ def _cell(row: pd.Series, found: Found, about: paper.PaperTable, rules: str) -> 
     metric = f"{row['metric']}_authors" if rules == "authors" and row["metric"] in _AUTHORS else row["metric"]
     names = ("n_id", "n_ood", "device", "date")
     status, note = _standing(row, found, about.ood[row["model"]], sets)
+    doubts = [f"{one[name]:.1f} % of the samples {what}" for name, what in _DOUBTS.items() if one.get(name, 0) > 0]
+    note = "; ".join(filter(None, (note, *doubts)))
     if one.get("shipped") is True:
         status = f"{status}, {NOT_SHIPPED}"
     cell = {"measured": float(one[metric]), "on": found.model, "sets": sets, **{name: one[name] for name in names}}

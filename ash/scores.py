@@ -10,16 +10,25 @@ from ash.variants import ODIN_TEMPERATURE
 
 
 def _check(logits: Tensor) -> Tensor:
+    """The logits, infinite ones as the largest number of their dtype: NaN would come of inf - inf. NaN is refused."""
     if logits.dim() != 2 or logits.shape[1] < 1:
         raise AshError(f"Logits have the shape (N, C), got {tuple(logits.shape)}.")
-    return logits
+    if not logits.is_floating_point():
+        raise AshError(f"Logits must be floating point, got {logits.dtype}.")
+    bad = logits.isnan().any(1)
+    if bad.any():
+        raise AshError(f"The logits of sample {int(bad.int().argmax())} hold NaN.")
+    limit = torch.finfo(logits.dtype).max
+    return logits.clamp(-limit, limit)
 
 
 def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Negative free energy, T * logsumexp(logits / T) (Liu et al. 2020); lies in [max, max + T log C]."""
     if not temperature > 0:
         raise AshError(f"The temperature must be positive, got {temperature:g}.")
-    return temperature * torch.logsumexp(_check(logits) / temperature, dim=1)
+    finite = _check(logits)
+    limit = torch.finfo(finite.dtype).max
+    return (temperature * torch.logsumexp(finite / temperature, dim=1)).clamp(-limit, limit)
 
 
 def msp(logits: Tensor) -> Tensor:
@@ -28,11 +37,13 @@ def msp(logits: Tensor) -> Tensor:
     The probability itself is exactly 1.0 in float32 for 28 % of typical in-distribution samples; such ties cost real
     AUROC. `probability` turns the log-odds back into what people read. A single class has no others: 0 for all.
     """
-    top, where = _check(logits).max(dim=1)
+    finite = _check(logits)
+    limit = torch.finfo(finite.dtype).max
+    top, where = finite.max(dim=1)
     if logits.shape[1] == 1:
         return torch.zeros_like(top)
-    others = logits.scatter(1, where[:, None], -torch.inf)
-    return top - torch.logsumexp(others, dim=1)
+    others = finite.scatter(1, where[:, None], -torch.inf)
+    return (top - torch.logsumexp(others, dim=1)).clamp(-limit, limit)
 
 
 def max_logit(logits: Tensor) -> Tensor:
@@ -48,7 +59,8 @@ def odin(logits: Tensor, temperature: float = ODIN_TEMPERATURE) -> Tensor:
     """
     if not temperature > 0:
         raise AshError(f"The temperature must be positive, got {temperature:g}.")
-    below = (_check(logits) - logits.amax(1, keepdim=True)) / temperature
+    finite = _check(logits)
+    below = (finite - finite.amax(1, keepdim=True)) / temperature
     return -temperature * torch.log1p(torch.expm1(below).mean(1))
 
 

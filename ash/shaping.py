@@ -2,6 +2,8 @@
 
 Every function takes a tensor of shape (N, ...) and returns a new one of the same shape, dtype and device. A sample is
 shaped on its own, over all its C*H*W values, so batching and memory layout change nothing. Nothing works in place.
+
+NaN and infinity are refused. Sums are float64 whatever the dtype; what a dtype cannot hold becomes its largest number.
 """
 
 import math
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from ash.errors import AshError
 
+LOWEST_EXPONENT = -746.0  # e^-746 is 0 in float64
 RANDOM_HIGH = 10.0  # ASH-RAND draws from [0, 10), section 4 of the paper
 
 
@@ -28,12 +31,32 @@ def kept_count(n: int, percentile: float) -> int:
     return n - round(n * check_percentile(percentile) / 100)
 
 
+def check_finite(x: Tensor, first: int = 0, who: str = "") -> None:
+    """AshError when a value of x (N, ...) is NaN or infinite, or a sample's values are too large to be added up.
+
+    It names the sample by its index, `first` + its row, and `who`: the set that it is of.
+    """
+    total = x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+    if torch.isfinite(total):  # one cheap number tells that all is well; it may overflow, so look closer
+        return
+    flat = x.flatten(1)
+    of = f" of {who}" if who else ""
+    bad = ~torch.isfinite(flat).all(1)
+    if bad.any():
+        raise AshError(f"The activation of sample {first + int(bad.int().argmax())}{of} holds NaN or infinity.")
+    large = ~torch.isfinite(flat.sum(1, dtype=torch.float64))
+    if large.any():
+        sample = first + int(large.int().argmax())
+        raise AshError(f"The values of sample {sample}{of} are too large to be added up in float64: scale them down.")
+
+
 def _rows(x: Tensor) -> Tensor:
-    """x as (N, D) in logical order, whatever its memory layout; TypeError for what is not an activation."""
+    """x as (N, D) in logical order, whatever its memory layout; AshError for what is not an activation."""
     if not x.is_floating_point():
         raise AshError(f"Activations must be floating point, got {x.dtype}.")
     if x.dim() < 2:
         raise AshError(f"Activations have the shape (N, ...), got {tuple(x.shape)}: add a batch dimension.")
+    check_finite(x)
     return x.flatten(1)
 
 
@@ -69,6 +92,26 @@ def _sums(x: Tensor) -> Tensor:
     return x.flatten(1).sum(1, dtype=torch.float64)
 
 
+NO_TIE, ZEROS, VALUES = 0, 1, 2  # what lies on both sides of a cut: nothing equal, zeros, other equal values
+
+
+def ties_at_cut(x: Tensor, mask: Tensor) -> Tensor:
+    """(N,) uint8 of NO_TIE, ZEROS, VALUES: whether a sample's smallest kept value has equals that are not kept.
+
+    `mask` from `kept_mask`. Which of the equals stay is then a matter of their order and nothing in the paper.
+    """
+    flat, kept = x.flatten(1), mask.flatten(1)
+    if flat.shape[1] == 0:
+        return torch.zeros(len(x), dtype=torch.uint8, device=x.device)
+    least = flat.masked_fill(~kept, math.inf).amin(1, keepdim=True)  # infinite, and equal to nothing, if none is kept
+    return tie_kinds(((flat == least) & ~kept).any(1), least[:, 0])
+
+
+def tie_kinds(tied: Tensor, least: Tensor) -> Tensor:
+    """uint8 of NO_TIE, ZEROS, VALUES for cuts that are `tied` or not (bool), at the smallest kept value `least`."""
+    return torch.where(tied, torch.where(least == 0, ZEROS, VALUES), NO_TIE).to(torch.uint8)
+
+
 def prune(x: Tensor, mask: Tensor) -> Tensor:
     """ASH-P for a mask of what survives, from `kept_mask`."""
     return torch.where(mask, x, 0.0)
@@ -81,7 +124,8 @@ def ash_p(x: Tensor, percentile: float) -> Tensor:
 
 def fill(x: Tensor, mask: Tensor, k: "int | Tensor") -> Tensor:
     """ASH-B for a mask with k survivors a sample, one number for all or (N,)."""
-    level = (_sums(x) / (max(k, 1) if isinstance(k, int) else k.clamp(min=1))).to(x.dtype)
+    limit = torch.finfo(x.dtype).max  # float16 ends at 65504
+    level = (_sums(x) / (max(k, 1) if isinstance(k, int) else k.clamp(min=1))).clamp(-limit, limit).to(x.dtype)
     return torch.where(mask, _per_sample(level, x), 0.0)
 
 
@@ -94,22 +138,52 @@ def ash_b(x: Tensor, percentile: float) -> Tensor:
     return fill(x, kept_mask(x, percentile), kept_count(x[0].numel(), percentile) if len(x) else 1)
 
 
+def ash_b_nonzero(x: Tensor, percentile: float) -> Tensor:
+    """ASH-B as Algorithm 2 is written: only the m non-zero ones among the kept entries become s1/m, zeros stay zero.
+
+    So it does not hang on which zeros are kept, where more values are zero than p removes.
+    """
+    mask = kept_mask(x, percentile) & (x != 0)
+    return fill(x, mask, mask.flatten(1).sum(1))
+
+
 def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:
     """The exponent s1/s2 of ASH-S in float64, clamped so that exp(exponent) * peak is finite in `dtype`.
 
     `peak` is the largest magnitude among the kept values (any shape that broadcasts). 0/0, a sample with nothing left
-    to scale, counts as 1, the value at p = 0. For x >= 0 the exponent lies in [1, n/k], so the clamp acts in float32
-    only beyond p = 98.8 and in float16 beyond p = 91.
+    to scale, counts as 1, the value at p = 0. Where s2 alone is 0, s1 is negative: the exponent is LOWEST_EXPONENT, and
+    what is left becomes 0. For x >= 0 the exponent lies in [1, n/k], so the clamp acts in float32 only beyond p = 98.8
+    and in float16 beyond p = 91; `beyond_range` tells where.
     """
-    ratio = torch.where((s1 == 0) & (s2 == 0), 1.0, s1.double() / s2.double())
-    ceiling = math.log(torch.finfo(dtype).max) - 1 - peak.double().abs().clamp(min=1).log()
-    return torch.minimum(ratio, ceiling)
+    return torch.minimum(_ratio(s1, s2).clamp(min=LOWEST_EXPONENT), _ceiling(peak, dtype))
+
+
+def beyond_range(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:
+    """Where `scale_exponent` clamps (bool): such samples are no longer told apart by their exponents."""
+    return _ratio(s1, s2) > _ceiling(peak, dtype)
+
+
+def _ratio(s1: Tensor, s2: Tensor) -> Tensor:
+    return torch.where((s1 == 0) & (s2 == 0), 1.0, s1.double() / s2.double())
+
+
+def _ceiling(peak: Tensor, dtype: torch.dtype) -> Tensor:
+    room = 1e-3 if dtype == torch.float16 else 1.0  # for the sums behind; float16 has none to give away
+    return math.log(torch.finfo(dtype).max) - room - peak.double().abs().clamp(min=1).log()
+
+
+def range_exceeded(x: Tensor, mask: Tensor) -> Tensor:
+    """(N,) bool: the samples whose ASH-S is clamped, for a mask of what survives."""
+    if x.numel() == 0:
+        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    pruned = prune(x, mask)
+    return beyond_range(_sums(x), _sums(pruned), pruned.flatten(1).abs().amax(1), x.dtype)
 
 
 def amplify(x: Tensor, mask: Tensor) -> Tensor:
     """ASH-S for a mask of what survives."""
     pruned = prune(x, mask)
-    if len(x) == 0:
+    if x.numel() == 0:
         return pruned
     low, high = torch.aminmax(pruned.flatten(1), dim=1)
     exponent = scale_exponent(_sums(x), _sums(pruned), torch.maximum(low.abs(), high.abs()), x.dtype)
@@ -147,20 +221,28 @@ def ash_rand(x: Tensor, percentile: float, seed: int = 0, first_index: int = 0) 
     return randomise(x, kept_mask(x, percentile), seed, first_index)
 
 
+def _reached(x: Tensor, threshold: float) -> Tensor:
+    """True where a value is at least the threshold; AshError where that cannot be told."""
+    _rows(x)
+    if math.isnan(threshold):
+        raise AshError("The threshold is NaN: it must be a number.")
+    return x >= threshold
+
+
 def ash_p_global(x: Tensor, threshold: float) -> Tensor:
     """ASH-P with one threshold for all samples (Table 5): what lies below it is set to 0."""
-    return prune(x, x >= threshold)
+    return prune(x, _reached(x, threshold))
 
 
 def ash_b_global(x: Tensor, threshold: float) -> Tensor:
     """ASH-B with one threshold for all samples: the k values of a sample that reach it become s1/k."""
-    mask = x >= threshold
-    return fill(x, mask, _rows(mask.to(x.dtype)).sum(1, dtype=torch.float64))
+    mask = _reached(x, threshold)
+    return fill(x, mask, mask.flatten(1).sum(1))
 
 
 def ash_s_global(x: Tensor, threshold: float) -> Tensor:
     """ASH-S with one threshold for all samples."""
-    return amplify(x, x >= threshold)
+    return amplify(x, _reached(x, threshold))
 
 
 def react(x: Tensor, threshold: float) -> Tensor:

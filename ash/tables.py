@@ -1,8 +1,9 @@
 """The result of a sweep: scores per sample, and the tidy table of metrics made from them."""
 
 import os
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from ash.metrics import check_scores, threshold_at_tpr
 COLUMNS = [
     *("model", "placement", "id", "ood", "method", "variant", "percentile", "score"),
     *("auroc", "fpr95", "aupr", "id_accuracy", "n_id", "n_ood"),
+    *("tied", "beyond_range"),
 ]
 
 
@@ -22,6 +24,8 @@ class Sweep:
     """Scores per sample of M methods: `id_scores` (M, N), `ood_scores` name -> (M, n); higher = more in-distribution.
 
     `id_predictions` (M, N): the class with the largest logit after shaping. `id_labels` (N,), -1 where unknown.
+    `id_doubts`, `ood_doubts` (M, 2): for how many samples the result hangs on which of some equal values at the cut are
+    kept, and for how many it lies beyond the range of the float it is computed in, so that their order is lost.
     """
 
     methods: tuple[Method, ...]
@@ -29,6 +33,22 @@ class Sweep:
     ood_scores: dict[str, NDArray[np.floating]]
     id_predictions: NDArray[np.integer]
     id_labels: NDArray[np.integer] | None
+    id_doubts: NDArray[np.integer] | None = None
+    ood_doubts: dict[str, NDArray[np.integer]] = field(default_factory=dict)
+
+    def part(self, rows: Sequence[int] | None = None, sets: Collection[str] | None = None) -> "Sweep":
+        """Some of the methods, by their rows, on some of the OOD sets; None for all."""
+        at = slice(None) if rows is None else list(rows)
+        names = [name for name in self.ood_scores if sets is None or name in sets]
+        return Sweep(
+            self.methods if rows is None else tuple(self.methods[row] for row in rows),
+            self.id_scores[at],
+            {name: self.ood_scores[name][at] for name in names},
+            self.id_predictions[at],
+            self.id_labels,
+            None if self.id_doubts is None else self.id_doubts[at],
+            {name: self.ood_doubts[name][at] for name in names if name in self.ood_doubts},
+        )
 
     def id_accuracy(self) -> NDArray[np.float64]:
         """(M,) share of the labelled ID samples that the shaped network classifies correctly; NaN without labels."""
@@ -38,23 +58,92 @@ class Sweep:
         return np.mean(self.id_predictions[:, known] == self.id_labels[known], axis=1)
 
     def table(self, model: str = "", placement: str = "", id: str = "") -> pd.DataFrame:
-        """One row for each method and OOD set and a `mean` row over the sets; metrics in percent, FPR at 95 % TPR."""
+        """One row for each method and OOD set and a `mean` row over the sets; metrics in percent, FPR at 95 % TPR.
+
+        `tied` and `beyond_range`: percent of the ID and OOD samples with a doubtful result; NaN where it is not known.
+        """
         sizes = [scores.shape[1] for scores in self.ood_scores.values()]
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # numpy sorts and searches without the GIL
             cells = list(pool.map(self._metrics, range(len(self.methods))))
         rows = []
-        for method, measured, accuracy in zip(self.methods, cells, self.id_accuracy(), strict=True):
+        for i, (method, measured, accuracy) in enumerate(zip(self.methods, cells, self.id_accuracy(), strict=True)):
             mean = tuple(np.mean(measured, axis=0)) if measured else (np.nan,) * 3
             head = (model, placement, id)
             what = (str(method), method.variant, method.pruned, method.score)
             for ood, n, values in zip([*self.ood_scores, "mean"], [*sizes, sum(sizes)], [*measured, mean], strict=True):
-                rows.append((*head, ood, *what, *(100 * v for v in (*values, accuracy)), self.id_scores.shape[1], n))
+                doubts = self._doubts(i, [ood] if ood in self.ood_scores else None)
+                percent = (100 * v for v in (*values, accuracy))
+                rows.append((*head, ood, *what, *percent, self.id_scores.shape[1], n, *doubts))
         return pd.DataFrame(rows, columns=COLUMNS).astype({"percentile": float})
+
+    def _doubts(self, row: int, sets: Sequence[str] | None) -> tuple[float, float]:
+        """`tied` and `beyond_range` of a method on the ID set and some OOD sets (None: all of them)."""
+        names = list(self.ood_scores) if sets is None else sets
+        if self.id_doubts is None or not all(name in self.ood_doubts for name in names):
+            return np.nan, np.nan
+        samples = self.id_scores.shape[1] + sum(self.ood_scores[name].shape[1] for name in names)
+        tied, beyond = self.id_doubts[row] + sum(self.ood_doubts[name][row] for name in names)
+        return 100 * int(tied) / samples, 100 * int(beyond) / samples
+
+    def without_effect(self) -> tuple[Method, ...]:
+        """The methods with steps that give every sample the score of the unshaped network, to five digits.
+
+        The unshaped network is looked up among the methods, with the same score; where it is missing none is named.
+        """
+        plain = {method.score: row for row, method in enumerate(self.methods) if not method.steps}
+        return tuple(
+            method
+            for row, method in enumerate(self.methods)
+            if method.steps
+            and method.score in plain
+            and same_scores(self.part([row]), self.part([plain[method.score]]))
+        )
 
     def _metrics(self, i: int) -> list[tuple[float, float, float]]:
         """AUROC, FPR95 and AUPR of one method against every OOD set, fractions."""
         ranked = RankedID(self.id_scores[i])
         return [ranked.metrics(scores[i]) for scores in self.ood_scores.values()]
+
+
+def same_scores(one: Sweep, other: Sweep) -> bool:
+    """Whether two sweeps of the same samples differ by rounding alone, in no score by more than the fifth digit."""
+    pairs = [(one.id_scores, other.id_scores), *((a, other.ood_scores[name]) for name, a in one.ood_scores.items())]
+    return all(np.allclose(a, b, rtol=1e-5, atol=1e-5 * float(np.abs(b).max(initial=0.0))) for a, b in pairs)
+
+
+def doubts_in_words(method: Method, tied: float, beyond: float) -> list[str]:
+    """One sentence for each reason to doubt a method's numbers; the percentages are those of a sweep's table."""
+    said = []
+    if tied > 0:
+        said.append(
+            f"{_share(tied)} of the samples have equal values on both sides of the cut of {method.label}: which of "
+            "them are kept is arbitrary (the lowest index first), and the result hangs on it."
+        )
+    if tied > 0 and method.variant == "ash_b":
+        other = Method("ash_b_nonzero", method.parameter, method.score)
+        said.append(f"{other} fills the non-zero ones alone, as Algorithm 2 is written, and leaves no choice of zeros.")
+    if beyond > 0:
+        said.append(
+            f"{_share(beyond)} of the samples lie beyond the range of the float that {method.label} is computed in: "
+            "their order is lost, and AUROC, FPR95 and AUPR with it. A lower p or float64 activations bring it back."
+        )
+    return said
+
+
+def idle_in_words(method: Method) -> str:
+    """What to say of a method `without_effect`."""
+    said = [f"{method} changes no score here: it gives every sample what the unshaped network gives."]
+    for step in method.steps:
+        if step.name == "react" and 1 < step.parameter < 100:
+            c = f"{step.parameter:g}"
+            said.append(
+                f"No activation is above the constant {c}; react@{c}% clips at that percentile of training ones."
+            )
+    return " ".join(said)
+
+
+def _share(percent: float) -> str:
+    return f"{percent:.1f} %" if percent >= 0.05 else "Less than 0.1 %"
 
 
 class RankedID:
@@ -63,7 +152,8 @@ class RankedID:
     def __init__(self, id_scores: NDArray[np.floating]) -> None:
         self.sorted = np.sort(check_scores(id_scores, "ID"))
         self.threshold = threshold_at_tpr(self.sorted)
-        self.firsts = np.flatnonzero(np.diff(self.sorted, prepend=-np.inf) != 0)  # first of each run of equal scores
+        new = self.sorted[1:] != self.sorted[:-1]  # infinities too: a difference of them would be NaN
+        self.firsts = np.flatnonzero(np.append(True, new))  # first of each run of equal scores
         self.accepted = len(self.sorted) - self.firsts.astype(np.float64)  # ID scores >= each distinct one
         self.gain = -np.diff(self.accepted, append=0) / len(self.sorted)  # recall that each distinct score adds
 

@@ -91,6 +91,7 @@ STEPS: Registry[Variant] = Registry(
         variant.name: variant
         for variant in (
             *(variant for variant in _OFFERED if variant.parameter),
+            Variant("ash_b_nonzero", "ASH-B non-zero", "percentile", "ash_b_nonzero@65"),
             Variant("react%", "ReAct", "percentile", "react@90%", unit="%", needs="fit", does="clip"),
             Variant("dice", "DICE", "percentile", "dice@70", needs="fit", does="weights"),
             Variant("ash_p_global", "ASH-P global", "percentile", "ash_p_global@60", needs="id", does="prune"),

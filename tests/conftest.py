@@ -1,4 +1,4 @@
-"""Shared set-up: no deadlines for property tests, a cache of its own, and where the reference data is."""
+"""Shared set-up: how long property tests search, a cache of its own, and where the reference data is."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("default", deadline=None, max_examples=60)
+settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)  # the same inputs every time
+settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)  # new ones, searched by hand
 settings.load_profile("default")
 
 

@@ -1,6 +1,7 @@
 """Banks: extraction resumes to the same bytes, damage is found and named, broken images are skipped and named."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 import ash
-from ash.bank import Bank, BankError, cache_root, delete_bank, find_bank, list_banks, open_bank, verify_steps
+from ash.bank import BUNDLED, Bank, BankError, cache_root, delete_bank, find_bank, list_banks, open_bank, verify_steps
 from ash.data import FolderImages, Subset
 from ash.extracting import shards
 from ash.extraction import extract, extract_steps, identity
@@ -257,3 +258,13 @@ class TestHousekeeping:
         steps.close()
         delete_bank(bank.folder)
         assert not bank.folder.exists()
+
+
+@pytest.mark.parametrize("change", [1, -1])
+def test_a_list_of_samples_of_another_length_is_refused(tmp_path: Path, change: int) -> None:
+    found = next(folder for folder in (BUNDLED / "demo" / "avgpool").iterdir() if folder.name.startswith("digits-"))
+    copied = shutil.copytree(found, tmp_path / "bank")
+    lines = (copied / "samples.csv").read_text().splitlines(keepends=True)
+    (copied / "samples.csv").write_text("".join([*lines, lines[-1]] if change > 0 else lines[:-1]))
+    with pytest.raises(BankError, match=rf"{1000 + change} of 1000 rows"):
+        _ = Bank(copied).names

@@ -19,6 +19,7 @@ from ash.models import MODELS
 COLUMNS = [
     *("model", "placement", "id", "ood", "method", "variant", "percentile", "score"),
     *("auroc", "fpr95", "aupr", "id_accuracy", "n_id", "n_ood"),
+    *("tied", "beyond_range"),
 ]
 IDS = ["--model", "demo", "--placement", "penultimate", "--id", "fashion_mnist"]
 
@@ -171,3 +172,16 @@ def test_what_needs_training_activations_is_left_out_and_named(tmp_path: Path, m
     assert result.exit_code == 0, result.output
     assert "left out: 4 methods: needs a training bank, and no training set is known for demo" in result.output
     assert results.read(tmp_path / "demo.csv").origin["left_out"].startswith("4 methods (dice, mahalanobis): needs")
+
+
+def test_a_sweep_says_what_is_doubtful_and_what_does_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    result = run("sweep", *IDS, "--ood", "digits", "--methods", "react@90,ash_b@2,ash_b_nonzero@2", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out).set_index(["method", "ood"])
+    assert list(table.columns[-2:]) == ["tied", "beyond_range"]
+    assert list(table.index.get_level_values(0).unique()) == ["react@90.0", "ash_b@2", "ash_b_nonzero@2"]
+    share = table.loc[("ash_b@2", "mean")].tied
+    assert share > 1 > table.loc[("ash_b_nonzero@2", "mean")].tied
+    assert f"{share:.1f} % of the samples" in result.output
+    assert "react@90%" in result.output

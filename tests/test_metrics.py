@@ -3,12 +3,15 @@
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 import ash
+from ash.errors import AshError
 from ash.metrics import threshold_at_tpr
+from ash.tables import RankedID
 
 SCORES = hnp.arrays(
     np.float64, st.integers(1, 60), elements=st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6))
@@ -90,3 +93,58 @@ def test_intervals_resample_each_metric_as_it_is_defined() -> None:
     for i, name in enumerate(("auroc", "fpr95", "aupr")):
         width = high[i] - low[i]
         assert found[name] == pytest.approx((low[i], high[i]), abs=width / 3)
+
+
+INFINITE = hnp.arrays(
+    np.float64, st.integers(1, 30), elements=st.sampled_from([-np.inf, np.inf, 0.0, 1.0, -1.0]) | st.floats(-2, 2)
+)
+
+
+@given(INFINITE, INFINITE)
+def test_functions_and_tables_agree_on_ties_and_infinite_scores(positive: np.ndarray, negative: np.ndarray) -> None:
+    limits = {np.inf: 1e300, -np.inf: -1e300}  # scikit-learn takes finite scores alone: the same order
+    finite = [np.array([limits.get(v, v) for v in scores.tolist()]) for scores in (positive, negative)]
+    truth, scores = stacked(*finite)
+    expected = roc_auc_score(truth, scores), ash.fpr_at_tpr(*finite), average_precision_score(truth, scores)
+    assert RankedID(positive).metrics(negative) == pytest.approx(expected, abs=1e-12)
+    assert (ash.auroc(positive, negative), ash.aupr(positive, negative)) == pytest.approx(expected[::2], abs=1e-12)
+
+
+def test_nan_is_refused_by_tables_as_by_functions() -> None:
+    with pytest.raises(AshError, match="NaN"):
+        RankedID(np.array([1.0, np.nan]))
+    with pytest.raises(AshError, match="NaN"):
+        RankedID(np.array([1.0])).metrics(np.array([np.nan]))
+    with pytest.raises(AshError, match="sample 1 hold NaN"):
+        ash.accuracy([[1.0, 2.0], [np.nan, 0.0]], [1, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.int64])
+def test_metrics_take_tensors_of_every_kind(dtype: torch.dtype) -> None:
+    assert ash.auroc(torch.tensor([3, 2, 1]).to(dtype), torch.tensor([1, 0]).to(dtype)) == pytest.approx(5.5 / 6)
+
+
+@pytest.mark.parametrize("wrong", [["a", "b"], [1j, 2j], [[1.0], [1.0, 2.0]], [None, 1.0]])
+def test_what_are_no_numbers_is_a_sentence(wrong: list[object]) -> None:
+    with pytest.raises(AshError, match="ID scores"):
+        ash.auroc(wrong, [0.0])  # type: ignore[arg-type]
+
+
+def test_unknown_labels_do_not_count() -> None:
+    assert ash.accuracy([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0]], [1, -1, 0]) == 0.5
+    with pytest.raises(AshError, match="No label is known"):
+        ash.accuracy([[1.0, 2.0]], [-1])
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (5, 1), (1, 1)])
+def test_a_single_image_has_no_interval(n: int, m: int) -> None:
+    with pytest.raises(AshError, match="at least two"):
+        ash.intervals(np.arange(n), np.arange(m))
+    assert 0 <= ash.auroc(np.arange(n), np.arange(m)) <= 1
+
+
+def test_the_threshold_is_not_moved_by_rounding() -> None:
+    for n in (20, 100, 1000):  # 0.95 * n is a hair above a whole number in floats
+        assert threshold_at_tpr(np.arange(n), 0.95) == n // 20
+        assert threshold_at_tpr(np.arange(n), 0.55) == n * 45 // 100
+    assert threshold_at_tpr(np.arange(100), 0.07) == 93  # 0.07 * 100 = 7.000000000000001

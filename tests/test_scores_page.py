@@ -103,3 +103,21 @@ def test_a_chosen_bar_lists_its_images_and_closes() -> None:
     app.button(key="scores_close").click().run()
     assert not any(f"{count} images" in block.value for block in app.markdown)
     assert not app.exception
+
+
+def test_a_setting_whose_cut_falls_among_equals_says_so() -> None:
+    at = backend.setup(RunSpec())
+    p = 5
+    rows = backend.measure(at, f"ash_b@{p}")
+    share = rows[rows["ood"] == "mean"].tied.item()
+    warnings = " ".join(one.value for one in page(variant="ash_b", p=str(p)).warning)
+    assert share > 1
+    assert f"{share:.1f} % of the samples" in warnings
+    assert f"ash\\_b\\_nonzero@{p}" in warnings or f"ash_b_nonzero@{p}" in warnings
+    assert not page(variant="ash_p", p="60").warning
+
+
+def test_a_setting_that_changes_nothing_says_so() -> None:
+    warnings = " ".join(one.value for one in page(variant="react", c="90").warning)
+    assert "changes no score" in warnings
+    assert "react@90%" in warnings.replace("\\", "")

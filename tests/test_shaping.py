@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ash
+from ash import shaping
+from ash.errors import AshError
 from ash.shaping import kept_count, kept_mask
 
 PERCENTILES = st.one_of(st.floats(0, 99.99), st.integers(0, 99).map(float))
@@ -175,7 +177,7 @@ def test_a_wrong_percentile_is_refused(operation, p: float) -> None:  # type: ig
 
 
 def test_what_is_no_activation_is_refused() -> None:
-    with pytest.raises(TypeError, match="floating point"):
+    with pytest.raises(AshError, match="floating point"):
         ash.ash_p(torch.ones(2, 5, dtype=torch.int64), 50)
     with pytest.raises(ValueError, match="batch dimension"):
         ash.ash_p(torch.rand(5), 50)
@@ -202,3 +204,61 @@ def test_large_maps_with_ties_keep_the_front_of_a_stable_sort(dtype: torch.dtype
     rank = torch.argsort(torch.argsort(x.flatten(1), dim=1, descending=True, stable=True), dim=1).view(x.shape)
     for p in (5, 50, 90):
         assert torch.equal(kept_mask(x, p), rank < kept_count(x[0].numel(), p))
+
+
+OPERATIONS = {
+    **{name: getattr(ash, name) for name in ("ash_p", "ash_b", "ash_b_nonzero", "ash_s", "ash_rand", "react")},
+    **{f"ash_{letter}_global": getattr(shaping, f"ash_{letter}_global") for letter in "pbs"},
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_nan_and_infinity_are_refused_by_name(name: str, bad: float, dtype: torch.dtype) -> None:
+    x = torch.ones(3, 2, 2, 2, dtype=dtype)
+    x[1, 1, 0, 1] = bad
+    with pytest.raises(AshError, match="sample 1 holds NaN or infinity"):
+        OPERATIONS[name](x, 50)
+    assert len(OPERATIONS[name](torch.full((2, 3), 6e4, dtype=torch.float16), 50)) == 2  # a float16 sum would overflow
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_samples_without_values_stay_so(name: str) -> None:
+    assert OPERATIONS[name](torch.empty(2, 0), 50).shape == (2, 0)
+
+
+def test_no_threshold_is_nan_and_no_sum_too_large() -> None:
+    with pytest.raises(AshError, match="threshold is NaN"):
+        shaping.ash_p_global(torch.ones(1, 2), math.nan)
+    with pytest.raises(AshError, match="too large to be added up"):
+        ash.ash_s(torch.full((1, 4), 1e308, dtype=torch.float64), 50)
+
+
+def test_float16_is_computed_in_more_than_float16() -> None:
+    x = torch.full((1, 2000), 1e4, dtype=torch.float16)
+    torch.testing.assert_close(ash.ash_s(x, 0), (x.double() * math.e).half())
+    assert torch.isfinite(ash.ash_b(x, 99)).all()  # s1/k = 1e6 is beyond float16
+    assert ash.ash_b(x, 99).max() == torch.finfo(torch.float16).max
+    torch.testing.assert_close(ash.ash_b(x, 50)[0, :1000], x[0, :1000] * 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "p"), [([0.0, -0.25], 26), ([3.0, -3.0, -9.0], 33), ([0.0, 0.0, -1.0], 33), ([1e-30, -5.0], 50)]
+)
+def test_the_exponent_is_finite_whatever_the_kept_values_sum_to(values: list[float], p: float) -> None:
+    x = torch.tensor([values])
+    pruned = ash.ash_p(x, p).double()
+    exponent = shaping.scale_exponent(x.double().sum(1), pruned.sum(1), pruned.abs().amax(1), torch.float32)
+    assert torch.isfinite(exponent).all()
+    assert not ash.ash_s(x, p).any()
+
+
+def test_the_clamp_holds_at_both_ends_of_what_is_kept() -> None:
+    x = torch.tensor([[1.0, -1e3, -1.001e3, 0.5, -3e38]])
+    assert torch.isfinite(ash.ash_s(x, 20)).all()
+    ones = torch.ones(1, 1000)
+    assert ash.ash_s(ones, 99.9).max() == pytest.approx(torch.finfo(torch.float32).max / math.e, rel=1e-5)
+    assert not ash.ash_s(torch.zeros(1, 5), 50).any()
+    s = torch.zeros(1)
+    assert shaping.scale_exponent(s, s, s, torch.float32).tolist() == [1.0]

@@ -303,3 +303,10 @@ def test_picks() -> None:
     assert reduce(spec, Pick.field("ood", ("digits",))) == replace(spec, ood=("digits",))
     assert reduce(spec, Pick.field("show_all", True)) == replace(spec, show_all=True)
     assert reduce(spec, Pick.reset()) == RunSpec()
+
+
+@pytest.mark.parametrize("p", ["0.9", "0.5", "0.65", "0.99", "-0.5", "100"])
+def test_a_share_is_no_percentile_in_a_link(p: str) -> None:
+    spec, notices = from_query({"variant": "ash_s", "p": p})
+    assert spec.p == RunSpec().p
+    assert any(f"p={p} is not" in notice for notice in notices)

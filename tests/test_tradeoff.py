@@ -17,7 +17,7 @@ from app import backend, code
 from app.backend import deep as deep_tails
 from app.charts.front import Setting, settings
 from app.spec import RunSpec
-from app.views import deep, prepare
+from app.views import deep, prepare, tradeoff
 from app.views.verdict import advice, headline, method_words, place_words
 from ash.errors import AshError
 from ash.methods import Method
@@ -272,3 +272,30 @@ def test_the_program_is_valid_and_short(app: AppTest, placement: str) -> None:
     compile(text, "program", "exec")
     assert len(text.splitlines()) < 30
     assert 'parse_methods("energy")' in text
+
+
+def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = backend.setup(RunSpec())
+    whole = backend.evaluation(at, "energy")
+    first = next(iter(whole.ood_scores))
+    for scores, id_scores, why in (
+        (whole.ood_scores[first][:1], whole.id_scores, "single image"),
+        (whole.ood_scores[first][:9], whole.id_scores[:1], "single image"),
+        (whole.ood_scores[first][:9] * 0, whole.id_scores[:3] * 0, "all scores are equal"),
+        (whole.ood_scores[first][:9], whole.id_scores[:3], ""),
+    ):
+        few = replace(whole, id_scores=id_scores, ood_scores={first: scores})
+        monkeypatch.setattr("app.backend.evaluations.evaluation", lambda *_, few=few: few)
+        assert why in backend.no_interval(at, "energy", (first,))
+        assert bool(backend.no_interval(at, "energy", (first,))) == bool(why)
+        backend.auroc_interval.clear()
+        assert (backend.auroc_interval(at, "energy", (first,)) is None) == bool(why)
+    backend.auroc_interval.clear()
+
+
+def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = replace(BASE, id_accuracy=float("nan"))
+    monkeypatch.setattr("app.views.tradeoff._view", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here"))
+    shown = opened(app, variant="none")
+    assert {one.value for one in shown.metric if one.label == "ID accuracy"} == {"not defined"}
+    assert any("no label" in one.value for one in shown.caption)

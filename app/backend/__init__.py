@@ -31,9 +31,11 @@ from app.backend.engine import warm_up as warm_up
 from app.backend.evaluations import STEP as STEP
 from app.backend.evaluations import Evaluation as Evaluation
 from app.backend.evaluations import auroc_interval as auroc_interval
+from app.backend.evaluations import doubts as doubts
 from app.backend.evaluations import evaluation as evaluation
 from app.backend.evaluations import grid as grid
 from app.backend.evaluations import measure as measure
+from app.backend.evaluations import no_interval as no_interval
 from app.backend.evaluations import react_thresholds as react_thresholds
 from app.backend.evaluations import scrub as scrub
 from app.backend.evaluations import table as table

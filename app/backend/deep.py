@@ -107,7 +107,7 @@ def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Generator[Ste
             finished = _advance(work)
             if finished is not None:
                 for row, method in enumerate(map(str, finished.methods)):
-                    one = _single(finished, row)
+                    one = finished.part([row])
                     keep(at, (method,), one)
                     known.tables[method] = _table(at, one)
             todo = [method for method in methods if method not in known.tables]
@@ -155,11 +155,6 @@ def _advance(work: _Work) -> Sweep | None:
             done = set(map(str, step.finished.methods))
             work.left[:] = [method for method in work.left if method not in done]
     return step.finished
-
-
-def _single(some: Sweep, row: int) -> Sweep:
-    scores = {name: values[[row]] for name, values in some.ood_scores.items()}
-    return Sweep((some.methods[row],), some.id_scores[[row]], scores, some.id_predictions[[row]], some.id_labels)
 
 
 def _table(at: Setup, some: Sweep) -> pd.DataFrame:

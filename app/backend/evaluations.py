@@ -13,7 +13,7 @@ from app.backend.setups import Setup
 from app.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
-from ash.tables import Sweep
+from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
 
 STEP = 5  # percentiles between the markers of the trade-off
 
@@ -59,7 +59,7 @@ def scrub(at: Setup, variant: str, score: str) -> Sweep:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one method: ID (n,), OOD by set name, the network's predictions on ID, and the accuracy (fraction)."""
+    """Scores of one method: ID (n,), OOD by set name, predictions on ID, accuracy (fraction; NaN unlabelled)."""
 
     method: Method
     id_scores: NDArray[np.floating]
@@ -84,9 +84,9 @@ def evaluation(at: Setup, method: str) -> Evaluation:
     """One method on the ID set and all OOD sets; looked up where a sweep already holds it."""
     asked = Method.parse(method)
     done, row = _find(at, asked)
-    predictions, labels = done.id_predictions[row], id_labels(at)
-    scores = {name: values[row] for name, values in done.ood_scores.items()}
-    return Evaluation(asked, done.id_scores[row], scores, predictions, float(np.mean(predictions == labels)))
+    one = replace(done.part([row]), id_labels=id_labels(at))
+    scores = {name: values[0] for name, values in one.ood_scores.items()}
+    return Evaluation(asked, one.id_scores[0], scores, one.id_predictions[0], float(one.id_accuracy()[0]))
 
 
 def unshaped(spec: RunSpec) -> RunSpec:
@@ -98,22 +98,47 @@ def unshaped(spec: RunSpec) -> RunSpec:
 def measure(at: Setup, method: str) -> pd.DataFrame:
     """The rows of `table` for one method, on the grid or between its marks."""
     done, row = _find(at, Method.parse(method))
-    scores = {name: values[[row]] for name, values in done.ood_scores.items()}
-    one = Sweep((done.methods[row],), done.id_scores[[row]], scores, done.id_predictions[[row]], done.id_labels)
-    return one.table(at.model, at.placement, at.id_set)
+    return done.part([row]).table(at.model, at.placement, at.id_set)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Why a method's numbers on the ID set and these OOD sets are to be doubted, one sentence each; empty for most."""
+    asked = Method.parse(method)
+    done, row = _find(at, asked)
+    share = done.part([row], sets).table().query("ood == 'mean'").iloc[-1]
+    said = doubts_in_words(asked, share.tied, share.beyond_range)
+    if asked.steps and asked.score in SCORE_LABELS:
+        unshaped_row = _find(at, Method(score=asked.score))
+        if same_scores(done.part([row]), unshaped_row[0].part([unshaped_row[1]])):
+            said.append(idle_in_words(asked))
+    return tuple(said)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def auroc_interval(at: Setup, method: str, sets: tuple[str, ...]) -> tuple[float, float] | None:
-    """95 % bootstrap interval, in percent, of the mean AUROC over OOD sets; None where they differ in size.
+    """95 % bootstrap interval, in percent, of the mean AUROC over OOD sets; None for what `no_interval` says.
 
     The mean over sets of equal size is the AUROC of the sets taken together, because AUROC is linear in the OOD sample.
     """
     from ash.metrics import intervals
 
-    one = evaluation(at, method)
-    scores = [one.ood_scores[name] for name in sets]
-    if len({len(values) for values in scores}) != 1:
+    if no_interval(at, method, sets):
         return None
-    low, high = intervals(one.id_scores, np.concatenate(scores))["auroc"]
+    one = evaluation(at, method)
+    novel = np.concatenate([one.ood_scores[name] for name in sets])
+    low, high = intervals(one.id_scores, novel)["auroc"]
     return 100 * low, 100 * high
+
+
+def no_interval(at: Setup, method: str, sets: tuple[str, ...]) -> str:
+    """Why `auroc_interval` is not defined, in a few words; "" where it is."""
+    one = evaluation(at, method)
+    groups = [one.id_scores, *(one.ood_scores[name] for name in sets)]
+    if len({len(scores) for scores in groups[1:]}) != 1:
+        return "set sizes differ"
+    if min(len(scores) for scores in groups) < 2:
+        return "a single image does not vary"
+    return (
+        "" if len(np.unique([f(scores) for scores in groups for f in (np.min, np.max)])) > 1 else "all scores are equal"
+    )

@@ -20,7 +20,6 @@ from ash.data import dataset_entry
 from ash.methods import Method
 from ash.reports import Found
 from ash.results import Results
-from ash.tables import Sweep
 
 
 def own_spec(model: str) -> RunSpec:
@@ -32,9 +31,7 @@ def own_spec(model: str) -> RunSpec:
 def _measured(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...], about: tuple[str, ...]) -> pd.DataFrame:
     """The rows of methods over some OOD sets, with device and date. `about`: what else they hang on, for the cache."""
     some, origin = run(at, methods)
-    chosen = {name: scores for name, scores in some.ood_scores.items() if name in ood}
-    narrowed = Sweep(some.methods, some.id_scores, chosen, some.id_predictions, some.id_labels)
-    table = reports.measured(narrowed, at.model, at.placement, at.id_set)
+    table = reports.measured(some.part(sets=ood), at.model, at.placement, at.id_set)
     return table.assign(device=origin["device"], date=origin["date"])
 
 

@@ -46,6 +46,8 @@ def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
     arrays: dict[str, Any] = {f"ood_{i}": scores for i, scores in enumerate(sweep.ood_scores.values())}
     arrays |= {"id_scores": sweep.id_scores, "predictions": _small(sweep.id_predictions)}
     arrays |= {"origin": np.array(json.dumps(origin)), "ood": np.array(list(sweep.ood_scores))}
+    if sweep.id_doubts is not None:
+        arrays["doubts"] = np.stack([sweep.id_doubts, *sweep.ood_doubts.values()])
     if sweep.id_labels is not None:
         arrays["labels"] = sweep.id_labels
     buffer = io.BytesIO()
@@ -82,8 +84,12 @@ def load(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]] | N
         origin = json.loads(str(arrays["origin"]))
         ood = {str(name): arrays[f"ood_{i}"] for i, name in enumerate(arrays["ood"])}
         chosen = tuple(Method.parse(method) for method in methods)
-        sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], arrays.get("labels"))
-        whole = all(len(array) == len(chosen) for array in (sweep.id_scores, sweep.id_predictions, *ood.values()))
+        doubts = arrays["doubts"]  # (1 + OOD sets, M, 2)
+        novel = dict(zip(ood, doubts[1:], strict=True))
+        labels = arrays.get("labels")
+        sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], labels, doubts[0], novel)
+        parts = (sweep.id_scores, sweep.id_predictions, *ood.values(), *doubts)
+        whole = all(len(array) == len(chosen) for array in parts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return (sweep, origin) if whole else None

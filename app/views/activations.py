@@ -9,7 +9,7 @@ from app.charts import image_verdict, logits, mosaic, sample
 from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import bind, dispatch
-from app.views import activation_sets, deep, sample_picker
+from app.views import activation_sets, deep, doubts, sample_picker
 
 VIEWS = {"units": "Sorted units", "maps": "Channel maps", "logits": "Logits"}
 LARGE = 140  # pixels of the image
@@ -30,6 +30,7 @@ def render(spec: RunSpec) -> None:
     judged = _verdict(spec, one, computed)
     st.markdown(f"#### {plain(image_verdict.sentence(judged, curve))}")
     if computed:
+        doubts.draw(spec)
         sample_picker.quick(spec)
     left, right = st.columns([6, 5], gap="large")
     with left:

@@ -13,7 +13,7 @@ from app.charts import bins, curves, rates, score_words, scores
 from app.errors import plain
 from app.spec import Pick, RunSpec
 from app.state import bind
-from app.views import deep, prepare
+from app.views import deep, doubts, prepare
 from app.views.scores_parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import accepts, threshold_at_tpr
 
@@ -41,6 +41,7 @@ def render(spec: RunSpec) -> None:
     )
     reference = backend.unshaped(spec).method.label
     st.markdown(f"#### {plain(score_words.finding(record, reference))}")
+    doubts.draw(spec)
     _controls(spec)
     if spec.curve == "hist":
         _histograms(spec, record, after)

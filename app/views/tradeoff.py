@@ -1,5 +1,6 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,7 +14,7 @@ from app.links import OFF
 from app.spec import Pick, RunSpec
 from app.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.views import controls, deep, prepare, shipped
+from app.views import controls, deep, doubts, prepare, shipped
 from app.views.verdict import advice, headline, method_words, place_words
 from ash.methods import VARIANTS, Method
 
@@ -49,11 +50,15 @@ def render(spec: RunSpec) -> None:
     view = _view(spec, linear)
     st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
     _cards(spec, view)
+    doubts.draw(spec)
     _controls(spec)
     shown = _record(spec, view)
     _advice(spec, view)
-    _chart(shown, view)
-    _explain(shown)
+    if math.isnan(view.current[spec.x] + view.current[spec.y]):
+        st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
+    else:
+        _chart(shown, view)
+        _explain(shown)
     st.subheader("The Pareto front")
     plot.rows(
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.method, columns=_columns()
@@ -108,11 +113,12 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
 
 def _cards(spec: RunSpec, view: View) -> None:
     sets = tuple(backend.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    span = backend.auroc_interval(backend.setup(spec), view.current.method, sets)
+    about = (backend.setup(spec), view.current.method, sets)
+    span = backend.auroc_interval(*about)
     notes = {
-        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else "no interval: set sizes differ",
+        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {backend.no_interval(*about)}",
         "fpr95": "lower is better",
-        "id_accuracy": "of the shaped network",
+        "id_accuracy": "no label is known" if math.isnan(view.current.id_accuracy) else "of the shaped network",
         "aupr": "ID is the positive class",
     }
     with st.container(key="cards"):
@@ -120,7 +126,7 @@ def _cards(spec: RunSpec, view: View) -> None:
             with st.container(border=True, height="stretch", gap="xxsmall", key=f"card_{name}"):
                 st.metric(
                     OBJECTIVE_LABELS[name],
-                    percent(view.current[name]),
+                    "not defined" if math.isnan(view.current[name]) else percent(view.current[name]),
                     _delta(view, name),
                     delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
                     delta_description=_against(view, name),
@@ -131,7 +137,7 @@ def _cards(spec: RunSpec, view: View) -> None:
 def _delta(view: View, name: str) -> str | None:
     """The difference with an ASCII minus, which is how a metric card knows its direction; None for no difference."""
     difference = view.current[name] - view.baseline[name]
-    return f"{difference:+.1f}" if float(f"{difference:.1f}") else None
+    return f"{difference:+.1f}" if float(f"{difference:.1f}") and not math.isnan(difference) else None
 
 
 def _against(view: View, name: str) -> str:

@@ -1,9 +1,11 @@
 """python -m ash sweep."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import pandas as pd
 
 from ash.commands.evaluating import evaluate
 from ash.commands.shared import (
@@ -15,8 +17,12 @@ from ash.commands.shared import (
     data_sets,
     output,
 )
-from ash.methods import parse_methods
+from ash.methods import Method, parse_methods
 from ash.models import get_model
+from ash.tables import doubts_in_words, idle_in_words
+
+if TYPE_CHECKING:
+    from ash.fitting import Fit
 
 
 @click.command()
@@ -56,13 +62,30 @@ def sweep(
         if any(method.needs_fit for method in chosen):
             fitted = fitting.find_fit(entry, placement, train, dtype=dtype)
         sets = data_sets((id_set, *ood), images)
-        result, banks = evaluate(entry, placement, sets, chosen, fit=fitted, dtype=dtype, epsilon=epsilon)
+        plain = [Method(score=method.score) for method in chosen if method.steps]  # tells whether a step does anything
+        wanted = list(dict.fromkeys((*chosen, *plain)))
+        whole, banks = evaluate(entry, placement, sets, wanted, fit=fitted, dtype=dtype, epsilon=epsilon)
+        result = whole.part(range(len(chosen)))
         id_name = next(iter(sets))
         table = result.table(model, banks[id_name].identity.placement, id_name)
-        means = table[table.ood == "mean"][["method", "auroc", "fpr95", "aupr", "id_accuracy"]]
-        click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
-        for method in chosen:
-            if fitted and fitted.label(method) != method.label:
-                click.echo(f"{method}: {fitted.label(method)}")
+        _say(table, chosen, fitted)
+        for method in whole.without_effect():
+            click.echo(idle_in_words(method))
         write(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     click.echo(f"{len(table)} rows in {out}")
+
+
+def _say(table: pd.DataFrame, chosen: Sequence[Method], fitted: "Fit | None") -> None:
+    """The means over the OOD sets, what fitted methods stand for, and which numbers are in doubt."""
+    every = table[table.ood == "mean"]
+    doubts = [name for name in ("tied", "beyond_range") if (every[name] > 0).any()]
+    means = every[["method", "auroc", "fpr95", "aupr", "id_accuracy", *doubts]]
+    click.echo(means.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    for method in chosen:
+        if fitted and fitted.label(method) != method.label:
+            click.echo(f"{method}: {fitted.label(method)}")
+    for name in doubts:
+        worst = every.loc[every[name].idxmax()]
+        about = {"tied": worst.tied, "beyond_range": worst.beyond_range}
+        shares = (value if key == name else 0.0 for key, value in about.items())
+        click.echo(f"{name}, in % of samples. {' '.join(doubts_in_words(Method.parse(worst.method), *shares))}")

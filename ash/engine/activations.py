@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ash.engine.plan import SweepError
+from ash.errors import AshError
 from ash.labels import check_labels
+from ash.shaping import check_finite
 
 
 def checked(name: str, bank: Any) -> Any:
@@ -47,13 +49,11 @@ def chunks_of(bank: Any, rows: int) -> Iterator[tuple[int, NDArray[np.floating]]
 
 
 def tensor_of(part: NDArray[np.floating], first: int, who: str) -> Tensor:
-    """A writable copy in row-major order, in its own dtype; SweepError names the first sample that is not finite."""
+    """A writable copy in row-major order, in its own dtype; SweepError for what `check_finite` refuses."""
     dtype = np.float64 if part.dtype.itemsize > 4 else part.dtype.newbyteorder("=")
     x = torch.from_numpy(np.array(part, dtype=dtype, order="C"))
-    total = x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
-    if not torch.isfinite(total):  # one cheap number tells that all is well; a sum may overflow, so look closer
-        finite = torch.isfinite(x.flatten(1)).all(1)
-        if not finite.all():
-            index = first + int(finite.int().argmin())
-            raise SweepError(f"The activation of sample {index} of {who} holds NaN or infinity.")
+    try:
+        check_finite(x, first, who)
+    except AshError as error:
+        raise SweepError(str(error)) from error
     return x

@@ -20,7 +20,7 @@ from torch.nn.functional import embedding_bag
 from ash.engine import plan
 from ash.engine.linear import LinearSettings, Logits
 from ash.engine.plan import Setting
-from ash.shaping import scale_exponent
+from ash.shaping import scale_exponent, tie_kinds
 from ash.splitting import LinearTail
 
 CLASS_BLOCK = 96  # columns of W^T used at once: 2048 rows of them are 768 KiB and stay in a 1 MiB L2 cache
@@ -64,14 +64,19 @@ class Bands(LinearSettings):
         self.lengths = self.cuts - self.starts
         self.blocks = [block.contiguous() for block in self.weight.split(CLASS_BLOCK, dim=1)]
 
-    def _shaped(self, x: Tensor, first_index: int) -> Logits:
-        values, index = self._sorted(x)
+    def _shaped(self, x: Tensor, first_index: int, doubts: Tensor) -> Logits:
+        values, index, beyond = self._sorted(x)
         s1 = x.sum(1, dtype=torch.float64)  # (R,)
+        first = self._bag_starts(len(x))  # (J, R)
+        least = values[first + torch.from_numpy(self.lengths)[:, None] - 1]  # (J, R) the smallest value kept
+        self._tied(doubts, tie_kinds(least == torch.cat([values[first[1:]], beyond[None]]), least))
         if self.groups.keys() & {"ash_p", "ash_s"}:
             sums = self._prefix_sums(len(x), index, values)
             yield from self._at_cuts("ash_p", sums)
             if "ash_s" in self.groups:
-                yield from self._at_cuts("ash_s", sums, self._exponents(values, s1).exp())
+                s2, peak = self._kept_sums(values, first), torch.maximum(values[first[0]].abs(), least.abs())
+                self._beyond(doubts, s1, s2, peak)
+                yield from self._at_cuts("ash_s", sums, scale_exponent(s1, s2, peak, self.dtype).exp())
         if "ash_b" in self.groups:
             counts = self._prefix_sums(len(x), index)
             yield from self._at_cuts("ash_b", counts, s1 / torch.from_numpy(self.cuts)[:, None])
@@ -80,12 +85,20 @@ class Bands(LinearSettings):
             drawn = self._noise(x, first_index)[sample, index.long()]
             yield from self._at_cuts("ash_rand", self._prefix_sums(len(x), index, drawn))
 
-    def _sorted(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and indices of x (R, D) from high to low, lowest index first among equals, flat and band by band."""
+    def _sorted(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values and indices of x (R, D) from high to low, lowest index first among equals, flat and band by band.
+
+        And the first value (R,) that no k keeps, NaN where all are kept.
+        """
+        most = int(self.cuts[-1])
+        none = torch.full((len(x),), torch.nan, dtype=x.dtype)
         if x.dtype == torch.float32:
-            return unpack(self._by_band(torch.from_numpy(sort_keys(x.numpy()))))
+            keys = torch.from_numpy(sort_keys(x.numpy()))
+            beyond = unpack(keys[:, most].contiguous())[0] if most < self.size else none
+            return *unpack(self._by_band(keys)), beyond
         values, index = torch.sort(x, dim=1, descending=True, stable=True)
-        return self._by_band(values), self._by_band(index)
+        beyond = values[:, most] if most < self.size else none
+        return self._by_band(values), self._by_band(index), beyond
 
     def _by_band(self, a: Tensor) -> Tensor:
         """(R, D) -> flat: all samples' first band, then all samples' second band, ..."""
@@ -98,13 +111,10 @@ class Bands(LinearSettings):
         """(J, R): where band j of sample r begins in the flat arrays."""
         return torch.from_numpy(self.starts[:, None] * rows + np.arange(rows) * self.lengths[:, None])
 
-    def _exponents(self, values: Tensor, s1: Tensor) -> Tensor:
-        """(J, R) float64: s1/s2 of ASH-S, clamped as in `ash_s`. The largest magnitude is at an end of the prefix."""
-        first = self._bag_starts(len(s1))
-        last = first + torch.from_numpy(self.lengths)[:, None] - 1
-        peak = torch.maximum(values[first[0]].abs(), values[last].abs())
-        s2 = torch.from_numpy(np.add.reduceat(values.numpy(), first.flatten().numpy(), dtype=np.float64))
-        return scale_exponent(s1, s2.view(last.shape).cumsum(0), peak, self.dtype)
+    def _kept_sums(self, values: Tensor, first: Tensor) -> Tensor:
+        """(J, R) float64: s2 of ASH-S, the sum of the first k_j values; `first` is where each band begins."""
+        bands = np.add.reduceat(values.numpy(), first.flatten().numpy(), dtype=np.float64)
+        return torch.from_numpy(bands).view(first.shape).cumsum(0)
 
     def _prefix_sums(self, rows: int, index: Tensor, weights: Tensor | None = None) -> Tensor:
         """(J, R, C): the sum of weight * row of W^T over the first k_j entries of each sample."""

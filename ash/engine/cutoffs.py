@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ash.shaping import NO_TIE, tie_kinds
+
 
 class Cutoffs:
     """Of n samples with D values, for J distinct k: the smallest value kept, and up to which index its equals are kept.
 
-    8 * n * J bytes, filled chunk by chunk as the samples are first seen.
+    And what is equal on both sides of the cut. 9 * n * J bytes, filled chunk by chunk as the samples are first seen.
     """
 
     def __init__(self, n: int, size: int, cuts: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
@@ -18,6 +20,7 @@ class Cutoffs:
         self.size, self.cuts = size, list(cuts)
         self.value = torch.empty(n, len(cuts), dtype=dtype, device=device)
         self.last = torch.empty(n, len(cuts), dtype=torch.int32, device=device)
+        self.ties = torch.zeros(n, len(cuts), dtype=torch.uint8, device=device)  # of NO_TIE, ZEROS, VALUES
         self.positive = torch.zeros(n, dtype=torch.int32)  # values > 0; size + 1 for a sample with negative ones
         self.known = np.zeros(n, bool)
         self._index = torch.arange(size, dtype=torch.int32, device=device)
@@ -37,7 +40,7 @@ class Cutoffs:
             room = self.cuts[j] - (flat[some] > least).sum(1, keepdim=True, dtype=torch.int32)
             order = (flat[some] == least).cumsum(1, dtype=torch.int32)  # 1 from the first equal value on, then 2, ...
             last[some, j] = (order < room).sum(1, dtype=torch.int32)
-        self.value[rows], self.last[rows] = value, last
+        self.value[rows], self.last[rows], self.ties[rows] = value, last, tie_kinds(surplus, value)
         positive = (ordered > 0).sum(1, dtype=torch.int32)
         self.positive[rows] = torch.where(ordered[:, 0] < 0, self.size + 1, positive).cpu()
         self.known[rows] = True
@@ -49,6 +52,10 @@ class Cutoffs:
         j = self.cuts.index(k)
         flat, value, last = x.flatten(1), self.value[rows, j, None], self.last[rows, j, None]
         return ((flat > value) | ((flat == value) & (self._index <= last))).view(x.shape)
+
+    def ties_of(self, rows: slice, k: int) -> Tensor | int:
+        """`ties_at_cut` of these samples at k in 0 .. D."""
+        return NO_TIE if k in (0, self.size) else self.ties[rows, self.cuts.index(k)]
 
 
 def _sorted(flat: Tensor) -> Tensor:

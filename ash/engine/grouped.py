@@ -60,17 +60,25 @@ class Grouped:
     def __init__(self, groups: Sequence[_Group], rows: int, dtype: torch.dtype, device: torch.device) -> None:
         self.groups, self.rows, self.dtype, self.device = groups, rows, dtype, device
 
-    def logits(self, x: Tensor, first_index: int = 0) -> Logits:
-        """For x (R, ...): positions in the settings and their logits, until all settings are done."""
-        shaped: dict[Setting, Tensor] = {}
+    def logits(self, x: Tensor, first_index: int = 0, doubts: Tensor | None = None) -> Logits:
+        """For x (R, ...): positions in the settings and their logits, until all settings are done.
+
+        `doubts` as in `LinearSettings.logits`.
+        """
+        shaped: dict[Setting, tuple[Tensor, Tensor]] = {}
         for group in self.groups:
             if group.first not in shaped:
-                shaped[group.first] = steps.shape(group.first, x, first_index)
+                doubtful = torch.zeros(len(x), dtype=torch.uint8, device=x.device)
+                shaped[group.first] = steps.shape(group.first, x, first_index, doubtful), doubtful
+            first, doubtful = shaped[group.first]
+            found = doubtful.repeat(len(group.positions), 1)
             if isinstance(group.rest, _Stacked):
-                yield group.positions, group.rest.logits(shaped[group.first])
-                continue
-            for positions, logits in group.rest.logits(shaped[group.first], first_index):
-                yield [group.positions[i] for i in positions], logits
+                yield group.positions, group.rest.logits(first)
+            else:
+                for positions, logits in group.rest.logits(first, first_index, found):
+                    yield [group.positions[i] for i in positions], logits
+            if doubts is not None:
+                doubts[group.positions] |= found
 
 
 Evaluator = LinearSettings | Grouped

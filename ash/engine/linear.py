@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ash.engine.plan import Setting
-from ash.shaping import kept_count, react, uniform_noise
+from ash.engine.plan import BEYOND, TIED, Setting
+from ash.engine.steps import undecided
+from ash.shaping import beyond_range, kept_count, react, uniform_noise
 from ash.splitting import LinearTail
 
 CHUNK_VALUES = 2**20  # activations taken at once, R * D; smaller chunks lose more to Python than caches give
@@ -37,7 +38,8 @@ class LinearSettings(ABC):
 
         `settings` of at most one step each, which is one of ASH's local ones or ReAct.
         """
-        self.size, self.device, self.dtype = size, device, dtype
+        self.size, self.device, self.dtype, self.count = size, device, dtype, len(settings)
+        self.limit = torch.finfo(dtype).max
         self.weight = tail.weight.to(device, dtype).T.contiguous()  # (F, C)
         self.bias = tail.bias.to(device, dtype)  # (C,)
         self.area = size // len(self.weight)  # H * W of a pooled tail, else 1
@@ -51,27 +53,44 @@ class LinearSettings(ABC):
                 self.groups.setdefault(settings[i][0].name, []).append(i)
         self.rows = max(1, min(CHUNK_VALUES // size, CHUNK_SUMS // (len(self.cuts) * len(self.bias))))
 
-    def logits(self, x: Tensor, first_index: int = 0) -> Logits:
+    def logits(self, x: Tensor, first_index: int = 0, doubts: Tensor | None = None) -> Logits:
         """For x (R, ...): positions in the settings and their logits, until all settings are done.
 
-        `first_index`: the index of x[0] in its data set, for ASH-RAND.
+        `first_index`: the index of x[0] in its data set, for ASH-RAND. Into `doubts` (settings, R), uint8, the bits of
+        `plan` are set where a result is doubtful.
         """
         x = x.flatten(1)
+        if doubts is None:
+            doubts = torch.zeros((self.count, len(x)), dtype=torch.uint8, device=x.device)
         for position, threshold in self.clips.items():
             shaped = x if threshold is None else react(x, threshold)
             yield [position], torch.addmm(self.bias, self._features(shaped), self.weight)[None]
         if self.empty:
             yield self.empty, self.bias.expand(len(self.empty), len(x), -1)
         if self.groups:
-            yield from self._shaped(x, first_index)
+            yield from self._shaped(x, first_index, doubts)
 
     def _features(self, x: Tensor) -> Tensor:
         """(R, F): x (R, D), pooled where the tail pools."""
         return x.reshape(len(x), -1, self.area).mean(2) if self.area > 1 else x
 
     @abstractmethod
-    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+    def _shaped(self, x: Tensor, first_index: int, doubts: Tensor) -> Logits:
         """For x (R, D): the settings that prune and keep something."""
+
+    def _tied(self, doubts: Tensor, ties: Tensor) -> None:
+        """Note the cuts (J, R) that fall among equals, of NO_TIE, ZEROS, VALUES, where that decides."""
+        for variant, group in self.groups.items():
+            doubts[group] |= (ties > undecided(variant)).to(torch.uint8)[self._cuts_of(group)] * TIED
+
+    def _beyond(self, doubts: Tensor, s1: Tensor, s2: Tensor, peak: Tensor) -> None:
+        """Note the exponents (J, R) of ASH-S that are clamped."""
+        if group := self.groups.get("ash_s"):
+            doubts[group] |= beyond_range(s1, s2, peak, self.dtype).to(torch.uint8)[self._cuts_of(group)] * BEYOND
+
+    def _cuts_of(self, group: list[int]) -> Tensor:
+        """The position in `cuts` of each of these settings."""
+        return torch.from_numpy(np.searchsorted(self.cuts, [self.kept[i] for i in group])).to(self.device)
 
     def _at_cuts(self, variant: str, sums: Tensor, factor: Tensor | None = None) -> Logits:
         """factor (J, R) * sums (J, R, C) + bias for the variant's settings, as many at a time as the cache holds."""
@@ -83,7 +102,7 @@ class LinearSettings(ABC):
             if factor is None:
                 yield some, sums[pick] + self.bias
             else:
-                yield some, torch.addcmul(self.bias, sums[pick], factor[pick].to(self.dtype)[:, :, None])
+                yield some, torch.addcmul(self.bias, sums[pick], self._finite(factor[pick])[:, :, None])
 
     def _product(self, weights: Tensor) -> Tensor:
         """(R, C): weights (R, D), pooled where the tail pools, times W^T."""
@@ -92,8 +111,12 @@ class LinearSettings(ABC):
     def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
         """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""
         if positions:
-            scaled = sums if factor is None else sums * factor.to(self.dtype)[:, None]
+            scaled = sums if factor is None else sums * self._finite(factor)[:, None]
             yield positions, (scaled + self.bias).expand(len(positions), -1, -1)
+
+    def _finite(self, factor: Tensor) -> Tensor:
+        """A float64 factor in this dtype: too large a one times a sum of 0 would be NaN."""
+        return factor.clamp(-self.limit, self.limit).to(self.dtype)
 
     def _noise(self, x: Tensor, first_index: int) -> Tensor:
         """(R, D): what ASH-RAND writes into the samples of x."""

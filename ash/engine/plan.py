@@ -12,6 +12,8 @@ from ash.scores import SCORES
 
 Setting = tuple[Step, ...]  # a method without its score
 
+TIED, BEYOND = 1, 2  # what makes a result doubtful, as bits: a cut among equals that decides; beyond the float's range
+
 FEW = 64  # fewer classes than this are laid out first: short rows are slow to add up
 
 
@@ -48,20 +50,27 @@ class Plan:
 
 
 def _score(name: str, logits: Tensor) -> Tensor:
-    return SCORES[name](logits.flatten(0, 1)).view(logits.shape[:2])
+    """A score of logits (positions, R, C); NaN where they hold NaN."""
+    flat = logits.flatten(0, 1)
+    bad = flat.isnan().any(1)
+    scores = SCORES[name](flat.masked_fill(bad[:, None], 0) if bad.any() else flat)
+    return scores.masked_fill(bad, torch.nan).view(logits.shape[:2])
 
 
 def fast_energy(logits: Tensor) -> Tensor:
-    """`scores.energy` of logits (..., C), on a CPU in half the time: numpy's exp, and few classes laid out first."""
+    """`scores.energy` of logits (..., C), on a CPU in half the time: numpy's exp, and few classes laid out first.
+
+    NaN stays NaN: the sweep names the sample.
+    """
+    limit = torch.finfo(logits.dtype).max
     if logits.device.type != "cpu":
-        return torch.logsumexp(logits, -1)
+        return torch.logsumexp(logits.clamp(-limit, limit), -1).clamp_(-limit, limit)
     axis = 0 if logits.shape[-1] < FEW else -1
     z = logits.movedim(-1, 0).contiguous() if axis == 0 else logits
-    limit = torch.finfo(z.dtype).max
     top = z.amax(axis).clamp_(-limit, limit)  # inf - inf would be NaN
     z = z - top.unsqueeze(axis)
     np.exp(z.numpy(), out=z.numpy())
-    return z.sum(axis).log_().add_(top)
+    return z.sum(axis).log_().add_(top).clamp_(-limit, limit)  # all -inf: log 0
 
 
 def predictions(logits: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ash.engine.bands import sort_keys, unpack
 from ash.engine.linear import LinearSettings, Logits
 from ash.engine.plan import Setting
-from ash.shaping import scale_exponent
+from ash.shaping import VALUES, ZEROS, scale_exponent
 from ash.splitting import LinearTail
 
 CODES = 1 << 16
@@ -36,7 +36,7 @@ class PooledBands(LinearSettings):
         self.bins = len(self.cuts) + 1  # of a channel: one for each band and one for what no k keeps
         self.channel = torch.arange(len(self.weight)).repeat_interleave(self.area) * self.bins  # (D,) its first bin
 
-    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+    def _shaped(self, x: Tensor, first_index: int, doubts: Tensor) -> Logits:
         needs = {  # what is added up in each bin: the values for P and S, how many for B, the noise for RAND
             "value": (self.groups.keys() & {"ash_p", "ash_s"}, lambda: x),
             "count": (self.groups.keys() & {"ash_b"}, lambda: torch.ones_like(x)),
@@ -45,15 +45,19 @@ class PooledBands(LinearSettings):
         weights = {name: make() for name, (wanted, make) in needs.items() if wanted}
         bins = {name: x.new_zeros(len(x), len(self.weight) * self.bins) for name in weights}
         last = np.empty((len(self.cuts), len(x)), np.float32)  # (J, R) the smallest value that each k_j keeps
+        ties = np.zeros((len(self.cuts), len(x)), np.uint8)  # (J, R) of NO_TIE, ZEROS, VALUES
         for r in range(len(x)):
-            at, last[:, r] = self._bin(x[r].numpy())
+            at, last[:, r] = self._bin(x[r].numpy(), ties[:, r])
             for name, sums in bins.items():
                 sums[r].scatter_add_(0, at, weights[name][r])
+        self._tied(doubts, torch.from_numpy(ties))
         s1 = x.sum(1, dtype=torch.float64)  # (R,)
         if "value" in bins:
             prefixes = self._prefixes(bins.pop("value"))
             peak = torch.maximum(x.amax(1).abs(), torch.from_numpy(last).abs())
-            exponent = scale_exponent(s1, prefixes.sum(2, dtype=torch.float64), peak, self.dtype)
+            s2 = prefixes.sum(2, dtype=torch.float64)
+            self._beyond(doubts, s1, s2, peak)
+            exponent = scale_exponent(s1, s2, peak, self.dtype)
             sums = self._products(prefixes)
             yield from self._at_cuts("ash_p", sums)
             yield from self._at_cuts("ash_s", sums, exponent.exp())
@@ -77,20 +81,22 @@ class PooledBands(LinearSettings):
         products = (distinct / self.area) @ self.weight
         return products if distinct is prefixes else products[np.searchsorted(new, range(len(prefixes)), "right") - 1]
 
-    def _bin(self, x: NDArray[np.float32]) -> tuple[Tensor, NDArray[np.float32]]:
+    def _bin(self, x: NDArray[np.float32], ties: NDArray[np.uint8] | None = None) -> tuple[Tensor, NDArray[np.float32]]:
         """For a sample (D,): the bin of every entry (D,), and its k_j-th value (J,) or, where that is not known, 0.
 
-        It is known where it is negative, and only there it can be what limits the exponent of ASH-S.
+        It is known where it is negative, and only there it can be what limits the exponent of ASH-S. Into `ties` (J,)
+        goes what is equal on both sides of the cut at k_j, of NO_TIE, ZEROS, VALUES; it comes as NO_TIE.
         """
+        ties = np.zeros(len(self.cuts), np.uint8) if ties is None else ties
         if len(x) < FEW_VALUES:
             bands = np.full(len(x), -1)
-            last = self._split_codes(bands, x, np.zeros(1, np.int64), np.array([len(x)]))
+            last = self._split_codes(bands, x, np.zeros(1, np.int64), np.array([len(x)]), ties)
         else:
-            bands, last = self._count(x)
+            bands, last = self._count(x, ties)
         return self.channel + torch.from_numpy(bands), last
 
-    def _count(self, x: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The band of every entry (D,), and the k_j-th values."""
+    def _count(self, x: NDArray[np.float32], ties: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The band of every entry (D,), and the k_j-th values; sets the ties."""
         codes = _codes(x)
         counts = torch.bincount(codes, minlength=CODES).numpy()
         counts[0] += counts[NEGATIVE]  # 0.0 and -0.0 are one value
@@ -110,8 +116,10 @@ class PooledBands(LinearSettings):
         bands = torch.from_numpy(table).index_select(0, codes).numpy()
         zero = present == 0
         if (split & zero).any():
-            self._split_zeros(bands, codes.numpy(), int(start[zero][0]))
-        return bands, self._split_codes(bands, x, start[split & ~zero], size[split & ~zero])
+            begin, stop = int(start[zero][0]), int(end[zero][0])
+            self._split_zeros(bands, codes.numpy(), begin)
+            ties[(self.cuts > begin) & (self.cuts < stop)] = ZEROS
+        return bands, self._split_codes(bands, x, start[split & ~zero], size[split & ~zero], ties)
 
     def _split_zeros(self, bands: NDArray[np.int64], codes: NDArray[np.int32], start: int) -> None:
         """Set the bands of the zeros, whose ranks are start, start + 1, ... in the order of their index."""
@@ -120,11 +128,16 @@ class PooledBands(LinearSettings):
         bands[zeros] = np.repeat(np.arange(self.bins), np.diff(filled, prepend=0, append=len(zeros)))
 
     def _split_codes(
-        self, bands: NDArray[np.int64], x: NDArray[np.float32], start: NDArray[np.int64], size: NDArray[np.int64]
+        self,
+        bands: NDArray[np.int64],
+        x: NDArray[np.float32],
+        start: NDArray[np.int64],
+        size: NDArray[np.int64],
+        ties: NDArray[np.uint8],
     ) -> NDArray[np.float32]:
         """Set the bands that are still -1; the codes of those entries have these first ranks and sizes.
 
-        Returns the k_j-th value (J,) where it is among these entries, otherwise 0.
+        Returns the k_j-th value (J,) where it is among these entries, otherwise 0; sets the ties at the cuts there.
         """
         last = np.zeros(len(self.cuts), np.float32)
         open_ = np.flatnonzero(bands < 0)
@@ -135,6 +148,9 @@ class PooledBands(LinearSettings):
             at = np.searchsorted(rank, self.cuts - 1)
             found = rank.take(at, mode="clip") == self.cuts - 1
             last[found] = values[at[found]]
+            padded = np.append(values, [np.nan, np.nan])
+            tied = found & (padded[at] == padded[at + 1])  # the next is of another code where no k_j splits this one
+            ties[tied] = np.where(last[tied] == 0, ZEROS, VALUES)
         return last
 
 

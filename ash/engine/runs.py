@@ -20,7 +20,7 @@ from ash.device import describe, memory
 from ash.engine.activations import checked, checked_labels, chunks_of, tensor_of
 from ash.engine.distances import mahalanobis
 from ash.engine.grouped import Evaluator
-from ash.engine.plan import Plan, SweepError, predictions
+from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
 from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
 from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
@@ -71,10 +71,10 @@ class Run:
             device = self.evaluator.device
             self.distance = mahalanobis(fit, features, device) if self.distant else None
             dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
-            sizes = [bank.shape[0] for bank in self.banks]
+            sizes, count = [bank.shape[0] for bank in self.banks], len(self.plan.settings)
             self.scores = [torch.empty((len(methods), size), dtype=dtype, device=device) for size in sizes]
-            shape = (len(self.plan.settings), sizes[0])
-            self.predictions = torch.empty(shape, dtype=torch.int32, device=device)
+            self.predictions = torch.empty((count, sizes[0]), dtype=torch.int32, device=device)
+            self.doubts = [torch.zeros((count, size), dtype=torch.uint8, device=device) for size in sizes]
 
     def check_labels(self, tail: Tail) -> None:
         """LabelError when the labels of the ID set are not all classes of the tail's network."""
@@ -85,11 +85,40 @@ class Run:
         """Scores and predictions of these methods."""
         chosen = ... if len(methods) == len(self.methods) else list(methods)
         settings = [self.plan.setting[i] for i in methods]
-        ids, *others = (scores[chosen].cpu().numpy() for scores in self.scores)
+        ids, *others = found = [scores[chosen].cpu().numpy() for scores in self.scores]
         names = dict(zip(self.names[1:], others, strict=True))
+        counted = [self._doubtful(at, methods, scores) for at, scores in enumerate(found)]
         return Sweep(
-            tuple(self.methods[i] for i in methods), ids, names, self.predictions[settings].cpu().numpy(), self.labels
+            tuple(self.methods[i] for i in methods),
+            ids,
+            names,
+            self.predictions[settings].cpu().numpy(),
+            self.labels,
+            counted[0],
+            dict(zip(self.names[1:], counted[1:], strict=True)),
         )
+
+    def _doubtful(self, at: int, methods: Sequence[int], scores: NDArray[np.floating]) -> NDArray[np.int64]:
+        """For how many samples of a set these methods' results are doubtful: (len(methods), 2), see `Sweep`.
+
+        `scores` (len(methods), n). SweepError names the first sample whose score is NaN.
+        """
+        source = {i: (self, self.plan.setting[i]) for i in methods}
+        for run, members in self.aside:
+            source |= {i: (run, run.plan.setting[j]) for j, i in enumerate(members) if i in source}
+        counts = np.empty((len(methods), 2), np.int64)
+        for row, (i, one) in enumerate(zip(methods, scores, strict=True)):
+            bad = np.isnan(one)
+            if bad.any():
+                raise SweepError(
+                    f"{self.methods[i]} gives sample {bad.argmax()} of {self.names[at]} a score that is NaN: its "
+                    "activation is finite, what the network makes of it is not."
+                )
+            run, setting = source[i]
+            bits = run.doubts[at][setting].cpu().numpy()
+            extreme = np.abs(one) >= np.finfo(one.dtype).max
+            counts[row] = np.count_nonzero(bits & TIED), np.count_nonzero((bits & BEYOND > 0) | extreme)
+        return counts
 
     @property
     def total(self) -> int:
@@ -128,6 +157,7 @@ class Run:
         """What setting `source` has given for the samples `same` (R,) of `rows`, to another setting."""
         if at == 0:
             _copy(self.predictions, position, source, rows, same)
+        _copy(self.doubts[at], position, source, rows, same)
         for score, methods in self.plan.wanted[position].items():
             for method in methods:
                 _copy(self.scores[at], method, self.plan.wanted[source][score][0], rows, same)
@@ -216,8 +246,10 @@ def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
         try:
             x = chunk.to(evaluator.device, evaluator.dtype)
             run.keep_distances(at, rows, x)
-            for positions, logits in evaluator.logits(x, first):
+            doubts = torch.zeros_like(run.doubts[at][:, rows])
+            for positions, logits in evaluator.logits(x, first, doubts):
                 run.keep(at, rows, positions, logits)
+            run.doubts[at][:, rows] |= doubts
             return
         except torch.OutOfMemoryError as error:
             if len(chunk) == 1:
@@ -279,7 +311,7 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
             x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
         if not run.plan.settings[position]:
             run.keep_distances(at, rows, x)
-        shaped = evaluator.shape(position, x, rows, known)
+        shaped = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
         run.keep(at, rows, [position], evaluator.logits(shaped[new])[None], new)
 
     for position in range(len(run.plan.settings)):

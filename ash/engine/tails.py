@@ -15,7 +15,7 @@ from ash.device import describe
 from ash.engine import steps
 from ash.engine.cutoffs import Cutoffs
 from ash.engine.grouped import Evaluator, linear_evaluator
-from ash.engine.plan import Setting, SweepError
+from ash.engine.plan import BEYOND, TIED, Setting, SweepError
 from ash.fitting import Fit
 from ash.splitting import LinearTail, linear_tail
 from ash.variants import PRUNING
@@ -140,19 +140,25 @@ class DeepTail:
         cuts = sorted(set(self.kept.values()) - {0, self.size})
         return Cutoffs(n, self.size, cuts, self.dtype, self.device)
 
-    def shape(self, position: int, x: Tensor, rows: slice, cutoffs: Cutoffs) -> Tensor:
-        """What a setting makes of x (R, ...), the samples `rows` of their set: the same as `Method.shape`."""
+    def shape(self, position: int, x: Tensor, rows: slice, cutoffs: Cutoffs, doubts: Tensor) -> Tensor:
+        """What a setting makes of x (R, ...), the samples `rows` of their set: the same as `Method.shape`.
+
+        Into `doubts` (R,), uint8, the bits of `plan` are set where it is doubtful.
+        """
         if position not in self.kept:
-            return steps.shape(self.settings[position], x, rows.start)
-        k = self.kept[position]
+            return steps.shape(self.settings[position], x, rows.start, doubts)
+        k, name = self.kept[position], self.names[position]
         mask = cutoffs.mask(rows, x, k)
+        doubts |= torch.as_tensor(cutoffs.ties_of(rows, k) > steps.undecided(name)).to(torch.uint8) * TIED
+        if name == "ash_s":
+            doubts |= shaping.range_exceeded(x, mask).to(torch.uint8) * BEYOND
         shape: dict[str, Callable[[], Tensor]] = {
             "ash_p": lambda: shaping.prune(x, mask),
             "ash_b": lambda: shaping.fill(x, mask, k),
             "ash_s": lambda: shaping.amplify(x, mask),
             "ash_rand": lambda: shaping.randomise(x, mask, first_index=rows.start),
         }
-        return shape[self.names[position]]()
+        return shape[name]()
 
     def shared(self, position: int, other: int) -> int:
         """For samples with up to how many positive values these two settings are certain to shape alike; -1 for none.

@@ -13,11 +13,11 @@ from ash.engine import steps as steps_of
 from ash.engine.activations import chunks_of, tensor_of
 from ash.engine.bands import sort_keys, unpack
 from ash.engine.linear import CHUNK_VALUES, LinearSettings, Logits
-from ash.engine.plan import Setting, SweepError
+from ash.engine.plan import BEYOND, Setting, SweepError
 from ash.engine.quantiles import percentiles
 from ash.fitting import Fit, FitError
 from ash.methods import Step
-from ash.shaping import scale_exponent
+from ash.shaping import beyond_range, scale_exponent
 from ash.splitting import LinearTail
 
 
@@ -83,9 +83,10 @@ class Thresholds(LinearSettings):
             assert step.constant is not None
             self.above.setdefault(step.constant, {}).setdefault(step.name, []).append(i)
         self.groups = {"above": list(range(len(settings)))}
+        self.count = len(settings)
         self.names = {name for at in self.above.values() for name in at}
 
-    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+    def _shaped(self, x: Tensor, first_index: int, doubts: Tensor) -> Logits:
         s1 = x.sum(1, dtype=torch.float64)  # (R,)
         for threshold, at in self.above.items():
             kept = x >= threshold
@@ -95,7 +96,10 @@ class Thresholds(LinearSettings):
                 yield from self._shared(at.get("ash_p_global"), sums)
                 low, high = torch.aminmax(pruned, dim=1)
                 peak = torch.maximum(low.abs(), high.abs())
-                exponent = scale_exponent(s1, pruned.sum(1, dtype=torch.float64), peak, self.dtype)
+                s2 = pruned.sum(1, dtype=torch.float64)
+                if some := at.get("ash_s_global"):
+                    doubts[some] |= beyond_range(s1, s2, peak, self.dtype).to(torch.uint8) * BEYOND
+                exponent = scale_exponent(s1, s2, peak, self.dtype)
                 yield from self._shared(at.get("ash_s_global"), sums, exponent.exp())
             if "ash_b_global" in at:
                 count = kept.sum(1, dtype=torch.float64).clamp(min=1)
@@ -109,7 +113,7 @@ class ThresholdBands(Thresholds):
     cuts is multiplied into the logits once.
     """
 
-    def _shaped(self, x: Tensor, first_index: int) -> Logits:
+    def _shaped(self, x: Tensor, first_index: int, doubts: Tensor) -> Logits:
         values, index = (a.view(x.shape) for a in unpack(torch.from_numpy(sort_keys(x.numpy())).flatten()))
         thresholds = sorted(self.above, reverse=True)
         k = torch.stack([(x >= threshold).sum(1) for threshold in thresholds])  # (J, R)
@@ -120,7 +124,11 @@ class ThresholdBands(Thresholds):
         if self.names & {"ash_p_global", "ash_s_global"}:
             sums = self._sums(index[used], starts, values[used], k)
             yield from self._rows("ash_p_global", thresholds, sums)
-            yield from self._rows("ash_s_global", thresholds, sums, self._exponents(values, k, s1).exp())
+            s2, peak = self._kept_sums(values, k)
+            for threshold, beyond in zip(thresholds, beyond_range(s1, s2, peak, self.dtype), strict=True):
+                if some := self.above[threshold].get("ash_s_global"):
+                    doubts[some] |= beyond.to(torch.uint8) * BEYOND
+            yield from self._rows("ash_s_global", thresholds, sums, scale_exponent(s1, s2, peak, self.dtype).exp())
         if "ash_b_global" in self.names:
             yield from self._rows("ash_b_global", thresholds, self._sums(index[used], starts, None, k), s1 / k.clamp(1))
 
@@ -133,13 +141,13 @@ class ThresholdBands(Thresholds):
             sums[j] += sums[j - 1]
         return sums
 
-    def _exponents(self, values: Tensor, k: Tensor, s1: Tensor) -> Tensor:
-        """(J, R) float64: s1/s2 of ASH-S, clamped as in `ash_s`."""
+    def _kept_sums(self, values: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """(J, R): s2 of ASH-S in float64, and the largest magnitude that is kept."""
         last = (k - 1).clamp(min=0).T  # (R, J)
         some = k.T > 0
         s2 = torch.where(some, values.cumsum(1, dtype=torch.float64).gather(1, last), 0.0).T
         peak = torch.maximum(values[:, :1].abs(), torch.where(some, values.gather(1, last).abs(), 0.0)).T
-        return scale_exponent(s1, s2, peak, self.dtype)
+        return s2, peak
 
     def _rows(self, name: str, thresholds: list[float], sums: Tensor, factor: Tensor | None = None) -> Logits:
         for j, threshold in enumerate(thresholds):

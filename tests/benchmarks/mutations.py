@@ -1,0 +1,283 @@
+"""Sixty lines broken one by one, each in a copy of the tree: which of them do the tests notice?
+
+    nice python tests/benchmarks/mutations.py              # all; some ten seconds of computing each
+    nice python tests/benchmarks/mutations.py 0:20 bands   # some: a slice of the list, or a word of file or change
+
+A survivor is a decision that no test holds. A text that is not in its file exactly once ends the program: it has moved.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+os.environ.update(OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")  # before the libraries are loaded
+sys.dont_write_bytecode = True
+
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+LIBRARIES = ("torch", "torchvision", "sklearn.metrics", "pandas", "hypothesis.extra.numpy", "streamlit", "scipy.stats")
+LIMIT = 600  # seconds of one run; a mutation that makes the tests hang is noticed
+NEEDED = 57
+
+TESTS = {  # the tests that concern a file, the likeliest first
+    "ash/shaping.py": ("test_shaping", "test_doubts", "test_sweep"),
+    "ash/metrics.py": ("test_metrics", "test_sweep"),
+    "ash/scores.py": ("test_scores", "test_sweep"),
+    "ash/tables.py": ("test_metrics", "test_doubts", "test_sweep"),
+    "ash/variants.py": ("test_methods", "test_spec"),
+    "ash/methods.py": ("test_methods",),
+    "ash/engine/plan.py": ("test_scores", "test_sweep"),
+    "ash/engine/runs.py": ("test_doubts", "test_sweep", "test_sweep_deep", "test_sweep_methods"),
+    "ash/engine/linear.py": ("test_doubts", "test_sweep"),
+    "ash/engine/bands.py": ("test_doubts", "test_sweep"),
+    "ash/engine/masked.py": ("test_doubts", "test_sweep", "test_sweep_pooled"),
+    "ash/engine/pooled.py": ("test_sweep_pooled", "test_doubts"),
+    "ash/engine/cutoffs.py": ("test_doubts", "test_sweep_deep"),
+    "ash/engine/tails.py": ("test_doubts", "test_sweep_deep"),
+    "ash/engine/steps.py": ("test_doubts", "test_sweep_methods"),
+    "ash/engine/thresholds.py": ("test_doubts", "test_sweep_methods"),
+    "ash/engine/grouped.py": ("test_doubts", "test_sweep_methods"),
+    "ash/engine/quantiles.py": ("test_sweep_methods",),
+    "ash/engine/distances.py": ("test_sweep_methods", "test_fitting"),
+    "ash/engine/activations.py": ("test_doubts", "test_sweep"),
+    "ash/bank.py": ("test_bank", "test_extraction"),
+    "ash/extracting/shards.py": ("test_extraction", "test_extraction_faults", "test_claims"),
+    "ash/splitting.py": ("test_splitting",),
+    "ash/images.py": ("test_images", "test_data"),
+    "app/links.py": ("test_spec",),
+    "app/spec.py": ("test_spec",),
+}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old`, which is in the file exactly once, becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.old.strip()} -> {self.new.strip() or '(nothing)'}"
+
+
+def _of(file: str, *changes: tuple[str, str]) -> Iterator[Mutation]:
+    return (Mutation(file, old, new) for old, new in changes)
+
+
+MUTATIONS = (
+    *_of(
+        "ash/shaping.py",
+        ("if not 0 <= p < 100:", "if not 0 <= p <= 100:"),
+        (
+            "n - round(n * check",
+            "n - int(n * check",
+        ),
+        ("mask = rows >= threshold\n", "mask = rows > threshold\n"),
+        ("tied.cumsum(1, dtype=torch.int32) <= room", "tied.cumsum(1, dtype=torch.int32) < room"),
+        ("room = k - above.sum(", "room = k + 1 - above.sum("),
+        ("(s1 == 0) & (s2 == 0), 1.0", "(s1 == 0) & (s2 == 0), 0.0"),
+        (".clamp(min=LOWEST_EXPONENT)", ""),
+        ("torch.maximum(low.abs(), high.abs())", "high.abs()"),
+        (".clamp(-limit, limit).to(x.dtype)", ".to(x.dtype)"),
+        ("kept_mask(x, percentile) & (x != 0)", "kept_mask(x, percentile)"),
+        ("((flat == least) & ~kept).any(1)", "(flat == least).any(1)"),
+        ("np.arange(first_index, first_index + len(x))", "np.arange(len(x))"),
+        ("    check_finite(x)\n", ""),
+        ("room = 1e-3 if dtype == torch.float16 else 1.0", "room = 1.0"),
+        ("return x.clamp(max=float(threshold))", "return x.clamp(min=0, max=float(threshold))"),
+    ),
+    *_of(
+        "ash/metrics.py",
+        ("n - math.ceil(round(_check_tpr(tpr) * n, 9))", "n - math.ceil(_check_tpr(tpr) * n)"),
+        ('check_scores(ood_scores, "OOD") >= threshold', 'check_scores(ood_scores, "OOD") > threshold'),
+        ('np.searchsorted(id_sorted, ood_scores, "left")', 'np.searchsorted(id_sorted, ood_scores, "right")'),
+        (
+            'order = np.argsort(-scores, kind="stable")\n    ends = _group_ends(scores[order])\n    hits',
+            'order = np.argsort(scores, kind="stable")\n    ends = _group_ends(scores[order])\n    hits',
+        ),
+        ("values.argmax(1)[known]", "values.argmin(1)[known]"),
+        ("known = truth >= 0", "known = truth > 0"),
+        ("if min(n, m) < 2:", "if min(n, m) < 1:"),
+        ("[2.5, 97.5]", "[5, 95]"),
+    ),
+    *_of(
+        "ash/scores.py",
+        ("return logits.clamp(-limit, limit)", "return logits"),
+        ("scatter(1, where[:, None], -torch.inf)", "clone()"),
+    ),
+    *_of(
+        "ash/tables.py",
+        ("new = self.sorted[1:] != self.sorted[:-1]", "new = np.diff(self.sorted) != 0"),
+        (
+            "known = np.zeros(0, bool) if self.id_labels is None else self.id_labels >= 0",
+            "known = np.ones(self.id_scores.shape[1], bool)",
+        ),
+        ("100 * int(tied) / samples", "100 * int(beyond) / samples"),
+    ),
+    *_of("ash/variants.py", ("and 0 < value < 1:", "and 0 < value < 0.5:")),
+    *_of(
+        "ash/engine/plan.py",
+        ("top = z.amax(axis).clamp_(-limit, limit)", "top = z.amax(axis)"),
+        (".add_(top).clamp_(-limit, limit)", ".add_(top)"),
+        ("(z == z.amax(0))", "(z == z.amin(0))"),
+    ),
+    *_of(
+        "ash/engine/bands.py",
+        ("torch.maximum(values[first[0]].abs(), least.abs())", "values[first[0]].abs().expand_as(least)"),
+        ("keys[:, most].contiguous()", "keys[:, most - 1].contiguous()"),
+        ("flip &= 0x7FFFFFFF", "flip &= 0x7FFFFFFE"),
+        ("(x + np.float32(0)).view(np.int32)", "x.view(np.int32)"),
+        ("sums[j] += sums[j - 1]", "sums[j] += sums[0]"),
+    ),
+    *_of(
+        "ash/engine/masked.py",
+        ("torch.maximum(values[:, 0].abs(), least[j].abs())", "values[:, 0].abs()"),
+        ("kept = ranks < k", "kept = ranks <= k"),
+    ),
+    *_of(
+        "ash/engine/pooled.py",
+        ("torch.maximum(x.amax(1).abs(), torch.from_numpy(last).abs())", "x.amax(1).abs().expand(len(last), -1)"),
+        ("(distinct / self.area) @ self.weight", "distinct @ self.weight"),
+        ("(self.cuts > begin) & (self.cuts < stop)", "(self.cuts >= begin) & (self.cuts < stop)"),
+        ("np.uint32(CODES - 1)", "np.uint32(0)"),
+    ),
+    *_of(
+        "ash/engine/cutoffs.py",
+        ("(order < room).sum(1, dtype=torch.int32)", "(order <= room).sum(1, dtype=torch.int32)"),
+        ("self.size + 1, positive)", "positive, positive)"),
+    ),
+    *_of("ash/engine/tails.py", ("return min(k, limit) if", "return max(k, limit) if")),
+    *_of(
+        "ash/engine/thresholds.py",
+        ("kept = x >= threshold\n", "kept = x > threshold\n"),
+        ("s1 / k.clamp(1)", "s1 / self.size"),
+    ),
+    *_of(
+        "ash/engine/activations.py",
+        ("        check_finite(x, first, who)\n", "        check_finite(x[:1] if first else x, first, who)\n"),
+    ),
+    *_of("ash/engine/distances.py", (".amin(1)", ".amax(1)")),
+    *_of(
+        "ash/bank.py",
+        ("if len(rows) != len(self):", "if len(rows) < len(self):"),
+        ('file_hash(path) == shard["sha256"]', "True"),
+        ('np.searchsorted(self._starts, row, "right")', 'np.searchsorted(self._starts, row, "left")'),
+        ("if bank.identity != identity:", "if False:"),
+    ),
+    *_of("ash/splitting.py", ("nodes[: at + 1], None", "nodes[:at], None")),
+    *_of(
+        "ash/images.py",
+        ("if image.width * image.height > MAX_PIXELS:", "if image.width > MAX_PIXELS:"),
+        ("if not 0 < count <= len(whole):", "if not 0 < count < len(whole):"),
+    ),
+    *_of("app/links.py", ("if value != OFF and not 0 <= value <= 100:", "if value != OFF and not 0 <= value < 100:")),
+    *_of(
+        "app/spec.py",
+        ("return p == 0 or 1 <= p < 100", "return 0 <= p < 100"),
+        ("lambda t: 0 < t <= 100", "lambda t: 0 <= t <= 100"),
+    ),
+)
+
+
+def caught(mutation: Mutation, tree: Path) -> bool:
+    """Whether the tests that concern its file fail, or hang, on the mutation; the tree is put right again."""
+    path = tree / mutation.file
+    text = path.read_text()
+    path.write_text(text.replace(mutation.old, mutation.new) if mutation.old else text)
+    names = [f"tests/{name}.py" for name in TESTS[mutation.file] if (tree / f"tests/{name}.py").is_file()]
+    log = tree / "mutation.log"
+    child = os.fork()  # it has the libraries loaded, and the project not
+    if child == 0:
+        _test(tree, names, log)
+    try:
+        code = _wait(child)
+    finally:
+        path.write_text(text)
+    if code not in (0, 1, None):  # of pytest: all passed, some failed; else it did not run
+        sys.exit(f"pytest did not run on {mutation}:\n{log.read_text()[-2000:]}")
+    return code != 0
+
+
+def _test(tree: Path, names: list[str], log: Path) -> NoReturn:
+    """In the child: run these test files of the tree until one fails, and end with pytest's exit code."""
+    os.setpgid(0, 0)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(tree)
+    sys.path[:] = [str(tree), *(one for one in sys.path if one not in (str(ROOT), str(Path(__file__).parent)))]
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not browser", *names]))
+
+
+def _wait(child: int) -> int | None:
+    """The child's exit code; None for one that ran longer than LIMIT or died."""
+    until = time.monotonic() + LIMIT
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else None
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def check_texts() -> None:
+    """Exit unless every text to change is in its file exactly once."""
+    lost = [one for one in MUTATIONS if (ROOT / one.file).read_text().count(one.old) != 1]
+    if lost:
+        sys.exit("\n".join(["Not there exactly once, mend the list:", *map(str, lost)]))
+
+
+def _chosen(words: list[str]) -> list[Mutation]:
+    chosen: list[Mutation] = list(MUTATIONS)
+    for word in words:
+        start, colon, stop = word.partition(":")
+        if colon and all(not part or part.isdigit() for part in (start, stop)):
+            chosen = chosen[int(start or 0) : int(stop) if stop else None]
+        else:
+            chosen = [one for one in chosen if word in str(one)]
+    return chosen
+
+
+def main() -> None:
+    """Break what is asked for, print each verdict and the score; exit 1 where too many survive."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trust", action="store_true", help="do not run the tests on the unbroken tree first")
+    parser.add_argument("some", nargs="*", help="slices `0:20` and words, all of which must fit")
+    asked = parser.parse_args()
+    chosen = _chosen(asked.some)
+    check_texts()
+    for name in LIBRARIES:
+        import_module(name)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache"))
+        survivors = []
+        for file in [] if asked.trust else dict.fromkeys(one.file for one in chosen):
+            if caught(Mutation(file, "", ""), tree):
+                log = (tree / "mutation.log").read_text()[-2000:]
+                sys.exit(f"The tests of {file} fail without any mutation:\n{log}")
+        for number, mutation in enumerate(chosen, start=1):
+            begun = time.monotonic()
+            if not (found := caught(mutation, tree)):
+                survivors.append(mutation)
+            verdict = "caught  " if found else "SURVIVED"
+            print(f"{number}/{len(chosen)} {verdict} {time.monotonic() - begun:4.0f} s  {mutation}", flush=True)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught")
+    sys.exit(len(survivors) > len(MUTATIONS) - NEEDED)
+
+
+if __name__ == "__main__":
+    main()
