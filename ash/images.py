@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ash.errors import AshError
+from ash.files import file_hash as file_hash
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_PIXELS = 50_000_000
@@ -58,12 +59,6 @@ class ImageSet(ABC):
     @abstractmethod
     def image(self, index: int) -> Image.Image:
         """Decode image `index`, mode L or RGB; ImageError when it is broken, DataError when its file is gone."""
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def decode(image: Image.Image) -> Image.Image:

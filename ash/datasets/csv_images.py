@@ -6,15 +6,18 @@ name (`images.csv` and `images/`). Rows keep their order.
 
 import csv
 import hashlib
+import io
 import os
 import posixpath
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ash.files import LongLineError, lines_of, open_regular
 from ash.images import UNKNOWN, DataError, FileImages
 
 IMAGE, LABEL = "image", "label"
@@ -51,11 +54,15 @@ class CsvImages(FileImages):
         return hashlib.sha256(super().fingerprint.encode() + self._labels.tobytes()).hexdigest()
 
 
+def _text(path: Path) -> IO[str]:
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
+
+
 def is_list(path: Path) -> bool:
     """Whether a file is a CSV whose header names a column `image`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return path.suffix.lower() == ".csv" and IMAGE in next(csv.reader(file), [])
+        with _text(path) as file:
+            return path.suffix.lower() == ".csv" and IMAGE in next(csv.reader(lines_of(file)), [])
     except (OSError, ValueError, csv.Error):
         return False
 
@@ -63,8 +70,8 @@ def is_list(path: Path) -> bool:
 def _rows(path: Path) -> Iterator[tuple[int, str, int]]:
     """Line number, image and label of every row that is not empty."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+        with _text(path) as file:
+            reader = csv.reader(lines_of(file), strict=True)
             header = next(reader, [])
             if IMAGE not in header:
                 raise DataError(
@@ -80,7 +87,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, int]]:
                     yield reader.line_num, _relative(row[at], where), value
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a CSV file in UTF-8.") from error
-    except csv.Error as error:
+    except (csv.Error, LongLineError) as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
