@@ -187,6 +187,18 @@ class _Run:
             note(self.folder, facts, device, remark)
 
 
+def _intact(who: BankIdentity, root: Path | None) -> Bank | None:
+    """The bank of this identity where it is complete and every file of it is as it was written."""
+    known = find_bank(who, root)
+    if known is None:
+        return None
+    try:
+        bank = Bank(known)
+    except BankError:  # a damaged manifest: the shards that are there are used, and it is written again
+        return None
+    return bank if bank.identity == who and not bank.damaged() and bank.has_samples() else None
+
+
 def extract_steps(
     entry: ModelEntry,
     placement: str,
@@ -212,18 +224,20 @@ def extract_steps(
     who = identity(entry, placement, data, dtype, precision, epsilon)
     device = device or best_device()
     check_precision(precision, device)
-    known = find_bank(who, root)
-    if known is not None and not (bank := Bank(known)).damaged() and bank.has_samples():
+    folder = (root or cache_root()) / who.folder
+    if (bank := _intact(who, root)) is not None:
+        claims.tidy(folder)
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
-    folder = (root or cache_root()) / who.folder
     where = (entry, who.placement, device, precision)
     stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
     workers = default_workers(device) if workers is None else workers
     run = _Run(who, folder, data, stem, workers, stem.features())
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
-            return (yield from run.share(run.planned(batch_size)))
+            bank = yield from run.share(run.planned(batch_size))
+        claims.tidy(folder)
+        return bank
     except OSError as error:
         reason = error.strerror or error
         raise BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.") from error

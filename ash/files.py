@@ -1,7 +1,7 @@
 """Files that are whole or not there: how everything in a cache is written and read.
 
-What is read is a regular file, whatever lies at its path: a pipe or a device in its place would wait for ever. JSON bears
-a checksum of itself, and an array is used only when the bytes it is made of were compared.
+What is read is a regular file, whatever lies at its path: a pipe or a device in its place would wait for ever. JSON
+bears a checksum of itself, and an array is used only when the bytes it is made of were compared.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class LongLineError(AshError):
     """A line of a text is too long to be read."""
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a file for reading; OSError also for what is no regular file (a pipe, a device, a folder), without waiting.
 
     A name that leads nowhere is an OSError as well.

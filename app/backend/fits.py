@@ -1,11 +1,13 @@
 """What some methods need besides the banks of a setup: a fit on training activations, the banks of perturbed images."""
 
+import contextlib
+
 import streamlit as st
 
 from app.backend.banks import bank_of, semaphore
 from app.backend.setups import Setup, identity_of, images, status, whole_set
 from ash.bank import BankIdentity, find_bank
-from ash.fitting import Fit, fit, load_fit, save_fit
+from ash.fitting import Fit, FitError, fit, load_fit, save_fit
 from ash.methods import Method
 from ash.models import get_model
 
@@ -32,7 +34,9 @@ def fit_of(at: Setup) -> Fit | None:
 def _fitted(who: BankIdentity) -> Fit:
     """The fit on a training bank: the one beside it, or the first one, which is then stored there."""
     with semaphore:
-        known = load_fit(who)
+        known = None
+        with contextlib.suppress(FitError):  # a damaged one is made again
+            known = load_fit(who)
         if known is None:
             known = fit(bank_of(who))
             save_fit(known)

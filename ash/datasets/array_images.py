@@ -154,7 +154,7 @@ class SvhnImages(FileArray):
         """The digit of every image in the file."""
         return self._read("y", (None, 1)).reshape(-1) % 10
 
-    def _read(self, key: str, shape: tuple[int | None, ...]) -> NDArray[np.int64] | NDArray[np.uint8]:
+    def _read(self, key: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """A variable of the file, of this shape (None: any length); DataError for what is no array of whole numbers."""
         from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]
 

@@ -1,7 +1,7 @@
 """CIFAR's batches are pickles, and a pickle is a program: here it is read by an interpreter that can call nothing.
 
-It knows dicts, lists, texts, bytes, small numbers, and the one way in which numpy writes an array of whole numbers down.
-Arrays are made of bytes in the file, whose number must fit, so no content can run code or reach memory that is not its own.
+It knows dicts, lists, texts, bytes, numbers, and the one way in which numpy writes an array of whole numbers down.
+Arrays are made of bytes in the file, whose number must fit, so no content can run code or reach foreign memory.
 """
 
 import math
@@ -19,9 +19,10 @@ MOST_STEPS = 2**20  # of a pickle; 50,000 images with a label and a file name ea
 _RECONSTRUCT, _FROM_BUFFER = ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.numeric", "_frombuffer")
 _NDARRAY, _DTYPE, _ENCODE = ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")
 _GLOBALS = (_RECONSTRUCT, _FROM_BUFFER, _NDARRAY, _DTYPE, _ENCODE)  # numpy 2 writes numpy._core
-_VALUES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 NONE NEWTRUE NEWFALSE STRING BINSTRING SHORT_BINSTRING BINBYTES "
-    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8".split()
+_VALUES = (
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -95,7 +96,7 @@ def _fields(batch: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _value(content: bytes) -> Any:
-    """What a pickle holds, arrays as `_Array`; ValueError, TypeError and the like where it is damaged or more than that."""
+    """What a pickle holds, arrays as `_Array`; ValueError, TypeError and the like where it is damaged or holds more."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -106,6 +107,7 @@ def _value(content: bytes) -> Any:
         del stack[at:]
         return values
 
+    argument: Any
     for step, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
         if step > MOST_STEPS:
