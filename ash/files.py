@@ -19,7 +19,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -176,22 +176,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_npz(path: Path, most: int = MOST_BYTES) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz by name, every one read to its last byte, where its checksum is; DamagedError, OSError.
 
-    No array holds Python objects, and all of them together have at most `most` bytes.
+    No array holds Python objects, and all of them together have at most MOST_BYTES.
     """
-    return parse_npz(read_bytes(path), most)
+    return parse_npz(read_bytes(path))
 
 
-def parse_npz(content: bytes, most: int = MOST_BYTES) -> dict[str, NDArray[Any]]:
-    """`read_npz` of bytes in memory."""
+def parse_npz(content: bytes, only: Sequence[str] = (), most: int = MOST_BYTES) -> dict[str, NDArray[Any]]:
+    """`read_npz` of bytes in memory: all arrays, or those of some names, as far as they are there."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as pack:
             members = pack.infolist()
             if sum(member.file_size for member in members) > most:
                 raise ValueError(f"it unpacks to more than {most:,} bytes")
-            return {member.filename.removesuffix(".npy"): _array(pack.read(member)) for member in members}
+            names = {member: member.filename.removesuffix(".npy") for member in members}
+            return {name: _array(pack.read(one)) for one, name in names.items() if not only or name in only}
     except OSError as error:  # a decoder's word for damage: the disk was read before
         raise DamagedError(str(error)) from error
     except _DAMAGE as error:

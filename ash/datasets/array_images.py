@@ -55,7 +55,7 @@ class FileArray(ImageSet):
         return Image.fromarray(self._pixels[index])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_pixels", "_arrays", "names")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_pixels", "names")}
 
 
 class ArrayImages(FileArray):
@@ -70,22 +70,17 @@ class ArrayImages(FileArray):
         if not path.is_file():
             raise DataError(f"{label}: {path.name} is missing from {path.parent}; run `python -m ash demo build`.")
 
-    @cached_property
-    def _arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Pixels and labels, of the very bytes that were verified."""
+    def _read(self, key: str) -> NDArray[Any] | None:
+        """One array, of the very bytes that were verified; the others stay packed."""
         try:
             content = read_bytes(self.path)
             self._verify(hashlib.sha256(content).hexdigest())
-            arrays = parse_npz(content)
-            pixels = arrays["images"]
-            labels = arrays.get("labels", np.full(len(pixels), UNKNOWN, np.int64))
-            if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or labels.shape != pixels.shape[:1]:
-                raise DamagedError(f"its images have the shape {pixels.shape}, its labels {labels.shape}")
-            return pixels, labels.astype(np.int64)
-        except (OSError, DamagedError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{self.path} is damaged ({error}); run `python -m ash demo build`.") from error
+            return parse_npz(content, [key]).get(key)
+        except (OSError, DamagedError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, why: object) -> DataError:
+        return DataError(f"{self.path} is damaged ({why}); run `python -m ash demo build`.")
 
     def _verify(self, digest: str) -> None:
         if self.shipped and (wrong := shipped.complaint(self.path, digest)):
@@ -93,11 +88,19 @@ class ArrayImages(FileArray):
 
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
-        return self._arrays[0]
+        pixels = self._read("images")
+        if pixels is None or pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
+            raise self._damaged("no images in it")
+        return pixels
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        return self._arrays[1]
+        labels = self._read("labels")
+        if labels is None:
+            return np.full(len(self._pixels), UNKNOWN, np.int64)
+        if labels.dtype.kind not in "iu" or labels.ndim != 1:
+            raise self._damaged("its labels are no list of classes")
+        return labels.astype(np.int64)
 
     @cached_property
     def fingerprint(self) -> str:

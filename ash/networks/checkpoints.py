@@ -139,7 +139,9 @@ def _why_not(path: Path, error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.errno != errno.EINVAL:
         return f"The checkpoint {path} cannot be read: {error.strerror or error}."
-    if isinstance(error, EOFError | OSError) or re.search("StreamReader failed|unexpected EOF|corrupt", text):
+    if isinstance(error, EOFError | OSError) or re.search(
+        "StreamReader failed|unexpected EOF|corrupt|negative seek", text
+    ):
         size = path.stat().st_size
         return f"{path} ({size:,} bytes) is not a checkpoint: it is damaged or only half downloaded; get it again."
     start = f"{path} is not a checkpoint that loads with weights_only=True"
