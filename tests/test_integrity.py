@@ -155,12 +155,18 @@ class TestBanks:
     @pytest.mark.parametrize("name", ["samples.csv", "manifest.json", "shard-00000.npy"])
     def test_no_flipped_byte_makes_another_number(self, tmp_path: Path, name: str) -> None:
         path = bank(tmp_path) / name
-        whole = path.read_bytes()
+        whole, refused = path.read_bytes(), 0
         for at in range(0, len(whole), max(1, len(whole) // 60)):
             flipped(path, at)
-            with pytest.raises(BankError, match=r"damaged"):
-                used(path.parent)
+            try:
+                labels, rows = used(path.parent)
+            except BankError as error:
+                refused += 1
+                assert "damaged" in str(error)  # noqa: PT017
+            else:  # the name of a checksum, or a space
+                assert (labels.tolist(), rows.tolist()) == ([4, 5, 6], [[0, 1], [2, 3], [4, 5]])
             path.write_bytes(whole)
+        assert refused > 20
         assert Bank(path.parent).labels.tolist() == [4, 5, 6]
 
     def test_an_older_bank_works_and_is_verified_from_its_first_use_on(self, tmp_path: Path) -> None:
@@ -289,13 +295,6 @@ class Deep:
         return np.dtype, ("O",)
 
 
-def nested(depth: int) -> Any:
-    value: Any = ()
-    for _ in range(depth):
-        value = (value, value)
-    return value
-
-
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize(
@@ -311,16 +310,18 @@ def nested(depth: int) -> Any:
         {"data": np.zeros((1, 3072), np.uint8), "labels": [-1]},
         {"data": np.zeros((1, 3072), np.uint8), "labels": [10**30]},
         {"data": np.zeros((1, 3072), np.uint8), "labels": "0"},
-        {nested(60): 1},
         [1],
     ],
     ids=str,
 )
 def test_a_batch_in_any_other_form_is_refused(batch: Any, protocol: int) -> None:
-    if isinstance(batch, dict) and not all(isinstance(key, str) for key in batch):
-        body = b"\x80\x02}" + b")" + b"q\x00h\x00\x86" * 60 + b"K\x01s."  # pickling it would take for ever as well
-    else:
-        body = pickle.dumps(batch, protocol=protocol)
+    with pytest.raises(DamagedError):
+        cifar_pickle.parse(pickle.dumps(batch, protocol=protocol))
+
+
+@pytest.mark.usefixtures("in_time")
+def test_a_key_whose_hash_takes_for_ever_is_refused() -> None:
+    body = b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."  # a pair of a pair of a pair ...
     with pytest.raises(DamagedError):
         cifar_pickle.parse(body)
 
