@@ -4,7 +4,7 @@
         shard-00000.npy   activations (rows, ...), float32 or float16, written whole or not at all
         shard-00000.json  its rows, SHA-256, and the images that were skipped; a shard counts once this file exists
         samples.csv       name and label of every row
-        manifest.json     identity, shape and checksums of all; a bank is complete once this file exists
+        manifest.json     identity, shape, checksums of all and of itself; a bank is complete once this file exists
         plan.json         rows a shard and images a batch, fixed by whoever began
         provenance.json   device, versions, date
         *.lock            what the processes at work have claimed
@@ -16,6 +16,7 @@ precision, and it is another bank. Activations are memory-mapped, and no byte is
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -29,12 +30,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ash import shipped
 from ash.data import ASSETS, file_hash
 from ash.extracting import claims
-from ash.files import BankError, read_json, user_folder
+from ash.files import BankError, DamagedError, map_npy, read_bytes, read_json, user_folder
 from ash.files import write_atomically as write_atomically
 from ash.files import write_json as write_json
 
+SAMPLES = "samples_sha256"  # the manifest's key for the checksum of samples.csv; older banks have none
 FORMAT = 1  # of the files below; another number is another bank
 BUNDLED = ASSETS / "demo" / "banks"
 
@@ -88,15 +91,26 @@ class Bank:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        manifest = read_json(folder / "manifest.json")
+        self._manifest = read_json(folder / "manifest.json")
         try:
-            self.identity = BankIdentity(**manifest["identity"])
-            self.shape: tuple[int, ...] = (int(manifest["rows"]), *map(int, manifest["features"]))
-            self.shards: list[dict[str, Any]] = manifest["shards"]
-            self.skipped: list[dict[str, Any]] = manifest["skipped"]
+            self.identity = BankIdentity(**self._manifest["identity"])
+            self.shape: tuple[int, ...] = (int(self._manifest["rows"]), *map(int, self._manifest["features"]))
+            self.shards: list[dict[str, Any]] = self._manifest["shards"]
+            self.skipped: list[dict[str, Any]] = self._manifest["skipped"]
             self._starts = np.cumsum([0] + [shard["rows"] for shard in self.shards])
-        except (KeyError, TypeError, ValueError) as error:
+            if [shard["file"] for shard in self.shards] != [
+                shard_path(folder, i).name for i in range(len(self.shards))
+            ]:
+                raise ValueError("its shards are not in order")
+            if self._starts[-1] != len(self):
+                raise ValueError(f"its shards have {self._starts[-1]} of {len(self)} rows")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BankError(f"{folder / 'manifest.json'} is damaged ({error}); delete it and extract again.") from error
+        self._shipped = SAMPLES not in self._manifest and folder.is_relative_to(shipped.FOLDER)
+        if self._shipped and (
+            wrong := shipped.complaint(folder / "manifest.json", file_hash(folder / "manifest.json"))
+        ):
+            raise BankError(wrong)
         self._open: dict[int, NDArray[np.floating]] = {}
 
     def __len__(self) -> int:
@@ -106,21 +120,42 @@ class Bank:
     def provenance(self) -> dict[str, Any]:
         """Device, versions and date of the extraction; empty when that file was lost."""
         path = self.folder / "provenance.json"
-        return read_json(path) if path.exists() else {}
+        return read_json(path) if path.is_file() else {}
 
     @cached_property
     def _samples(self) -> list[list[str]]:
         path = self.folder / "samples.csv"
         try:
-            with path.open(newline="") as file:
-                rows = list(csv.reader(file))[1:]
-        except (OSError, csv.Error) as error:
+            content = read_bytes(path)
+            digest = hashlib.sha256(content).hexdigest()
+            if self._shipped and (wrong := shipped.complaint(path, digest)):
+                raise BankError(wrong)
+            if self._manifest.get(SAMPLES, digest) != digest:
+                raise DamagedError("it does not match its checksum")
+            rows = list(csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))[1:]
+            if len(rows) != len(self):
+                raise DamagedError(f"it lists {len(rows)} of {len(self)} rows")
+            rows = [[name, str(int(label))] for name, label in rows]
+        except (OSError, csv.Error, DamagedError) as error:
             raise BankError(f"{path} is damaged ({error}); extract the bank again.") from error
-        if len(rows) != len(self):
-            raise BankError(
-                f"{self.folder / 'samples.csv'} lists {len(rows)} of {len(self)} rows; extract the bank again."
-            )
+        except ValueError as error:
+            if isinstance(error, BankError):
+                raise
+            raise BankError(f"{path} is damaged (a row is not a name and a label); extract the bank again.") from error
+        if SAMPLES not in self._manifest and not self._shipped:
+            self._remember(digest)
         return rows
+
+    def _remember(self, digest: str) -> None:
+        """Add the checksum of samples.csv, and its own, to the manifest of a bank from before there were any."""
+        with contextlib.suppress(OSError, BankError):  # a bank that cannot be written is read all the same
+            held = claims.claim(self.folder / "extract.lock", shared=True)  # keeps the folder from being deleted
+            if held is None:
+                return
+            with held:
+                if (self.folder / "manifest.json").is_file():
+                    self._manifest[SAMPLES] = digest
+                    write_json(self.folder / "manifest.json", self._manifest)
 
     @property
     def names(self) -> list[str]:
@@ -136,7 +171,7 @@ class Bank:
         """Whether the list of names and labels is there and fits the rows."""
         try:
             return len(self.labels) == len(self)
-        except (BankError, ValueError, IndexError):
+        except BankError:
             return False
 
     def damaged(self) -> list[str]:
@@ -146,17 +181,21 @@ class Bank:
     def intact(self, shard: dict[str, Any]) -> bool:
         """Whether a shard's file is there and matches its checksum."""
         path = self.folder / shard["file"]
-        return path.is_file() and file_hash(path) == shard["sha256"]
+        return path.is_file() and file_hash(path) == shard.get("sha256")
 
     def _shard(self, number: int) -> NDArray[np.floating]:
         if number not in self._open:
             shard = self.shards[number]
-            if not self.intact(shard):
+            try:
+                found = map_npy(self.folder / shard["file"], shard["sha256"])
+                if (found.shape, found.dtype.name) != ((shard["rows"], *self.shape[1:]), self.identity.dtype):
+                    raise DamagedError(f"it holds {found.dtype} of the shape {found.shape}")
+            except (OSError, DamagedError) as error:
                 raise BankError(
                     f"{shard['file']} of the bank {self.folder} is missing or damaged; "
                     "run the extraction again: it rebuilds that shard alone."
-                )
-            self._open[number] = np.load(self.folder / shard["file"], mmap_mode="r", allow_pickle=False)
+                ) from error
+            self._open[number] = found
         return self._open[number]
 
     def __getitem__(self, row: int) -> NDArray[np.floating]:
@@ -279,5 +318,7 @@ def delete_bank(folder: Path) -> None:
             gone = inside.with_name(f".deleted-{inside.name}-{os.getpid()}")
             inside.rename(gone)  # at once, so that nobody finds half a bank
             shutil.rmtree(gone)
+        for left in inside.parent.glob(".deleted-*"):  # by processes that were killed while they deleted
+            shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
         raise BankError(f"{folder} cannot be deleted: {error.strerror or error}.") from error

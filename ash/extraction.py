@@ -199,9 +199,16 @@ class _Run:
             note(self.folder, facts, device, remark)
 
 
-def _labelled(bank: Bank, labels: NDArray[np.int64]) -> bool:
-    """Whether a bank's list of samples is there and has these labels of all images, as they are read today."""
-    return bank.has_samples() and np.array_equal(bank.labels, without_skipped(labels, bank))
+def _intact(who: BankIdentity, root: Path | None) -> Bank | None:
+    """The bank of this identity where it is complete and every file of it is as it was written."""
+    known = find_bank(who, root)
+    if known is None:
+        return None
+    try:
+        bank = Bank(known)
+    except BankError:  # a damaged manifest: the shards that are there are used, and it is written again
+        return None
+    return bank if bank.identity == who and not bank.damaged() and bank.has_samples() else None
 
 
 def extract_steps(
@@ -231,12 +238,12 @@ def extract_steps(
     who = identity(entry, placement, data, dtype, precision, epsilon)
     device = device or best_device()
     check_precision(precision, device)
-    known = find_bank(who, root)
-    labels = read(data, entry.classes).labels
-    if known is not None and not (bank := Bank(known)).damaged() and _labelled(bank, labels):
+    labels, folder = read(data, entry.classes).labels, (root or cache_root()) / who.folder
+    bank = _intact(who, root)
+    if bank is not None and np.array_equal(bank.labels, without_skipped(labels, bank)):  # as they are read today
+        claims.tidy(folder)
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
-    folder = (root or cache_root()) / who.folder
     where = (entry, who.placement, device, precision)
     stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
     workers = default_workers(device) if workers is None else workers
@@ -244,7 +251,9 @@ def extract_steps(
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
             plan = yield from run.planned(batch_size)
-            return (yield from run.share(plan))
+            bank = yield from run.share(plan)
+        claims.tidy(folder)
+        return bank
     except OSError as error:
         reason = error.strerror or error
         raise BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.") from error

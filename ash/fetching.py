@@ -21,6 +21,9 @@ from typing import Any
 from ash.data import CHECKPOINTS, DATASETS, Archive, DataError, DatasetEntry, MadeEntry, data_root, own_sets
 from ash.datasets.archives import ArchiveError, unpack_steps
 from ash.datasets.downloading import FetchProgress, download_steps, verify_steps
+from ash.extracting import claims
+from ash.files import file_hash
+from ash.networks.checkpoints import checksum_path, note_checksum
 
 __all__ = ["FetchProgress", "fetch_steps", "fetch_with_bars"]
 
@@ -78,8 +81,10 @@ def _fetch_weights(archive: Archive, target: Path) -> Steps:
             wrong = yield from verify_steps(target, target.name, None, archive.checksum)
             if wrong:
                 raise DataError(f"{target} is another file than the published one: {wrong}. Move it to fetch that one.")
-            return target
-        yield from download_steps(archive.url, target, checksum=archive.checksum)
+        else:
+            checksum_path(target).unlink(missing_ok=True)
+            yield from download_steps(archive.url, target, checksum=archive.checksum)
+            note_checksum(target, file_hash(target))
     return target
 
 
@@ -115,8 +120,8 @@ def _build(entry: DatasetEntry, base: Path) -> Iterator[FetchProgress]:
         _check_count(entry, work, archives)
         _move_into_place(new, final)
     except ArchiveError as error:
-        loaded = [path for path, file in zip(archives, entry.files, strict=True) if not file.checksum]
-        raise DataError(f"{error} Nothing was kept of it{_delete(loaded, downloads)}.") from error
+        unknown = [path for path, file in zip(archives, entry.files, strict=True) if not file.checksum]
+        raise DataError(f"{error} Nothing was unpacked. {_kept_or_not(archives, unknown, downloads)}") from error
     except OSError as error:
         raise DataError(f"{entry.label} cannot be put into {base}: {error.strerror}.") from error
     finally:
@@ -135,6 +140,8 @@ def _archive(entry: DatasetEntry, archive: Archive, final: Path, downloads: Path
     if not archive.url:
         raise DataError(entry.how_to_get(final.parent))
     target = downloads / archive.file
+    if target.is_file() and (yield from verify_steps(target, target.name, archive.size, archive.checksum)):
+        target.unlink()  # an earlier fetch left it, and it has changed since
     if not target.is_file():
         yield from download_steps(
             archive.url, target, size=archive.size, checksum=archive.checksum, by_hand=final / archive.file
@@ -176,7 +183,7 @@ def _unpack_by_torchvision(entry: DatasetEntry, archives: list[Path], new: Path)
         errors.seek(0)
         last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
     if code:
-        raise DataError(f"torchvision cannot unpack {archives[0].name}: {(last or [f'exit status {code}'])[0]}.")
+        raise ArchiveError(f"torchvision cannot unpack {archives[0].name}: {(last or [f'exit status {code}'])[0]}.")
     for link, path in zip(links, archives, strict=True):
         link.unlink()
         if path.suffix == ".mat":  # this archive is the data
@@ -195,12 +202,16 @@ def _check_count(entry: DatasetEntry, work: Path, archives: list[Path]) -> None:
     raise ArchiveError(f"{names} unpacks to {status.reason.rstrip('.')}.")
 
 
-def _delete(archives: list[Path], downloads: Path) -> str:
-    """Delete those that were downloaded, so that the next fetch loads them anew; the end of a sentence about it."""
-    loaded = [path for path in archives if path.parent == downloads]
-    for path in loaded:
+def _kept_or_not(archives: list[Path], unknown: list[Path], downloads: Path) -> str:
+    """Delete the refused archives that were downloaded and have no published checksum; a sentence on what was done."""
+    deleted = [path for path in unknown if path.parent == downloads]
+    for path in deleted:
         path.unlink()
-    return ", and it was deleted: no checksum of it is published" if loaded else ""
+    if deleted:
+        names = " and ".join(path.name for path in deleted)
+        return f"{names} was deleted, for no checksum of it is published: the same command loads it again."
+    stay = " and ".join(map(str, archives))
+    return f"The archive stays as {stay}: delete it, or put another one there, and run the same command again."
 
 
 def _move_into_place(new: Path, final: Path) -> None:
@@ -216,21 +227,15 @@ def _move_into_place(new: Path, final: Path) -> None:
 @contextmanager
 def _only_one(target: Path) -> Iterator[None]:
     """Hold the lock of a name; DataError when another process has it or the folder cannot be written."""
-    from filelock import FileLock, Timeout
-
     where = target.parent
     try:
-        where.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(where / f".{target.name}.lock", timeout=0, thread_local=False)
-        lock.acquire()
-    except Timeout as error:
-        raise DataError(f"{target.name} is being fetched already, by another process or page.") from error
+        held = claims.claim(where / f".{target.name}.lock")
     except OSError as error:
         raise DataError(f"{where} cannot be written: {error.strerror}. Set ASH_DATA to another folder.") from error
-    try:
+    if held is None:
+        raise DataError(f"{target.name} is being fetched already, by another process or page.")
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def fetch_with_bars(names: Iterable[str], root: Path | None = None) -> Iterator[tuple[str, Path]]:

@@ -7,7 +7,7 @@ serves banks of the same model, weights, preprocessing and placement alone. Impo
 
 import io
 import json
-import zipfile
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ash.bank import Bank, BankIdentity, cache_root
 from ash.errors import AshError
-from ash.files import write_atomically
+from ash.files import read_npz, write_atomically
 from ash.methods import Method, Step
 from ash.variants import ODIN_TEMPERATURE
 
@@ -242,16 +242,16 @@ def save_fit(done: Fit, root: Path | None = None) -> Path:
 def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
     """The fit on a training bank, None where there is none; FitError when its file is damaged or another bank's."""
     path = fit_path(identity, root)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
+        found = read_npz(path)
+        about = json.loads(str(found["about"]))
+        arrays: dict[str, Any] = {name: found[name] for name in _ARRAYS}
         who = BankIdentity(**about.pop("identity"))
         whole = about.pop("format") == FORMAT
         done = Fit(identity=who, **about, **arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FitError(f"{path} is damaged ({error}); delete it and fit again.") from error
     if not whole or who != identity:
         raise FitError(f"{path} is the fit of another bank or version; delete it and fit again.")

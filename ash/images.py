@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from ash.errors import AshError
+from ash.files import file_hash as file_hash
 
 _AVIF = bool(features.check("avif"))
 # What is read: by these names in a folder, and whatever the name, by content in these formats alone.
@@ -78,12 +79,6 @@ class ImageSet(ABC):
     @abstractmethod
     def image(self, index: int) -> Image.Image:
         """Decode image `index`, mode L or RGB; ImageError when it is broken, DataError when its file is gone."""
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def eight_bit(image: Image.Image) -> Image.Image:

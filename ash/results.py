@@ -17,7 +17,7 @@ import pandas as pd
 from ash import paper
 from ash.data import ASSETS
 from ash.errors import AshError
-from ash.files import write_atomically
+from ash.files import read_bytes, write_atomically
 from ash.methods import SCORE_LABELS, Method, baselines, parse_methods
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def _hash(text: str) -> str:
 
 def read(path: Path) -> Results:
     """The results of a file; ResultsError when it was changed, has no origin or is no table of a sweep."""
-    first, _, text = path.read_bytes().decode().replace("\r\n", "\n").partition("\n")
+    text = read_bytes(path).decode(errors="replace").replace("\r\n", "\n")  # a damaged one fails its checksum
+    first, _, text = text.partition("\n")
     if first != f"{_CHECKSUM}{_hash(text)}":
         raise ResultsError(f"{path.name} is not as `python -m ash results` wrote it: make it again, never by hand.")
     head = [line for line in text.splitlines() if line.startswith("# ")]

@@ -454,7 +454,7 @@ def test_a_pickle_that_runs_code_does_not(tmp_path: Path) -> None:
 
     path = cifar_batch(tmp_path, 10)
     path.write_bytes(pickle.dumps({"data": Evil(), "labels": [1]}))
-    with pytest.raises(DataError, match=r"test_batch is not a CIFAR batch \(UnpicklingError: it refers to pathlib"):
+    with pytest.raises(DataError, match=r"test_batch is not a CIFAR batch \(it refers to pathlib"):
         len(CifarImages(path, "x"))
     assert not (tmp_path / "evil").exists()
 

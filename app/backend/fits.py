@@ -8,7 +8,7 @@ from app.backend.banks import bank_of
 from app.backend.setups import Setup, identity_of, images, status, whole_set
 from app.backend.turns import semaphore
 from ash.bank import BankIdentity, find_bank
-from ash.fitting import Fit, fit, load_fit, save_fit
+from ash.fitting import Fit, FitError, fit, load_fit, save_fit
 from ash.methods import Method
 from ash.models import get_model
 
@@ -35,7 +35,9 @@ def fit_of(at: Setup) -> Fit | None:
 def _fitted(who: BankIdentity) -> Fit:
     """The fit on a training bank: the one beside it, or the first one, which is then stored there."""
     with semaphore:
-        known = load_fit(who)
+        known = None
+        with suppress(FitError):  # a damaged one is made again
+            known = load_fit(who)
         if known is None:
             known = fit(bank_of(who), semaphore.let_others)
             with suppress(OSError):  # a cache that cannot be written: fitted again after the next start

@@ -4,10 +4,10 @@ A file is found by a hash of everything that decides its content: the banks, the
 that computes it. A damaged or outdated file is computed again.
 """
 
+import contextlib
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 import ash
 from ash import plugins
-from ash.bank import cache_root, write_atomically
-from ash.files import remove_unfinished
+from ash.bank import cache_root
+from ash.files import read_npz, remove_unfinished, write_atomically
 from ash.methods import Method
 from ash.tables import Sweep
 
@@ -77,19 +77,31 @@ def _forget_oldest(folder: Path) -> None:
 
 
 def load(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]] | None:
-    """The sweep and its origin (device, date), or None when there is no intact file."""
+    """The sweep and its origin (device, date), or None when there is no intact file; a damaged one is removed."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        origin = json.loads(str(arrays["origin"]))
-        ood = {str(name): arrays[f"ood_{i}"] for i, name in enumerate(arrays["ood"])}
-        chosen = tuple(Method.parse(method) for method in methods)
-        doubts = arrays["doubts"]  # (1 + OOD sets, M, 2)
-        novel = dict(zip(ood, doubts[1:], strict=True))
-        labels = arrays.get("labels")
-        sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], labels, doubts[0], novel)
-        parts = (sweep.id_scores, sweep.id_predictions, *ood.values(), *doubts)
-        whole = all(len(array) == len(chosen) for array in parts)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return _read(path, methods)
+    except OSError:
         return None
-    return (sweep, origin) if whole else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+
+
+def _read(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]]:
+    """`load` of an intact file; otherwise an error of the kinds that `load` knows."""
+    arrays = read_npz(path)
+    origin = json.loads(str(arrays["origin"]))
+    if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
+        raise ValueError("it does not say where it comes from")
+    ood = {str(name): arrays[f"ood_{i}"] for i, name in enumerate(arrays["ood"])}
+    chosen = tuple(Method.parse(method) for method in methods)
+    doubts = arrays["doubts"]  # (1 + OOD sets, M, 2)
+    novel = dict(zip(ood, doubts[1:], strict=True))
+    sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], arrays.get("labels"), doubts[0], novel)
+    if any(array.ndim != 2 or len(array) != len(chosen) for array in (sweep.id_scores, *ood.values(), *doubts)):
+        raise ValueError("its scores are not those of these methods")
+    columns = [sweep.id_predictions.shape[1:], *([] if sweep.id_labels is None else [sweep.id_labels.shape])]
+    if len(sweep.id_predictions) != len(chosen) or any(shape != sweep.id_scores.shape[1:] for shape in columns):
+        raise ValueError("its predictions or labels are not those of its images")
+    return sweep, origin

@@ -16,15 +16,27 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Any
 
 from ash.images import DataError
 
 MAX_FILES = 500_000
 MAX_BYTES = 40_000_000_000
+MOST_HEADER = 1 << 14  # bytes of a long name or of one member's further facts, which tarfile reads at once
+_HEADERS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 _CHUNK = 1 << 20
 _PADDING = 1 << 26
+
+
+class _HostileError(Exception):
+    """A tar that no publisher makes; not one of tarfile's errors, after which it would try another compression."""
+
+
 _DAMAGE = (
+    _HostileError,
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, ValueError, RuntimeError),
 )
@@ -129,13 +141,46 @@ def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:
     return _zip_members(archive, raw) if zipped else _tar_members(archive, raw)
 
 
+class _BoundedInfo(tarfile.TarInfo):
+    """A member of a tar whose headers are small: tarfile itself reads them whole, whatever size they state."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:  # what tarfile documents as the place to override
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise _HostileError("it holds a file with holes")
+        if self.type in _HEADERS:
+            if not 0 <= self.size <= MOST_HEADER:
+                raise _HostileError(f"it holds a header of {self.size:,} bytes")
+            tar.header_bytes += self.size + tarfile.BLOCKSIZE  # type: ignore[attr-defined]
+            if tar.header_bytes > MOST_HEADER:  # type: ignore[attr-defined]
+                raise _HostileError(f"it holds more than {MOST_HEADER:,} bytes of headers before one file")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+    def _refuse(self, *_: Any) -> Any:
+        raise _HostileError("it holds a file with holes")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
+
+
+class _BoundedTar(tarfile.TarFile):
+    """A tar of such members, which remembers nothing of those that were read."""
+
+    tarinfo = _BoundedInfo
+    header_bytes = 0  # since the last file
+
+    def next(self) -> tarfile.TarInfo | None:
+        self.header_bytes = 0
+        found = super().next()
+        self.members.clear()  # type: ignore[attr-defined]  # or 300,000 files are 300 MB of memory
+        self.pax_headers = {}
+        return found
+
+
 def _tar_members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:
-    with tarfile.open(fileobj=raw, mode="r:*") as tar:
+    with _BoundedTar.open(fileobj=raw, mode="r:*") as tar:
         while (info := tar.next()) is not None:
             if not (info.isreg() or info.isdir()):
                 raise ArchiveError(f"{archive.name} holds {info.name}, a link or device.")
             yield _Member(info.name, info.isdir(), lambda info=info: _opened(tar, info))  # type: ignore[misc]
-            tar.members.clear()  # type: ignore[attr-defined]  # or 300,000 files are 300 MB of memory
         if tar.fileobj and len(tar.fileobj.read(_PADDING)) == _PADDING:  # to the end, where gzip's checksum is
             raise tarfile.ReadError("more bytes after the last file than any padding has")
 

@@ -5,9 +5,7 @@ import torch, and load a pickle without looking, which for a file that is not th
 Pixels are read when first needed, once in each process, and never pickled.
 """
 
-import pickle
-import zipfile
-import zlib
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -18,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ash.images import UNKNOWN, DataError, ImageSet, file_hash
+from ash import shipped
+from ash.datasets import cifar_pickle
+from ash.files import DamagedError, file_hash, open_regular, parse_npz, read_bytes
+from ash.images import UNKNOWN, DataError, ImageSet
 
 
 class FileArray(ImageSet):
@@ -64,52 +65,54 @@ class FileArray(ImageSet):
 
 
 class ArrayImages(FileArray):
-    """A bundled set: an .npz with `images` (n, H, W) uint8 and, where the classes are known, `labels` (n,)."""
+    """A bundled set: an .npz with `images` (n, H, W) uint8 and, where the classes are known, `labels` (n,).
 
-    def __init__(self, path: Path, name: str, label: str) -> None:
+    `shipped`: its bytes must be those that assets/demo/manifest.json states.
+    """
+
+    def __init__(self, path: Path, name: str, label: str, shipped: bool = False) -> None:
         super().__init__(path, name, label)
+        self.shipped = shipped
         if not path.is_file():
             raise DataError(f"{label}: {path.name} is missing from {path.parent}; run `python -m ash demo build`.")
 
     def _read(self, key: str) -> NDArray[Any] | None:
+        """One array, of the very bytes that were verified; the others stay packed."""
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                return file[key] if key in file.files else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{self.path} is damaged ({error}); run `python -m ash demo build`.") from error
+            content = read_bytes(self.path)
+            self._verify(hashlib.sha256(content).hexdigest())
+            return parse_npz(content, [key]).get(key)
+        except (OSError, DamagedError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, why: object) -> DataError:
+        return DataError(f"{self.path} is damaged ({why}); run `python -m ash demo build`.")
+
+    def _verify(self, digest: str) -> None:
+        if self.shipped and (wrong := shipped.complaint(self.path, digest)):
+            raise DataError(wrong)
 
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
         pixels = self._read("images")
-        if pixels is None:
-            raise DataError(f"{self.path} is damaged (no images in it); run `python -m ash demo build`.")
+        if pixels is None or pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
+            raise self._damaged("no images in it")
         return pixels
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         labels = self._read("labels")
-        return np.full(len(self._pixels), UNKNOWN, np.int64) if labels is None else labels.astype(np.int64)
+        if labels is None:
+            return np.full(len(self._pixels), UNKNOWN, np.int64)
+        if labels.dtype.kind not in "iu" or labels.ndim != 1:
+            raise self._damaged("its labels are no list of classes")
+        return labels.astype(np.int64)
 
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays and plain values; everything else in a pickle could run code and is refused."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "scalar"),
-            ("numpy._core.numeric", "_frombuffer"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy.core", "numpy._core")  # its name before numpy 2
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no CIFAR batch does")
-        return super().find_class(module, name)
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = super().fingerprint
+        self._verify(digest)
+        return digest
 
 
 class CifarImages(FileArray):
@@ -137,15 +140,12 @@ def _batch_labels(path: Path, size: int, changed: int) -> NDArray[np.int64]:
 def _read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels (n, 32, 32, 3) and labels (n,) of a CIFAR batch; DataError when it is none."""
     try:
-        with path.open("rb") as file:
-            batch = _ArraysOnly(file, encoding="latin1").load()
-        fields = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-        labels = np.asarray(fields["labels" if "labels" in fields else "fine_labels"]).astype(np.int64)
-        pixels = np.asarray(fields["data"]).astype(np.uint8, copy=False).reshape(len(labels), 3, 32, 32)
-    except Exception as error:  # unpickling meets damaged bytes with errors of every kind
-        what = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is not a CIFAR batch ({what}); fetch it again.") from error
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels
+        pixels, labels = cifar_pickle.parse(read_bytes(path, cifar_pickle.MOST_BYTES))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except DamagedError as error:
+        raise DataError(f"{path} is not a CIFAR batch ({error}); fetch it again.") from error
+    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
 
 
 class SvhnImages(FileArray):
@@ -158,36 +158,64 @@ class SvhnImages(FileArray):
         super().__init__(path, name, label)
         self.per_class = per_class
 
-    def _read(self, key: str) -> NDArray[Any]:
-        from scipy.io import loadmat  # type: ignore[import-untyped]
+    @cached_property
+    def _digits(self) -> NDArray[np.int64]:
+        """The digit of every image in the file."""
+        return self._read("y", (None, 1)).reshape(-1) % 10
+
+    def _read(self, key: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """A variable of the file, of this shape (None: any length); DataError for what is no array of whole numbers."""
+        from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]
 
         try:
-            return loadmat(self.path, variable_names=[key])[key]
+            with open_regular(self.path) as file:
+                stated = {name: found for name, found, _ in whosmat(file)}
+                if key not in stated or not _fits(stated[key], shape):  # before anything of that size is in memory
+                    raise ValueError(f"its {key} has the shape {stated.get(key)}")
+                file.seek(0)
+                found = loadmat(file, variable_names=[key])[key]
+            kinds = "u" if key == "X" else "uif"
+            if not isinstance(found, np.ndarray) or found.dtype.kind not in kinds or not _fits(found.shape, shape):
+                raise ValueError(f"its {key} is no array of numbers of the shape {shape}")
+            whole = found.astype(np.uint8 if key == "X" else np.int64)
+            if not np.array_equal(whole, found):
+                raise ValueError(f"its {key} holds other than whole numbers")
+        except OSError as error:
+            if error.errno is not None:
+                raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise self._damaged(error) from error
+        except MemoryError:
+            raise
         except Exception as error:  # scipy meets damaged bytes with errors of every kind
-            what = f"{type(error).__name__}: {error}"
-            raise DataError(f"{self.path} is not a .mat file of SVHN ({what}); fetch it again.") from error
+            raise self._damaged(error) from error
+        return whole
+
+    def _damaged(self, error: Exception) -> DataError:
+        what = f"{type(error).__name__}: {error}"
+        return DataError(f"{self.path} is not a .mat file of SVHN ({what}); fetch it again.")
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
-        digits = self._read("y").reshape(-1) % 10
+        digits = self._digits
         if not self.per_class:
             return np.arange(len(digits))
         return np.sort(np.concatenate([np.flatnonzero(digits == digit)[: self.per_class] for digit in range(10)]))
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        return (self._read("y").reshape(-1) % 10).astype(np.int64)[self._rows]
+        return self._digits[self._rows]
 
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
-        pixels = self._read("X")
-        if pixels.ndim != 4 or pixels.shape[3] <= self._rows.max(initial=-1):
-            raise DataError(
-                f"{self.path} has images of shape {pixels.shape}, which do not fit its labels; fetch it again."
-            )
+        pixels = self._read("X", (32, 32, 3, len(self._digits)))
         return np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)[self._rows])
 
     @cached_property
     def fingerprint(self) -> str:
         whole = file_hash(self.path)
         return f"{whole}-{self.per_class}" if self.per_class else whole
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the wanted one, where None stands for any length."""
+    return len(found) == len(wanted) and all(b in (None, a) for a, b in zip(found, wanted, strict=True))

@@ -9,16 +9,18 @@ name (`images.csv` and `images/`). Rows keep their order.
 
 import csv
 import hashlib
+import io
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TextIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ash.files import LongLineError, lines_of, open_regular
 from ash.images import UNKNOWN, DataError, FileImages
 
 IMAGE, LABELS = "image", ("label", "labels")
@@ -73,10 +75,14 @@ class CsvImages(FileImages):
         return hashlib.sha256(super().fingerprint.encode() + labels).hexdigest()
 
 
+def _text(path: Path) -> IO[str]:
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
+
+
 def is_list(path: Path) -> bool:
     """Whether a file is a CSV whose header names a column `image`."""
     try:
-        return path.suffix.lower() == ".csv" and path.is_file() and IMAGE in map(_column, _header(path))
+        return path.suffix.lower() == ".csv" and IMAGE in map(_column, _header(path))
     except (OSError, DataError):
         return False
 
@@ -94,22 +100,15 @@ def _header(path: Path) -> list[str]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and values of every line, one line in memory at a time; DataError when the file is no CSV."""
     number = 0
-
-    def bounded(file: TextIO) -> Iterator[str]:
-        while line := file.readline(MOST_LINE):
-            if len(line) == MOST_LINE:
-                raise DataError(f"{path}, line {number + 1}: the line has more than {MOST_LINE:,} characters.")
-            yield line
-
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(bounded(file), strict=True)
+        with _text(path) as file:
+            reader = csv.reader(lines_of(file, MOST_LINE), strict=True)
             for row in reader:
                 number = reader.line_num
                 yield number, row
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a CSV file in UTF-8.") from error
-    except csv.Error as error:
+    except (csv.Error, LongLineError) as error:
         raise DataError(f"{path}, line {number + 1}: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error

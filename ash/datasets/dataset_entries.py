@@ -7,8 +7,8 @@ from typing import Literal
 from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
 from ash.files import user_folder
 from ash.images import DataError, FileImages, FirstImages, FolderImages, ImageSet, image_names
-
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from ash.shipped import ASSETS as ASSETS
+from ash.shipped import FOLDER as SHIPPED
 
 
 def data_root() -> Path:
@@ -95,7 +95,7 @@ class DatasetEntry:
         """The images of the set's folder in a layout that is there; DataError when they cannot be read."""
         path = folder / layout.place
         if layout.kind == "npz":
-            return ArrayImages(path, self.name, self.label)
+            return ArrayImages(path, self.name, self.label, shipped=self.home == SHIPPED)
         if layout.kind == "batch":
             return CifarImages(path, self.name, self.label)
         if layout.kind == "mat":
@@ -150,7 +150,7 @@ class DatasetEntry:
         images, status = self.find(self._folders(root))
         if images is not None and status.state == "present":
             return images
-        if self.home:
+        if self.home and (images is not None or status.state == "missing"):
             raise DataError(f"{self.label} is not in {status.path}; run `python -m ash demo build`.")
         if images is not None:
             raise DataError(

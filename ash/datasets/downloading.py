@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import http.client
-import json
 import re
 import shutil
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
+from ash.files import BankError, read_json, write_json
 from ash.images import DataError
 
 ATTEMPTS = 4  # in a row that bring nothing new
@@ -51,9 +51,17 @@ class _Cut(Exception):
 
 class _OnlyWeb(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if urlsplit(newurl).scheme not in ("http", "https"):
-            raise DataError(f"{req.full_url} redirects to {newurl}, which is no web address.")
+        if not _is_web(newurl):
+            raise DataError(f"{req.full_url} redirects to {newurl[:200]!r}, which is no web address.")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is no number
+        return False
 
 
 def download_steps(
@@ -72,7 +80,7 @@ def download_steps(
     up again while it brings anything new. DataError, in a sentence, when the address is gone, the network is down, the
     disk is full, or what came is not the file: then it is deleted.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not _is_web(url):
         raise DataError(f"{url} is no web address.")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -127,8 +135,8 @@ def _origin_path(part: Path) -> Path:
 
 def _origin(part: Path) -> _Origin | None:
     try:
-        return _Origin(**json.loads(_origin_path(part).read_text()))
-    except (OSError, ValueError, TypeError):
+        return _Origin(**read_json(_origin_path(part)))
+    except (BankError, TypeError):
         return None
 
 
@@ -160,7 +168,7 @@ def _attempt(url: str, part: Path, size: int | None, checksum: str, max_bytes: i
         try:
             if start == 0:
                 part.unlink(missing_ok=True)
-                _origin_path(part).write_text(json.dumps(asdict(new)))
+                write_json(_origin_path(part), asdict(new))
             yield from _receive(response, part, start, total, max_bytes)
         except OSError as error:
             raise _full(error, part) from error
@@ -168,8 +176,14 @@ def _attempt(url: str, part: Path, size: int | None, checksum: str, max_bytes: i
 
 def _validator(response: http.client.HTTPResponse) -> str:
     """What the server will know this version of the file by: a strong ETag, or the date of its last change."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+    tag = _header(response, "ETag")
+    return tag if tag and not tag.startswith("W/") else _header(response, "Last-Modified")
+
+
+def _header(response: http.client.HTTPResponse, name: str) -> str:
+    """A header of printable ASCII; "" where there is none, or one that could not be sent back."""
+    value = str(response.headers.get(name, ""))
+    return value if value.isascii() and value.isprintable() else ""
 
 
 def _differ(one: _Origin, other: _Origin) -> bool:
@@ -205,23 +219,29 @@ def _open(url: str, have: int, origin: _Origin | None) -> http.client.HTTPRespon
         with error:
             if error.code == 429 or error.code >= 500:
                 raise _Cut(f"the server answers {error.code} {error.reason}") from error
-            raise DataError(f"{url} cannot be loaded: {host} answers {error.code} {error.reason}.") from error
+            answer = " ".join(f"{error.code} {error.reason}".split())[:200].rstrip(".")
+            raise DataError(f"{url} cannot be loaded: {host} answers {answer}.") from error
     except urllib.error.URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason
         raise _Cut(f"no connection to {host} ({reason})") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Cut(f"no answer ({error or type(error).__name__})") from error
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{url} cannot be loaded: {host} sends what is no answer ({error}).") from error
 
 
 def _range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
     """First byte of the body in the file (-1: none or unclear), and the file's size where the server tells."""
     if response.status in (206, 416):
-        match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
+        number = r"[0-9]{1,18}"
+        match = re.fullmatch(rf"bytes (?:({number})-{number}|\*)/({number}|\*)", _header(response, "Content-Range"))
         if not match:
             return -1, None
         return int(match[1] or -1), None if match[2] == "*" else int(match[2])
-    length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
+    length = _header(response, "Content-Length")
+    return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
 
 
 def _check_offer(

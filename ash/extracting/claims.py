@@ -6,8 +6,10 @@ carries it (NFS 4, Lustre mounted with `flock`, GPFS, CephFS).
 """
 
 import contextlib
+import errno
 import os
 import platform
+import stat
 from pathlib import Path
 
 from ash.files import BankError
@@ -17,6 +19,7 @@ try:
 except ImportError:  # Windows: claims always succeed, so a bank is extracted by one process at a time
     fcntl = None  # type: ignore[assignment]
 
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a link may lead nowhere, a pipe waits
 _handles: set[int] = set()  # of the claims of this process
 _MOST = 200  # bytes of a claim's file that are read
 
@@ -63,7 +66,8 @@ class Claim:
 def claim(path: Path, *, shared: bool = False) -> Claim | None:
     """Lock a file, or None when another holds it. Shared claims exclude exclusive ones, not each other.
 
-    Makes the file and its folder, and leaves in the file whose it is (`holder`). OSError when they cannot be made,
+    Makes the file and its folder, and leaves in the file whose it is (`holder`). OSError when they cannot be made or
+    something else lies there, a link for example;
     BankError where the file system has no locks.
     """
     return _locked(path, shared, wait=False)
@@ -93,13 +97,24 @@ def wait(path: Path, *, shared: bool = False) -> Claim:
     return held
 
 
+def tidy(folder: Path) -> None:
+    """Remove the lock files that killed processes left in a folder; those that somebody holds stay."""
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(OSError, BankError):
+            if held := claim(path):
+                held.release()
+
+
 def _locked(path: Path, shared: bool, wait: bool) -> Claim | None:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o644)
         except FileNotFoundError:
             continue  # the folder was deleted in between
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "This is no regular file", str(path))
         try:
             if fcntl:
                 fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import math
+import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ash.bank import Bank, BankIdentity, shard_path
+from ash.bank import SAMPLES, Bank, BankIdentity, shard_path
 from ash.data import ImageSet, file_hash
 from ash.extracting import claims
-from ash.files import BankError, json_bytes, read_json, remove_unfinished, write_atomically, write_json
+from ash.files import BankError, json_bytes, read_bytes, read_json, remove_unfinished, write_atomically, write_json
 
 SHARD_ROWS = 2048
 SHARD_BYTES = 32 << 20
@@ -50,7 +51,7 @@ def shard_rows(total: int, row_bytes: int) -> int:
 def read_plan(folder: Path) -> Plan | None:
     """The plan of a bank that was begun, None for a new one. Without plan.json the first shard tells it."""
     path = folder / "plan.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         rows = _size(_record(shard_path(folder, 0).with_suffix(".json")))
         return Plan(EARLIER_BATCH, rows) if rows else None
     content = read_json(path)
@@ -164,7 +165,6 @@ class Shards:
                 continue
             self._claims[shard] = claim
             self._record_path(shard).unlink(missing_ok=True)  # a damaged one
-            remove_unfinished(self.folder, path.stem + ".*")
             return shard
         return None
 
@@ -200,18 +200,18 @@ class Shards:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("name", "label"))
         writer.writerows((data.names[i], int(labels[i])) for i in range(len(data)) if i not in missing)
+        samples = table.getvalue().encode()
         about = {"identity": who.fields, "rows": rows, "features": list(features), "shards": records}
-        _write_changed(self.folder / "samples.csv", table.getvalue().encode())
+        about[SAMPLES] = hashlib.sha256(samples).hexdigest()
+        _write_changed(self.folder / "samples.csv", samples)
         _write_changed(self.folder / "manifest.json", json_bytes({**about, "skipped": skipped}))
         for names in ("samples.csv", "manifest.json", "plan.json", "provenance.json"):
             remove_unfinished(self.folder, names)
-        for lock in self.folder.glob("shard-*.lock"):
-            lock.unlink(missing_ok=True)  # of processes killed between finishing and letting go
         return Bank(self.folder)
 
 
 def _write_changed(path: Path, content: bytes) -> None:
-    if not path.is_file() or path.read_bytes() != content:
+    if not path.is_file() or read_bytes(path) != content:
         write_atomically(path, content)
 
 

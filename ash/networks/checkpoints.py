@@ -1,17 +1,19 @@
 """Weights on disk: where a model's file lies, and loading it strictly, without running code from it."""
 
+import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ash import data
 from ash.errors import AshError
+from ash.files import file_hash, open_regular, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +22,7 @@ SUFFIXES = (".pth", ".pt", ".pth.tar")
 WRAPPERS = ("state_dict", "model")  # the keys under which training scripts keep a state_dict
 PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel, of torch.compile
 SHOWN = 2  # mismatches of a kind in a message
+MOST_AT_ONCE = 2**31  # bytes of a file that are held in memory beside the network
 
 
 class ModelError(AshError):
@@ -47,7 +50,7 @@ def find_weights(name: str, url: str, url_hash: str) -> Path:
 
 def _torch_hub() -> Iterator[Path]:
     """Where torch hub keeps weights; nowhere for an account without a home folder."""
-    with suppress(RuntimeError):
+    with contextlib.suppress(RuntimeError):
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         yield Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
 
@@ -64,7 +67,7 @@ def weights_hash(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _hash(path: Path, size: int, changed: int) -> str:
-    return data.file_hash(path)
+    return file_hash(path)
 
 
 @lru_cache(maxsize=16)
@@ -96,11 +99,15 @@ def _check_is_file(path: Path) -> None:
         raise ModelError(f"There is no checkpoint {path}.")
 
 
-def load_weights(model: "nn.Module", path: Path) -> None:
-    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, wrappers' prefixes) strictly, without running code."""
+def load_weights(model: "nn.Module", path: Path, sha256: str = "") -> None:
+    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, wrappers' prefixes) strictly, without running code.
+
+    Strictly: the names, shapes and kinds of number of the network, in any precision. ModelError where it is another
+    one's, damaged, or its bytes do not have the SHA-256 `sha256`, where that is given.
+    """
     _check_is_file(path)
     wanted = model.state_dict()
-    given = _renamed(_state_dict(_content(path), path), wanted)
+    given = _renamed(_state_dict(_content(path, sha256), path), wanted)
     wrong = list(_mismatches(given, wanted))
     if wrong:
         raise ModelError(f"{path} is not a checkpoint of {type(model).__name__}: {'; '.join(wrong)}.")
@@ -109,12 +116,22 @@ def load_weights(model: "nn.Module", path: Path) -> None:
     model.load_state_dict(wanted)
 
 
-def _content(path: Path) -> Any:
-    """What torch.load finds in a file, with code refused; ModelError says what kind of file it is instead."""
+def _content(path: Path, sha256: str) -> Any:
+    """What torch.load finds in a file, with code refused; ModelError says what kind of file it is instead.
+
+    The bytes that are loaded are those whose checksum was compared; a file too large for memory is read twice.
+    """
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            source = io.BytesIO(file.read()) if os.fstat(file.fileno()).st_size <= MOST_AT_ONCE else file
+            if sha256 and hashlib.file_digest(source, "sha256").hexdigest() != sha256:
+                raise ModelError(f"{path} changed while it was in use, or is damaged: run the same again.")
+            source.seek(0)
+            return torch.load(source, map_location="cpu", weights_only=True)
+    except (ModelError, MemoryError):
+        raise
     except Exception as error:  # unpickling raises many kinds
         raise ModelError(_why_not(path, error)) from error
 
@@ -124,7 +141,9 @@ def _why_not(path: Path, error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.errno != errno.EINVAL:
         return f"The checkpoint {path} cannot be read: {error.strerror or error}."
-    if isinstance(error, EOFError | OSError) or re.search("StreamReader failed|unexpected EOF|corrupt", text):
+    if isinstance(error, EOFError | OSError) or re.search(
+        "StreamReader failed|unexpected EOF|corrupt|negative seek", text
+    ):
         size = path.stat().st_size
         return f"{path} ({size:,} bytes) is not a checkpoint: it is damaged or only half downloaded; get it again."
     start = f"{path} is not a checkpoint that loads with weights_only=True"
@@ -133,6 +152,43 @@ def _why_not(path: Path, error: Exception) -> str:
         what = f"a pickled {whole[1]}, not only tensors" if whole else "a TorchScript program"
         return f"{start}: it holds {what}; save model.state_dict() instead."
     return f"{start}: torch.save has not written it."
+
+
+def not_as_fetched(path: Path, sha256: str, url_hash: str) -> str:
+    """Why a weights file with this SHA-256 is not the one that was fetched, in a sentence; "" where it is.
+
+    A published file is known by the digits of its hash, `url_hash`, in its name, or by the file of its checksum that
+    a fetch leaves beside it (made at the first use of a published file that has none). Any other is the user's own.
+    """
+    record = checksum_path(path)
+    if url_hash and url_hash in path.name:
+        same = sha256.startswith(url_hash)
+        return "" if same else f"{path} is not the published file: it is damaged; delete it and fetch it again."
+    if not os.path.lexists(record):
+        if url_hash and sha256.startswith(url_hash):
+            with contextlib.suppress(OSError):  # a folder that cannot be written is used all the same
+                note_checksum(path, sha256)
+        return ""
+    try:
+        stated = read_bytes(record, 1000).decode(errors="replace").split(" ")[0]
+    except OSError as error:
+        return f"{record} cannot be read ({error.strerror}); delete it if {path.name} is your own file."
+    if sha256 == stated:
+        return ""
+    return (
+        f"{path} is not the file that was fetched: it is damaged; delete it and fetch it again. If you put another "
+        f"one there yourself, delete {record.name} beside it."
+    )
+
+
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a fetched file is noted, in the form of `sha256sum`."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def note_checksum(path: Path, sha256: str) -> None:
+    """Note the checksum of a fetched file beside it; OSError."""
+    write_atomically(checksum_path(path), f"{sha256}  {path.name}\n".encode())
 
 
 def _state_dict(content: Any, path: Path) -> "dict[str, Tensor]":
@@ -163,7 +219,7 @@ def _new_names(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> "dict
 
 
 def _mismatches(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> Iterator[str]:
-    """What keeps a state_dict from loading strictly: the first of other shapes, missing names, strange names."""
+    """What keeps a state_dict from loading strictly: the first of other shapes, kinds, missing names, strange names."""
 
     def shape(value: "Tensor") -> str:
         return str(tuple(value.shape))
@@ -173,9 +229,35 @@ def _mismatches(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> Iter
         for name, value in wanted.items()
         if name in given and given[name].shape != value.shape
     ]
+    kinds = [
+        f"{name} {wrong}" for name, value in wanted.items() if name in given and (wrong := _unlike(given[name], value))
+    ]
     absent = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
     strange = [f"{name} {shape(value)} is not in the network" for name, value in given.items() if name not in wanted]
-    for kind in (shapes, [f"{name} is missing" for name in absent], strange):
+    for kind in (shapes, kinds, [f"{name} is missing" for name in absent], strange):
         yield from kind[:SHOWN]
         if len(kind) > SHOWN:
             yield f"and {len(kind) - SHOWN:,} more like it"
+
+
+def _unlike(given: "Tensor", wanted: "Tensor") -> str:
+    """What makes a tensor's values unfit for a parameter, "" for nothing; a float of any precision may be any other."""
+    import torch
+
+    if given.device.type == "meta":
+        return "has no values (it was saved from the meta device)"
+    if given.layout != torch.strided or given.is_quantized:
+        return f"is {'quantised' if given.is_quantized else 'sparse'}, expected plain numbers"
+    if _kind(given) != _kind(wanted):
+        return f"holds {_kind(given)} numbers ({given.dtype}), expected {_kind(wanted)} ({wanted.dtype})"
+    if given.is_floating_point() and bool(given.isnan().any()):
+        return "holds NaN, which is no weight"
+    return ""
+
+
+def _kind(tensor: "Tensor") -> str:
+    import torch
+
+    if tensor.dtype == torch.bool:
+        return "true/false"
+    return "complex" if tensor.is_complex() else "floating-point" if tensor.is_floating_point() else "whole"

@@ -56,6 +56,7 @@ def _densenet(classes: int) -> "nn.Module":
     "demo",
     label="Small ResNet on Fashion-MNIST",
     weights=ASSETS / "demo" / "weights.pt",
+    shipped=True,
     preprocess=Preprocess(resize=28, crop=28, mean=(0.2860,), std=(0.3530,)),
     classes=FASHION_CLASSES,
     deep_placements=("layer3.0.relu2",),

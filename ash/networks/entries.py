@@ -6,9 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ash import shipped
 from ash.files import expand
 from ash.images import MAX_PIXELS, ImageError
-from ash.networks.checkpoints import ModelError, find_weights, load_weights, own_weights_hash, weights_hash
+from ash.networks.checkpoints import (
+    ModelError,
+    find_weights,
+    load_weights,
+    not_as_fetched,
+    own_weights_hash,
+    weights_hash,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,6 +104,7 @@ class ModelEntry:
     constant; `dice_percentile` DICE's share of weights to drop, None where none is known; `odin_epsilon` how far ODIN
     moves normalised pixels, 0 for not at all. `url` is the public address of its weights, "" where there is none, and
     `url_hash` the first digits of that file's SHA-256;
+    `shipped` says that its weights are those of assets/demo;
     `checkpoint` is the file to use instead of the one that `weights` finds. `note` says what else to know.
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
@@ -118,6 +127,7 @@ class ModelEntry:
     train_set: str = ""
     url: str = ""
     url_hash: str = ""
+    shipped: bool = False
     checkpoint: Path | None = None
     note: str = ""
     source: Path | None = None
@@ -152,16 +162,29 @@ class ModelEntry:
 
     def with_checkpoint(self, path: Path | str) -> "ModelEntry":
         """The same network with the weights of a file, which is read when the network is built."""
-        return replace(self, checkpoint=expand(path))
+        return replace(self, checkpoint=expand(path), shipped=False)
 
     def weights_hash(self) -> str:
-        """SHA-256 of the weights file, or of the weights that the network brings; ModelError when it is not there."""
+        """SHA-256 of the weights file, or of the weights that the network brings.
+
+        ModelError when it is not there, or not as it ships or was fetched.
+        """
         if self.brings_weights:
             return own_weights_hash(self.architecture)
-        return weights_hash(self._found())
+        path = self._found()
+        found = weights_hash(path)
+        if wrong := self._complaint(path, found):
+            raise ModelError(wrong)
+        return found
+
+    def _complaint(self, path: Path, sha256: str) -> str:
+        """Why these are not the weights that ship or were fetched; a file that the user names is only read strictly."""
+        if self.shipped and self.checkpoint == shipped.FOLDER / "weights.pt":
+            return shipped.complaint(path, sha256)
+        return "" if self.checkpoint else not_as_fetched(path, sha256, self.url_hash)
 
     def build(self) -> "nn.Module":
-        """The network in eval mode with its weights; ModelError when the file is missing or another network's.
+        """The network in eval mode with its weights; ModelError when the file is missing, damaged or another's.
 
         The first time it is run on a few images of noise: SplitError when it does not answer the same image the same.
         """
@@ -169,9 +192,10 @@ class ModelEntry:
         from ash.networks.graphs import unwrapped
 
         path = None if self.brings_weights else self._found()
+        sha256 = "" if path is None else self.weights_hash()
         model = unwrapped(self.architecture())
         if path is not None:
-            load_weights(model, path)
+            load_weights(model, path, sha256)
         model = model.eval().requires_grad_(False)
         if self.architecture not in _CHECKED:
             check_answers(model, self.preprocess.shape)

@@ -1,0 +1,22 @@
+"""What ships in assets/demo is used only as its manifest states it, checksum by checksum."""
+
+from pathlib import Path
+
+from ash.files import BankError, read_json
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+FOLDER = ASSETS / "demo"
+
+
+def complaint(path: Path, sha256: str) -> str:
+    """What is wrong with a file of assets/demo whose bytes have this SHA-256, in a sentence; "" when nothing is.
+
+    Every file there must be in manifest.json, so that a damaged manifest is noticed as well.
+    """
+    again = "get it again, for example with `git checkout -- assets/demo` or from a fresh copy of the explorer."
+    try:
+        stated = read_json(FOLDER / "manifest.json")["files"]
+        wanted = stated[path.relative_to(FOLDER).as_posix()]
+    except (BankError, KeyError, TypeError, ValueError):
+        return f"{FOLDER / 'manifest.json'} is damaged, or does not know {path.name}: {again}"
+    return "" if sha256 == wanted else f"{path} is damaged, its checksum is not the one that ships: {again}"
