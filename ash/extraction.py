@@ -3,7 +3,6 @@
 Work is shared through the bank's folder alone, so a run goes on where another one stopped, was killed or still works.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ash import splitting
 from ash.bank import Bank, BankError, BankIdentity, cache_root, find_bank
 from ash.data import ImageSet
 from ash.device import best_device, describe
@@ -26,8 +24,10 @@ from ash.extracting.cost import Cost as Cost
 from ash.extracting.cost import cost as cost
 from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
-from ash.extracting.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
-from ash.fitting import perturbed_transform
+from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, check_precision, stem_of
+from ash.extracting.takeover import take_over
+from ash.identity import Content, identified
+from ash.identity import identity as identity
 from ash.networks.entries import ModelEntry
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
@@ -41,29 +41,6 @@ class Progress:
     done: int
     total: int
     skipped: int
-
-
-def identity(
-    entry: ModelEntry,
-    placement: str,
-    data: ImageSet,
-    dtype: str = "float32",
-    precision: str = "float32",
-    epsilon: float = 0.0,
-) -> BankIdentity:
-    """Which bank this model, placement and data set have; BankError for a dtype or precision that there is not.
-
-    `epsilon` > 0: that of the images as ODIN perturbs them.
-    """
-    if dtype not in ("float32", "float16"):
-        raise BankError(f"A bank holds float32 or float16, not {dtype}.")
-    check_precision(precision)
-    node = entry.penultimate if placement == splitting.PENULTIMATE else placement
-    weights, transform = entry.weights_hash(), repr(entry.preprocess)
-    if not (epsilon >= 0 and math.isfinite(epsilon)):
-        raise BankError(f"ODIN's step epsilon is 0 or more, not {epsilon:g}.")
-    transform = perturbed_transform(transform, epsilon)
-    return BankIdentity(entry.name, weights, node, transform, data.name, data.fingerprint, dtype, precision)
 
 
 def _batches(chunks: Iterable[Chunk], plan: Plan, total: int, device: torch.device) -> Iterator[Chunk]:
@@ -114,6 +91,7 @@ class _Run:
     who: BankIdentity
     folder: Path
     data: ImageSet
+    content: Content
     stem: Stem
     workers: int
     features: tuple[int, ...]
@@ -169,6 +147,7 @@ class _Run:
                 if images.stop < shards.ranges[shard].stop:
                     yield images.stop - shards.ranges[shard].start, len(skipped)
                     continue
+                self.content.check(shards.ranges[shard])
                 shards.write(shard, np.concatenate([np.empty((0, *self.features), self.who.dtype), *parts]), skipped)
                 parts, skipped = [], []
                 if shard == first or stem.limit != self._noted:
@@ -207,20 +186,20 @@ def extract_steps(
     a damaged shard is rebuilt. `batch_size` None is found by trying; the size that a bank was begun with is kept.
     `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
     `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` > 0 it is another bank, of
-    the images as ODIN perturbs them, for about four times the work. BankError when nothing can be written.
+    the images as ODIN perturbs them, for about four times the work. A bank of earlier code or images stays beside it.
+    BankError when nothing can be written, DataError when images change meanwhile.
     """
-    who = identity(entry, placement, data, dtype, precision, epsilon)
+    who, content = identified(entry, placement, data, dtype, precision, epsilon)
     device = device or best_device()
     check_precision(precision, device)
-    known = find_bank(who, root)
+    known = find_bank(who, root) or take_over(entry, data, who, epsilon, root, device)
     if known is not None and not (bank := Bank(known)).damaged() and bank.has_samples():
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
     folder = (root or cache_root()) / who.folder
-    where = (entry, who.placement, device, precision)
-    stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
+    stem = stem_of(entry, who.placement, device, precision, epsilon)
     workers = default_workers(device) if workers is None else workers
-    run = _Run(who, folder, data, stem, workers, stem.features())
+    run = _Run(who, folder, data, content, stem, workers, stem.features())
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
             return (yield from run.share(run.planned(batch_size)))
