@@ -10,10 +10,10 @@
         provenance.json   device, versions, date
         *.lock            what the processes at work have claimed
 
-The key is a hash of the identity: change the weights, the network's code, the placement, the transform, the images, their
-labels, the dtype or the precision, and it is another bank (`ash.identity` builds it). A bank of before content, labels and
-code were told is taken over where they are proved to be the same (`ash.extracting.takeover`), and keeps its folder.
-Activations are memory-mapped, and no byte is used before its checksum was compared.
+The key is a hash of the identity (`ash.identity` builds it): change the weights, the network's code, the placement, the
+transform, the images, their labels, the dtype or the precision, and it is another bank. One from before content, labels
+and code were told is taken over where they are proved to be the same (`ash.extracting.takeover`), in the folder that it
+has. Activations are memory-mapped, and no byte is used before its checksum was compared.
 """
 
 import contextlib
@@ -71,8 +71,8 @@ class BankIdentity:
     @property
     def fields(self) -> dict[str, str]:
         """As it is stored and hashed: without float32 precision and what is not told, so that banks keep their keys."""
-        told = {name: value for name, value in asdict(self).items() if value}
-        return {name: value for name, value in told.items() if (name, value) != ("precision", "float32")}
+        untold = {("precision", "float32"), ("content", ""), ("labels", ""), ("code", "")}
+        return {name: value for name, value in asdict(self).items() if (name, value) not in untold}
 
     @property
     def earlier(self) -> "BankIdentity":
@@ -204,6 +204,15 @@ def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
             return base / identity.folder
     earlier = (earlier_bank(identity, base) for base in bases)
     return next((folder for folder in earlier if folder and takeover(folder, identity) == ""), None)
+
+
+def any_bank(model: str, placement: str, dataset: str) -> bool:
+    """Whether there is a complete bank of these names, of whatever weights, code and images: a quick look."""
+    named = BankIdentity(model, "", placement, "", dataset, "").folder
+    wanted = f"{named.name.removesuffix(named.name.rpartition('-')[2])}*/manifest.json"
+    with contextlib.suppress(OSError):
+        return any(True for base in (cache_root(), BUNDLED) for _ in (base / named.parent).glob(wanted))
+    return False
 
 
 def _is_complete(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ash.bank import Bank, BankError, BankIdentity, cache_root, find_bank
+from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, find_bank, open_bank
 from ash.data import ImageSet
 from ash.device import best_device, describe
 from ash.extracting import claims
@@ -26,7 +26,7 @@ from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_w
 from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
 from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, check_precision, stem_of
 from ash.extracting.takeover import take_over
-from ash.identity import Content, identified
+from ash.identity import Content, identified, outdated
 from ash.identity import identity as identity
 from ash.networks.entries import ModelEntry
 
@@ -36,11 +36,15 @@ SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped."""
+    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped.
+
+    `note` says at the first step what made a bank that is there already outdated, "" for nothing.
+    """
 
     done: int
     total: int
     skipped: int
+    note: str = ""
 
 
 def _batches(chunks: Iterable[Chunk], plan: Plan, total: int, device: torch.device) -> Iterator[Chunk]:
@@ -193,16 +197,24 @@ def extract_steps(
     device = device or best_device()
     check_precision(precision, device)
     known = find_bank(who, root) or take_over(entry, data, who, epsilon, root, device)
-    if known is not None and not (bank := Bank(known)).damaged() and bank.has_samples():
+    if known is not None and not (bank := open_bank(who, root)).damaged() and bank.has_samples():
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
     folder = (root or cache_root()) / who.folder
+    at = who
+    if known is not None and not known.is_relative_to(BUNDLED) and known != folder:
+        folder, at = known, who.earlier  # one that was taken over and is damaged now
+    elif known is None and (old := outdated(who, root)):
+        note = f"The activations of {data.name} in {old[0]} are outdated: {old[1]}. They stay, new ones are computed."
+        yield Progress(0, len(data), 0, note)
     stem = stem_of(entry, who.placement, device, precision, epsilon)
     workers = default_workers(device) if workers is None else workers
-    run = _Run(who, folder, data, content, stem, workers, stem.features())
+    run = _Run(at, folder, data, content, stem, workers, stem.features())
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
-            return (yield from run.share(run.planned(batch_size)))
+            bank = yield from run.share(run.planned(batch_size))
+            bank.identity = who
+            return bank
     except OSError as error:
         reason = error.strerror or error
         raise BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.") from error

@@ -1,7 +1,7 @@
 """What makes a bank: the one place that builds a BankIdentity, for the explorer, the command line and the library.
 
-An identity holds hashes of all that decides the activations: weights and code of the network, list, content and labels of
-the images, preprocessing, precision. Two of them take work, which is kept in the cache and done again when that changes:
+An identity holds hashes of all that decides the activations: weights and code of the network; list, content and labels
+of the images; preprocessing; precision. Two of them take work, which is kept in the cache until something changes:
 
     digests/   the digest of every image file, for as long as its size, times and inode stay
     codes/     the code of the networks that ship or come with torchvision, for as long as their source stays
@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ash.bank import Bank, BankError, BankIdentity, cache_root, takeover
+from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, takeover
 from ash.data import DataError, FileImages, ImageError, ImageSet, Subset, file_hash
 from ash.files import read_json, write_atomically, write_json
-from ash.fitting import perturbed_transform, plain_transform
+from ash.fitting import perturbation, perturbed_transform
 from ash.images import READING
 from ash.networks import curated, torchvision_models
 from ash.networks.entries import ModelEntry, Preprocess
@@ -67,13 +67,11 @@ def identified(
     return _built(entry, placement, data, content.digest, code_of(entry), dtype, precision, epsilon), content
 
 
-def known_identity(who: BankIdentity, entry: ModelEntry, data: ImageSet) -> BankIdentity | None:
-    """The identity of now for what a bank is of; None where that would take reading images or tracing a network."""
-    content, code = known_content(data), known_code(entry)
-    if content is None or code is None:
-        return None
+def known_identity(who: BankIdentity, entry: ModelEntry, data: ImageSet) -> BankIdentity:
+    """The identity of now for what a bank is of, without work: what takes reading images or tracing is the bank's."""
+    content, code = known_content(data) or who.content, known_code(entry) or who.code
     now = _built(entry, who.placement, data, content, code, who.dtype, who.precision)
-    return replace(now, transform=now.transform + _step(who))
+    return replace(now, transform=now.transform + perturbation(who.transform))
 
 
 def _built(
@@ -144,7 +142,7 @@ _WORDS = {
 
 
 def changes(old: BankIdentity, now: BankIdentity) -> str:
-    """What has changed since a bank was made, in words: "the network's code has changed"; "" for nothing it tells of."""
+    """What has changed since a bank was made, in words: "the network's code has changed"; "" for nothing."""
     names = [name for name in _WORDS if getattr(old, name) and getattr(old, name) != getattr(now, name)]
     if "files" in names:  # another list has other content and labels
         names = [name for name in names if name not in ("content", "labels")]
@@ -153,12 +151,15 @@ def changes(old: BankIdentity, now: BankIdentity) -> str:
 
 def outdated(who: BankIdentity, root: Path | None = None) -> tuple[Path, str] | None:
     """The newest complete bank of the same name that is not this identity's, and what has changed since in words."""
-    folders = ((root or cache_root()) / who.folder).parent.glob(f"{who.folder.name.rpartition('-')[0]}-*/manifest.json")
-    for folder in sorted((path.parent for path in folders), key=_made, reverse=True):
+    places = ((base / who.folder).parent for base in ((cache_root(), BUNDLED) if root is None else (root,)))
+    manifests = (
+        path for place in places for path in place.glob(f"{who.folder.name.rpartition('-')[0]}-*/manifest.json")
+    )
+    for folder in sorted((path.parent for path in manifests), key=_made, reverse=True):
         with contextlib.suppress(BankError):
             old = Bank(folder).identity
             same = all(getattr(old, name) == getattr(who, name) for name in ("dataset", "dtype", "precision"))
-            if folder.name == who.folder.name or not same or _step(old) != _step(who):
+            if folder.name == who.folder.name or not same or perturbation(old.transform) != perturbation(who.transform):
                 continue
             return folder, changes(old, who) or takeover(folder, who) or "it is not known to be of the same images"
     return None
@@ -168,11 +169,6 @@ def _made(folder: Path) -> float:
     with contextlib.suppress(OSError):
         return (folder / "manifest.json").stat().st_mtime
     return 0.0
-
-
-def _step(who: BankIdentity) -> str:
-    """What the transform tells of ODIN."""
-    return who.transform[len(plain_transform(who.transform)) :]
 
 
 # The content of images
@@ -245,7 +241,7 @@ def modified(paths: Sequence[str]) -> int:
 def _rows(data: ImageSet) -> tuple[ImageSet, NDArray[np.int64]]:
     """The set that a subset is taken from, and which of its images."""
     rows = np.arange(len(data))
-    while type(data) is Subset:
+    while isinstance(data, Subset) and _is_ours(data):
         data, rows = data.whole, data.rows[rows]
     return data, rows
 

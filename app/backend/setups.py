@@ -1,13 +1,17 @@
 """What is evaluated: `Setup`, the frozen key of every cached evaluation, made from a spec and from what is here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
 from app.spec import PENULTIMATE, RunSpec
-from ash.bank import BankIdentity, find_bank
+from ash.bank import BankIdentity, any_bank, find_bank
 from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
-from ash.fitting import perturbed_transform
+from ash.extracting.takeover import take_over
+from ash.identity import identity as built_identity
 from ash.models import get_model
 
 SUBSET_ID, SUBSET_OOD = 2000, 500  # images per set away from the penultimate layer, where activations are large
@@ -113,7 +117,7 @@ def set_label(name: str) -> str:
     return entry.label
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(ttl=FRESH, max_entries=64, show_spinner=False)
 def images(at: Setup, name: str) -> ImageSet:
     """The images that are evaluated: all at the penultimate layer, evenly spaced subsets elsewhere or on request."""
     limit = at.images
@@ -122,30 +126,38 @@ def images(at: Setup, name: str) -> ImageSet:
     return evenly(whole_set(name), limit) if limit else whole_set(name)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(ttl=FRESH, max_entries=32, show_spinner=False)
 def whole_set(name: str) -> ImageSet:
     """All images of a data set that are here, decoded one at a time."""
     here = status(name)
     return get_dataset(f"{name}={here.path}" if here.state == "incomplete" else name)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@st.cache_resource(ttl=FRESH, max_entries=512, show_spinner=False)
 def identity(at: Setup, name: str) -> BankIdentity:
-    """The bank of a data set under a setup."""
+    """The bank of a data set under a setup. The first look at a set reads all its images."""
     return identity_of(at, images(at, name))
 
 
 def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity:
     """The bank of some images under a setup; with `epsilon` > 0, of those images as ODIN perturbs them."""
-    one = get_model(at.model)
-    transform = perturbed_transform(repr(one.preprocess), epsilon)
-    weights = one.weights_hash()
-    return BankIdentity(one.name, weights, at.placement, transform, data.name, data.fingerprint, at.dtype)
+    return built_identity(get_model(at.model), at.placement, data, at.dtype, epsilon=epsilon)
 
 
 def has_bank(at: Setup, name: str) -> bool:
     """Whether the activations of a data set are computed."""
-    return find_bank(identity(at, name)) is not None
+    return bank_folder(at, images(at, name), partial(identity, at, name)) is not None
+
+
+def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsilon: float = 0.0) -> Path | None:
+    """Where the bank of some images is, an earlier one that is proved to be the same too; None where there is none.
+
+    `who` tells its identity. It may have to read all images, so it is asked only where there is a bank of that name.
+    """
+    if not any_bank(at.model, at.placement, data.name):
+        return None
+    one = who()
+    return find_bank(one) or take_over(get_model(at.model), data, one, epsilon)
 
 
 def look_again() -> None:

@@ -1,8 +1,8 @@
 """Earlier banks, which do not tell of content, labels and code: taken over where they are proved to be the same.
 
-Proved is that names, labels and order are those of now; that no image file is newer than the bank, by any of its times (an
-array's bytes are in the earlier identity already); and that a spread of rows, computed again, gives what is stored. The
-verdict is kept beside the bank, whose files stay as they are.
+Proved is that names, labels and order are those of now; that no image file is newer than the bank, by any of its times
+(an array's bytes are in the earlier identity already); and that a spread of rows, computed again, gives what is stored.
+The verdict is kept beside the bank, whose files stay as they are.
 """
 
 from datetime import datetime

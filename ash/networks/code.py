@@ -52,7 +52,9 @@ class _Description:
         number = {node: f"%{index}" for index, node in enumerate(graph.nodes)}
         nodes = []
         for node in graph.nodes:
-            given = [self.of(fx.node.map_arg(part, lambda one: _Node(number[one]))) for part in (node.args, node.kwargs)]
+            given = [
+                self.of(fx.node.map_arg(part, lambda one: _Node(number[one]))) for part in (node.args, node.kwargs)
+            ]
             nodes.append([node.op, self._target(node), *given])
         weights = [*self.model.named_parameters(), *self.model.named_buffers()]
         return [nodes, [[name, str(value.dtype), list(value.shape)] for name, value in weights if name in self.state]]
@@ -142,7 +144,7 @@ class _Description:
         for name, value in sorted(vars(module).items()):
             if name not in _OF_A_MODULE and not (name.startswith("_") and _is_library(type(module))):
                 yield [name, self.of(value)]
-        kept_out = getattr(module, "_non_persistent_buffers_set", set())
+        kept_out: set[str] = getattr(module, "_non_persistent_buffers_set", set())
         yield [[name, self.of(module._buffers[name])] for name in sorted(kept_out)]
         for hooks in _HOOKS:
             yield [self.of(hook) for hook in getattr(module, hooks, {}).values()]
@@ -150,7 +152,7 @@ class _Description:
             yield [name, self.of(child)]
 
     def _surroundings(self, function: types.FunctionType) -> Iterator[Any]:
-        """What a function of the user's refers to beyond its text: defaults, the enclosing scope, its module's names."""
+        """What a function of the user's refers to beyond its text: defaults, the scope around it, names."""
         yield self.of([function.__defaults__, function.__kwdefaults__])
         for cell in function.__closure__ or ():
             try:
