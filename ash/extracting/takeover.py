@@ -85,7 +85,7 @@ def _date_ns(bank: Bank) -> int:
         noted = datetime.fromisoformat(str(bank.provenance.get("date"))).timestamp()
     except (BankError, ValueError):
         return written
-    return min(written, int((noted + 1) * 1e9))  # it is noted in whole seconds
+    return min(written, int(noted * 1e9))
 
 
 def _computed(
