@@ -242,9 +242,10 @@ def modified(paths: Sequence[str]) -> int:
 def _rows(data: ImageSet) -> tuple[ImageSet, NDArray[np.int64]]:
     """The set that a subset is taken from, and which of its images."""
     rows = np.arange(len(data))
-    while isinstance(data, Subset) and _is_ours(data):
-        data, rows = data.whole, data.rows[rows]
-    return data, rows
+    whole = data
+    while isinstance(whole, Subset) and _is_ours(whole):
+        whole, rows = whole.whole, whole.rows[rows]
+    return whole, rows
 
 
 def _is_ours(data: ImageSet) -> bool:
