@@ -244,7 +244,7 @@ def _rows(data: ImageSet) -> tuple[ImageSet, NDArray[np.int64]]:
     rows = np.arange(len(data))
     whole = data
     while isinstance(whole, Subset) and _is_ours(whole):
-        whole, rows = whole.whole, whole.rows[rows]
+        rows, whole = whole.rows[rows], whole.whole
     return whole, rows
 
 
