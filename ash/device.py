@@ -1,8 +1,12 @@
 """The device that networks run on (CUDA, then MPS, then CPU), and the one of evaluations."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+from ash.errors import AshError
 
 
 def best_device() -> torch.device:
@@ -23,6 +27,17 @@ def synchronize(device: torch.device) -> None:
     """Wait until a device has done what it was told; a CPU always has."""
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).synchronize()
+
+
+@contextmanager
+def memory(device: torch.device) -> Iterator[None]:
+    """AshError, a sentence, where what the block puts on a device does not fit into its memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise AshError(
+            f"The memory of {describe(device)} is full: close what else uses it, or take fewer methods at once."
+        ) from error
 
 
 def describe(device: torch.device) -> str:

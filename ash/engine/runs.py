@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from ash.device import describe
+from ash.device import describe, memory
 from ash.engine.activations import checked, checked_labels, chunks_of, tensor_of
 from ash.engine.distances import mahalanobis
 from ash.engine.grouped import Evaluator
@@ -62,13 +62,15 @@ class Run:
         elsewhere = {*self.distant, *(i for _, members in self.aside for i in members)}
         self.plan = Plan(methods, elsewhere)
         settings = resolve(self.plan.settings, fit, self.banks[0] if thresholds_from is None else thresholds_from, wide)
-        self.evaluator = evaluator_for(tail, features, settings, dtypes, device, precision, fit)
-        device = self.evaluator.device
-        self.distance = mahalanobis(fit, features, device) if self.distant else None
-        dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
-        self.scores = [torch.empty((len(methods), bank.shape[0]), dtype=dtype, device=device) for bank in self.banks]
-        size = (len(self.plan.settings), self.banks[0].shape[0])
-        self.predictions = torch.empty(size, dtype=torch.int32, device=device)
+        with memory(torch.device(device or "cuda")):
+            self.evaluator = evaluator_for(tail, features, settings, dtypes, device, precision, fit)
+            device = self.evaluator.device
+            self.distance = mahalanobis(fit, features, device) if self.distant else None
+            dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
+            sizes = [bank.shape[0] for bank in self.banks]
+            self.scores = [torch.empty((len(methods), size), dtype=dtype, device=device) for size in sizes]
+            shape = (len(self.plan.settings), sizes[0])
+            self.predictions = torch.empty(shape, dtype=torch.int32, device=device)
 
     def result(self, methods: Sequence[int]) -> Sweep:
         """Scores and predictions of these methods."""
@@ -200,24 +202,25 @@ def _check_perturbed(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood
 def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
     """All settings at once, chunk by chunk of every bank."""
 
-    def evaluate(at: int, first: int, x: Tensor) -> None:
-        rows = slice(first, first + len(x))
+    def evaluate(at: int, first: int, chunk: Tensor) -> None:
+        rows = slice(first, first + len(chunk))
         try:
+            x = chunk.to(evaluator.device, evaluator.dtype)
             run.keep_distances(at, rows, x)
             for positions, logits in evaluator.logits(x, first):
                 run.keep(at, rows, positions, logits)
             return
         except torch.OutOfMemoryError as error:
-            if len(x) == 1:
+            if len(chunk) == 1:
                 raise SweepError(f"One sample does not fit into the memory of {describe(evaluator.device)}.") from error
         torch.cuda.empty_cache()
-        half = len(x) // 2
-        evaluate(at, first, x[:half])
-        evaluate(at, first + half, x[half:])
+        half = len(chunk) // 2
+        evaluate(at, first, chunk[:half])
+        evaluate(at, first + half, chunk[half:])
 
     @torch.inference_mode()
     def work(at: int, first: int, part: NDArray[np.floating]) -> int:
-        evaluate(at, first, tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype))
+        evaluate(at, first, tensor_of(part, first, run.names[at]))
         return len(part) * len(run.plan.settings)
 
     chunks = ((at, *part) for at, bank in enumerate(run.banks) for part in chunks_of(bank, evaluator.rows))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from ash import splitting
-from ash.device import describe, synchronize
+from ash.device import describe, memory, synchronize
 from ash.files import BankError
 from ash.identity import known_precision
 from ash.networks.entries import ModelEntry
@@ -42,7 +42,8 @@ class Stem:
     def __init__(self, entry: ModelEntry, placement: str, device: torch.device, precision: str = "float32") -> None:
         check_precision(precision, device)
         self.device, self.precision = device, precision
-        self._load(entry, placement)
+        with memory(device):
+            self._load(entry, placement)
         steps = entry.preprocess.build().transforms
         at = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor))
         self.geometry = transforms.Compose(steps[:at])

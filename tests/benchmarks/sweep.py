@@ -20,6 +20,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ash.device import synchronize
+
 PERCENTILES = [float(p) for p in range(5, 100, 5)]
 BATCH = 200
 
@@ -56,6 +58,7 @@ def one_by_one(
         for variant, percentile in settings:
             parts = (shape(variant, part.clone(), percentile) for part in x.split(batch))
             torch.cat([torch.logsumexp(tail(part), dim=1) for part in parts])
+    synchronize(x.device)
     return (time.perf_counter() - start) / len(settings)
 
 

@@ -1,0 +1,206 @@
+"""Fast: seconds of the work that users wait for, beside the authors' rule one setting at a time on the same device."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.sweep import PERCENTILES, authors_rule, maps, one_by_one, relu_like
+from gpu.runner import Check, Figures, Where
+from PIL import Image
+from torch import Tensor, nn
+
+from ash.data import FolderImages, ImageSet, MemoryImages, Subset
+from ash.device import synchronize
+from ash.engine.tails import EXACT
+from ash.extracting.stems import Stem, best_batch
+from ash.extraction import extract_steps
+from ash.methods import Method
+from ash.models import get_model
+from ash.networks.entries import ModelEntry
+from ash.splitting import split
+from ash.sweeping import sweep
+
+SETTINGS = [(variant, p) for variant in ("ash_p", "ash_s", "ash_b") for p in PERCENTILES]
+SIZE = (500, 375)  # of a usual photograph
+
+
+def _seconds(at: Where, work: Callable[[], object], rounds: int = 2) -> float:
+    """The fastest of some rounds, after one that warms up."""
+    times = []
+    for _ in range(rounds + 1):
+        synchronize(at.device)
+        start = time.perf_counter()
+        work()
+        synchronize(at.device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def _peak(at: Where) -> str:
+    return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if at.device.type == "cuda" else "not measured"
+
+
+def _authors(at: Where, x: Tensor, tail: nn.Module, batch: int) -> float:
+    """Seconds a setting by the authors' rule, with the activations on the device already; mean of three percentiles."""
+    few = [(variant, p) for variant, p in SETTINGS if p in (5.0, 50.0, 95.0)]
+    return min(one_by_one(authors_rule, x, tail, few, batch) for _ in range(2))
+
+
+def _beside_the_authors(
+    at: Where, x: np.ndarray, tail: nn.Module, batch: int, settings: list[tuple[str, float]], **options: Any
+) -> Figures:
+    """A sweep of one bank, scores alone, and the authors' rule on the same activations."""
+    methods = [Method(*setting) for setting in settings]
+    if at.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    ours = _seconds(at, lambda: sweep(tail, x[:1], {"set": x}, methods, device=at.device, **options)) / len(methods)
+    peak = _peak(at)
+    theirs = _authors(at, torch.from_numpy(x).to(at.device), tail.to(at.device), batch)
+    return {
+        "samples": len(x),
+        "configurations": len(methods),
+        "ms a configuration": round(1e3 * ours, 3),
+        "authors' rule": round(1e3 * theirs, 3),
+        "ratio": round(theirs / ours, 1),
+        "peak": peak,
+    }
+
+
+def imagenet_size(at: Where) -> Figures:
+    """85,000 x 2048 -> 1000, 57 configurations with all metrics: the paper's evaluation of an ImageNet network."""
+    ids, others = at.pick((50_000, 35_000), (600, 400))
+    width, classes = at.pick((2048, 1000), (256, 100))
+    x = relu_like(ids + others, width)
+    torch.manual_seed(0)
+    tail = nn.Linear(width, classes).requires_grad_(False)
+    methods, labels = [Method(*setting) for setting in SETTINGS], np.arange(ids) % classes
+    ood = {f"set {i}": part for i, part in enumerate(np.array_split(x[ids:], 4))}
+    if at.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    done: list[Any] = []
+
+    def scores() -> None:
+        done[:] = [sweep(tail, x[:ids], ood, methods, id_labels=labels, device=at.device)]
+
+    swept = _seconds(at, scores)
+    table = _seconds(at, lambda: done[0].table())
+    peak = _peak(at)
+    theirs = _authors(at, torch.from_numpy(x).to(at.device), tail.to(at.device), 1000)
+    return {
+        "samples": len(x),
+        "configurations": len(methods),
+        "scores, s": round(swept, 3),
+        "metrics on the CPU, s": round(table, 3),
+        "together, s": round(swept + table, 3),
+        "ms a configuration": round(1e3 * swept / len(methods), 2),
+        "authors' rule": round(1e3 * theirs, 2),
+        "ratio": round(theirs * len(methods) / swept, 1),
+        "peak": peak,
+    }
+
+
+def cifar_size(at: Where) -> Figures:
+    """20,000 x 342 -> 10."""
+    torch.manual_seed(0)
+    tail = nn.Linear(342, 10).requires_grad_(False)
+    return _beside_the_authors(at, relu_like(at.pick(20_000, 1000), 342), tail, 200, SETTINGS)
+
+
+def pooled_maps(at: Where) -> Figures:
+    """4,000 maps of 2048 x 7 x 7 before pool and last layer."""
+    model = get_model("resnet50").architecture().eval().requires_grad_(False)
+    x = maps((at.pick(4000, 16), 2048, 7, 7), 0.0)
+    return _beside_the_authors(at, x, split(model, "layer4.2.relu_2")[1], 64, SETTINGS)
+
+
+def deep_tail(at: Where) -> Figures:
+    """The last stage of a ResNet-50 behind the placement, which runs once for each configuration."""
+    model = get_model("resnet50").architecture().eval().requires_grad_(False)
+    tail = split(model, "layer3.5.relu_2")[1]
+    x, few = maps((at.pick(1000, 4), 1024, 14, 14), 0.0), SETTINGS[::6]
+    exact = _beside_the_authors(at, x, tail, 64, few)
+    half = _beside_the_authors(at, x, tail, 64, few, precision="bfloat16") if at.device.type == "cuda" else {}
+    return exact | {f"bfloat16, {name}": half[name] for name in ("ms a configuration", "ratio") if half}
+
+
+def _random_weights(name: str, folder: Path) -> ModelEntry:
+    """A network with a checkpoint of random weights, which changes no time."""
+    torch.manual_seed(0)
+    path = folder / f"{name}.pth"
+    torch.save(get_model(name).architecture().state_dict(), path)
+    return get_model(name, path)
+
+
+def _jpegs(folder: Path, count: int, different: int = 200) -> FolderImages:
+    """`count` JPEG files with as much detail as photographs have; after `different` ones the same again, by links."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        path = folder / f"{i:05}.jpg"
+        if i >= different:
+            path.hardlink_to(folder / f"{i % different:05}.jpg")
+            continue
+        coarse = Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8))
+        coarse = coarse.resize(SIZE, Image.Resampling.BICUBIC)
+        grain = rng.integers(-12, 13, (SIZE[1], SIZE[0], 1))
+        Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return FolderImages(folder, "jpegs")
+
+
+def _extraction(at: Where, entry: ModelEntry, data: ImageSet, root: str, batch: int, workers: int) -> float:
+    """Images a second from the first image to the finished bank."""
+    steps = extract_steps(
+        entry, "penultimate", data, root=at.work / root, device=at.device, batch_size=batch, workers=workers
+    )
+    next(steps)
+    start = time.perf_counter()
+    for _ in steps:
+        pass
+    return len(data) / (time.perf_counter() - start)
+
+
+def _bare(at: Where, entry: ModelEntry, batch: int, exact: bool) -> float:
+    """Images a second of the network's forward pass alone on tensors on the device, channels last."""
+    model = entry.build().to(at.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(batch, *entry.preprocess.shape, device=at.device).contiguous(memory_format=torch.channels_last)
+    times = at.pick(20, 1)
+
+    def work() -> None:
+        for _ in range(times):
+            model(x)
+
+    with (
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(**(EXACT if exact else {"enabled": True, "allow_tf32": True})),
+    ):
+        return times * batch / _seconds(at, work)
+
+
+def extraction(at: Where) -> Figures:
+    """ResNet-50 from JPEG files and from pixels in memory, images a second, against the bare forward pass."""
+    entry = _random_weights("resnet50", at.work)
+    batch = best_batch(Stem(entry, entry.penultimate, at.device), at.pick(1024, 8))
+    figures: Figures = {"batch": batch}
+    figures["bare, float32"] = bare = round(_bare(at, entry, batch, exact=True), 1)
+    figures["bare, TF32"] = round(_bare(at, entry, batch, exact=False), 1)
+    files = _jpegs(at.work / "jpegs", at.pick(6000, 16))
+    for workers in at.pick((12, 4, 0), (0,)):
+        some = Subset(files, min(len(files), 500)) if workers == 0 else files
+        figures[f"JPEG, {workers} workers"] = round(_extraction(at, entry, some, f"w{workers}", batch, workers), 1)
+    pixels = np.zeros((at.pick(4000, 8), 224, 224, 3), np.uint8)
+    memory = MemoryImages(pixels, None, "pixels", "Pixels")
+    figures["from memory"] = round(_extraction(at, entry, memory, "memory", batch, 0), 1)
+    best = max(rate for name, rate in figures.items() if name.startswith("JPEG"))
+    return {**figures, "JPEG at best / bare": round(best / bare, 2), "peak": _peak(at)}
+
+
+CHECKS: dict[str, tuple[Check, int]] = {
+    "fast: 85,000 x 2048 -> 1000": (imagenet_size, 90),
+    "fast: 20,000 x 342 -> 10": (cifar_size, 40),
+    "fast: maps 2048 x 7 x 7": (pooled_maps, 70),
+    "fast: deep tail": (deep_tail, 70),
+    "fast: extraction": (extraction, 120),
+}
