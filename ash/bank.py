@@ -6,11 +6,14 @@
         samples.csv       name and label of every row
         manifest.json     identity, shape, checksums of all and of itself; a bank is complete once this file exists
         plan.json         rows a shard and images a batch, fixed by whoever began
+        takeover.json     of an earlier bank: which identities it was compared with, and whether it is theirs
         provenance.json   device, versions, date
         *.lock            what the processes at work have claimed
 
-The key is a hash of the identity: change the weights, the placement, the transform, the files, the dtype or the
-precision, and it is another bank. Activations are memory-mapped, and no byte is used before its checksum was compared.
+The key is a hash of the identity (`ash.identity` builds it): change the weights, the network's code, the placement, the
+transform, the images, the dtype or the precision, and it is another bank. One from before content
+and code were told is taken over where they are proved to be the same (`ash.extracting.takeover`), in the folder that it
+has. Activations are memory-mapped, and no byte is used before its checksum was compared.
 """
 
 import contextlib
@@ -22,8 +25,8 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +54,9 @@ def cache_root() -> Path:
 class BankIdentity:
     """All that decides what is in a bank. `weights` and `files` are hashes, `transform` is printed preprocessing.
 
-    `dtype` is that of the stored activations, `precision` that of the stem: float32, or autocast to another.
+    `dtype` is that of the stored activations, `precision` that of the stem: float32, or autocast to another. `files` is
+    the list of images, `content` what is in them, `code` what the network computes besides its
+    weights: hashes, "" in a bank of before they were told.
     """
 
     model: str
@@ -62,11 +67,19 @@ class BankIdentity:
     files: str
     dtype: str = "float32"
     precision: str = "float32"
+    content: str = ""
+    code: str = ""
 
     @property
     def fields(self) -> dict[str, str]:
-        """As it is stored and hashed: float32 precision is left out, so that banks keep their keys."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("precision", "float32")}
+        """As it is stored and hashed: without float32 precision and what is not told, so that banks keep their keys."""
+        untold = {("precision", "float32"), ("content", ""), ("code", "")}
+        return {name: value for name, value in asdict(self).items() if (name, value) not in untold}
+
+    @property
+    def earlier(self) -> "BankIdentity":
+        """The same as banks had it before content and code were told."""
+        return replace(self, content="", code="")
 
     @property
     def key(self) -> str:
@@ -219,12 +232,72 @@ class Bank:
 
 
 def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
-    """A complete bank's folder: under `root` alone or, without it, in the user's cache or among the bundled ones."""
-    for base in (cache_root(), BUNDLED) if root is None else (root,):
-        with contextlib.suppress(OSError):  # a cache that cannot be read does not hide what ships
-            if (base / identity.folder / "manifest.json").is_file():
-                return base / identity.folder
+    """A complete bank's folder: under `root` alone or, without it, in the user's cache or among the bundled ones.
+
+    An earlier bank, whose identity tells less, is found once it was taken over.
+    """
+    bases = (cache_root(), BUNDLED) if root is None else (root,)
+    for base in bases:
+        if _is_complete(base / identity.folder):
+            return base / identity.folder
+    earlier = (earlier_bank(identity, base) for base in bases)
+    return next((folder for folder in earlier if folder and takeover(folder, identity) == ""), None)
+
+
+def any_bank(model: str, placement: str, dataset: str, root: Path | None = None) -> bool:
+    """Whether there is a complete bank of these names, of whatever weights, code and images: a quick look."""
+    bases = (cache_root(), BUNDLED) if root is None else (root,)
+    named = BankIdentity(model, "", placement, "", dataset, "").folder
+    wanted = f"{named.name.removesuffix(named.name.rpartition('-')[2])}*/manifest.json"
+    with contextlib.suppress(OSError):
+        return any(True for base in bases for _ in (base / named.parent).glob(wanted))
+    return False
+
+
+def _is_complete(folder: Path) -> bool:
+    with contextlib.suppress(OSError):  # a cache that cannot be read does not hide what ships
+        return (folder / "manifest.json").is_file()
+    return False
+
+
+def earlier_bank(identity: BankIdentity, root: Path) -> Path | None:
+    """The folder below `root` of a complete bank that could be this identity's, for what its own identity tells."""
+    folder = root / identity.earlier.folder
+    return folder if identity != identity.earlier and _is_complete(folder) else None
+
+
+_taken: dict[tuple[Path, str], str] = {}  # what a cache that cannot be written does not keep
+
+
+def takeover(folder: Path, identity: BankIdentity) -> str | None:
+    """Whether an earlier bank is this identity's: "" if so, else why not, in words; None where nobody has looked."""
+    if folder.is_relative_to(BUNDLED):  # what ships is of one piece, and the list of its files tells of which code
+        return "" if identity.code == _bundled_code().get(identity.model) else "the network's code has changed"
+    if (folder, identity.key) in _taken:
+        return _taken[folder, identity.key]
+    with contextlib.suppress(BankError):
+        verdict = read_json(folder / "takeover.json").get(identity.key)
+        return verdict if isinstance(verdict, str) else None
     return None
+
+
+def note_takeover(folder: Path, identity: BankIdentity, verdict: str) -> None:
+    """Keep what `takeover` tells of an earlier bank; in a folder that cannot be written, for this process."""
+    _taken[folder, identity.key] = verdict
+    path = folder / "takeover.json"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(BankError):
+        known = read_json(path)
+    with contextlib.suppress(OSError):
+        write_json(path, {**known, identity.key: verdict})
+
+
+@cache
+def _bundled_code() -> dict[str, str]:
+    """The code of the networks whose banks ship."""
+    with contextlib.suppress(BankError):
+        return dict(read_json(BUNDLED.parent / "manifest.json").get("code", {}))
+    return {}
 
 
 def open_bank(identity: BankIdentity, root: Path | None = None) -> Bank:
@@ -237,6 +310,8 @@ def open_bank(identity: BankIdentity, root: Path | None = None) -> Bank:
             f"--data {identity.dataset}`."
         )
     bank = Bank(folder)
+    if folder.name != identity.folder.name and bank.identity == identity.earlier:  # it was taken over
+        bank.identity = identity
     if bank.identity != identity:
         raise BankError(f"The manifest in {folder} belongs to another bank; delete the folder and extract again.")
     return bank

@@ -3,7 +3,6 @@
 Work is shared through the bank's folder alone, so a run goes on where another one stopped, was killed or still works.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ash import splitting
-from ash.bank import Bank, BankError, BankIdentity, cache_root, find_bank
+from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, find_bank, open_bank
 from ash.data import ImageSet
 from ash.device import best_device, describe
 from ash.extracting import claims
@@ -26,8 +24,10 @@ from ash.extracting.cost import Cost as Cost
 from ash.extracting.cost import cost as cost
 from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
-from ash.extracting.stems import FEWEST, Fetched, PerturbedStem, Stem, best_batch, check_precision
-from ash.fitting import perturbed_transform
+from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, check_precision, stem_of
+from ash.extracting.takeover import take_over
+from ash.identity import Content, identified, outdated
+from ash.identity import identity as identity
 from ash.labels import read, without_skipped
 from ash.networks.entries import ModelEntry
 
@@ -39,36 +39,15 @@ SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch
 class Progress:
     """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped.
 
-    `by`: who is waited for, in words, where nothing is left to compute but what another process works on.
+    `by`: who is waited for, in words, where nothing is left to compute but what another process works on. `note` says
+    at the first step what made a bank that is there already outdated, "" for nothing.
     """
 
     done: int
     total: int
     skipped: int
     by: str = ""
-
-
-def identity(
-    entry: ModelEntry,
-    placement: str,
-    data: ImageSet,
-    dtype: str = "float32",
-    precision: str = "float32",
-    epsilon: float = 0.0,
-) -> BankIdentity:
-    """Which bank this model, placement and data set have; BankError for a dtype or precision that there is not.
-
-    `epsilon` > 0: that of the images as ODIN perturbs them.
-    """
-    if dtype not in ("float32", "float16"):
-        raise BankError(f"A bank holds float32 or float16, not {dtype}.")
-    check_precision(precision)
-    node = entry.penultimate if placement == splitting.PENULTIMATE else placement
-    weights, transform = entry.weights_hash(), repr(entry.preprocess)
-    if not (epsilon >= 0 and math.isfinite(epsilon)):
-        raise BankError(f"ODIN's step epsilon is 0 or more, not {epsilon:g}.")
-    transform = perturbed_transform(transform, epsilon)
-    return BankIdentity(entry.name, weights, node, transform, data.name, data.fingerprint, dtype, precision)
+    note: str = ""
 
 
 def _batches(chunks: Iterable[Chunk], plan: Plan, total: int, device: torch.device) -> Iterator[Chunk]:
@@ -120,6 +99,7 @@ class _Run:
     folder: Path
     data: ImageSet
     labels: NDArray[np.int64]
+    content: Content
     stem: Stem
     workers: int
     features: tuple[int, ...]
@@ -181,6 +161,7 @@ class _Run:
                 if images.stop < shards.ranges[shard].stop:
                     yield images.stop - shards.ranges[shard].start, len(skipped)
                     continue
+                self.content.check(shards.ranges[shard])
                 shards.write(shard, np.concatenate([np.empty((0, *self.features), self.who.dtype), *parts]), skipped)
                 parts, skipped = [], []
                 if shard == first or stem.limit != self._noted:
@@ -201,14 +182,11 @@ class _Run:
 
 def _intact(who: BankIdentity, root: Path | None) -> Bank | None:
     """The bank of this identity where it is complete and every file of it is as it was written."""
-    known = find_bank(who, root)
-    if known is None:
-        return None
     try:
-        bank = Bank(known)
+        bank = open_bank(who, root)
     except BankError:  # a damaged manifest: the shards that are there are used, and it is written again
         return None
-    return bank if bank.identity == who and not bank.damaged() and bank.has_samples() else None
+    return None if bank.damaged() or not bank.has_samples() else bank
 
 
 def extract_steps(
@@ -233,26 +211,34 @@ def extract_steps(
     `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
     `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` > 0 it is another bank, of
     the images as ODIN perturbs them, for about four times the work. `sleep` is how it waits for other processes.
-    BankError when nothing can be written.
+    A bank of earlier code or images stays beside it. BankError when nothing can be written, DataError when images
+    change meanwhile.
     """
-    who = identity(entry, placement, data, dtype, precision, epsilon)
+    who, content = identified(entry, placement, data, dtype, precision, epsilon)
     device = device or best_device()
     check_precision(precision, device)
-    labels, folder = read(data, entry.classes).labels, (root or cache_root()) / who.folder
-    bank = _intact(who, root)
+    labels = read(data, entry.classes).labels
+    known = find_bank(who, root) or take_over(entry, data, who, epsilon, root, device)
+    bank = _intact(who, root) if known else None
     if bank is not None and np.array_equal(bank.labels, without_skipped(labels, bank)):  # as they are read today
-        claims.tidy(folder)
+        claims.tidy(bank.folder)
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
-    where = (entry, who.placement, device, precision)
-    stem = PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
+    folder, at = (root or cache_root()) / who.folder, who
+    if known is not None and not known.is_relative_to(BUNDLED) and known != folder:
+        folder, at = known, who.earlier  # one that was taken over, and is damaged or has other labels now
+    elif known is None and (old := outdated(who, root)):
+        note = f"The activations of {data.name} in {old[0]} are outdated: {old[1]}. They stay, new ones are computed."
+        yield Progress(0, len(data), 0, note=note)
+    stem = stem_of(entry, who.placement, device, precision, epsilon)
     workers = default_workers(device) if workers is None else workers
-    run = _Run(who, folder, data, labels, stem, workers, stem.features(), sleep)
+    run = _Run(at, folder, data, labels, content, stem, workers, stem.features(), sleep)
     try:
         with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
             plan = yield from run.planned(batch_size)
             bank = yield from run.share(plan)
         claims.tidy(folder)
+        bank.identity = who
         return bank
     except OSError as error:
         reason = error.strerror or error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ash.bank import Bank, BankIdentity, cache_root
+from ash.bank import Bank, BankIdentity, cache_root, find_bank
 from ash.errors import AshError
 from ash.files import read_npz, write_atomically
 from ash.methods import Method, Step
@@ -108,12 +108,15 @@ class Fit:
             ("placement", "the placement"),
             ("weights", "weights of hash"),
             ("transform", "the preprocessing"),
+            ("code", "the network's code of hash"),
         ):
             a, b = getattr(mine, name), getattr(other, name)
+            if name == "code" and not (a and b):
+                continue  # earlier banks do not tell
             if name == "transform":
                 b = plain_transform(b)
             if a != b:
-                if name == "weights":
+                if name in ("weights", "code"):
                     a, b = a[:12], b[:12]
                 raise FitError(
                     f"The fit on {mine.dataset} belongs to {what} {a}, the activations of {other.dataset} to {b}: "
@@ -132,6 +135,11 @@ def perturbed_transform(transform: str, epsilon: float) -> str:
 def plain_transform(transform: str) -> str:
     """The preprocessing in a bank's identity, without what was done to the pixels after it."""
     return transform.partition(ODIN_MARK)[0]
+
+
+def perturbation(transform: str) -> str:
+    """What a bank's transform tells of ODIN, "" for images as they are."""
+    return transform[len(plain_transform(transform)) :]
 
 
 def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
@@ -220,8 +228,10 @@ def _at_grid(values: NDArray[np.float32]) -> Floats:
 
 
 def fit_path(identity: BankIdentity, root: Path | None = None) -> Path:
-    """Where the fit on a training bank is stored."""
-    return (root or cache_root()) / identity.folder / "fit.npz"
+    """Where the fit on a training bank is stored: of a bank that was taken over, in the folder of its earlier name."""
+    bank = find_bank(identity, root)
+    name = bank.name if bank else identity.folder.name
+    return (root or cache_root()) / identity.folder.with_name(name) / "fit.npz"
 
 
 _ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening")
@@ -249,6 +259,8 @@ def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
         about = json.loads(str(found["about"]))
         arrays: dict[str, Any] = {name: found[name] for name in _ARRAYS}
         who = BankIdentity(**about.pop("identity"))
+        if path.parent.name != identity.folder.name and who == identity.earlier:
+            who = identity
         whole = about.pop("format") == FORMAT
         done = Fit(identity=who, **about, **arrays)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -266,13 +278,16 @@ def find_fit(
     FitError says which command makes it, where there is none.
     """
     from ash.data import get_dataset
-    from ash.extraction import identity
+    from ash.extracting.takeover import take_over
+    from ash.identity import identity
     from ash.models import MODELS
 
     train = train or entry.train_set
     if not train:
         raise FitError(f"No training set is known for {entry.name}: name one with --train, a known set or NAME=FOLDER.")
-    who = identity(entry, placement, get_dataset(train), dtype)
+    data = get_dataset(train)
+    who = identity(entry, placement, data, dtype)
+    take_over(entry, data, who, root=root)  # a fit lies beside its bank, and an earlier one's is found with it
     found = load_fit(who, root)
     if found is None:
         own = entry.checkpoint is None or entry.checkpoint == getattr(MODELS.get(entry.name), "checkpoint", None)

@@ -29,6 +29,7 @@ SUFFIXES = (
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if _AVIF else []))
 MAX_PIXELS = 50_000_000
 NAMED = 3  # of the files that are left out
+READING = 1  # raise it whenever the same bytes come to give other pixels: banks are known by it (ash.identity)
 UNKNOWN = -1  # the label of an image whose class nobody stated
 
 
@@ -182,6 +183,15 @@ def _kind(entry: os.DirEntry[str]) -> str:
     except OSError:  # links in a circle
         return "links that lead nowhere"
     return "links that lead nowhere" if entry.is_symlink() else "neither files nor folders"
+
+
+def is_read_anew(path: str) -> bool:
+    """Whether a file gives other pixels than before images were turned by EXIF and 32-bit values scaled."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.mode in ("I", "F") or turn_of(image) is not None
+    except (OSError, ValueError):
+        return False  # broken then as now
 
 
 def image_names(folder: Path, left_out: LeftOut | None = None) -> Iterator[str]:

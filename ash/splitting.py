@@ -254,11 +254,13 @@ def cuts_of_architecture(
 
     `whole`: built as it is, because the function that builds it is anybody's and may do more than construct.
     """
-    if whole:
-        return tuple(cuts(build().eval(), input_shape))
+    return tuple(cuts((build() if whole else weightless(build)).eval(), input_shape))
+
+
+def weightless(build: Callable[[], nn.Module]) -> nn.Module:
+    """A network without memory for its weights, on the meta device, where its constructor allows that."""
     try:
         with _MetaWeights():
-            model = build()
+            return build()
     except Exception:  # a constructor may look at its weights
-        model = build()
-    return tuple(cuts(model.eval(), input_shape))
+        return build()

@@ -15,7 +15,7 @@ from app.backend import engine, store
 from app.backend.setups import identity
 from app.spec import RunSpec
 from ash import sweeping
-from ash.bank import BUNDLED, cache_root, find_bank
+from ash.bank import BUNDLED, cache_root, find_bank, note_takeover
 from ash.errors import AshError
 from ash.methods import Method
 from ash.models import get_model
@@ -119,6 +119,7 @@ def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
     assert shipped is not None
     copy = cache_root() / shipped.relative_to(BUNDLED)
     shutil.copytree(shipped, copy)
+    note_takeover(copy, identity(PLACE, "digits"), "")
     shard = copy / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-4] + b"junk")
     with pytest.raises(AshError, match=r"shard-00000\.npy .* missing or damaged; run the extraction again"):

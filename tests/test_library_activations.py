@@ -1,8 +1,10 @@
 """Activations from the page Library: extract with its cost, verify, rebuild, finish, delete."""
 
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from library_driver import (  # noqa: F401  (fixtures)
     IMAGES,
@@ -21,9 +23,10 @@ from library_driver import (  # noqa: F401  (fixtures)
     until,
     words,
 )
+from PIL import Image
 
 from app import backend
-from app.backend import library, library_work
+from app.backend import library, library_work, setups
 from ash.bank import shard_path
 
 
@@ -92,6 +95,21 @@ def test_a_partial_bank_is_finished(mine: str) -> None:
     assert last_job(app).state == "done", last_job(app).note
     assert (table(app)[name]["State"], table(app)[name]["Rows"]) == ("● complete", IMAGES)
     assert shard_path(folder, 2).read_bytes() == whole
+
+
+def test_activations_of_images_that_were_replaced_are_outdated_and_stay(mine: str, data: Path) -> None:
+    app = extracted(mine)
+    name, folder = own_bank(app)
+    path = data / mine / "000.png"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    path.write_bytes(path.read_bytes()[:-20].ljust(os.path.getsize(data / mine / "001.png"), b"\0"))
+    backend.refresh()
+    run(app)
+    assert table(app)[name]["State"] == "◌ outdated"
+    assert "images has changed" in words(app)
+    assert (folder / "manifest.json").is_file()
+    at = setups.Setup("demo", "avgpool", "fashion_mnist", (mine,))
+    assert not setups.has_bank(at, mine), "they are not used"
 
 
 def test_what_cannot_be_computed_again_is_said_before_it_is_deleted(mine: str, data: Path) -> None:

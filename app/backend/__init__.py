@@ -83,6 +83,7 @@ from app.backend.library_work import extracting as extracting
 from app.backend.library_work import fetch as fetch
 from app.backend.library_work import fetched_by_another as fetched_by_another
 from app.backend.library_work import finish as finish
+from app.backend.library_work import outdated as outdated
 from app.backend.library_work import resume_job as resume_job
 from app.backend.library_work import session_jobs as session_jobs
 from app.backend.library_work import verify as verify

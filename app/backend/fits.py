@@ -1,13 +1,14 @@
 """What some methods need besides the banks of a setup: a fit on training activations, the banks of perturbed images."""
 
 from contextlib import suppress
+from functools import partial
 
 import streamlit as st
 
 from app.backend.banks import bank_of
-from app.backend.setups import Setup, identity_of, images, status, whole_set
+from app.backend.setups import Setup, bank_folder, identity_of, images, status, whole_set
 from app.backend.turns import semaphore
-from ash.bank import BankIdentity, find_bank
+from ash.bank import BankIdentity
 from ash.fitting import Fit, FitError, fit, load_fit, save_fit
 from ash.methods import Method
 from ash.models import get_model
@@ -27,8 +28,8 @@ def train_identity(at: Setup) -> BankIdentity | None:
 
 def fit_of(at: Setup) -> Fit | None:
     """The fit of a setup; None while there are no training activations."""
-    who = train_identity(at)
-    return None if who is None or find_bank(who) is None else _fitted(who)
+    who = None if missing_training(at) else train_identity(at)
+    return None if who is None else _fitted(who)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -52,13 +53,21 @@ def perturbed_identity(at: Setup, name: str) -> BankIdentity:
 
 def missing_perturbed(at: Setup) -> dict[str, int]:
     """Data set -> number of images, for the banks of perturbed images that are not there."""
-    return {name: len(images(at, name)) for name in at.sets if find_bank(perturbed_identity(at, name)) is None}
+    step = get_model(at.model).odin_epsilon
+
+    def is_there(name: str) -> bool:
+        return bank_folder(at, images(at, name), partial(perturbed_identity, at, name), step) is not None
+
+    return {name: len(images(at, name)) for name in at.sets if not is_there(name)}
 
 
 def missing_training(at: Setup) -> bool:
     """Whether the training set is here and its activations are not."""
-    who = train_identity(at)
-    return who is not None and find_bank(who) is None
+    name = training_set(at)
+    if not name:
+        return False
+    data = whole_set(name)
+    return bank_folder(at, data, partial(identity_of, at, data)) is None
 
 
 def more_keys(at: Setup, methods: tuple[str, ...]) -> list[str]:

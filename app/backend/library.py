@@ -340,5 +340,7 @@ def _find(name: str) -> BankRow | None:
 def refresh() -> None:
     """Forget what was seen on the disk, after something there has changed."""
     setups.look_again()
-    for cached in (model_rows, data_rows, bank_rows):
+    from app.backend.library_work import outdated  # it builds on this module
+
+    for cached in (model_rows, data_rows, bank_rows, outdated):
         cached.clear()

@@ -3,6 +3,7 @@
 A name is looked up in the registries and among the banks on the disk. Paths and addresses never come from the browser.
 """
 
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
@@ -12,15 +13,17 @@ import streamlit as st
 
 from app.backend import banks
 from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
-from app.backend.library import BankRow, bank_row, bank_rows, library_on, refresh, require_library
+from app.backend.library import LASTING, BankRow, bank_row, bank_rows, library_on, refresh, require_library
 from app.backend.names import entry as model_entry
 from app.backend.setups import Setup, has_bank, identity, images, is_present, set_label
 from app.streamlit_private import session_id
-from ash.bank import BankIdentity, delete_bank, verify_steps
+from ash.bank import BankIdentity, delete_bank, takeover, verify_steps
 from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
 from ash.errors import AshError
 from ash.fetching import fetch_steps
-from ash.models import ModelEntry, get_model
+from ash.fitting import perturbation
+from ash.identity import changes, code_of, known_identity
+from ash.models import MODELS, ModelEntry, get_model
 
 if TYPE_CHECKING:
     from ash.extracting.cost import Cost
@@ -88,7 +91,13 @@ def extracted(at: Setup, name: str) -> bool:
 
 def extracting(at: Setup, name: str) -> bool:
     """Whether a job of any session computes the activations of a data set under a setup now."""
-    return bank_at_work(identity(at, name).folder.as_posix())
+    return at_work(_subjects().get((at, name), ""))
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _subjects() -> dict[tuple[Setup, str], str]:
+    """Data set under a setup -> what the last job of this server that computed its activations worked on."""
+    return {}
 
 
 def extract(at: Setup, name: str) -> Job:
@@ -97,8 +106,9 @@ def extract(at: Setup, name: str) -> Job:
     if not is_present(name):
         raise AshError(f"The images of {set_label(name)} are not here: fetch them first.")
     entry, data = get_model(at.model), images(at, name)
-    who = identity(at, name)
-    return _extraction(entry, data, who)
+    job = _extraction(entry, data, identity(at, name))
+    _subjects()[at, name] = job.work.subject
+    return job
 
 
 def _extraction(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Job:
@@ -109,12 +119,13 @@ def _extraction(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Job:
 
 
 def _extract(entry: ModelEntry, data: ImageSet, who: BankIdentity) -> Generator[Report, None, str]:
-    skipped = 0
+    skipped, note = 0, ""
     with closing(banks.extraction(entry, who, data)) as steps:
         for step in steps:
-            skipped = step.skipped
+            skipped, note = step.skipped, note or step.note
             yield Report(f"Computed by {step.by}" if step.by else "Computing", step.done, step.total, "images")
-    return f"{len(data):,} images" + (f", of which {skipped:,} could not be read." if skipped else ".")
+    done = f"{len(data):,} images" + (f", of which {skipped:,} could not be read." if skipped else ".")
+    return f"{done} {note}".strip()
 
 
 # Banks
@@ -160,19 +171,46 @@ def damaged_shards(name: str) -> int | None:
 def _origin_of(row: BankRow) -> tuple[ModelEntry, ImageSet, BankIdentity] | None:
     """Model, images and identity to compute a bank again from; None where they are not here or not the same now."""
     who = row.info.identity
-    if who is None:
+    if who is None or perturbation(who.transform) or outdated(row.name):
         return None
-    name, _, number = who.dataset.partition("=")
     try:
-        model = get_model(who.model)
-        if not is_present(name) or not model.present:
-            return None
-        data = Subset(get_dataset(name), int(number)) if number else get_dataset(name)
-        now = (model.weights_hash(), repr(model.preprocess), data.name, data.fingerprint)
+        found = _made_from(who)
     except AshError:
         return None
-    same = now == (who.weights, who.transform, who.dataset, who.files)
-    return (model, data, who) if same else None
+    return (*found, who) if found else None
+
+
+def _made_from(who: BankIdentity) -> tuple[ModelEntry, ImageSet] | None:
+    """The model and the images of a bank as they are now; None where they are not here."""
+    name, _, number = who.dataset.partition("=")
+    model = get_model(who.model)
+    if not is_present(name) or not model.present:
+        return None
+    whole = get_dataset(name)
+    return model, Subset(whole, int(number)) if number else whole
+
+
+@st.cache_resource(ttl=LASTING, max_entries=512, show_spinner=False)
+def outdated(name: str) -> str:
+    """What has changed since a bank was made, in words; "" for nothing that can be told without reading images.
+
+    A network of torchvision's, whose entry would load torchvision, is looked at only when that is loaded already.
+    """
+    row = bank_row(name)
+    who = row.info.identity
+    if who is None or (who.model not in MODELS and "torchvision" not in sys.modules):
+        return ""
+    try:
+        found = _made_from(who)
+        if found is None:
+            return ""
+        if found[0].source is not None:  # it was traced for its placements, so torch is there
+            code_of(found[0])
+        now = known_identity(who, *found)
+    except AshError:
+        return ""
+    earlier = takeover(row.info.folder, now) if who == now.earlier != now else ""
+    return changes(who, now) or earlier or ""
 
 
 def cost_again(name: str) -> "Cost | None":
@@ -223,16 +261,16 @@ def bank_commands(name: str) -> tuple[str, ...]:
     who = bank_row(name).info.identity
     if who is None or "=" in who.dataset:  # a subset is made by the pages alone
         return ()
-    return (_command(who),)
+    return (_command(who.model, who.placement, who.dataset, who.dtype, who.precision),)
 
 
 def extract_command(at: Setup, name: str) -> tuple[str, ...]:
     """The command that computes the activations of a data set under a setup; none for a subset of it."""
-    who = identity(at, name)
-    return () if "=" in who.dataset else (_command(who),)
+    data = images(at, name)
+    return () if "=" in data.name else (_command(at.model, at.placement, data.name, at.dtype),)
 
 
-def _command(who: BankIdentity) -> str:
-    command = f"python -m ash extract --model {who.model} --placement {who.placement} --data {who.dataset}"
-    more = {"--dtype": who.dtype, "--precision": who.precision}
+def _command(model: str, placement: str, data: str, dtype: str, precision: str = "float32") -> str:
+    command = f"python -m ash extract --model {model} --placement {placement} --data {data}"
+    more = {"--dtype": dtype, "--precision": precision}
     return command + "".join(f" {option} {value}" for option, value in more.items() if value != "float32")

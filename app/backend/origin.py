@@ -5,7 +5,7 @@ from app.backend.engine import device, is_linear
 from app.backend.evaluations import grid_with_origin
 from app.backend.library import shown
 from app.backend.names import entry
-from app.backend.setups import chosen_sets, identity, images, is_present, setup
+from app.backend.setups import chosen_sets, has_bank, identity, images, is_present, setup
 from app.spec import RunSpec
 from ash.bank import BUNDLED, find_bank
 from ash.data import MadeEntry, dataset_entry
@@ -60,13 +60,12 @@ def badge(spec: RunSpec) -> str:
 def provenance(spec: RunSpec) -> dict[str, str | int]:
     """What every export states: source, model, weights, data, counts, device, versions, date, conventions."""
     at = setup(spec)
-    who = identity(at, at.id_set)
-    folder = find_bank(who)
+    folder = find_bank(identity(at, at.id_set)) if has_bank(at, at.id_set) else None
     bundled = folder is not None and folder.is_relative_to(BUNDLED)
     return {
         "source": "bundled" if bundled else "computed here" if folder else "not computed yet",
         "model": spec.model,
-        "weights_sha256": who.weights,
+        "weights_sha256": entry(spec.model).weights_hash(),
         "placement": at.placement,
         "dtype": at.dtype,
         "method": str(spec.method),

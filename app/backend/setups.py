@@ -1,13 +1,17 @@
 """What is evaluated: `Setup`, the frozen key of every cached evaluation, made from a spec and from what is here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
 from app.spec import PENULTIMATE, RunSpec
-from ash.bank import BUNDLED, BankIdentity, find_bank
+from ash.bank import BUNDLED, BankIdentity, any_bank, find_bank
 from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
-from ash.fitting import perturbed_transform
+from ash.extracting.takeover import take_over
+from ash.identity import identity as built_identity
 from ash.labels import Reading, read
 from ash.models import get_model
 
@@ -127,7 +131,8 @@ def _over(at: Setup, ood: list[str]) -> Setup:
 
 
 def _ships(at: Setup, name: str) -> bool:
-    return find_bank(identity(at, name), BUNDLED) is not None
+    named = any_bank(at.model, at.placement, name, BUNDLED)  # an identity may take reading all images
+    return named and find_bank(identity(at, name), BUNDLED) is not None
 
 
 def _look(names: tuple[str, ...]) -> str:
@@ -190,7 +195,7 @@ def _reading(model: str, name: str, look: str) -> Reading:
 
 
 def identity(at: Setup, name: str) -> BankIdentity:
-    """The bank of a data set under a setup."""
+    """The bank of a data set under a setup. The first look at a set reads all its images."""
     return _identity(at, name, status(name).look)
 
 
@@ -201,15 +206,23 @@ def _identity(at: Setup, name: str, look: str) -> BankIdentity:
 
 def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity:
     """The bank of some images under a setup; with `epsilon` > 0, of those images as ODIN perturbs them."""
-    one = get_model(at.model)
-    transform = perturbed_transform(repr(one.preprocess), epsilon)
-    weights = one.weights_hash()
-    return BankIdentity(one.name, weights, at.placement, transform, data.name, data.fingerprint, at.dtype)
+    return built_identity(get_model(at.model), at.placement, data, at.dtype, epsilon=epsilon)
 
 
 def has_bank(at: Setup, name: str) -> bool:
     """Whether the activations of a data set are computed."""
-    return find_bank(identity(at, name)) is not None
+    return bank_folder(at, images(at, name), partial(identity, at, name)) is not None
+
+
+def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsilon: float = 0.0) -> Path | None:
+    """Where the bank of some images is, an earlier one that is proved to be the same too; None where there is none.
+
+    `who` tells its identity. It may have to read all images, so it is asked only where there is a bank of that name.
+    """
+    if not any_bank(at.model, at.placement, data.name):
+        return None
+    one = who()
+    return find_bank(one) or take_over(get_model(at.model), data, one, epsilon)
 
 
 def look_again() -> None:

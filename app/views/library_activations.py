@@ -37,6 +37,8 @@ def draw(spec: RunSpec) -> None:
 def _state(row: BankRow) -> str:
     if row.info.complete and backend.damaged_shards(row.name):
         return "✕ damaged"
+    if backend.outdated(row.name):
+        return "◌ outdated"
     return "● complete" if row.info.complete else parts.STATES["partial"]
 
 
@@ -76,11 +78,12 @@ def _set_words(row: BankRow) -> str:
 
 def _details(spec: RunSpec, row: BankRow) -> None:
     st.subheader(f"{plain(_set_words(row))} at {plain(row.placement)} of {plain(row.model)}")
-    damaged = backend.damaged_shards(row.name)
+    damaged, since = backend.damaged_shards(row.name), backend.outdated(row.name)
+    whole = f"outdated, kept and not used: {since}" if since else "complete"
     verified = {None: "", 0: "every checksum matched when this server last looked"}
     parts.facts(
         {
-            "State": "complete" if row.info.complete else "partial: an extraction was stopped, or still runs",
+            "State": whole if row.info.complete else "partial: an extraction was stopped, or still runs",
             "Verified": verified.get(damaged, f"{damaged} damaged shards"),
             "Rows": count(row.rows),
             "Size": size(row.info.bytes),

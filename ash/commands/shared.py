@@ -113,6 +113,9 @@ def bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = Fals
     bars: list[Any] = []
 
     def show(step: Any) -> None:
+        if step.note:
+            click.echo(step.note, err=True)
+            return
         if not bars:  # the first step tells where an earlier run stopped; the rate counts fresh images alone
             bars.append(tqdm(total=step.total, initial=step.done, unit="image", desc=images.name, leave=False))
         bars[0].update(step.done - bars[0].n)
@@ -130,9 +133,11 @@ def bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = Fals
 def show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path | None, **options: Any) -> None:
     """Say what a bank that is not there yet takes: bytes, and seconds at the measured rate."""
     from ash.bank import find_bank
+    from ash.extracting.takeover import take_over
     from ash.extraction import cost, identity
 
-    if find_bank(identity(entry, placement, images, options["dtype"], options["precision"], options["epsilon"]), root):
+    who = identity(entry, placement, images, options["dtype"], options["precision"], options["epsilon"])
+    if find_bank(who, root) or take_over(entry, images, who, options["epsilon"], root, options["device"]):
         return
     names = ("dtype", "precision", "device")
     price = cost(entry, placement, len(images), **{name: options[name] for name in names})

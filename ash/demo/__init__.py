@@ -187,7 +187,7 @@ def _compare(folder: Path, name: str, progress: Progress) -> Comparison:
             raise BankError(f"its bank has shape {shipped.shape} and other samples, recomputed it is {fresh.shape}.")
         old, new = shipped.read(), fresh.read()
         absolute = float(np.abs(new - old).max())
-    same = fresh.identity == shipped.identity
+    same = shipped.identity in (fresh.identity, fresh.identity.earlier)  # the activations themselves tell of the code
     return Comparison(name, len(shipped), absolute, absolute / float(np.abs(old).max()), same)
 
 

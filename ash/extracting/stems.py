@@ -13,10 +13,10 @@ from torchvision import transforms
 from ash import splitting
 from ash.device import describe, memory, synchronize
 from ash.files import BankError
+from ash.identity import known_precision
 from ash.networks.entries import ModelEntry
 from ash.variants import ODIN_TEMPERATURE
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 FEWEST = 8  # images a batch is filled up to: convolutions of fewer take other algorithms, which round differently
 FIRST_BATCH, LARGEST_BATCH = 8, 1024
 WORTH = 1.05  # images/s that twice the batch must gain
@@ -26,8 +26,7 @@ OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 def check_precision(precision: str, device: torch.device | None = None) -> None:
     """BankError when there is no such precision, or not on this device."""
-    if precision not in PRECISIONS:
-        raise BankError(f"The precision of an extraction is {', '.join(PRECISIONS)}, not {precision}.")
+    known_precision(precision)
     if precision == "float16" and device is not None and device.type != "cuda":
         raise BankError(f"The precision float16 needs a CUDA GPU; on {device.type} take bfloat16 or float32.")
 
@@ -140,6 +139,12 @@ class PerturbedStem(Stem):
             gain = (logits.amax(1) - logits.logsumexp(1)).sum() * ODIN_TEMPERATURE  # its sign is the softmax's
             (gradient,) = torch.autograd.grad(gain, x)
         return self._module(x.detach() + self.epsilon * gradient.sign())
+
+
+def stem_of(entry: ModelEntry, placement: str, device: torch.device, precision: str, epsilon: float) -> Stem:
+    """The stem at work and, with `epsilon` > 0, the one that perturbs images first."""
+    where = (entry, placement, device, precision)
+    return PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
 
 
 def best_batch(stem: Stem, largest: int) -> int:

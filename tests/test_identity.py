@@ -1,0 +1,518 @@
+"""What makes a bank: code, images, labels and preprocessing; whatever of it changes, old activations are not used."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ash import identity as making
+from ash.bank import Bank, cache_root, find_bank, open_bank
+from ash.data import ArrayImages, CsvImages, DataError, FolderImages, MemoryImages, Subset
+from ash.extracting.takeover import take_over
+from ash.extraction import Progress, extract, extract_steps, identity
+from ash.fitting import fit, fit_path, load_fit, save_fit
+from ash.images import is_read_anew
+from ash.models import MODELS, ModelEntry, Preprocess, get_model
+from ash.networks.code import code_hash
+from ash.networks.own import DemoNet
+
+ROOT = Path(__file__).resolve().parents[1]
+OLD = 1_600_000_000  # a time long before any bank of these tests
+
+
+# The code of a network
+
+
+class Net(nn.Module):
+    """A small network of which every test changes one thing; its weights stay the same."""
+
+    def __init__(
+        self,
+        layer: nn.Module | None = None,
+        forward: Callable[["Net", Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.layer = layer or nn.LeakyReLU(0.1)
+        self.fc = nn.Linear(4, 10)
+        self.step = forward or Net.usual
+
+    def usual(self, x: Tensor) -> Tensor:
+        return self.layer(self.norm(self.conv(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(F.adaptive_avg_pool2d(self.step(self, x), 1).flatten(1))
+
+
+@torch.fx.wrap
+def opaque(x: Tensor) -> Tensor:
+    return x * SCALE
+
+
+SCALE = 2.0
+
+
+def changed(**settings: Any) -> Callable[[Net], None]:
+    """Set attributes of parts, `conv__stride=2` of `conv`, after the network was built."""
+
+    def change(net: Net) -> None:
+        for name, value in settings.items():
+            part, _, attribute = name.rpartition("__")
+            setattr(net.get_submodule(part), attribute, value)
+
+    return change
+
+
+def of(change: Callable[[Net], None] | None = None, **options: Any) -> str:
+    net = Net(**options)
+    if change:
+        change(net)
+    return code_hash(net.eval())
+
+
+def buffered(value: float) -> Callable[[Net], None]:
+    def change(net: Net) -> None:
+        net.register_buffer("shift", torch.full((1,), value), persistent=False)
+        net.step = lambda self, x: Net.usual(self, x) + self.shift
+
+    return change
+
+
+def hooked(value: float) -> Callable[[Net], None]:
+    return lambda net: net.layer.register_forward_hook(lambda module, inputs, out: out * value) and None
+
+
+class Scaled(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.value
+
+
+def parametrized(value: float) -> Callable[[Net], None]:
+    return lambda net: nn.utils.parametrize.register_parametrization(net.conv, "weight", Scaled(value)) and None
+
+
+CODES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "negative slope": ({}, {"layer": nn.LeakyReLU(0.2)}),
+    "stride": ({}, {"change": changed(conv__stride=(2, 2))}),
+    "padding mode": ({}, {"change": changed(conv__padding_mode="reflect")}),
+    "dilation": ({}, {"change": changed(conv__dilation=(2, 2))}),
+    "eps": ({}, {"change": changed(norm__eps=1e-3)}),
+    "another kind of layer": ({}, {"layer": nn.ELU(0.1)}),
+    "a constant": ({"forward": lambda self, x: x * 0.5}, {"forward": lambda self, x: x * 0.25}),
+    "an option": ({"forward": lambda self, x: F.gelu(x)}, {"forward": lambda self, x: F.gelu(x, approximate="tanh")}),
+    "order": (
+        {"forward": lambda self, x: self.layer(self.conv(x)) - 1},
+        {"forward": lambda self, x: self.layer(self.conv(x) - 1)},
+    ),
+    "sides": ({"forward": lambda self, x: x - x.mean()}, {"forward": lambda self, x: x.mean() - x}),
+    "a tensor": (
+        {"forward": lambda self, x: x + torch.tensor([1.0])},
+        {"forward": lambda self, x: x + torch.tensor([2.0])},
+    ),
+    "a buffer that no file holds": ({"change": buffered(1.0)}, {"change": buffered(2.0)}),
+    "a hook": ({"change": hooked(1.0)}, {"change": hooked(2.0)}),
+    "a parametrization": ({"change": parametrized(1.0)}, {"change": parametrized(2.0)}),
+    "dtype": ({}, {"change": lambda net: net.double() and None}),
+    "a slice": ({"forward": lambda self, x: x[:, :, 1:]}, {"forward": lambda self, x: x[:, :, :-1]}),
+    "a leaf within a leaf": (
+        {"layer": nn.TransformerEncoderLayer(4, 2, 8, layer_norm_eps=1e-5)},
+        {"layer": nn.TransformerEncoderLayer(4, 2, 8, layer_norm_eps=1e-3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CODES)
+def test_another_code_with_the_same_weights_is_another_code(what: str) -> None:
+    one, other = CODES[what]
+    assert of(**one) == of(**one)
+    assert of(**one) != of(**other)
+
+
+def test_weights_comments_and_modes_of_training_are_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert of() == of(changed(conv__weight=nn.Parameter(torch.zeros(4, 1, 3, 3))))
+    assert of(forward=lambda self, x: x * 0.5) == of(forward=lambda self, x: 0.5 * x if self.training else x * 0.5)
+    net = Net(forward=lambda self, x: opaque(x))
+    before = code_hash(net.eval())
+    assert before == code_hash(net.eval())
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert before != code_hash(net.eval()), "what a function that fx does not enter refers to"
+
+
+def test_a_code_is_the_same_in_every_process() -> None:
+    lines = ["from ash.networks.code import code_hash", "from torchvision.models import mobilenet_v2, swin_t"]
+    lines += ["from ash.networks.own import DemoNet"]
+    lines += ["print([code_hash(net().eval()) for net in (DemoNet, mobilenet_v2, swin_t)])"]
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", "\n".join(lines)],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(outputs) == 1
+    assert "', '" in outputs.pop()
+
+
+@pytest.mark.parametrize("name", ["demo", "densenet101_cifar10", "densenet101_cifar100"])
+def test_shipped_codes_are_those_of_the_networks(name: str) -> None:
+    """Where own.py or the tracing has changed: write what this test finds into ash/networks/codes.json, and where the
+    demo's code is another, build the demo again."""
+    entry = get_model(name)
+    source = making.source_of(entry.architecture)
+    found = code_hash(entry.architecture().eval())
+    assert making.shipped_codes().get(source or "") == found, f'"{source}": "{found}"'
+
+
+def test_networks_that_ship_are_known_without_torch() -> None:
+    lines = ["import sys, ash.models, ash.data", "from ash.identity import identity"]
+    lines += ["from ash.bank import BUNDLED, find_bank"]
+    lines += ["who = identity(ash.models.get_model('demo'), 'penultimate', ash.data.get_dataset('digits'))"]
+    lines += ["sys.exit('torch' in sys.modules or not find_bank(who).is_relative_to(BUNDLED))"]
+    code = "\n".join(lines)
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_torchvisions_are_traced_once_and_again_for_another_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ASH_CACHE", str(tmp_path))
+    monkeypatch.setattr(making, "_codes", {})
+    entry = MODELS["mobilenet_v2"]
+    assert making.known_code(entry) is None
+    first = making.code_of(entry)
+    making._codes.clear()
+    assert making.known_code(entry) == first
+    monkeypatch.setattr(making, "version", lambda package: "0")
+    assert making.known_code(entry) is None
+    assert len(list((tmp_path / "codes").iterdir())) == 1
+
+
+# Images
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> ModelEntry:
+    """The demo network with random weights."""
+    torch.manual_seed(0)
+    torch.save(DemoNet().state_dict(), tmp_path / "weights.pt")
+    return replace(get_model("demo"), checkpoint=tmp_path / "weights.pt")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A cache for every test."""
+    monkeypatch.setenv("ASH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Forty old images in two class folders; a file counts as settled as soon as it is written."""
+    monkeypatch.setattr(making, "SETTLED_NS", 0)
+    monkeypatch.setattr(making, "FEW", 0)
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        write(tmp_path / "images" / ("cat", "dog")[i % 2] / f"{i:02}.bmp", rng.integers(0, 255, (28, 28)))
+    return tmp_path / "images"
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    """A file of the same size and the same time, whatever the pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    os.utime(path, (OLD, OLD))
+
+
+def replaced(folder: Path, name: str = "cat/00.bmp", by_another_file: bool = False) -> None:
+    """Another image of the same size, with the same time of change."""
+    before = (folder / name).stat()
+    target = folder.parent / "new.bmp" if by_another_file else folder / name
+    write(target, np.full((28, 28), 7))
+    if by_another_file:
+        target.rename(folder / name)
+    after = (folder / name).stat()
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("by_another_file", [False, True])
+def test_a_replaced_image_of_the_same_size_and_time_is_another_bank(
+    entry: ModelEntry, folder: Path, by_another_file: bool
+) -> None:
+    first = extract(entry, "avgpool", FolderImages(folder, "pets"), batch_size=8)
+    same = identity(entry, "avgpool", FolderImages(folder, "pets"))
+    assert find_bank(same) == first.folder
+    replaced(folder, by_another_file=by_another_file)
+    data = FolderImages(folder, "pets")
+    now = identity(entry, "avgpool", data)
+    assert find_bank(now) is None
+    assert making.changes(first.identity, now) == "the content of images has changed"
+    steps: list[Progress] = []
+    second = extract(entry, "avgpool", data, progress=steps.append, batch_size=8)
+    assert "content" in steps[0].note
+    assert str(first.folder) in steps[0].note
+    assert first.folder.is_dir()
+    assert second.folder != first.folder
+    assert (np.abs(second.read() - first.read()).max(axis=(1, 2, 3)) > 1e-3).tolist() == [True] + 39 * [False]
+
+
+def test_files_are_read_once_and_again_when_anything_of_them_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    original = making._read
+    monkeypatch.setattr(making, "_read", lambda path: read.append(path) or original(path))
+    data = FolderImages(folder, "pets")
+    first = making.content_of(data).digest
+    assert len(read) == 40
+    assert making.content_of(FolderImages(folder, "pets")).digest == first == making.known_content(data)
+    assert len(read) == 40
+    replaced(folder)
+    assert making.known_content(FolderImages(folder, "pets")) is None
+    assert making.content_of(FolderImages(folder, "pets")).digest != first
+    assert len(read) == 41
+    assert making.content_of(Subset(data, 4)).digest != first
+    assert len(read) == 41, "a subset is known by its own images"
+
+
+def test_a_file_that_has_just_changed_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "SETTLED_NS", 10**12)
+    making.content_of(FolderImages(folder, "pets"))
+    assert making.known_content(FolderImages(folder, "pets")) is None
+
+
+def test_damaged_digests_are_not_believed(folder: Path, cache: Path) -> None:
+    data = FolderImages(folder, "pets")
+    first = making.content_of(data).digest
+    (file,) = (cache / "digests").iterdir()
+    whole = file.read_bytes()
+    for at in (0, 40, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert making.known_content(data) is None
+        assert making.content_of(data).digest == first
+    file.write_bytes(b"")
+    assert making.content_of(data).digest == first
+
+
+def test_a_cache_that_cannot_be_written_costs_the_reading_again(
+    entry: ModelEntry, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_file").touch()
+    monkeypatch.setenv("ASH_CACHE", str(tmp_path / "a_file"))  # also for root, whom no permission stops
+    data = FolderImages(folder, "pets")
+    bank = extract(entry, "avgpool", data, root=tmp_path / "elsewhere")
+    assert bank.identity == identity(entry, "avgpool", data)
+    assert making.known_content(data) is None
+
+
+def _digest(folder: Path, results: Any) -> None:
+    making.SETTLED_NS = 0
+    results.put(making.content_of(FolderImages(folder, "pets")).digest)
+
+
+def test_two_processes_at_once_agree(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    both = [context.Process(target=_digest, args=(folder, results)) for _ in range(2)]
+    for process in both:
+        process.start()
+    found = {results.get(timeout=120) for _ in both}
+    for process in both:
+        process.join()
+    assert found == {making.content_of(FolderImages(folder, "pets")).digest}
+    assert making.known_content(FolderImages(folder, "pets"))
+
+
+def test_an_image_that_changes_while_it_is_extracted_makes_no_bank(entry: ModelEntry, folder: Path) -> None:
+    data = FolderImages(folder, "pets")
+    steps = extract_steps(entry, "avgpool", data, batch_size=8)
+    next(steps)
+    replaced(folder, "dog/39.bmp")
+    with pytest.raises(DataError, match=r"39\.bmp"):
+        list(steps)
+    again = FolderImages(folder, "pets")
+    bank = extract(entry, "avgpool", again, batch_size=8)
+    assert bank.identity.content == making.content_of(again).digest
+
+
+def test_a_list_with_other_labels_and_preprocessing_make_another_bank(entry: ModelEntry, folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text("image,label\ncat/00.bmp,0\ndog/01.bmp,1\n")
+    first = extract(entry, "avgpool", CsvImages(table, "mine"))
+    table.write_text("image,label\ncat/00.bmp,1\ndog/01.bmp,0\n")
+    second = identity(entry, "avgpool", CsvImages(table, "mine"))
+    assert find_bank(second) is None
+    assert first.identity.content == second.content
+    one = identity(entry, "avgpool", FolderImages(folder, "pets"))
+    moved = replace(entry, preprocess=replace(entry.preprocess, mean=(0.5,)))
+    assert making.changes(one, identity(moved, "avgpool", FolderImages(folder, "pets"))) == (
+        "the preprocessing has changed"
+    )
+
+
+def test_code_of_the_users_counts_by_what_it_gives(entry: ModelEntry, folder: Path) -> None:
+    strength = 1.0
+
+    class Darker(FolderImages):
+        def image(self, index: int) -> Image.Image:
+            return super().image(index).point(lambda value: value * strength)
+
+    class Own(Preprocess):
+        def build(self) -> Any:
+            built = super().build()
+            built.transforms[-1] = type(built.transforms[-1])((strength,), (1.0,))
+            return built
+
+    mine = replace(entry, preprocess=Own(28, 28, (0.3,), (0.4,)))
+    assert making.content_of(Darker(folder, "x")) == making.content_of(Darker(folder, "x"))
+    before = making.content_of(Darker(folder, "x")), identity(mine, "avgpool", FolderImages(folder, "x"))
+    assert before[1] == identity(mine, "avgpool", FolderImages(folder, "x"))
+    strength = 0.5
+    after = making.content_of(Darker(folder, "x")), identity(mine, "avgpool", FolderImages(folder, "x"))
+    assert before[0] != after[0]
+    assert before[1].transform != after[1].transform
+    arrays = [MemoryImages(np.full((2, 8, 8), value, np.uint8), None, "x", "x") for value in (1, 1, 2)]
+    assert [making.content_of(arrays[0]) == making.content_of(one) for one in arrays] == [True, True, False]
+
+
+# Networks whose code was corrected
+
+
+def test_a_corrected_network_is_extracted_beside_the_old_activations(entry: ModelEntry, folder: Path) -> None:
+    class Corrected(DemoNet):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.layer4(self.layer3(self.layer2(self.layer1(self.relu(self.bn1(self.conv1(x)))))))
+            return self.fc(self.flatten(self.avgpool(x * 2)))
+
+    data = FolderImages(folder, "pets")
+    old = extract(entry, "avgpool", data)
+    new = replace(entry, architecture=Corrected)
+    steps: list[Progress] = []
+    bank = extract(new, "avgpool", data, progress=steps.append)
+    assert steps[0].note.count("the network's code has changed") == 1
+    np.testing.assert_allclose(bank.read(), 2 * old.read(), rtol=1e-4, atol=1e-5)
+    assert open_bank(old.identity).folder == old.folder
+    again: list[Progress] = []
+    extract(new, "avgpool", data, progress=again.append)
+    assert [step.note for step in again] == [""]
+    fitted = fit(old)
+    with pytest.raises(ValueError, match="code"):
+        fitted.check(bank.identity)
+
+
+# Banks of before
+
+
+def made_earlier(bank: Bank) -> Path:
+    """The same bank as it was made before content and code were told."""
+    manifest = json.loads((bank.folder / "manifest.json").read_text())
+    folder = cache_root() / bank.identity.earlier.folder
+    shutil.move(bank.folder, folder)
+    manifest["identity"] = bank.identity.earlier.fields
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    (folder / "plan.json").unlink()
+    return folder
+
+
+def files_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def earlier(entry: ModelEntry, folder: Path) -> Path:
+    """A bank of before, whose images are two seconds older than it."""
+    time.sleep(1.1)  # its date is kept in whole seconds
+    return made_earlier(extract(entry, "avgpool", FolderImages(folder, "pets"), batch_size=8))
+
+
+def test_an_untouched_earlier_bank_is_taken_over_as_it_is(
+    entry: ModelEntry, folder: Path, earlier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, data = files_of(earlier), FolderImages(folder, "pets")
+    old = Bank(earlier)
+    save_fit(fit(old))
+    assert fit_path(old.identity).parent == earlier
+    bank = extract(entry, "avgpool", data)
+    assert bank.folder == earlier
+    assert bank.identity == identity(entry, "avgpool", data)
+    assert {name: after for name, after in files_of(earlier).items() if name in before} == before
+    assert [path.name for path in earlier.parent.iterdir()] == [earlier.name]
+    kept = load_fit(bank.identity)
+    assert kept is not None
+    assert kept.identity == bank.identity, "its fit goes with it"
+    monkeypatch.setattr("ash.extracting.takeover._computed", lambda *_: pytest.fail("it was proved already"))
+    monkeypatch.setattr("ash.bank._taken", {})
+    assert open_bank(bank.identity).folder == earlier
+    assert take_over(entry, data, bank.identity) == earlier
+
+
+def test_an_earlier_bank_of_changed_images_or_code_is_not_taken_over(
+    entry: ModelEntry, folder: Path, earlier: Path
+) -> None:
+    data = FolderImages(folder, "pets")
+
+    class Doubled(DemoNet):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * 2)
+
+    corrected = replace(entry, architecture=Doubled)
+    assert take_over(corrected, data, identity(corrected, "avgpool", data)) is None
+    assert take_over(entry, data, identity(entry, "avgpool", data)) == earlier
+    replaced(folder, "dog/39.bmp")
+    data = FolderImages(folder, "pets")
+    steps: list[Progress] = []
+    bank = extract(entry, "avgpool", data, progress=steps.append)
+    assert bank.folder != earlier
+    assert earlier.is_dir()
+    assert "newer" in steps[0].note
+
+
+def test_an_earlier_bank_that_is_damaged_later_is_mended_where_it_is(
+    entry: ModelEntry, folder: Path, earlier: Path
+) -> None:
+    data = FolderImages(folder, "pets")
+    before = extract(entry, "avgpool", data).read().copy()
+    shard = earlier / "shard-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-4] + b"junk")
+    bank = extract(entry, "avgpool", data)
+    assert bank.folder == earlier
+    assert not bank.damaged()
+    np.testing.assert_allclose(bank.read(), before, rtol=1e-5, atol=1e-6)
+
+
+def test_what_ships_belongs_to_the_code_that_it_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = get_model("demo")
+    path = ROOT / "assets" / "demo" / "images" / "digits.npz"
+    who = identity(entry, "avgpool", ArrayImages(path, "digits", "Digits"))
+    assert find_bank(who) is not None
+    assert find_bank(replace(who, code="0" * 64)) is None
+
+
+def test_images_that_are_turned_now_are_told_from_those_that_are_read_as_before(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (3, 2)).save(folder / "turned.png", exif=exif)
+    Image.new("F", (3, 2)).save(folder / "fractions.tiff")
+    told = {path.name: is_read_anew(str(path)) for path in (folder / "turned.png", folder / "fractions.tiff")}
+    assert told == {"turned.png": True, "fractions.tiff": True}
+    assert not is_read_anew(str(folder / "dog" / "37.bmp"))
+    assert making.is_upright(FolderImages(folder, "pets"))
