@@ -19,6 +19,7 @@ from extraction_children import PRELOADED, _children, _started
 from app.backend import library_work, store
 from app.backend.jobs import Jobs, Work
 from ash import demo
+from ash import identity as making
 from ash.data import FolderImages
 from ash.demo import sets as demo_sets
 from ash.extraction import identity
@@ -67,6 +68,7 @@ def _run(number: int, work: Callable[..., None], root: Path, log: Path, argument
         real(handle)
 
     os.environ["ASH_CACHE"] = str(root)
+    making.SETTLED_NS = 0  # digests of images that were made just now are kept, as those of older ones
     os.fsync = fsync  # type: ignore[assignment]
     sys.addaudithook(hook)
     work(root, *arguments)
@@ -106,7 +108,8 @@ def demo_build(root: Path, source: Path) -> None:
 def kept_sweep(root: Path) -> None:
     """The app's store: two sweeps, one after the other, of which the first must not be lost."""
     scores = np.arange(6, dtype=np.float32).reshape(1, 6)
-    sweep = Sweep((Method.parse("energy"),), scores, {"digits": scores}, scores.astype(np.int32), None)
+    predictions, doubts = scores.astype(np.int32), np.zeros((1, 2), np.int32)
+    sweep = Sweep((Method.parse("energy"),), scores, {"digits": scores}, predictions, None, doubts, {"digits": doubts})
     for bank in ("one", "two"):
         path = store.path_of([bank], ["energy"])
         if store.load(path, ["energy"]) is None:

@@ -139,7 +139,7 @@ def bank(root: Path, older: bool = False) -> Path:
     shards = Shards(folder, Plan(2, 3), 3)
     assert shards.take() == 0
     shards.write(0, np.arange(6, dtype=np.float32).reshape(3, 2), [])
-    shards.finish(BankIdentity("m", "w", "p", "t", "made", "f"), Images(), (2,))
+    shards.finish(BankIdentity("m", "w", "p", "t", "made", "f"), Images(), Images.labels, (2,))
     if older:
         import json
 
@@ -272,7 +272,7 @@ class TestStrictCheckpoints:
     def test_a_name_with_and_without_its_prefix(self, tmp_path: Path) -> None:
         state = DemoNet().state_dict()
         torch.save({**state, "module.fc.bias": state["fc.bias"]}, tmp_path / "x.pt")
-        with pytest.raises(ModelError, match=r"both fc\.bias and module\.fc\.bias"):
+        with pytest.raises(ModelError, match=r"module\.fc\.bias .*is not in the network"):
             load_weights(DemoNet(), tmp_path / "x.pt")
 
     def test_bytes_that_are_not_those_that_were_hashed(self, tmp_path: Path) -> None:

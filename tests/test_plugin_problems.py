@@ -65,7 +65,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         (SET + "raise SystemExit(3)\n", "a.py, line 4: SystemExit: 3"),
         (SET + SET, "a.py, line 6: The data set 'mine' is registered twice: it is a.py's already"),
         (SET.replace("mine", "noise"), "a.py, line 3: There is a data set 'noise' already: give yours another name"),
-        (SET.replace("mine", "mean"), "a.py, line 3: 'mean' cannot name a data set"),
+        (SET.replace("mine", "mean"), "a.py, line 3: 'mean' means something else here"),
         (SET.replace("'id'", "'test'"), "a.py, line 3: The role of the data set 'mine' is id or ood, not 'test'"),
         (SET + NET.replace("'net'", "'demo'"), "a.py, line 4: There is a model 'demo' already"),
         (SET + NET.replace("'net'", "'resnet18'"), "a.py, line 4: There is a model 'resnet18' of torchvision"),

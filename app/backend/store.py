@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import ash
 from ash import plugins
 from ash.bank import cache_root
-from ash.files import read_npz, remove_unfinished, write_atomically
+from ash.files import read_npz, write_atomically
 from ash.methods import Method
 from ash.tables import Sweep
 
@@ -53,7 +53,6 @@ def save(path: Path, sweep: Sweep, device: str) -> dict[str, str]:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     try:
-        remove_unfinished(path.parent, path.name)
         write_atomically(path, buffer.getvalue())
         _forget_oldest(path.parent)
     except OSError:

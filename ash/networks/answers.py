@@ -11,29 +11,30 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ash.networks.graphs import SplitError, place_of, reason_of, trace, unwrapped, where
 
 MOST = 3  # images in the largest batch that is tried
-TRIES = 4  # runs more of a network in which something random was seen, which may seldom show
 
 
 def check_answers(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Run a model in eval mode on noise of a shape (C, H, W), nine images in all; returns the number of its logits.
 
-    SplitError where it cannot be traced or takes no such images, where it is random or remembers, where its graph
-    computes something else, or where an image's logits hang on how many are in the batch: with the part that does it.
+    SplitError where it cannot be traced or takes no such images, where it draws random numbers that are not the same
+    each time, however seldom they show, or remembers, where its graph computes something else, or where an image's
+    logits hang on how many are in the batch: with the part that does it.
     """
     model = unwrapped(model)
     graph, names = trace(model)
     name = type(model).__name__
     x = torch.randn(MOST, *input_shape, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode(), _Random() as random:
+    with torch.inference_mode(), _Draws() as draws:
         logits = _answer(model, x)
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != MOST:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise SplitError(f"{name} makes {got} of {MOST} images, not a row of logits for each.")
     part = fx.GraphModule(model, graph).eval()
     with torch.inference_mode():
-        for _ in range(TRIES if random.seen else 1):
-            if not _same(part(x), logits):
-                raise SplitError(_why_not_fixed(model, part, names, x, random.seen))
+        if draws.found and (what := _first_other_draw(model, x, draws)):
+            raise SplitError(f"{name} draws other random numbers at every call, also in eval mode: {what}.")
+        if not _same(part(x), logits):
+            raise SplitError(_why_not_fixed(model, part, names, x))
         for count in (2, 1):
             fewer = _answer(model, x[:count])
             if fewer.shape != logits[:count].shape or not _close(fewer, logits[:count]):
@@ -70,16 +71,16 @@ def _close(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().amax() <= eps * other.abs().amax())
 
 
-def _why_not_fixed(model: nn.Module, part: fx.GraphModule, names: dict[fx.Node, str], x: Tensor, seen: str) -> str:
+def _why_not_fixed(model: nn.Module, part: fx.GraphModule, names: dict[fx.Node, str], x: Tensor) -> str:
     """One sentence on a network whose second answer differs from its first."""
     name = type(model).__name__
-    if not seen and _same(model(x), model(x)):
+    if _same(model(x), model(x)):
         return (
             f"{name} computes something else than torch.fx records of its forward function: a hook on it, or Python "
             "that is decided anew at every call. Take hooks off, and decide it in the constructor."
         )
     first = _first_difference(part, x, MOST, exact=True)
-    what = seen or (where(first, names[first]) if first else "something that torch.fx does not record")
+    what = where(first, names[first]) if first else "something that torch.fx does not record"
     return f"{name} gives other logits when it sees the same images twice in eval mode: {what} is random or remembers."
 
 
@@ -127,13 +128,33 @@ class _Values(fx.Interpreter):
         return found
 
 
-class _Random(TorchDispatchMode):
-    """Remembers the first operation that draws random numbers while a network runs, and the line that calls it."""
+class _Draws(TorchDispatchMode):
+    """Remembers every draw of random numbers while a network runs: the generator's state before it, and what draws.
 
-    seen = ""
+    An operation that may draw but does not, as dropout in eval mode, leaves its generator as it was.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[Tensor, str]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self.seen and torch.Tag.nondeterministic_seeded in func.tags:
+        given = kwargs or {}
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **given)
+        generators = (one for one in (*args, *given.values()) if isinstance(one, torch.Generator))
+        generator = next(generators, torch.default_generator)
+        before = generator.get_state()
+        result = func(*args, **given)
+        if not torch.equal(before, generator.get_state()):
             place = place_of(traceback.walk_stack(None))
-            self.seen = f"`{func.overloadpacket.__name__}`" + (f" ({place})" if place else "")
-        return func(*args, **(kwargs or {}))
+            self.found.append((before, f"`{func.overloadpacket.__name__}`" + (f" ({place})" if place else "")))
+        return result
+
+
+def _first_other_draw(model: nn.Module, x: Tensor, draws: _Draws) -> str:
+    """What draws from another state when the model runs again, and so other numbers; "" for a network that seeds."""
+    with _Draws() as again:
+        model(x)
+    pairs = zip(draws.found, again.found, strict=False)
+    return next((what for (before, what), (now, _) in pairs if not torch.equal(before, now)), "")
