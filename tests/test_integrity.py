@@ -123,6 +123,20 @@ def used(folder: Path) -> Any:
 
 def bank(root: Path, older: bool = False) -> Path:
     """A complete bank of three rows, as it is written now or as it was before there were checksums of samples."""
+    folder = root / "m" / "p" / "made"
+    folder.mkdir(parents=True)
+    extract(folder)
+    if older:
+        import json
+
+        about = read_json(folder / "manifest.json")
+        del about[SAMPLES]
+        (folder / "manifest.json").write_text(json.dumps(about))
+    return folder
+
+
+def extract(folder: Path) -> None:
+    """Write what `bank` holds, as an extraction does whose only shard is not finished."""
     from ash.extracting.shards import Plan, Shards
     from ash.images import ImageSet
 
@@ -134,19 +148,10 @@ def bank(root: Path, older: bool = False) -> Path:
         def image(self, index: int) -> Any:
             raise NotImplementedError
 
-    folder = root / "m" / "p" / "made"
-    folder.mkdir(parents=True)
     shards = Shards(folder, Plan(2, 3), 3)
     assert shards.take() == 0
     shards.write(0, np.arange(6, dtype=np.float32).reshape(3, 2), [])
     shards.finish(BankIdentity("m", "w", "p", "t", "made", "f"), Images(), Images.labels, (2,))
-    if older:
-        import json
-
-        about = read_json(folder / "manifest.json")
-        del about[SAMPLES]
-        (folder / "manifest.json").write_text(json.dumps(about))
-    return folder
 
 
 class TestBanks:
@@ -418,6 +423,20 @@ class TestLeftovers:
             child.kill()
         write_atomically(tmp_path / "fit.npz", b"whole")
         assert [path.name for path in tmp_path.iterdir()] == ["fit.npz"]
+
+    @pytest.mark.parametrize("begun", [True, False])
+    def test_those_of_a_killed_extraction(self, tmp_path: Path, begun: bool) -> None:
+        """Of a shard that was being written, and of the files that say what the bank is, which stay as they are."""
+        folder = bank(tmp_path)
+        names = {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+        for name in names | {"plan.json", "provenance.json"}:
+            (folder / f".{name}-abcdefgh").write_bytes(b"half")
+        (folder / "shard-00000.json").unlink()
+        if begun:
+            (folder / "shard-00000.npy").unlink()
+        extract(folder)
+        assert {path.name for path in folder.iterdir() if path.suffix != ".lock"} == names
+        assert used(folder)[1].shape == (3, 2)
 
     def test_other_hidden_files_stay(self, tmp_path: Path) -> None:
         (tmp_path / ".fit.npz-notes").touch()

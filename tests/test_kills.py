@@ -14,6 +14,7 @@ from extraction_children import images
 from kill_children import after, demo_build, kept_sweep, library_job
 
 from ash.extracting import claims
+from ash.files import read_json
 
 EVERY = 7  # of the steps that are tried; a prime, so that all kinds of them are met
 CHANGING = ("provenance.json", "manifest.json")  # hold a date; of the demo's the checksums are compared
@@ -95,3 +96,16 @@ def test_a_kill_before_a_step_on_the_disk_loses_nothing(name: str, every: int, t
     assert steps > 5
     wrong = {number: kill_and_go_on(name, tmp_path, number, whole, data) for number in range(1, steps + 1, every)}
     assert {number: what for number, what in wrong.items() if what} == {}
+
+
+@pytest.mark.skipif(claims.fcntl is None, reason="no fork")
+def test_what_a_killed_build_of_the_demo_left_is_not_among_its_files(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    (out / "images").mkdir(parents=True)
+    for name in ("weights.pt", "images/digits.npz", "manifest.json"):
+        path = out / name
+        path.with_name(f".{path.name}-abcdefgh").write_bytes(b"half")
+    after(0, demo_build, out, pictures(tmp_path / "data"))
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert there == {*read_json(out / "manifest.json")["files"], "manifest.json"}
+    assert not any("abcdefgh" in name for name in there)

@@ -109,8 +109,6 @@ def build(
     if out.is_dir() and any(out.iterdir()) and not (out / "images").is_dir():
         raise DemoError(f"{out} is not empty and holds no demo: give --out an empty or a new folder.")
     pictures, labels = demo_sets.fashion_mnist(source, "train")
-    for unfinished in (out / "weights.pt", *(images_path(out, name) for name in SETS), out / "manifest.json"):
-        remove_unfinished(unfinished.parent, unfinished.name)  # of a build that was killed
     for name, (images, classes) in demo_sets.make_sets(source, seed).items():
         _write_pictures(images_path(out, name), images, classes)
     model = train(pictures, labels, epochs, seed, progress)
@@ -121,6 +119,7 @@ def build(
     for name in SETS:
         _extract(out, name, out / "banks", progress)
     made = {"epochs": epochs, "seed": seed, **_machine()}
+    remove_unfinished(out, "manifest.json")  # of a build that was killed; it is none of the files that count
     write_json(out / "manifest.json", {"made": made, "files": _checksums(out)})
     return out
 
