@@ -102,7 +102,7 @@ def shard_path(folder: Path, shard: int) -> Path:
 class Bank:
     """A complete bank, opened for reading. Shards are checked against their checksums when first touched.
 
-    An older one, which has no checksum of samples.csv, gets it in its manifest; not `as_it_is`: then nothing is written.
+    An older one, which has no checksum of samples.csv, gets it in its manifest; opened `as_it_is` nothing is written.
     """
 
     def __init__(self, folder: Path, *, as_it_is: bool = False) -> None:
