@@ -145,10 +145,12 @@ def changes(old: BankIdentity, now: BankIdentity) -> str:
 def outdated(who: BankIdentity, root: Path | None = None) -> tuple[Path, str] | None:
     """The newest complete bank of the same name that is not this identity's, and what has changed since in words."""
     places = ((base / who.folder).parent for base in ((cache_root(), BUNDLED) if root is None else (root,)))
-    manifests = (
-        path for place in places for path in place.glob(f"{who.folder.name.rpartition('-')[0]}-*/manifest.json")
-    )
-    for folder in sorted((path.parent for path in manifests), key=_made, reverse=True):
+    named = f"{who.folder.name.rpartition('-')[0]}-*/manifest.json"
+    folders: list[Path] = []
+    for place in places:
+        with contextlib.suppress(OSError):  # a cache that cannot be read: whoever writes into it says so
+            folders += [path.parent for path in place.glob(named)]
+    for folder in sorted(folders, key=_made, reverse=True):
         with contextlib.suppress(BankError):
             old = Bank(folder).identity
             same = all(getattr(old, name) == getattr(who, name) for name in ("dataset", "dtype", "precision"))
