@@ -100,10 +100,13 @@ def shard_path(folder: Path, shard: int) -> Path:
 
 
 class Bank:
-    """A complete bank, opened for reading. Shards are checked against their checksums when first touched."""
+    """A complete bank, opened for reading. Shards are checked against their checksums when first touched.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    An older one, which has no checksum of samples.csv, gets it in its manifest; opened `as_it_is` nothing is written.
+    """
+
+    def __init__(self, folder: Path, *, as_it_is: bool = False) -> None:
+        self.folder, self._as_it_is = folder, as_it_is
         self._manifest = read_json(folder / "manifest.json")
         try:
             self.identity = BankIdentity(**self._manifest["identity"])
@@ -155,7 +158,7 @@ class Bank:
             if isinstance(error, BankError):
                 raise
             raise BankError(f"{path} is damaged (a row is not a name and a label); extract the bank again.") from error
-        if SAMPLES not in self._manifest and not self._shipped:
+        if SAMPLES not in self._manifest and not (self._shipped or self._as_it_is):
             self._remember(digest)
         return rows
 

@@ -140,6 +140,7 @@ def test_an_invented_bank_is_found(copy):
     manifest = demo.read_json(copy / "manifest.json")
     demo.write_json(copy / "manifest.json", {**manifest, "files": demo._checksums(copy)})
     assert demo.check(copy, ["noise"], quiet).problems == ()
+    assert demo.check(copy, ["noise"], quiet).problems == (), "a check changes nothing"
     (problem,) = demo.check(copy, ["digits"], quiet).problems
     assert "digits differs" in problem
 

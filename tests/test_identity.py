@@ -1,5 +1,6 @@
 """What makes a bank: code, images, labels and preprocessing; whatever of it changes, old activations are not used."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ash import identity as making
-from ash.bank import Bank, cache_root, find_bank, open_bank
+from ash.bank import SAMPLES, Bank, cache_root, find_bank, open_bank
 from ash.data import ArrayImages, CsvImages, DataError, FolderImages, MemoryImages, Subset
 from ash.extracting.takeover import take_over
 from ash.extraction import Progress, extract, extract_steps, identity
+from ash.files import read_json, write_json
 from ash.fitting import fit, fit_path, load_fit, save_fit
 from ash.images import is_read_anew
 from ash.models import MODELS, ModelEntry, Preprocess, get_model
@@ -423,8 +425,9 @@ def test_a_corrected_network_is_extracted_beside_the_old_activations(entry: Mode
 
 
 def made_earlier(bank: Bank) -> Path:
-    """The same bank as it was made before content and code were told."""
-    manifest = json.loads((bank.folder / "manifest.json").read_text())
+    """The same bank as it was made before content and code were told, and before files bore checksums."""
+    manifest = read_json(bank.folder / "manifest.json")
+    del manifest[SAMPLES]
     folder = cache_root() / bank.identity.earlier.folder
     shutil.move(bank.folder, folder)
     manifest["identity"] = bank.identity.earlier.fields
@@ -454,7 +457,13 @@ def test_an_untouched_earlier_bank_is_taken_over_as_it_is(
     bank = extract(entry, "avgpool", data)
     assert bank.folder == earlier
     assert bank.identity == identity(entry, "avgpool", data)
-    assert {name: after for name, after in files_of(earlier).items() if name in before} == before
+    after = files_of(earlier)
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: file for name, file in before.items() if name != "manifest.json"
+    }
+    manifest = read_json(earlier / "manifest.json")
+    assert manifest.pop(SAMPLES), "a checksum that banks of before have not is added"
+    assert manifest == json.loads(before["manifest.json"][0])
     assert [path.name for path in earlier.parent.iterdir()] == [earlier.name]
     kept = load_fit(bank.identity)
     assert kept is not None
@@ -497,6 +506,31 @@ def test_an_earlier_bank_that_is_damaged_later_is_mended_where_it_is(
     assert bank.folder == earlier
     assert not bank.damaged()
     np.testing.assert_allclose(bank.read(), before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_bank_that_was_labelled_otherwise_is_labelled_anew_where_it_is(
+    entry: ModelEntry, folder: Path, taken_over: bool
+) -> None:
+    time.sleep(1.1)  # the date of a bank of before is kept in whole seconds
+    data = FolderImages(folder, "pets")
+    made = extract(entry, "avgpool", data, batch_size=8)
+    labels, at = made.labels.tolist(), made_earlier(made) if taken_over else made.folder
+    listed = (at / "samples.csv").read_text().replace(",-1\n", ",3\n")
+    (at / "samples.csv").write_text(listed)
+    manifest = read_json(at / "manifest.json")
+    write_json(at / "manifest.json", {**manifest, SAMPLES: hashlib.sha256(listed.encode()).hexdigest()})
+    (at / "shard-00007.lock").touch()  # of a process that was killed
+    assert set(Bank(at).labels.tolist()) == {3}
+    shards = {name: file for name, file in files_of(at).items() if name.startswith("shard-") and name[-4:] == ".npy"}
+    for _ in range(2):
+        bank = extract(entry, "avgpool", data)
+        assert bank.folder == at
+        assert bank.identity == identity(entry, "avgpool", data)
+        assert bank.labels.tolist() == labels
+        assert shards.items() <= files_of(at).items(), "the activations are not computed again"
+        assert not list(at.glob("*.lock"))
+        assert find_bank(bank.identity) == at
 
 
 def test_what_ships_belongs_to_the_code_that_it_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,7 +275,7 @@ class TestCommandLine:
     def test_a_checkpoint_of_a_torchvision_network(self, data_root: Path, tmp_path: Path) -> None:
         torch.manual_seed(0)
         rng = np.random.default_rng(0)
-        for folder in ("id/a", "id/b", "ood"):
+        for folder in ("mine/tench", "mine/goldfish", "ood"):
             (tmp_path / folder).mkdir(parents=True)
             for i in range(2):
                 pixels = rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)
@@ -284,12 +284,12 @@ class TestCommandLine:
         checkpoint = tmp_path / "mine.pth"
         torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, checkpoint)
         use = ("--model", "squeezenet1_1", "--checkpoint", str(checkpoint))
-        said = self.run("extract", *use, "--placement", "features.10.cat", "--data", f"id={tmp_path / 'id'}")
-        assert "id: 4 x 384 x 13 x 13" in said
+        said = self.run("extract", *use, "--placement", "features.10.cat", "--data", f"mine={tmp_path / 'mine'}")
+        assert "mine: 4 x 384 x 13 x 13" in said
         out = tmp_path / "table.csv"
-        sets = ("--id", f"id={tmp_path / 'id'}", "--ood", f"ood={tmp_path / 'ood'}")
+        sets = ("--id", f"mine={tmp_path / 'mine'}", "--ood", f"ood={tmp_path / 'ood'}")
         self.run("sweep", *use, *sets, "--methods", "energy,ash_s@90", "--out", str(out))
-        assert "squeezenet1_1,features.12.cat,id,ood,ash_s@90" in out.read_text()
+        assert "squeezenet1_1,features.12.cat,mine,ood,ash_s@90" in out.read_text()
 
 
 @torch.inference_mode()

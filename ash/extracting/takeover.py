@@ -2,7 +2,7 @@
 
 Proved is that names and order are those of now; that no image file is newer than the bank, by any of its times
 (an array's bytes are in the earlier identity already); and that a spread of rows, computed again, gives what is stored.
-The verdict is kept beside the bank, whose files stay as they are.
+The verdict is kept beside the bank, whose activations stay as they are.
 """
 
 from datetime import datetime

@@ -46,13 +46,22 @@ def _presets(p: int, b: int, s: int) -> dict[str, str]:
     return {"Energy, unshaped": "energy", **paper, "ReAct": "react@1.0"}
 
 
+# The text of these functions is part of what a network's code is known by, so no settings stand with them.
+
+
+def _demo_network() -> "nn.Module":
+    from ash.networks.own import DemoNet
+
+    return DemoNet()
+
+
 def _densenet(classes: int) -> "nn.Module":
     from ash.networks.own import DenseNetBC
 
     return DenseNetBC(classes)
 
 
-@register_model(
+register_model(
     "demo",
     label="Small ResNet on Fashion-MNIST",
     weights=ASSETS / "demo" / "weights.pt",
@@ -75,13 +84,7 @@ def _densenet(classes: int) -> "nn.Module":
         "Demo: ASH-S @ 65": "ash_s@65",
         "ReAct": "react@1.0",
     },
-)
-def _demo_network() -> "nn.Module":
-    from ash.networks.own import DemoNet
-
-    return DemoNet()
-
-
+)(_demo_network)
 register_model(
     "resnet50",
     label="ResNet-50 on ImageNet",
