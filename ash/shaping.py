@@ -159,8 +159,8 @@ def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> 
 
 
 def beyond_range(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:
-    """Where `scale_exponent` clamps (bool): such samples are no longer told apart by their exponents."""
-    return _ratio(s1, s2) > _ceiling(peak, dtype)
+    """Where `scale_exponent` clamps what is left (bool): such samples are no longer told apart by their exponents."""
+    return (_ratio(s1, s2) > _ceiling(peak, dtype)) & (s2 != 0)  # an infinite ratio: nothing is kept
 
 
 def _ratio(s1: Tensor, s2: Tensor) -> Tensor:

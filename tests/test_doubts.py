@@ -47,7 +47,7 @@ def expected(x: np.ndarray, method: Method) -> tuple[int, int]:
         if 0 < k < len(row) and ordered[k - 1] == ordered[k]:
             tied += step.name in ("ash_b", "ash_rand") or ordered[k] != 0
         s1, s2 = row.sum(), ordered[:k].sum()
-        if step.name == "ash_s" and k and s2 > 0:
+        if step.name == "ash_s" and k and s2:  # both sums may be negative
             beyond += s1 / s2 > np.log(np.finfo(np.float32).max) - 1 - np.log(max(1, np.abs(ordered[:k]).max()))
     return tied, beyond
 
@@ -57,7 +57,7 @@ def sample(seed: int, n: int, shape: tuple[int, ...], kind: str) -> np.ndarray:
     x = rng.standard_normal((n, *shape)).astype(np.float32)
     if kind == "rectified":
         return np.maximum(x, 0)
-    return np.maximum(x, 0).round(0) if kind == "counts" else x.round(1)
+    return np.maximum(x, 0).round(0) if kind == "counts" else (8 * x).round() / 8  # sums are exact in any order
 
 
 def split_tail(tail: nn.Module, x: np.ndarray) -> nn.Module:
@@ -96,6 +96,24 @@ def test_the_samples_whose_cut_falls_among_equals_are_counted(
         row = table.loc[(str(methods[i]), "other")]
         assert row.tied == pytest.approx(100 * (at_id[0] + at_ood[0]) / 8)
         assert row.beyond_range == pytest.approx(100 * (at_id[1] + at_ood[1]) / 8)
+
+
+@pytest.mark.parametrize("tail", [nn.Linear(40, 4), Deep(40)], ids=["linear", "deep"])
+def test_where_nothing_is_kept_nothing_is_beyond_the_range(tail: nn.Module) -> None:
+    x = sample(0, 5, (40,), "rectified")
+    assert shaping.kept_count(40, 99) == 0
+    done = ash.sweep(split_tail(tail, x), x, {"other": x}, [Method("ash_s", 99)])
+    assert done.id_doubts is not None
+    assert done.id_doubts.tolist() == done.ood_doubts["other"].tolist() == [[0, 0]]
+
+
+def test_a_scale_of_two_negative_sums_may_be_beyond_the_range() -> None:
+    x = torch.full((1, 40), -1.0)
+    x[0, 0], x[0, 1] = 0.75, -0.875  # these two are kept: s1 / s2 = -38.125 / -0.125
+    mask = shaping.kept_mask(x, 95)
+    assert mask.sum() == 2
+    assert shaping.range_exceeded(x, mask).tolist() == [True]
+    assert shaping.ash_s(x, 95).isfinite().all()
 
 
 def test_a_cut_among_zeros_decides_for_ash_b_alone() -> None:

@@ -54,6 +54,12 @@ def words(app: AppTest) -> str:
     return "\n".join(found).replace("\\", "").replace("\N{MINUS SIGN}", "-")
 
 
+def verdict_line(app: AppTest) -> str:
+    """The verdict on one sample: the heading, wherever it stands. A suggested sample has its place in a line above."""
+    (line,) = [line for line in words(app).split("\n") if line.startswith("#### ")]
+    return line
+
+
 def figure(app: AppTest, key: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
     return found
@@ -173,8 +179,7 @@ def test_the_verdict_of_a_sample_is_that_of_its_stored_score(text: str) -> None:
     edge, done = found["Borderline ID"].index, backend.evaluation(at, text)
     line = threshold_at_tpr(done.id_scores)
     assert backend.stored_score(at, done, at.id_set, edge) == line
-    assert "on the 95 % line" in words(page("samples", text, look="one", sample=edge)).split("\n")[0]
+    assert "on the 95 % line" in verdict_line(page("samples", text, look="one", sample=edge)).split(";")[0]
     below = int(np.where(done.id_scores < line, done.id_scores, -np.inf).argmax())  # by however little
-    said = words(page("samples", text, look="one", sample=below))
-    assert "is rejected as" in said.split("\n")[0].split(";")[0]
+    assert "is rejected as" in verdict_line(page("samples", text, look="one", sample=below)).split(";")[0]
     assert "rejected after" in words(page("activations", text, sample=below)) or not method.steps

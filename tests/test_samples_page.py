@@ -195,12 +195,14 @@ def test_the_link_of_a_bar_works_a_second_time() -> None:
     app.run()
     query = bar_link(app)
     for _ in range(2):
+        app._page_hash = calc_hash("scores")
         app.session_state["spec"] = RunSpec()
         app.run()
         assert bar_link(app) == query
-        for name, value in query.items():
-            app.query_params[name] = value
+        app._page_hash = calc_hash("samples")  # as the browser does: the page of the link together with its query
+        app.query_params.update(query)
         assert sound(app.run()).session_state["spec"].look == "grid"
+        assert app.title[0].value == "Samples"
 
 
 def bar_link(app: AppTest) -> dict[str, str]:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -95,9 +96,10 @@ def _read(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]]:
         raise ValueError("it does not say where it comes from")
     ood = {str(name): arrays[f"ood_{i}"] for i, name in enumerate(arrays["ood"])}
     chosen = tuple(Method.parse(method) for method in methods)
-    doubts = arrays["doubts"]  # (1 + OOD sets, M, 2)
-    novel = dict(zip(ood, doubts[1:], strict=True))
-    sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], arrays.get("labels"), doubts[0], novel)
+    sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], arrays.get("labels"))
+    doubts = arrays.get("doubts", ())  # (1 + OOD sets, M, 2), or none: such a sweep does not know them
+    if len(doubts):
+        sweep = replace(sweep, id_doubts=doubts[0], ood_doubts=dict(zip(ood, doubts[1:], strict=True)))
     if any(array.ndim != 2 or len(array) != len(chosen) for array in (sweep.id_scores, *ood.values(), *doubts)):
         raise ValueError("its scores are not those of these methods")
     columns = [sweep.id_predictions.shape[1:], *([] if sweep.id_labels is None else [sweep.id_labels.shape])]
