@@ -97,8 +97,8 @@ def _read(path: Path, methods: Sequence[str]) -> tuple[Sweep, dict[str, str]]:
     ood = {str(name): arrays[f"ood_{i}"] for i, name in enumerate(arrays["ood"])}
     chosen = tuple(Method.parse(method) for method in methods)
     sweep = Sweep(chosen, arrays["id_scores"], ood, arrays["predictions"], arrays.get("labels"))
-    doubts = arrays.get("doubts", ())  # (1 + OOD sets, M, 2), or none: such a sweep does not know them
-    if len(doubts):
+    doubts = list(arrays.get("doubts", []))  # one (M, 2) for the ID set and each OOD set; none where they are not known
+    if doubts:
         sweep = replace(sweep, id_doubts=doubts[0], ood_doubts=dict(zip(ood, doubts[1:], strict=True)))
     if any(array.ndim != 2 or len(array) != len(chosen) for array in (sweep.id_scores, *ood.values(), *doubts)):
         raise ValueError("its scores are not those of these methods")
