@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 import ash
+from ash.engine.ranking import metrics_at_once
 from ash.errors import AshError
 from ash.metrics import threshold_at_tpr
-from ash.tables import RankedID, metrics_at_once
+from ash.tables import RankedID
 
 SCORES = hnp.arrays(
     np.float64, st.integers(1, 60), elements=st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6))

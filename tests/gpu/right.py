@@ -18,6 +18,7 @@ from ash.data import evenly, get_dataset
 from ash.engine import grouped
 from ash.engine.activations import Reader
 from ash.engine.masked import MaskedProducts
+from ash.engine.ranking import metrics_at_once
 from ash.errors import AshError
 from ash.extraction import extract, identity
 from ash.fitting import fit
@@ -26,7 +27,7 @@ from ash.models import get_model
 from ash.results import every_method
 from ash.splitting import LinearTail, split
 from ash.sweeping import Sweep, sweep
-from ash.tables import RankedID, metrics_at_once
+from ash.tables import RankedID
 
 METRICS = ["auroc", "fpr95", "aupr", "id_accuracy"]
 EVERY = (
