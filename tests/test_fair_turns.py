@@ -106,7 +106,9 @@ lengths = st.lists(st.sampled_from([0.001, 0.02, 0.1, 0.35, 3.0]), min_size=1, m
 
 
 @given(st.lists(lengths, min_size=2, max_size=4))
-@example([[0.02] * 10, [3.0] * 2, [3.0] * 2, [0.02] * 10])  # who is owed much keeps that while it hands over
+@example(
+    [[0.02] * 3, [0.001, 3, 0.35, 0.02, 0.001, 0.02], [0.02, 0.001], [0.35, 0.001, 0.35, 0.1, 3, 3]]
+)  # who is owed much keeps that while it hands over
 def test_who_begins_together_finishes_within_its_share_and_a_step_of_each(steps: list[list[float]]) -> None:
     users = [User(one) for one in steps]
     Play(users).run()
