@@ -118,7 +118,8 @@ class _Run:
             if plan is None:
                 rows = shard_rows(len(self.data), row_bytes)
                 if batch_size is None:
-                    batch_size = SMALL_SET_BATCH if len(self.data) < SMALL_SET else best_batch(self.stem, rows)
+                    small = len(self.data) < SMALL_SET
+                    batch_size = SMALL_SET_BATCH if small else best_batch(self.stem, rows, lambda: self.sleep(0))
                 plan = Plan(batch_size, rows)
                 forget_shards(self.folder)
             if not (self.folder / "plan.json").exists():
@@ -210,7 +211,8 @@ def extract_steps(
     a damaged shard is rebuilt. `batch_size` None is found by trying; the size that a bank was begun with is kept.
     `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
     `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` > 0 it is another bank, of
-    the images as ODIN perturbs them, for about four times the work. `sleep` is how it waits for other processes.
+    the images as ODIN perturbs them, for about four times the work. `sleep` is how it waits for other processes,
+    and for none (0 s) between the trials of batch sizes.
     A bank of earlier code or images stays beside it. BankError when nothing can be written, DataError when images
     change meanwhile.
     """

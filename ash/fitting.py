@@ -145,7 +145,7 @@ def perturbation(transform: str) -> str:
 def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
     """Fit on a training bank, in float64, in one pass for means and another for the covariance. Nothing is stored.
 
-    `progress` is called in this thread after every chunk of both.
+    `progress` is called in this thread after every chunk of both, and between what is done with the whole.
     """
     labels, shape = bank.labels, bank.shape[1:]
     size = shape[0] if len(shape) == 3 else int(np.prod(shape))
@@ -165,7 +165,9 @@ def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
         classes, sums = classes[:0], sums[:0]
     class_means = sums / np.bincount(codes, minlength=len(classes))[: len(classes), None]
     whitening = _whitening(bank, class_means, which, progress) if len(classes) else np.empty((0, 0))
+    progress()
     values, rows = _sample(bank)
+    progress()
     return Fit(
         identity=bank.identity,
         rows=len(bank),

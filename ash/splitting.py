@@ -55,7 +55,10 @@ def placements(model: nn.Module) -> list[str]:
 
 def _penultimate(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], names: dict[fx.Node, str]) -> str:
     """The placement whose values enter the head that makes the logits, before any flatten or dropout on the way."""
-    way = way_to_the_head(model, graph, names)
+    try:
+        way = way_to_the_head(model, graph, names)
+    except SplitError as error:
+        raise SplitError(f"{error} Placements: {', '.join(known) or 'there is none'}.") from error
     cut_at = {node: name for name, node in known.items()}
     found = [cut_at[node] for node in way if node in cut_at]
     if found:

@@ -354,6 +354,20 @@ def test_another_mat_file_is_a_sentence(tmp_path: Path, content: dict[str, Any])
         images.labels, images.image(0)
 
 
+def test_a_mat_file_that_unpacks_to_too_much_is_refused_before_any_of_it_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"y": np.ones((3000, 1)), "X": np.zeros((32, 32, 3, 3000), np.uint8)}
+    scipy.io.savemat(tmp_path / "x.mat", content, do_compression=True)
+    size = (tmp_path / "x.mat").stat().st_size
+    assert size < 100_000, "nine megabytes of zeros pack into very little"
+    assert len(SvhnImages(tmp_path / "x.mat", "x").labels) == 3000
+    monkeypatch.setattr("ash.datasets.array_images.MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr("scipy.io.loadmat", lambda *_, **__: pytest.fail("it is read"))
+    with pytest.raises(DataError, match="unpacks to more than 1,000,000 bytes"):
+        SvhnImages(tmp_path / "x.mat", "x").image(0)
+
+
 def header(kind: bytes, size: int) -> bytes:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = kind, size

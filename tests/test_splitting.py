@@ -123,6 +123,28 @@ def test_models_that_cannot_be_cut_say_why() -> None:
         resolve(nn.Sequential(nn.ReLU(), nn.ReLU()).eval(), "penultimate")
 
 
+class Attentive(nn.Module):
+    """Behind its last layer with weights it mixes the logits, so that nothing tells which layer is the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x).relu()).cumsum(1)
+
+
+def test_where_the_head_is_not_known_the_placements_that_work_are_named() -> None:
+    model, x = Attentive().eval(), torch.randn(3, 6)
+    with pytest.raises(SplitError, match="penultimate placement is not known") as error:
+        resolve(model, "penultimate")
+    names = str(error.value).rpartition("Placements: ")[2].rstrip(".").split(", ")
+    assert names == ash.placements(model)
+    for name in names:
+        stem, tail = split(model, name)
+        assert torch.equal(tail(stem(x)), model(x))
+
+
 def small_vit() -> nn.Module:
     model = VisionTransformer(image_size=32, patch_size=16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16)
     nn.init.normal_(model.heads.head.weight)

@@ -50,24 +50,28 @@ def compute_banks(at: Setup) -> Generator[Step, None, None]:
 
     Sessions that ask for the same at the same time follow one computation.
     """
-    todo = [(images(at, name), 0.0) for name in missing_sets(at)]
-    if todo:
+    names = missing_sets(at)
+    if names:
+        require_compute()
+        todo = [(images(at, name), identity(at, name), 0.0) for name in names]
         yield from on_device(shared(("banks", at), lambda: _extract_all(at, todo)))
 
 
 def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
     """Extract banks under a setup: images, and how far ODIN moves their pixels (0: not at all)."""
-    yield from on_device(_extract_all(at, todo))
-
-
-def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
     if todo:
         require_compute()
-    total, before, fresh, start = sum(len(data) for data, _ in todo), 0, 0, time.monotonic()
-    for data, epsilon in todo:
+        known = [(data, identity_of(at, data, epsilon), epsilon) for data, epsilon in todo]
+        yield from on_device(_extract_all(at, known))
+
+
+def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, BankIdentity, float]]) -> Generator[Step, None, None]:
+    """What their identities are takes reading the images, and is known before the device is asked for."""
+    total, before, fresh, start = sum(len(data) for data, *_ in todo), 0, 0, time.monotonic()
+    for data, who, epsilon in todo:
         first = None
         label = f"{data.label}, perturbed" if epsilon else data.label
-        with closing(extraction(get_model(at.model), identity_of(at, data, epsilon), data, epsilon)) as steps:
+        with closing(extraction(get_model(at.model), who, data, epsilon)) as steps:
             for step in steps:
                 first = step.done if first is None else first
                 worked = fresh + step.done - first

@@ -64,18 +64,19 @@ def decision(at: Setup, method: str, name: str, index: int) -> Decision:
     from ash.contributions import per_unit
     from ash.splitting import LinearTail
 
-    done, tail = sample(at, method, name, index).trace, _tail(at)
+    done = sample(at, method, name, index).trace
     x, shaped, mask = done.x[0], done.shaped[0], done.kept[0]
     by_unit = per_unit(mask.long()).numpy()
     share = mask.float().mean(0).numpy() if _has_maps(x) else None
     with semaphore:
+        tail = _tail(at)
         before, after = (_side(tail, values, done.method.score) for values in (x, shaped))
     exact = isinstance(tail, LinearTail)
     return Decision(before, after, by_unit, x.numel() // len(by_unit), share, exact)
 
 
 def _tail(at: Setup) -> "Tail":
-    """The tail of a setup, as one linear map where it is one."""
+    """The tail of a setup, as one linear map where it is one. It is tried for that: call it on the device."""
     from ash.splitting import linear_tail
 
     tail = parts(at)[1]

@@ -16,6 +16,7 @@ import streamlit as st
 from app.backend.banks import Step
 from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
+from app.backend.fits import fit_of
 from app.backend.names import presets
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
@@ -99,17 +100,14 @@ def deep_steps(at: Setup, score: str, methods: tuple[str, ...]) -> Generator[Ste
     Stop to cancel; what is half done is kept. Call again to go on.
     """
     known, todo, work = _known(at, score), deep_left(at, score, methods), None
+    if any(Method.parse(method).needs_fit for method in todo):
+        fit_of(at)  # before, and not with the list of works locked
     try:
         while todo:
             with known.lock:
                 work = _chosen(at, known, todo, work)
             label = Method.parse(todo[0]).label
-            finished = _advance(work)
-            if finished is not None:
-                for row, method in enumerate(map(str, finished.methods)):
-                    one = finished.part([row])
-                    keep(at, (method,), one)
-                    known.tables[method] = _table(at, one)
+            _take_turn(at, known, work, todo)
             todo = [method for method in methods if method not in known.tables]
             yield Step(label, len(methods) - len(todo), len(methods), work.speed, work.seconds_left)
     finally:
@@ -136,24 +134,40 @@ def _chosen(at: Setup, known: _Known, todo: list[str], before: _Work | None) -> 
     return work
 
 
-def _advance(work: _Work) -> Sweep | None:
-    """One step of a work; what was finished with it, if anything."""
+def _take_turn(at: Setup, known: _Known, work: _Work, todo: list[str]) -> None:
+    """Advance a work by a step, or by as many as the turn has room for and are for a method to do; keep what it ends.
+
+    What is finished is known before the turn is over, so that nobody begins it again.
+    """
     begun = time.monotonic()
     with semaphore:
-        try:
-            step = next(work.steps, None)
-        except BaseException:
-            work.left.clear()  # a broken iterator: whoever goes on begins anew
-            raise
+        goes_on = True
+        while goes_on and work.left and work.left[0] in todo:
+            finished = _advance(work)
+            if finished is not None:
+                for row, method in enumerate(map(str, finished.methods)):
+                    one = finished.part([row])
+                    keep(at, (method,), one)
+                    known.tables[method] = _table(at, one)
+            goes_on = semaphore.goes_on()
         now = time.monotonic()
         work.seconds, work.seen = work.seconds + now - max(begun, work.seen), now
-        if step is None:
-            work.left.clear()
-            return None
-        work.share = step.done / step.total
-        if step.finished is not None:
-            done = set(map(str, step.finished.methods))
-            work.left[:] = [method for method in work.left if method not in done]
+
+
+def _advance(work: _Work) -> Sweep | None:
+    """One step of a work; what was finished with it, if anything."""
+    try:
+        step = next(work.steps, None)
+    except BaseException:
+        work.left.clear()  # a broken iterator: whoever goes on begins anew
+        raise
+    if step is None:
+        work.left.clear()
+        return None
+    work.share = step.done / step.total
+    if step.finished is not None:
+        done = set(map(str, step.finished.methods))
+        work.left[:] = [method for method in work.left if method not in done]
     return step.finished
 
 

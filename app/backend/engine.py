@@ -134,16 +134,22 @@ def _more(at: Setup, methods: list[Method]) -> dict[str, Any]:
 
 
 def start(at: Setup, methods: tuple[str, ...]) -> "Iterator[sweeping.Step]":
-    """A sweep over the ID set and the OOD sets of a setup that has yet to run: advance it under the semaphore."""
+    """A sweep over the ID set and the OOD sets of a setup that has yet to run: advance it under the semaphore.
+
+    Its first step refuses input that does not fit.
+    """
     from ash.device import evaluation_device
     from ash.sweeping import sweep_steps
 
-    labels = id_labels(at)
+    tail, labels, ids = parts(at)[1], id_labels(at), bank(at, at.id_set)
     banks = {name: bank(at, name) for name in at.ood}
     parsed = [Method.parse(method) for method in methods]
     more = _more(at, parsed)
-    where = evaluation_device()
-    return sweep_steps(parts(at)[1], bank(at, at.id_set), banks, parsed, id_labels=labels, device=where, **more)
+
+    def steps() -> "Iterator[sweeping.Step]":
+        yield from sweep_steps(tail, ids, banks, parsed, id_labels=labels, device=evaluation_device(), **more)
+
+    return steps()
 
 
 def fresh(at: Setup, methods: tuple[str, ...]) -> Sweep:

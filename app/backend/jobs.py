@@ -1,9 +1,9 @@
 """Long work in the background of a session: one job after another in a thread, with progress, cancel and resume.
 
 A job is a generator of reports. It is stopped between two of them, and what it has finished by then stays: starting it
-again goes on. Work on the device takes the semaphore of the evaluations for one step at a time, so that nobody waits
-for a whole extraction. The thread ends with the last job, or when the browser of its session has been gone for a
-while. A page that is loaded anew is a new session: it takes over the jobs of one that has just gone.
+again goes on. Work on the device takes turns with all other users, step by step. The thread ends with the last job, or
+when the browser of its session has been gone for a while. A page that is loaded anew is a new session: it takes over
+the jobs of one that has just gone.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from weakref import WeakSet
 
 from app.backend.pace import Pace
-from app.backend.turns import semaphore
+from app.backend.turns import on_device
 from app.streamlit_private import session_is_active as session_is_active
 from ash.errors import EXPECTED, AshError, sentence
 
@@ -240,7 +240,7 @@ class Jobs:
         """Do a job; how it ended, and in what words."""
         try:
             self._stop_if_asked(job.number)
-            with _claimed(job.work, self), closing(job.work.steps()) as steps:
+            with _claimed(job.work, self), closing(self._steps(job)) as steps:
                 return "done", self._drive(job, steps)
         except _Stopped as stopped:
             return "cancelled", str(stopped)
@@ -251,25 +251,21 @@ class Jobs:
             _LOG.exception("error %s", number)
             return "failed", f"An unexpected error (id {number}): the server's log has it under this id."
 
+    def _steps(self, job: Job) -> Generator[Report, None, str]:
+        steps = job.work.steps()
+        return on_device(steps, lambda: self._stop_if_asked(job.number)) if job.work.on_device else steps
+
     def _drive(self, job: Job, steps: Generator[Report, None, str]) -> str:
         pace = Pace()
         while True:
             self._stop_if_asked(job.number)
             try:
-                report = self._turn(job.number, steps) if job.work.on_device else next(steps)
+                report = next(steps)
             except StopIteration as end:
                 return str(end.value)
             rate, left = pace.after(report.what, report.done, report.total, time.monotonic())
             with self._lock:
                 self._jobs[job.number] = replace(self._jobs[job.number], report=report, rate=rate, left=left)
-
-    def _turn(self, number: int, steps: Generator[Report, None, str]) -> Report:
-        """One step on the device, between the evaluations of other users."""
-        semaphore.acquire(meanwhile=lambda: self._stop_if_asked(number))
-        try:
-            return next(steps)
-        finally:
-            semaphore.release()
 
     def _stop_if_asked(self, number: int) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.backend.turns import semaphore
 from app.spec import PENULTIMATE, RunSpec
 from ash.bank import BUNDLED, BankIdentity, any_bank, find_bank
 from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
@@ -222,7 +223,7 @@ def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsi
     if not any_bank(at.model, at.placement, data.name):
         return None
     one = who()
-    return find_bank(one) or take_over(get_model(at.model), data, one, epsilon)
+    return find_bank(one) or take_over(get_model(at.model), data, one, epsilon, turn=semaphore)
 
 
 def look_again() -> None:

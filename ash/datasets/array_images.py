@@ -6,11 +6,13 @@ Pixels are read when first needed, once in each process, and never pickled.
 """
 
 import hashlib
+import struct
+import zlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,10 @@ from ash import shipped
 from ash.datasets import cifar_pickle
 from ash.files import DamagedError, file_hash, open_regular, parse_npz, read_bytes
 from ash.images import UNKNOWN, DataError, ImageSet
+
+MOST_UNPACKED = 2**32  # bytes that the compressed variables of a .mat file may unpack to
+_CHUNK = 2**20
+_MAT_HEADER, _MAT_COMPRESSED = 128, 15  # bytes before the first variable; the type of a compressed one
 
 
 class FileArray(ImageSet):
@@ -148,6 +154,29 @@ def _read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
 
 
+def _check_unpacked(file: BinaryIO) -> None:
+    """ValueError where a .mat file unpacks to more than MOST_UNPACKED: counted piece by piece, nothing of it is kept.
+
+    The file is left at its beginning. Only files of version 5 hold compressed variables.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(file.read(_MAT_HEADER)[-2:])
+    total = 0
+    while order and len(tag := file.read(8)) == 8:
+        kind, size = struct.unpack(f"{order}II", tag)
+        if kind != _MAT_COMPRESSED:
+            file.seek(size, 1)
+            continue
+        unpacker = zlib.decompressobj()
+        while size and (packed := file.read(min(size, _CHUNK))):
+            size -= len(packed)
+            while packed:
+                total += len(unpacker.decompress(packed, _CHUNK))
+                packed = unpacker.unconsumed_tail
+                if total > MOST_UNPACKED:
+                    raise ValueError(f"it unpacks to more than {MOST_UNPACKED:,} bytes")
+    file.seek(0)
+
+
 class SvhnImages(FileArray):
     """SVHN's .mat file: `X` (32, 32, 3, n) uint8 and `y` (n, 1), where 10 is the digit 0.
 
@@ -164,11 +193,15 @@ class SvhnImages(FileArray):
         return self._read("y", (None, 1)).reshape(-1) % 10
 
     def _read(self, key: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """A variable of the file, of this shape (None: any length); DataError for what is no array of whole numbers."""
+        """A variable of the file, of this shape (None: any length); DataError for what is no array of whole numbers.
+
+        What it unpacks to is counted before any of it is in memory.
+        """
         from scipy.io import loadmat, whosmat  # type: ignore[import-untyped]
 
         try:
             with open_regular(self.path) as file:
+                _check_unpacked(file)
                 stated = {name: found for name, found, _ in whosmat(file)}
                 if key not in stated or not _fits(stated[key], shape):  # before anything of that size is in memory
                     raise ValueError(f"its {key} has the shape {stated.get(key)}")

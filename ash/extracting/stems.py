@@ -1,6 +1,7 @@
 """A stem at work: pixels -> activations on a device, in a precision, in batches that fit."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -147,19 +148,22 @@ def stem_of(entry: ModelEntry, placement: str, device: torch.device, precision: 
     return PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
 
 
-def best_batch(stem: Stem, largest: int) -> int:
+def best_batch(stem: Stem, largest: int, pause: Callable[[], None] = lambda: None) -> int:
     """The batch size to use: doubled for as long as images/s grow, memory lasts and trying takes no more than seconds.
 
-    BankError when one image alone is too large.
+    `pause` is called between two sizes; its time does not count. BankError when one image alone is too large.
     """
-    size, best, rate, start = FIRST_BATCH, FIRST_BATCH, 0.0, time.perf_counter()
+    size, best, rate, spent = FIRST_BATCH, FIRST_BATCH, 0.0, 0.0
     stem(torch.zeros(FIRST_BATCH, *stem.pixels, dtype=torch.uint8))  # the first run is a slow one
     while size <= max(FIRST_BATCH, min(largest, LARGEST_BATCH)) and stem.limit is None:
+        pause()
+        start = time.perf_counter()
         now = size / stem.seconds(size)
+        spent += time.perf_counter() - start
         if now < WORTH * rate or stem.limit is not None:
             break
         best, rate, size = size, now, 2 * size
-        if time.perf_counter() - start > TRIAL_SECONDS:
+        if spent > TRIAL_SECONDS:
             break
     stem.limit = None
     return best

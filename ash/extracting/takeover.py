@@ -5,6 +5,7 @@ Proved is that names and order are those of now; that no image file is newer tha
 The verdict is kept beside the bank, whose activations stay as they are.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,16 +33,18 @@ def take_over(
     epsilon: float = 0.0,
     root: Path | None = None,
     device: "torch.device | None" = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Path | None:
     """The earlier bank that is proved to be this identity's, None where there is none. It is looked into only once.
 
-    Takes the time of a few images on the device.
+    Takes the time of a few images on the device, within `turn`.
     """
     folder = earlier_bank(who, root or cache_root())
     if folder is None:
         return None
     if takeover(folder, who) is None:
-        note_takeover(folder, who, _difference(entry, data, who, folder, epsilon, device))
+        with turn or nullcontext():
+            note_takeover(folder, who, _difference(entry, data, who, folder, epsilon, device))
     return folder if takeover(folder, who) == "" else None
 
 
