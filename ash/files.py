@@ -93,6 +93,18 @@ def open_regular(path: Path | str) -> io.BufferedReader:
     return os.fdopen(handle, "rb")
 
 
+Look = tuple[int, int, int, int]  # of a file: size, time of change in ns, inode, time of its inode's change in ns
+
+
+def look_of(file: Path | str | int) -> Look:
+    """What is seen of a file, by its path or open, without reading it; OSError.
+
+    Another file in its place looks other even where its size and its time of change were made the same.
+    """
+    about = os.stat(file)
+    return about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns
+
+
 def read_bytes(path: Path | str, most: int = MOST_BYTES) -> bytes:
     """All bytes of a regular file; OSError, also for one of more than `most` bytes."""
     with open_regular(path) as file:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, takeover
 from ash.data import DataError, FileImages, ImageError, ImageSet, Subset, file_hash
-from ash.files import read_json, write_atomically, write_json
+from ash.files import Look, look_of, read_json, write_atomically, write_json
 from ash.fitting import perturbation, perturbed_transform
 from ash.images import READING
 from ash.networks import curated, torchvision_models
@@ -168,7 +168,7 @@ def _made(folder: Path) -> float:
 
 # The content of images
 
-Stamp = tuple[int, int, int, int]  # of a file: size, time of change in ns, inode, time of its inode's change in ns
+Stamp = Look  # a file's, as it was when it was read
 SETTLED_NS = 2_000_000_000  # a file that changed so short before it was read may change again within one clock tick
 FEW = 64
 _DIGEST = 16  # bytes
@@ -274,13 +274,9 @@ def _pixels(data: ImageSet, rows: NDArray[np.int64]) -> str:
 
 def _stamp(path: str) -> Stamp:
     try:
-        return _stamp_of(os.stat(path))
+        return look_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _stamp_of(about: os.stat_result) -> Stamp:
-    return about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns
 
 
 def _read(path: str) -> tuple[Stamp, bytes, bool]:
@@ -289,10 +285,10 @@ def _read(path: str) -> tuple[Stamp, bytes, bool]:
         for _ in range(3):
             now = time.time_ns()
             with open(path, "rb", buffering=0) as file:
-                before = os.fstat(file.fileno())
+                before = look_of(file.fileno())
                 digest = hashlib.blake2b(file.read(), digest_size=_DIGEST).digest()
-                stamp = _stamp_of(os.fstat(file.fileno()))
-            if stamp == _stamp_of(before):
+                stamp = look_of(file.fileno())
+            if stamp == before:
                 return stamp, digest, max(stamp[1], stamp[3]) < now - SETTLED_NS
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error

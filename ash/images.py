@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from ash.errors import AshError
+from ash.files import Look, look_of
 from ash.files import file_hash as file_hash
 
 _AVIF = bool(features.check("avif"))
@@ -250,21 +251,20 @@ class FileImages(ImageSet):
         return self._names
 
     @cached_property
-    def _found(self) -> list[tuple[int, int]]:
-        """Size and time of change of every file."""
+    def _found(self) -> list[Look]:
+        """What is seen of every file."""
         try:
-            found = [os.stat(f"{self.root}/{name}") for name in self._names]
+            return [look_of(f"{self.root}/{name}") for name in self._names]
         except OSError as error:
             raise DataError(f"{self.label}: {error.filename} cannot be read: {error.strerror}.") from error
-        return [(status.st_size, status.st_mtime_ns) for status in found]
 
     @property
     def _sizes(self) -> list[int]:
-        return [size for size, _ in self._found]
+        return [size for size, *_ in self._found]
 
     @property
     def look(self) -> str:
-        """What was seen of the files, names, sizes and times of change: another look is another set of files."""
+        """What was seen of the files, their names first: another look is another set of files."""
         return hashlib.sha256(repr((self._names, self._found)).encode(errors="surrogateescape")).hexdigest()
 
     @property

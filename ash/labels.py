@@ -54,6 +54,9 @@ def read(data: ImageSet, classes: Sequence[str], network: str = "the network") -
         return Reading(whole.labels[data.rows], whole.words, whole.problem)
     stated = data.stated
     if stated is None:
+        written = getattr(data, "written", [])  # a list's numbers may be names, as folders that are called so
+        if {*written} <= {*classes} and any(classes.index(text) != int(text) for text in {*written}):
+            return _Names(data, [(text,) for text in written], classes, network).reading()
         return _read_numbers(data, classes, network)
     if not any(stated):
         return Reading(np.full(len(data), UNKNOWN, np.int64), f"{data.label}: no labels, its images lie in no folders.")
@@ -108,9 +111,13 @@ def _is_number(text: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """A name as it is compared where it is not found as written: letters and digits, spaces for anything else."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return " ".join(re.findall(r"\w+", folded.replace("_", " ")))
+    """A name as it is compared where it is not found as written: without capitals, its words parted by one space.
+
+    Signs that tell names apart stay: `<10` is not `>10`, `HER2-` not `HER2+`, and accents and vowel signs count.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    words = re.sub(r"""[\s_/\\,.;:*?|()'"`]""", " ", folded)
+    return " ".join(re.sub(r"(?<=\w)-(?=\w)|-(?=[^\W\d])", " ", words).split())
 
 
 def _parting(paths: Sequence[tuple[str, ...]]) -> int:
@@ -177,14 +184,17 @@ class _Names:
         return self._known.get(name, self._known.get(_plain(name)))
 
     def reading(self) -> Reading:
-        """By the first level of folders that are all classes by name; else the level on which folders part is read."""
+        """By the first level of folders that are all classes by name; else the level on which folders part is read.
+
+        A level of splits, as in `train/CLASS`, is passed over for a level of classes in it: `train` may be a class too.
+        """
         depth = min(map(len, self.paths))
-        for level in range(depth):
-            found = {name: self._class(name) for name in self._on(level)}
-            if all(number is not None for number in found.values()):
-                return self._read(level, {name: number for name, number in found.items() if number is not None})
+        named = [level for level in range(depth) if all(self._class(name) is not None for name in self._on(level))]
+        if named:
+            level = next((one for one in named if not self._are_splits(one)), named[0])
+            return self._read(level, {name: self._class(name) or 0 for name in self._on(level)})
         level = _parting(self.paths)
-        while {_plain(name) for name in self._on(level)} <= SPLITS and level + 1 < depth:
+        while self._are_splits(level) and level + 1 < depth:
             level += 1
         names = self._on(level)
         if self.data.states == "folder names" and all(map(_is_number, names)):
@@ -196,6 +206,9 @@ class _Names:
 
     def _on(self, level: int) -> set[str]:
         return {path[level] for path in self.paths}
+
+    def _are_splits(self, level: int) -> bool:
+        return {_plain(name) for name in self._on(level)} <= SPLITS
 
     @property
     def _unknown(self) -> NDArray[np.int64]:

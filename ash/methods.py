@@ -52,6 +52,7 @@ __all__ = [
     "register_method",
 ]
 
+MOST_METHODS = 100_000  # that one list with ranges may stand for
 _PLUS = re.compile(r"\s*\+\s*(?=[A-Za-z_])")  # between steps, not in 1e+16
 
 
@@ -246,7 +247,10 @@ def _range(text: str) -> list[str]:
     start, stop, step = numbers
     if not (math.isfinite(start) and math.isfinite(stop) and step > 0 and stop >= start):
         raise MethodError(f"'{text}': a range needs start <= stop and a step > 0; for example {name}@5:95:5{unit}.")
-    return [f"{name}@{start + i * step:.12g}{unit}" for i in range(int((stop - start) / step + 1e-9) + 1)]
+    count = (stop - start) / step + 1e-9
+    if count >= MOST_METHODS:
+        raise MethodError(f"'{text}' stands for more than {MOST_METHODS:,} methods: take a larger step.")
+    return [f"{name}@{start + i * step:.12g}{unit}" for i in range(int(count) + 1)]
 
 
 def _expand(term: str) -> Iterator[str]:
@@ -255,7 +259,10 @@ def _expand(term: str) -> Iterator[str]:
     body, colon, last = steps[-1].rpartition(":")
     score = colon + last if colon and not re.match(r"[-+.\d]|nan|inf", last.strip()) else ""
     steps[-1] = body if score else steps[-1]
-    for some in itertools.product(*map(_range, steps)):
+    ranges = [_range(step) for step in steps]
+    if math.prod(map(len, ranges)) > MOST_METHODS:
+        raise MethodError(f"'{term}' stands for more than {MOST_METHODS:,} methods: take larger steps.")
+    for some in itertools.product(*ranges):
         yield "+".join(some) + score
 
 

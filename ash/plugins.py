@@ -6,6 +6,7 @@ This module knows nothing of what is registered, and imports no torch.
 """
 
 import importlib.util
+import linecache
 import logging
 import os
 import sys
@@ -122,6 +123,7 @@ class _State:
         self.loaded = self.loading = False
         self.file: Path | None = None
         self.problems: list[Problem] = []
+        self.texts: dict[str, str] = {}
 
     def line(self) -> int | None:
         """The line of the running plug-in that is at work."""
@@ -216,8 +218,35 @@ def _execute(name: str, file: Path) -> None:
         raise PluginError("it is no Python file: its name must end in .py")
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
+    before = set(sys.modules)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    for loaded in sys.modules.keys() - before | {name}:
+        path = getattr(sys.modules.get(loaded), "__file__", None)
+        if path and path.endswith(".py") and Path(path).is_relative_to(file.parent) and not _is_installed(loaded, path):
+            _hold_text(path)
+
+
+def _is_installed(module: str, path: str) -> bool:
+    return module.partition(".")[0] == "ash" or not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
+
+
+def _hold_text(path: str) -> None:
+    """Keep the text of a module as it was when it was run, for `inspect.getsource` as well.
+
+    Banks and evaluations are known by the user's code: what is edited while the program runs is not what computes, and
+    numbers of the old code must not be kept under the name of the new one.
+    """
+    linecache.cache.pop(path, None)
+    lines = linecache.getlines(path)
+    linecache.cache[path] = sum(map(len, lines)), None, lines, path  # without a time it is not read again
+    _STATE.texts[path] = "".join(lines)
+
+
+def texts() -> dict[str, str]:
+    """Path -> text of the plug-ins and of the modules in their folders that they import, as they were when run."""
+    load()
+    return dict(_STATE.texts)
 
 
 def _problem(error: BaseException, file: Path | None, line: int | None, what: str = "") -> Problem:

@@ -1,6 +1,7 @@
 """Weights load strictly whatever a training script wrapped them in, and any other file is refused with its reason."""
 
 import argparse
+import os
 import re
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 from torchvision.models import densenet121, mnasnet0_5, resnet18
 
 from ash.models import ModelError
-from ash.networks.checkpoints import load_weights
+from ash.networks.checkpoints import load_weights, weights_hash
 from ash.networks.own import DemoNet
 
 
@@ -117,3 +118,16 @@ class TestRefused:
             load_weights(DemoNet(), tmp_path)
         with pytest.raises(ModelError, match=r"There is no checkpoint .*none.pth"):
             load_weights(DemoNet(), tmp_path / "none.pth")
+
+
+def test_another_file_of_the_same_size_and_time_has_another_hash(tmp_path: Path) -> None:
+    """As weights have that were unpacked, or copied with their times, in place of others of the same network."""
+    path, other = tmp_path / "w.pt", tmp_path / "other" / "w.pt"
+    other.parent.mkdir()
+    for file, value in ((path, 1.0), (other, 2.0)):
+        torch.save({"w": torch.full((4,), value)}, file)
+        os.utime(file, ns=(10**18, 10**18))
+    before, seen = weights_hash(path), path.stat()
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (seen.st_size, seen.st_mtime_ns)
+    assert weights_hash(path) != before

@@ -1,6 +1,7 @@
 """Labels where they enter: every layout of folders and lists is read as a network's classes, or refused; and said."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,52 @@ def test_a_reading_is_said(tmp_path: Path) -> None:
 def test_punctuation_that_no_folder_can_have(tmp_path: Path) -> None:
     classes = ("T-shirt/top", "Ankle boot")
     assert labels(tmp_path, "T-shirt_top/1.png", "ankle-boot/1.png", classes=classes) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "name"),
+    [
+        (("HER2+", "normal"), "HER2-"),
+        ((">10", "normal"), "<10"),
+        (("c", "c++"), "c#"),
+        (("1", "2"), "-1"),
+        (("\u0915\u093e", "normal"), "\u0915\u093f"),  # Devanagari: one consonant, two vowel signs
+    ],
+)
+def test_names_that_differ_by_a_sign_are_two(tmp_path: Path, classes: tuple[str, ...], name: str) -> None:
+    with pytest.raises(LabelError, match="no class"):
+        labels(tmp_path, f"{name}/1.png", f"{classes[1]}/1.png", classes=classes)
+
+
+@pytest.mark.parametrize("name", ["jack_o_lantern", "Jack-O'-Lantern", "jack o lantern"])
+def test_what_parts_words_does_not_matter(tmp_path: Path, name: str) -> None:
+    assert labels(tmp_path, f"{name}/1.png", classes=("x", "jack-o'-lantern")) == [1]
+    decomposed = unicodedata.normalize("NFD", "caf\u00e9")  # as some file systems write it
+    assert labels(tmp_path / "n", f"{decomposed}/1.png", "x/1.png", classes=("x", "CAF\u00c9")) == [1, 0]
+
+
+def test_a_split_is_no_class_where_classes_lie_in_it(tmp_path: Path) -> None:
+    """CIFAR-100 and COCO have a class `train`."""
+    classes = ("apple", "bear", "train", "test")
+    assert labels(tmp_path / "a", "train/apple/1.png", "train/bear/1.png", classes=classes) == [0, 1]
+    assert labels(tmp_path / "b", "test/bear/1.png", "train/apple/1.png", classes=classes) == [1, 0]
+    assert labels(tmp_path / "c", "test/train/1.png", "test/bear/1.png", classes=classes) == [1, 2]
+    assert labels(tmp_path / "d", "train/1.png", "test/1.png", classes=classes) == [3, 2]  # classes of their own
+    assert labels(tmp_path / "e", "train/deep/1.png", "bear/deep/1.png", classes=classes) == [1, 2]
+
+
+@pytest.mark.parametrize(("written", "expected"), [("12", [0, 1]), ("32", [2, 1]), ("01", [0, 1])])
+def test_numbers_that_are_names_are_read_alike_in_lists_and_folders(
+    tmp_path: Path, written: str, expected: list[int]
+) -> None:
+    """Classes called 1, 2, 3: a 0 beside them can only be a number."""
+    classes, names = ("1", "2", "3"), [f"{written[0]}/a.png", f"{written[1]}/b.png"]
+    folder(tmp_path, *names)
+    rows = "".join(f"{name},{text}\n" for name, text in zip(names, written, strict=True))
+    (tmp_path / "list.csv").write_text(f"image,label\n{rows}")
+    assert read(CsvImages(tmp_path / "list.csv", "x"), classes).checked().tolist() == expected
+    found = read(FolderImages(tmp_path, "x"), classes)
+    assert dict(zip(sorted(names), found.labels.tolist(), strict=True)) == dict(zip(names, expected, strict=True))
 
 
 def test_two_classes_of_one_name_are_not_guessed(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from PIL import Image
 
 from app import backend
 from app.backend.jobs import Job, Report, Work
+from app.backend.setups import setup
+from app.spec import RunSpec
 from app.views import library_jobs
 from ash.bank import BUNDLED
 from ash.data import DATASETS
@@ -218,3 +220,15 @@ def test_the_page_polls_only_while_something_runs(monkeypatch: pytest.MonkeyPatc
         slow.go.set()
         settled(app)
     assert polls[-1] is None
+
+
+def test_a_list_whose_labels_were_corrected_is_looked_at_as_another(data: Path) -> None:
+    """Evaluations on pages are kept by the look at the user's files; the images are the same."""
+    (data / "listed").mkdir()
+    Image.new("L", (8, 8)).save(data / "listed" / "a.png")
+    looks = []
+    for label in ("Bag", "Coat"):
+        (data / "listed.csv").write_text(f"image,label\na.png,{label}\n")
+        backend.look_again()
+        looks.append(setup(RunSpec(id="listed")).look)
+    assert looks[0] != looks[1]

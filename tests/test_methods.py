@@ -169,3 +169,9 @@ def test_only_whole_methods_can_be_made() -> None:
     for arguments in (("ash_x", 5.0), ("ash_s", None), ("none", 3.0), ("ash_s", 90.0, "mps"), ("ash_s", 120.0)):
         with pytest.raises(MethodError):
             ash.Method(*arguments)
+
+
+@pytest.mark.parametrize("text", ["ash_s@5:95:1e-9", "react@1:1e300:1e-300", "+".join(["react@1:50:1"] * 5)])
+def test_ranges_without_end_are_refused_at_once(text: str) -> None:
+    with pytest.raises(MethodError, match="more than 100,000 methods"):
+        parse_methods(text)

@@ -111,7 +111,9 @@ for name, head, answer in (
     ("euclid", Euclid, "no: sum"),
     ("doubled", lambda: Doubled(WIDTH, CLASSES), "pool"),
     ("identity_behind", lambda: nn.Sequential(nn.Dropout(), nn.Linear(WIDTH, CLASSES), nn.Identity()), "pool"),
-    ("softmax_behind", lambda: nn.Sequential(nn.Linear(WIDTH, CLASSES), nn.Softmax(1)), "pool"),
+    ("softmax_behind", lambda: nn.Sequential(nn.Linear(WIDTH, CLASSES), nn.Softmax(1)), "no: softmax"),
+    ("log_softmax_behind", lambda: nn.Sequential(nn.Linear(WIDTH, CLASSES), nn.LogSoftmax(1)), "no: log-softmax"),
+    ("sigmoid_behind", lambda: nn.Sequential(nn.Linear(WIDTH, CLASSES), nn.Sigmoid(), nn.Flatten()), "no: sigmoid"),
     ("norm_behind", lambda: nn.Sequential(nn.Linear(WIDTH, CLASSES), nn.BatchNorm1d(CLASSES)), "pool"),
     ("weight_normed", lambda: parametrizations.weight_norm(nn.Linear(WIDTH, CLASSES)), "pool"),
     ("dropout_left_on", lambda: nn.Sequential(nn.Dropout(), nn.Linear(WIDTH, CLASSES)), "no: fc.0"),
@@ -378,7 +380,6 @@ FAST = {
     "cosine": False,
     "distances": False,
     "doubled": False,
-    "softmax_behind": False,
     "hook_on_the_head": False,
     "DividedHead": False,
 }
@@ -466,6 +467,46 @@ def test_seldom_random_is_random(share: float) -> None:
 @fx.wrap
 def seldom(x: Tensor, share: float) -> Tensor:
     return (torch.rand(()) < share) * torch.ones(())
+
+
+@pytest.mark.parametrize("name", ["log_softmax", "softmax", "sigmoid", "hardsigmoid"])
+def test_probabilities_are_no_logits(name: str) -> None:
+    """The energy of a log-softmax is 0 for every image: its AUROC would be that of rounding."""
+
+    class Ending(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return getattr(F, name)(logits, 1) if "softmax" in name else getattr(F, name)(logits)
+
+    with pytest.raises(SplitError, match=f"{name.replace('_', '-').removeprefix('hard')}.* instead of logits"):
+        check_answers(Ending().eval(), SHAPE)
+
+
+@pytest.mark.parametrize("after", [0, 50])
+def test_a_network_that_changes_its_buffers_is_not_fixed(after: int) -> None:
+    """Also where a few images do not show it yet; a buffer that the first run fills is none of that kind."""
+
+    class Counting(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.add_(1)
+            return super().forward(x) * (1 + (self.seen > after).float())
+
+    class Filling(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("filled", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.filled.fill_(1)
+            return super().forward(x)
+
+    with pytest.raises(SplitError, match=r"eval mode.*" if after == 0 else "buffer `seen`"):
+        check_answers(Counting().eval(), SHAPE)
+    check_answers(Filling().eval(), SHAPE)
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -1,5 +1,6 @@
 """Plug-ins that do not work: each is reported with file, line and reason, on the Library too, and the rest works."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app import backend
+from app.backend import store
 from ash import plugins
 from ash.data import DATASETS, DataError, get_dataset
 from ash.methods import STEPS
@@ -105,6 +107,23 @@ def test_two_files_with_one_name_and_a_module_beside_them(load: Load, tmp_path: 
     (found,) = load(first, SET)
     assert found == "b.py, line 3: The data set 'mine' is registered twice: it is a.py's already"
     assert DATASETS["mine"].label == "Beside"
+
+
+def test_the_text_that_numbers_are_known_by_is_the_one_that_was_run(load: Load, tmp_path: Path) -> None:
+    """Whoever edits a plug-in, or a module beside it, under a running program does not rename what that computes."""
+    (tmp_path / "part_of_it.py").write_text("def part(x):\n    return x + 1\n")
+    text = HEAD + "from part_of_it import part\ndef double(x):\n    return 2 * part(x)\n"
+    assert load(text) == ()
+    module = next(module for name, module in sys.modules.items() if name.endswith("_a") and "ash_plugin" in name)
+    before = store.path_of(["bank"], ["energy"])
+    (tmp_path / "a.py").write_text(text.replace("2 *", "3 *"))
+    (tmp_path / "part_of_it.py").write_text("def part(x):\n    return x + 2\n")
+    assert "2 * part(x)" in inspect.getsource(module.double)
+    assert "x + 1" in inspect.getsource(module.part)
+    assert store.path_of(["bank"], ["energy"]) == before
+    del sys.modules["part_of_it"]  # another program, which starts now
+    load(text)
+    assert store.path_of(["bank"], ["energy"]) != before, "only the module beside it differs"
 
 
 @pytest.mark.parametrize(

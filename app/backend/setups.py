@@ -1,5 +1,6 @@
 """What is evaluated: `Setup`, the frozen key of every cached evaluation, made from a spec and from what is here."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -140,7 +141,8 @@ def _look(names: tuple[str, ...]) -> str:
     """What was seen of the files of the user's own sets and of incomplete ones; "" where there are none."""
     own = own_sets_here()
     seen = {name: status(name) for name in names if not isinstance(DATASETS.get(name), MadeEntry)}
-    return " ".join(here.look[:16] for name, here in seen.items() if name in own or here.state == "incomplete")
+    looks = (here.look for name, here in seen.items() if name in own or here.state == "incomplete")
+    return " ".join(hashlib.sha256(look.encode()).hexdigest()[:16] for look in looks)
 
 
 def chosen_sets(spec: RunSpec) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Sweeps on disk, so that a restarted server draws its first chart before torch is even loaded.
 
 A file is found by a hash of everything that decides its content: the banks, the methods, and the source of the library
-that computes it. A damaged or outdated file is computed again.
+and of the plug-ins that compute it. A damaged or outdated file is computed again.
 """
 
 import contextlib
@@ -31,13 +31,12 @@ MOST_BYTES = 2 * 10**9  # of all files; the oldest go first. A sweep of the demo
 @cache
 def _code() -> str:
     folder = Path(str(ash.__file__)).parent
-    files = [*sorted(folder.rglob("*.py")), *filter(Path.is_file, plugins.files())]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.rglob("*.py")))).hexdigest()
 
 
 def path_of(banks: Sequence[str], methods: Sequence[str]) -> Path:
     """The file of a sweep over banks (their keys, the ID set first) and methods."""
-    text = json.dumps([_code(), list(banks), list(methods)])
+    text = json.dumps([_code(), sorted(plugins.texts().values()), list(banks), list(methods)])
     return cache_root().parent / "sweeps" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
 
 

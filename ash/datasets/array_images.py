@@ -20,7 +20,7 @@ from PIL import Image
 
 from ash import shipped
 from ash.datasets import cifar_pickle
-from ash.files import DamagedError, file_hash, open_regular, parse_npz, read_bytes
+from ash.files import DamagedError, Look, file_hash, look_of, open_regular, parse_npz, read_bytes
 from ash.images import UNKNOWN, DataError, ImageSet
 
 MOST_UNPACKED = 2**32  # bytes that the compressed variables of a .mat file may unpack to
@@ -59,9 +59,8 @@ class FileArray(ImageSet):
 
     @property
     def look(self) -> str:
-        """What was seen of the file, its size and time of change: another look is another file."""
-        status = self.path.stat()
-        return f"{status.st_size} {status.st_mtime_ns}"
+        """What was seen of the file: another look is another file."""
+        return str(look_of(self.path))
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index])
@@ -131,15 +130,14 @@ class CifarImages(FileArray):
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         try:
-            about = self.path.stat()
+            return _batch_labels(self.path, look_of(self.path))
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
-        return _batch_labels(self.path, about.st_size, about.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _batch_labels(path: Path, size: int, changed: int) -> NDArray[np.int64]:
-    """Labels of a batch, read once for a file of this size and time of change: its status is asked for often."""
+def _batch_labels(path: Path, look: Look) -> NDArray[np.int64]:
+    """Labels of a batch, read once for a file that looks the same: its status is asked for often."""
     return _read_batch(path)[1]
 
 

@@ -1,6 +1,7 @@
 """An image set from a CSV file: a header with `image` and, where classes are known, `label`; other columns are ignored.
 
-Labels are class numbers from 0 or, as soon as one of them is no number, the names of classes. In the header, spaces
+Labels are class numbers from 0 or, as soon as one of them is no number, the names of classes; numbers that are all
+names of a network's classes are those, as they are for folders. In the header, spaces
 and capitals do not matter, and `labels` will do.
 
 Paths are relative to the CSV's folder or, where the first image is not there, to the folder beside it that bears its
@@ -31,7 +32,8 @@ LIST = "images.csv"  # a folder with this file in it is read by it
 class CsvImages(FileImages):
     """The images that a CSV file lists, with its labels: class numbers from 0, or names; DataError names file and line.
 
-    `labels` are UNKNOWN where they are names: `ash.labels.read` knows those of a network. `columns` is its header.
+    `labels` are UNKNOWN where they are names: `ash.labels.read` knows those of a network. `written` are the numbers as
+    they stand there, [] where there are names or no labels. `columns` is its header.
     """
 
     states = "the names in its list"
@@ -50,6 +52,7 @@ class CsvImages(FileImages):
         _no_duplicates(path, lines, files)
         numbers = all(map(_is_number, labels))
         self._labels = np.array([int(text) if numbers and text else UNKNOWN for text in labels], np.int64)
+        self.written = labels if numbers and all(labels) else []
         self._stated = None if numbers else [(text,) for text in labels]
         self.columns = _header(path)
         super().__init__(_folder(path, files[0]), files, name, label)

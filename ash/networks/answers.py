@@ -8,17 +8,28 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ash.networks.graphs import SplitError, place_of, reason_of, trace, unwrapped, where
+from ash.networks.graphs import (
+    SplitError,
+    function_of,
+    module_of,
+    place_of,
+    reason_of,
+    same_values,
+    trace,
+    unwrapped,
+    where,
+)
 
 MOST = 3  # images in the largest batch that is tried
+NORMALISED = 1e-4  # how far from 1 the sum of what counts as probabilities may lie
 
 
 def check_answers(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Run a model in eval mode on noise of a shape (C, H, W), nine images in all; returns the number of its logits.
 
     SplitError where it cannot be traced or takes no such images, where it draws random numbers that are not the same
-    each time, however seldom they show, or remembers, where its graph computes something else, or where an image's
-    logits hang on how many are in the batch: with the part that does it.
+    each time, however seldom they show, or remembers, where its graph computes something else, where an image's logits
+    hang on how many are in the batch, or where they are no logits but probabilities: with the part that does it.
     """
     model = unwrapped(model)
     graph, names = trace(model)
@@ -26,6 +37,7 @@ def check_answers(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     x = torch.randn(MOST, *input_shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(), _Draws() as draws:
         logits = _answer(model, x)
+    kept = {key: value.clone() for key, value in model.named_buffers()}
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != MOST:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise SplitError(f"{name} makes {got} of {MOST} images, not a row of logits for each.")
@@ -39,6 +51,14 @@ def check_answers(model: nn.Module, input_shape: tuple[int, ...]) -> int:
             fewer = _answer(model, x[:count])
             if fewer.shape != logits[:count].shape or not _close(fewer, logits[:count]):
                 raise SplitError(_why_by_the_batch(name, part, names, x, count, fewer))
+    for key, value in model.named_buffers():
+        if key in kept and not _same(value, kept[key]):
+            raise SplitError(f"{name} is not fixed in eval mode: it changes its buffer `{key}` whenever it is run.")
+    if what := _other_than_logits(model, graph, logits):
+        raise SplitError(
+            f"{name} makes {what} instead of logits, which Energy and the other scores are made of: take that layer "
+            "off its end."
+        )
     return logits.shape[1]
 
 
@@ -57,6 +77,24 @@ def _answer(model: nn.Module, x: Tensor) -> Any:
         raise SplitError(
             f"{name} does not compute on inputs of {shape}, {len(x)} at once: {reason_of(error)}.{help_}"
         ) from error
+
+
+def _other_than_logits(model: nn.Module, graph: fx.Graph, made: Tensor) -> str:
+    """What a network makes in place of logits, in words, "" for logits: a softmax of any make, or a sigmoid, ends it.
+
+    Energy would be 0 for every image behind a log-softmax, and its rounding the only thing that a table shows.
+    """
+    rows = made.double()
+    if rows.shape[1] > 1 and bool(((rows >= 0).all(1) & ((rows.sum(1) - 1).abs() < NORMALISED)).all()):
+        return "probabilities (a softmax)"
+    if rows.shape[1] > 1 and bool(((rows <= 0).all(1) & (rows.logsumexp(1).abs() < NORMALISED)).all()):
+        return "logarithms of probabilities (a log-softmax)"
+    (out,) = (node for node in graph.nodes if node.op == "output")
+    last = out.args[0]
+    while isinstance(last, fx.Node) and same_values(model, last):
+        last = last.all_input_nodes[0]
+    squashed = isinstance(module_of(model, last), nn.Sigmoid | nn.Hardsigmoid)
+    return "values from 0 to 1 (a sigmoid)" if squashed or function_of(last) in ("sigmoid", "hardsigmoid") else ""
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

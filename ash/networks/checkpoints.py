@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ash import data
 from ash.errors import AshError
-from ash.files import file_hash, open_regular, read_bytes, write_atomically
+from ash.files import Look, file_hash, look_of, open_regular, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,17 +56,16 @@ def _torch_hub() -> Iterator[Path]:
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 of a weights file, hex; computed once for a file of this size and time of change. ModelError."""
+    """SHA-256 of a weights file, hex; computed once for a file that looks the same. ModelError."""
     _check_is_file(path)
-    about = path.stat()
     try:
-        return _hash(path, about.st_size, about.st_mtime_ns)
+        return _hash(path, look_of(path))
     except OSError as error:
         raise ModelError(f"The checkpoint {path} cannot be read: {error.strerror or error}.") from error
 
 
 @lru_cache(maxsize=256)
-def _hash(path: Path, size: int, changed: int) -> str:
+def _hash(path: Path, look: Look) -> str:
     return file_hash(path)
 
 
