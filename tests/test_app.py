@@ -1,10 +1,8 @@
 """The app from its entry file, without a browser: every page, links in, presets, controls, errors."""
 
-from pathlib import Path
-
 import pytest
+from app_pages import at_link, turn_to
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.links import write_number
@@ -13,20 +11,13 @@ from app.views import tradeoff
 from ash.errors import AshError
 from ash.methods import VARIANTS
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 P = write_number(RunSpec().p)
 PAGES = ["tradeoff", "scores", "activations", "placements", "samples", "lab", "lessons", "library"]
 
 
 @pytest.fixture
 def app() -> AppTest:
-    return AppTest.from_file(str(ENTRY), default_timeout=60)
-
-
-def go_to(app: AppTest, page: str) -> AppTest:
-    """Open another page; `AppTest.switch_page` knows only pages that are files."""
-    app._page_hash = calc_hash(page)
-    return app.run()
+    return at_link("tradeoff")
 
 
 def spec_of(app: AppTest) -> RunSpec:
@@ -37,7 +28,7 @@ def spec_of(app: AppTest) -> RunSpec:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens(app: AppTest, page: str) -> None:
-    go_to(app, page)
+    turn_to(app, page).run()
     assert spec_of(app) == RunSpec()
     assert len(app.title) == 1
     assert not app.error
@@ -48,7 +39,7 @@ def test_every_page_opens(app: AppTest, page: str) -> None:
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_variant_on_every_page(app: AppTest, page: str, variant: str) -> None:
     app.query_params["variant"] = variant
-    go_to(app, page)
+    turn_to(app, page).run()
     assert spec_of(app).variant == variant
     assert not app.error
 
@@ -131,7 +122,7 @@ def test_only_what_applies_is_enabled(app: AppTest) -> None:
 def test_the_configuration_goes_along_to_another_page(app: AppTest) -> None:
     app.run().slider(key="spec_p").set_value(80).run()
     app.query_params.clear()  # what a page change does to the link
-    go_to(app, "scores")
+    turn_to(app, "scores").run()
     assert spec_of(app).p == 80.0
     assert app.query_params["p"] == "80"
 

@@ -4,15 +4,14 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from app_pages import open_page as page
 from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend, handout
 from app.backend import lessons as numbers
@@ -38,17 +37,6 @@ LESSONS, QUESTIONS = list(texts.lessons()), list(texts.questions())
 @pytest.fixture(scope="module")
 def here() -> Here:
     return Here(RunSpec())
-
-
-def page(module: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash(module)
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
 
 
 def words(app: AppTest) -> str:

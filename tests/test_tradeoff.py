@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
 
 from app import backend, code
@@ -23,7 +24,6 @@ from ash.errors import AshError
 from ash.methods import Method
 
 ROOT = Path(__file__).parents[1]
-ENTRY = ROOT / "app" / "main.py"
 BASE = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
 
 
@@ -97,16 +97,13 @@ def app() -> AppTest:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
-    return AppTest.from_file(str(ENTRY), default_timeout=180)
+    return at_link("tradeoff")
 
 
 def opened(app: AppTest, **query: str) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    assert [one.value for one in app.error] == []
-    return app
+    return ran(app)
 
 
 def figure(app: AppTest) -> dict[str, dict[str, object]]:

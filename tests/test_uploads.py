@@ -6,11 +6,11 @@ import io
 import tempfile
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from app_pages import open_page, turn_to
 from hostile_uploads import KINDS, film, picture, png, saved, zeros
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import decoding, uploads
@@ -313,14 +312,8 @@ def test_more_marks_than_rows_are_still_drawn() -> None:
 # The page
 
 
-def page(**query: str) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
-    for key, value in {"look": "own", **query}.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash("samples")
-    app.run()
-    assert not app.exception
-    return app
+def page(**query: object) -> AppTest:
+    return open_page("samples", **{"look": "own", **query})
 
 
 def text(app: AppTest) -> str:
@@ -359,8 +352,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
         backend.evaluation(backend.setup(spec), "ash_b@80").id_scores[0], rel=1e-4
     )
     for other in ("scores", "samples"):
-        app._page_hash = calc_hash(other)
-        app.run()
+        turn_to(app, other).run()
     assert len(app.session_state["own_uploads"].files) == 2
     app.button(key=f"own_remove_{next(iter(own.files))}").click().run()
     assert "your image" in text(app)

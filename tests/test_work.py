@@ -1,14 +1,13 @@
 """Long work on pages: it goes on after a click, survives what others finish, and fails once."""
 
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from app_pages import at_link
 from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import banks, deep
@@ -16,7 +15,6 @@ from app.spec import RunSpec
 from app.ui import work
 from ash.errors import AshError
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 DEEP = "layer3.0.relu2"
 
 
@@ -83,11 +81,7 @@ def test_shares_stay_between_none_and_all(done: int, total: int | None, share: f
 
 
 def opened(page: str = "tradeoff", **query: object) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=200)
-    for key, value in {"placement": DEEP, "ood": "digits", **query}.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash(page) if page != "tradeoff" else app._page_hash
-    return app
+    return at_link(page, **{"placement": DEEP, "ood": "digits", **query})
 
 
 def label(app: AppTest, key: str) -> str | None:
