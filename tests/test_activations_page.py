@@ -16,6 +16,8 @@ from app.charts import sample
 from app.spec import RunSpec
 from ash.methods import VARIANTS
 
+pytestmark = pytest.mark.slow
+
 LAST_BLOCK = "layer4.0.relu2"
 
 

@@ -35,6 +35,7 @@ def test_every_page_opens(app: AppTest, page: str) -> None:
     assert not app.query_params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_variant_on_every_page(app: AppTest, page: str, variant: str) -> None:
@@ -61,6 +62,7 @@ def test_another_model_brings_its_own_preset_and_says_what_is_missing(app: AppTe
     assert str(spec_of(app).method) == "ash_b@91"  # no preset, so it is kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", list(backend.presets("demo")))
 def test_every_preset_loads(app: AppTest, label: str) -> None:
     app.run().selectbox(key="preset").select(label).run()

@@ -11,6 +11,8 @@ from app.backend import engine
 from app.spec import RunSpec
 from ash.methods import Method
 
+pytestmark = pytest.mark.slow
+
 VIEW = {"placement": "layer3.0.relu2", "n": 40, "ood": "digits"}
 
 

@@ -83,6 +83,7 @@ def test_banks_are_found_by_name(name):
     assert set(demo_sets.OOD_SETS) <= set(DATASETS)
 
 
+@pytest.mark.slow
 def test_check_finds_nothing_wrong():
     """One set here; `python -m ash demo check` recomputes all 19,000 rows, in about a minute of one core."""
     report = demo.check(sets=["digits"], progress=quiet)
@@ -175,6 +176,7 @@ def test_no_demo_at_all_is_one_sentence(tmp_path):
         demo.check(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_build_from_a_small_source(source, tmp_path):
     out = demo.build(source, tmp_path / "out", epochs=1, seed=3, progress=quiet)

@@ -121,6 +121,7 @@ def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["o.csv"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     command = f"{sys.executable} -m ash data | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -175,6 +176,7 @@ def test_an_unusable_cache_does_not_hide_what_ships(kind: str, monkeypatch: pyte
     assert "cannot be written" in said_once(run("extract", "--model", "demo", "--data", "digits", "--images", "3"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", UNUSABLE)
 @pytest.mark.parametrize("page", ["tradeoff", "scores", "paper", "library", "samples"])
 def test_pages_open_on_an_unusable_cache(page: str, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -191,6 +193,7 @@ def test_a_loop_of_links_in_the_cache_is_passed_over(monkeypatch: pytest.MonkeyP
     assert [bank.identity for bank in list_banks() if not bank.bundled] == [None]
 
 
+@pytest.mark.slow
 def test_the_submodules_are_there_without_an_import_of_their_own() -> None:
     code = "import ash; print(ash.data.FolderImages.__name__, ash.methods.Method.__name__, ash.shaping.ash_p.__name__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

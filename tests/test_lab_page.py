@@ -16,6 +16,8 @@ from app.spec import RunSpec
 from ash import shaping
 from ash.methods import VARIANTS as ALL
 
+pytestmark = pytest.mark.slow
+
 LAST_BLOCK = "layer4.0.relu2"
 
 

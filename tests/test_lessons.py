@@ -194,6 +194,7 @@ def test_answers_follow_the_curves(here: Here, monkeypatch: pytest.MonkeyPatch) 
 # Pages
 
 
+@pytest.mark.slow
 def test_the_overview_opens_every_lesson() -> None:
     app = page("lessons")
     text = words(app)
@@ -205,6 +206,7 @@ def test_the_overview_opens_every_lesson() -> None:
     assert app.title[0].value == texts.lessons()["pruning"].title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None:
     app = page("lessons", lesson=name)
@@ -224,6 +226,7 @@ def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None
     assert not app.exception
 
 
+@pytest.mark.slow
 def test_a_lesson_follows_its_slider(here: Here) -> None:
     app = page("lessons", lesson="pruning")
     app.slider(key="spec_p_lesson").set_value(90).run()
@@ -231,12 +234,14 @@ def test_a_lesson_follows_its_slider(here: Here) -> None:
     assert f"{here.point('ash_p', 90).auroc:.1f} %" in words(app)
 
 
+@pytest.mark.slow
 def test_a_lesson_that_is_not_there_is_named() -> None:
     app = page("lessons", lesson="cooking")
     assert "lesson" in app.warning[0].value
     assert app.title[0].value == "Lessons"
 
 
+@pytest.mark.slow
 def test_the_curve_comes_after_the_answer(here: Here) -> None:
     app = page("lab", room="predict", question="zero")
     right = lab_predict.outcome(here, "zero")
@@ -258,6 +263,7 @@ def test_the_curve_comes_after_the_answer(here: Here) -> None:
     assert "**1 of 6 right**, 2 answered" in words(app)
 
 
+@pytest.mark.slow
 def test_a_question_about_placements_says_what_is_missing() -> None:
     app = page("lab", room="predict", question="earlier")
     assert "Third block" in app.info[0].value

@@ -28,6 +28,8 @@ from ash.bank import cache_root
 from ash.errors import AshError
 from ash.models import get_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("setting", "address", "on"),

@@ -23,6 +23,8 @@ from ash.__main__ import main
 from ash.data import file_hash, get_dataset
 from ash.models import cuts_of, get_model, offered_models
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = Path(__file__).with_name("own_network.py")
 MODEL, SETS = "digits_net", ("digits8", "gratings", "letters", "textures")

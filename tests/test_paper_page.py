@@ -18,6 +18,8 @@ from app.spec import LEAVES, Pick, RunSpec, reduce
 from app.views import paper_table
 from ash import paper, reports
 
+pytestmark = pytest.mark.slow
+
 TABLES = [leaf for leaf in LEAVES if leaf.startswith("table")]
 
 

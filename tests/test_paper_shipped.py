@@ -15,6 +15,8 @@ from app.backend.setups import identity
 from app.spec import RunSpec
 from ash import reports, results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def app() -> AppTest:

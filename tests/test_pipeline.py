@@ -22,6 +22,8 @@ from ash.data import evenly
 from ash.models import get_model
 from ash.splitting import split
 
+pytestmark = pytest.mark.slow
+
 COUNT, FEW = 1000, 200  # images a set, by the library and by the other ways; tests/benchmarks/pipeline.py takes all
 METHODS = "energy,react@1.0,ash_p@90,ash_b@95,ash_s@95,ash_s@90"
 NAMES = ["auroc", "fpr95", "aupr", "id_accuracy"]

@@ -20,6 +20,8 @@ from app.views import placements_compute
 from ash.errors import AshError
 from ash.methods import Method
 
+pytestmark = pytest.mark.slow
+
 DEEP, BLOCK = "layer3.0.relu2", "layer4.0.relu2"
 NUMBER = "30"  # images a set where a test computes activations
 

@@ -18,6 +18,8 @@ from ash import auroc
 from ash.methods import Method
 from ash.metrics import accepts, threshold_at_tpr
 
+pytestmark = pytest.mark.slow
+
 LAST_BLOCK = "layer4.0.relu2"
 KNOWN = ["energy", "ash_p@85", "ash_b@85", "ash_s@85", "ash_rand@85", "react@0.5"]
 OF_ASH = ("keeps", "Algorithm", "No shaping", "threshold that", "kept units", "k =")

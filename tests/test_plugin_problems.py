@@ -162,6 +162,7 @@ def test_a_data_set_that_cannot_be_made_says_why(load: Load, made: str, reason: 
     assert str(plugins.problems()[0]).startswith(f"a.py, line 3: the data set 'mine' cannot be used: {reason}")
 
 
+@pytest.mark.slow
 def test_the_library_lists_them_and_the_other_pages_go_on(load: Load, tmp_path: Path) -> None:
     bad_set = "ash.register_dataset('bad', 'Bad', 'ood')(lambda: 1 / 0)\n"
     load(SET + bad_set + MODEL.format(network="None", more=""), "import no_such_module\n")
@@ -179,6 +180,7 @@ def test_the_library_lists_them_and_the_other_pages_go_on(load: Load, tmp_path: 
     assert app.warning[0].value.replace("\\", "") == "model=net is not known here; using demo."
 
 
+@pytest.mark.slow
 def test_a_model_whose_images_fail_says_so_and_the_sidebar_stays(load: Load) -> None:
     load(SET.replace("20, 8, 8), np.uint8", "20, 8, 8), float") + NET)
     app = open_page("tradeoff", model="net")
@@ -196,6 +198,7 @@ def test_a_set_of_a_plug_in_is_offered_to_every_model_without_being_made(load: L
     assert "_made" not in vars(DATASETS["more"])
 
 
+@pytest.mark.slow
 def test_the_command_line_warns_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import no_such_module\n")
     env = {"ASH_PLUGINS": str(tmp_path / "mine.py"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}

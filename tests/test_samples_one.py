@@ -17,6 +17,8 @@ from ash.methods import VARIANTS
 from ash.metrics import threshold_at_tpr
 from ash.shaping import kept_count
 
+pytestmark = pytest.mark.slow
+
 PICTURES = ("one_scores", "one_units", "one_percentiles")
 
 

@@ -18,6 +18,8 @@ from app.spec import RunSpec
 from app.views.samples_grid import PER_PAGE
 from ash.data import ImageError
 
+pytestmark = pytest.mark.slow
+
 
 def page(name: str = "samples", **query: object) -> AppTest:
     return open_page(name, **query)

@@ -17,6 +17,8 @@ from app.views import scores
 from ash.methods import VARIANTS
 from ash.metrics import fpr_at_tpr, threshold_at_tpr
 
+pytestmark = pytest.mark.slow
+
 page = partial(open_page, "scores")
 
 

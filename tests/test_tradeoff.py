@@ -23,6 +23,8 @@ from app.views.verdict import advice, headline, method_words, place_words
 from ash.errors import AshError
 from ash.methods import Method
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 BASE = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
 

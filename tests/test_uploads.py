@@ -331,6 +331,7 @@ def drop(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 MARKUP = '<img src=x onerror="alert(1)">**b**[x](http:--e).png'
 
 
+@pytest.mark.slow
 def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     boot = next(iter(garments(1).files.values())).data
     app = drop(page(), ("boot.png", boot), (MARKUP, saved(picture(), "PNG")), ("a.png", b"GIF89a"), ("e.png", b""))
@@ -365,6 +366,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     assert not app.session_state["own_uploads"].files
 
 
+@pytest.mark.slow
 def test_all_kinds_at_once_raise_nothing() -> None:
     cases = [make() for make in KINDS.values()]
     app = page()
@@ -388,6 +390,7 @@ def test_the_table_for_download_reads_back() -> None:
     assert (back["accepted_before"] == (back["margin_before"] >= 0)).all()
 
 
+@pytest.mark.slow
 def test_without_banks_there_are_classes_and_no_verdict() -> None:
     boot = next(iter(garments(1).files.values())).data
     app = drop(page(placement=DEEP, n="100"), ("boot.png", boot))

@@ -101,6 +101,7 @@ def play(monkeypatch: pytest.MonkeyPatch, end: Callable[[], None]) -> list[backe
     return calls
 
 
+@pytest.mark.slow
 def test_computing_goes_on_when_a_bank_of_somebody_elses_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = play(monkeypatch, st.stop)
     app = opened(n=81).run()
@@ -115,6 +116,7 @@ def test_computing_goes_on_when_a_bank_of_somebody_elses_is_finished(monkeypatch
     assert calls[0] == calls[1]
 
 
+@pytest.mark.slow
 def test_computing_is_void_at_another_placement(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = play(monkeypatch, st.stop)
     app = opened(n=82).run()
@@ -124,6 +126,7 @@ def test_computing_is_void_at_another_placement(monkeypatch: pytest.MonkeyPatch)
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [AshError("The disk is full."), RuntimeError("a bug")])
 def test_a_failure_of_an_extraction_is_shown_once_and_not_begun_again(
     monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -141,6 +144,7 @@ def test_a_failure_of_an_extraction_is_shown_once_and_not_begun_again(
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["tradeoff", "scores"])
 def test_a_failure_at_a_deep_tail_is_shown_once_and_waits_for_a_click(
     page: str, monkeypatch: pytest.MonkeyPatch
