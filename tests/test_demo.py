@@ -224,7 +224,11 @@ def test_build_leaves_a_foreign_folder_alone(source, tmp_path):
         demo.build(source, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(bytes(500))[:-9], gzip.compress(bytes(500)), b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(bytes(500))[:-9], gzip.compress(bytes(500)), b""],
+    ids=["another format", "cut off", "nothing but zeros", "empty"],
+)
 def test_a_damaged_source_is_named(source, content):
     (source / "t10k-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(demo_sets.SourceError, match="t10k-images"):

@@ -176,7 +176,7 @@ def test_other_placements_stand_in_network_order_and_unknown_ones_are_named(app:
 
 
 def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placements_compute, "SLICE", 0.0)
+    monkeypatch.setattr(placements_compute, "SLICE", 0.2)
     opened(app, n=NUMBER, variant="ash_s", p="90")
     app.button(key="compute_all").click().run()
     assert not app.exception

@@ -214,7 +214,7 @@ def test_a_deep_tail_fills_in_setting_by_setting(
     app: AppTest, third_block: backend.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not backend.is_linear(third_block)
-    monkeypatch.setattr(deep, "SLICE", 0.0)
+    monkeypatch.setattr(deep, "SLICE", 0.2)
     for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
         app.query_params[key] = value
     opened(app)
