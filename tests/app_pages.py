@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
-PATIENCE = 300  # seconds that one run of a page may take
+PATIENCE = 600  # seconds that one run of a page may take, on a machine that others use too
 
 
 def at_link(page: str, **query: object) -> AppTest:
