@@ -66,8 +66,8 @@ def _batches(chunks: Iterable[Chunk], plan: Plan, total: int, device: torch.devi
 def _activations(
     stem: Stem, batches: Iterable[Chunk], dtype: str
 ) -> Iterator[tuple[range, NDArray[np.floating], list[dict[str, Any]]]]:
-    """Per batch: which images, activations of the readable ones, the skipped ones. A GPU works one batch ahead."""
-    ahead = 1 if stem.device.type == "cuda" else 0
+    """Per batch: which images, activations of the readable ones, the skipped ones. A GPU works two batches ahead."""
+    ahead = 2 if stem.device.type == "cuda" else 0
     waiting = deque[tuple[Chunk, Fetched | None]]()
 
     def arrived() -> tuple[range, NDArray[np.floating], list[dict[str, Any]]]:

@@ -50,7 +50,7 @@ def _check_tpr(tpr: float) -> float:
     return tpr
 
 
-def _threshold_rank(n: int, tpr: float) -> int:
+def threshold_rank(n: int, tpr: float) -> int:
     """Index, in ascending order, of the highest threshold that accepts at least tpr of n scores."""
     return n - math.ceil(round(_check_tpr(tpr) * n, 9))
 
@@ -69,7 +69,7 @@ def auroc_sorted(id_sorted: NDArray[np.floating], ood_scores: NDArray[np.floatin
 def threshold_at_tpr(id_scores: ArrayLike, tpr: float = 0.95) -> float:
     """The highest threshold t with share(ID score >= t) >= tpr: the line between accepted and rejected."""
     scores = check_scores(id_scores, "ID")
-    rank = _threshold_rank(len(scores), tpr)
+    rank = threshold_rank(len(scores), tpr)
     return float(np.partition(scores, rank)[rank])
 
 
@@ -141,7 +141,7 @@ def intervals(
         alarms = total - hits
         gain, rise = np.diff(hits, prepend=0.0), np.diff(alarms, prepend=0.0)
         precision = hits / np.maximum(total, 1.0)
-        at = np.searchsorted(hits, n - _threshold_rank(n, tpr), "left")
+        at = np.searchsorted(hits, n - threshold_rank(n, tpr), "left")
         draw[:] = np.sum(rise * (hits - gain / 2)) / (n * m), alarms[at] / m, np.sum(gain * precision) / n
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("auroc", "fpr95", "aupr"))}

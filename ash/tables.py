@@ -1,6 +1,7 @@
 """The result of a sweep: scores per sample, and the tidy table of metrics made from them."""
 
 import os
+import sys
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -63,8 +64,7 @@ class Sweep:
         `tied` and `beyond_range`: percent of the ID and OOD samples with a doubtful result; NaN where it is not known.
         """
         sizes = [scores.shape[1] for scores in self.ood_scores.values()]
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # numpy sorts and searches without the GIL
-            cells = list(pool.map(self._metrics, range(len(self.methods))))
+        cells = self._metrics()
         rows = []
         for i, (method, measured, accuracy) in enumerate(zip(self.methods, cells, self.id_accuracy(), strict=True)):
             mean = tuple(np.mean(measured, axis=0)) if measured else (np.nan,) * 3
@@ -99,10 +99,21 @@ class Sweep:
             and same_scores(self.part([row]), self.part([plain[method.score]]))
         )
 
-    def _metrics(self, i: int) -> list[tuple[float, float, float]]:
-        """AUROC, FPR95 and AUPR of one method against every OOD set, fractions."""
-        ranked = RankedID(self.id_scores[i])
-        return [ranked.metrics(scores[i]) for scores in self.ood_scores.values()]
+    def _metrics(self) -> list[list[tuple[float, float, float]]]:
+        """AUROC, FPR95 and AUPR of every method against every OOD set, fractions."""
+        torch = sys.modules.get("torch")  # a table of stored scores does not wait for it
+        if torch is not None and torch.cuda.is_initialized():
+            from ash.engine.ranking import metrics_at_once
+
+            found = metrics_at_once(self.id_scores, list(self.ood_scores.values()), torch.device("cuda"))
+            return [[(a, f, p) for a, f, p in one] for one in found.tolist()]
+
+        def measured(i: int) -> list[tuple[float, float, float]]:
+            ranked = RankedID(self.id_scores[i])
+            return [ranked.metrics(scores[i]) for scores in self.ood_scores.values()]
+
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # numpy sorts and searches without the GIL
+            return list(pool.map(measured, range(len(self.methods))))
 
 
 def same_scores(one: Sweep, other: Sweep) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 import ash
+from ash.engine.ranking import metrics_at_once
 from ash.errors import AshError
 from ash.metrics import threshold_at_tpr
 from ash.tables import RankedID
@@ -95,9 +96,8 @@ def test_intervals_resample_each_metric_as_it_is_defined() -> None:
         assert found[name] == pytest.approx((low[i], high[i]), abs=width / 3)
 
 
-INFINITE = hnp.arrays(
-    np.float64, st.integers(1, 30), elements=st.sampled_from([-np.inf, np.inf, 0.0, 1.0, -1.0]) | st.floats(-2, 2)
-)
+INFINITE_VALUES = st.sampled_from([-np.inf, np.inf, 0.0, 1.0, -1.0]) | st.floats(-2, 2, width=32)
+INFINITE = hnp.arrays(np.float64, st.integers(1, 30), elements=INFINITE_VALUES)
 
 
 @given(INFINITE, INFINITE)
@@ -110,7 +110,19 @@ def test_functions_and_tables_agree_on_ties_and_infinite_scores(positive: np.nda
     assert (ash.auroc(positive, negative), ash.aupr(positive, negative)) == pytest.approx(expected[::2], abs=1e-12)
 
 
+@given(
+    hnp.arrays(np.float32, (3, 9), elements=INFINITE_VALUES), hnp.arrays(np.float32, (3, 4), elements=INFINITE_VALUES)
+)
+def test_metrics_at_once_are_those_of_one_method_at_a_time(positive: np.ndarray, negative: np.ndarray) -> None:
+    found = metrics_at_once(positive, [negative, negative[:, :1]], torch.device("cpu"), rows=2)
+    ranked = [RankedID(row) for row in positive]
+    expected = [[one.metrics(row), one.metrics(row[:1])] for one, row in zip(ranked, negative, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 def test_nan_is_refused_by_tables_as_by_functions() -> None:
+    with pytest.raises(AshError, match="1 of 2 OOD scores are NaN"):
+        metrics_at_once(np.ones((2, 3)), [np.array([[1.0, 2.0], [1.0, np.nan]])], torch.device("cpu"))
     with pytest.raises(AshError, match="NaN"):
         RankedID(np.array([1.0, np.nan]))
     with pytest.raises(AshError, match="NaN"):

@@ -11,11 +11,12 @@ from hypothesis.extra.numpy import arrays
 from test_sweep import METHODS, Deep, FakeBank, activations, assert_equal, linear, one_by_one
 from torch import Tensor, fx, nn
 
-from ash.engine import tails
+from ash.engine import runs, tails
 from ash.engine.cutoffs import Cutoffs
-from ash.engine.masked import MaskedProducts
+from ash.engine.masked import MaskedProducts, in_bfloat16
 from ash.engine.plan import Plan, SweepError
 from ash.methods import Method, parse_methods
+from ash.scores import SCORES
 from ash.shaping import kept_count, kept_mask
 from ash.splitting import LinearTail
 from ash.sweeping import Step, sweep, sweep_steps
@@ -202,6 +203,31 @@ def test_a_linear_chunk_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPa
         sweep(tail, x, {}, methods)
 
 
+class InPlace(Deep):
+    """A tail whose first layer works in place, and which may have no more than `most` samples at once."""
+
+    most = 100
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most and x.any():
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(x.sub_(0.1).relu_())
+
+
+@pytest.mark.parametrize("most", [100, 2])
+@pytest.mark.parametrize("room", [0, 2000, 2**30])
+def test_activations_that_stay_on_the_device_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, room: int, most: int
+) -> None:
+    x, tail = relu_maps(11), InPlace()
+    methods = parse_methods("energy,react@0.5,ash_b@65,ash_s@90,ash_p@30:msp")
+    with torch.inference_mode():
+        expected = [SCORES[m.score](tail(m.shape(torch.tensor(x)).clone())).numpy() for m in methods]
+    monkeypatch.setattr(tail, "most", most)
+    monkeypatch.setattr(runs, "_room", lambda _: room)
+    np.testing.assert_allclose(sweep(tail, x, {"again": x}, methods).ood_scores["again"], expected, rtol=1e-5)
+
+
 class Full(Deep):
     """A tail on a device without memory for a single sample, once it has been tried on zeros."""
 
@@ -246,6 +272,12 @@ def test_channels_last_is_taken_where_the_tail_takes_it() -> None:
     tail, x, methods = Viewing(), relu_maps(12), parse_methods("energy,ash_b@65")
     rough, exact = (sweep(tail, x, {}, methods, precision=p).id_scores for p in ("bfloat16", "float32"))
     np.testing.assert_allclose(rough, exact, rtol=0.03, atol=0.03)
+
+
+def test_three_bfloat16_make_a_float32() -> None:
+    weight = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)) * torch.logspace(-20, 20, 7)
+    high, middle, low = in_bfloat16(weight).double().view(50, 3, 7).unbind(1)
+    assert torch.equal(high + middle + low, weight.double())
 
 
 def test_an_unknown_precision_is_refused() -> None:

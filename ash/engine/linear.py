@@ -51,6 +51,7 @@ class LinearSettings(ABC):
         for i in sorted(self.kept, key=self.kept.__getitem__):
             if self.kept[i]:
                 self.groups.setdefault(settings[i][0].name, []).append(i)
+        self.placed = {variant: self._placed(group) for variant, group in self.groups.items()}
         self.rows = max(1, min(CHUNK_VALUES // size, CHUNK_SUMS // (len(self.cuts) * len(self.bias))))
 
     def logits(self, x: Tensor, first_index: int = 0, doubts: Tensor | None = None) -> Logits:
@@ -80,17 +81,19 @@ class LinearSettings(ABC):
 
     def _tied(self, doubts: Tensor, ties: Tensor) -> None:
         """Note the cuts (J, R) that fall among equals, of NO_TIE, ZEROS, VALUES, where that decides."""
-        for variant, group in self.groups.items():
-            doubts[group] |= (ties > undecided(variant)).to(torch.uint8)[self._cuts_of(group)] * TIED
+        for variant, (group, cuts) in self.placed.items():
+            doubts[group] |= (ties > undecided(variant)).to(torch.uint8)[cuts] * TIED
 
     def _beyond(self, doubts: Tensor, s1: Tensor, s2: Tensor, peak: Tensor) -> None:
         """Note the exponents (J, R) of ASH-S that are clamped."""
-        if group := self.groups.get("ash_s"):
-            doubts[group] |= beyond_range(s1, s2, peak, self.dtype).to(torch.uint8)[self._cuts_of(group)] * BEYOND
+        if "ash_s" in self.placed:
+            group, cuts = self.placed["ash_s"]
+            doubts[group] |= beyond_range(s1, s2, peak, self.dtype).to(torch.uint8)[cuts] * BEYOND
 
-    def _cuts_of(self, group: list[int]) -> Tensor:
-        """The position in `cuts` of each of these settings."""
-        return torch.from_numpy(np.searchsorted(self.cuts, [self.kept[i] for i in group])).to(self.device)
+    def _placed(self, group: list[int]) -> tuple[Tensor, Tensor]:
+        """These settings, and the position in `cuts` of each; on the device, which is then not waited for."""
+        cuts = torch.from_numpy(np.searchsorted(self.cuts, [self.kept[i] for i in group]))
+        return torch.tensor(group).to(self.device), cuts.to(self.device)
 
     def _at_cuts(self, variant: str, sums: Tensor, factor: Tensor | None = None) -> Logits:
         """factor (J, R) * sums (J, R, C) + bias for the variant's settings, as many at a time as the cache holds."""
@@ -111,8 +114,8 @@ class LinearSettings(ABC):
     def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
         """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""
         if positions:
-            scaled = sums if factor is None else sums * self._finite(factor)[:, None]
-            yield positions, (scaled + self.bias).expand(len(positions), -1, -1)
+            factor = torch.ones_like(sums[:, 0]) if factor is None else self._finite(factor)
+            yield positions, torch.addcmul(self.bias, sums, factor[:, None]).expand(len(positions), -1, -1)
 
     def _finite(self, factor: Tensor) -> Tensor:
         """A float64 factor in this dtype: too large a one times a sum of 0 would be NaN."""

@@ -64,7 +64,7 @@ def fast_energy(logits: Tensor) -> Tensor:
     """
     limit = torch.finfo(logits.dtype).max
     if logits.device.type != "cpu":
-        return torch.logsumexp(logits.clamp(-limit, limit), -1).clamp_(-limit, limit)
+        return torch.logsumexp(logits, -1).clamp_(-limit, limit)
     axis = 0 if logits.shape[-1] < FEW else -1
     z = logits.movedim(-1, 0).contiguous() if axis == 0 else logits
     top = z.amax(axis).clamp_(-limit, limit)  # inf - inf would be NaN

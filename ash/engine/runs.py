@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from ash.device import describe, memory
-from ash.engine.activations import checked, checked_labels, chunks_of, tensor_of
+from ash.engine.activations import Reader, checked, checked_labels, chunks_of
 from ash.engine.distances import mahalanobis
 from ash.engine.grouped import Evaluator
 from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
@@ -106,6 +106,7 @@ class Run:
         source = {i: (self, self.plan.setting[i]) for i in methods}
         for run, members in self.aside:
             source |= {i: (run, run.plan.setting[j]) for j, i in enumerate(members) if i in source}
+        doubts = {run: run.doubts[at].cpu().numpy() for run in {run for run, _ in source.values()}}
         counts = np.empty((len(methods), 2), np.int64)
         for row, (i, one) in enumerate(zip(methods, scores, strict=True)):
             bad = np.isnan(one)
@@ -115,7 +116,7 @@ class Run:
                     "activation is finite, what the network makes of it is not."
                 )
             run, setting = source[i]
-            bits = run.doubts[at][setting].cpu().numpy()
+            bits = doubts[run][setting]
             extreme = np.abs(one) >= np.finfo(one.dtype).max
             counts[row] = np.count_nonzero(bits & TIED), np.count_nonzero((bits & BEYOND > 0) | extreme)
         return counts
@@ -241,10 +242,12 @@ def _check_perturbed(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood
 def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
     """All settings at once, chunk by chunk of every bank."""
 
-    def evaluate(at: int, first: int, chunk: Tensor) -> None:
-        rows = slice(first, first + len(chunk))
+    reader = Reader(evaluator.device, evaluator.dtype)
+
+    def evaluate(at: int, first: int, part: NDArray[np.floating]) -> None:
+        rows = slice(first, first + len(part))
         try:
-            x = chunk.to(evaluator.device, evaluator.dtype)
+            x = reader(part, first, run.names[at])
             run.keep_distances(at, rows, x)
             doubts = torch.zeros_like(run.doubts[at][:, rows])
             for positions, logits in evaluator.logits(x, first, doubts):
@@ -252,16 +255,16 @@ def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
             run.doubts[at][:, rows] |= doubts
             return
         except torch.OutOfMemoryError as error:
-            if len(chunk) == 1:
+            if len(part) == 1:
                 raise SweepError(f"One sample does not fit into the memory of {describe(evaluator.device)}.") from error
         torch.cuda.empty_cache()
-        half = len(chunk) // 2
-        evaluate(at, first, chunk[:half])
-        evaluate(at, first + half, chunk[half:])
+        half = len(part) // 2
+        evaluate(at, first, part[:half])
+        evaluate(at, first + half, part[half:])
 
     @torch.inference_mode()
     def work(at: int, first: int, part: NDArray[np.floating]) -> int:
-        evaluate(at, first, tensor_of(part, first, run.names[at]))
+        evaluate(at, first, part)
         return len(part) * len(run.plan.settings)
 
     chunks = ((at, *part) for at, bank in enumerate(run.banks) for part in chunks_of(bank, evaluator.rows))
@@ -293,12 +296,13 @@ def _threaded(work: Callable[..., int], chunks: Iterator[tuple[Any, ...]]) -> It
 def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
     """One setting after another, each on all banks."""
     cutoffs = [evaluator.cutoffs(bank.shape[0]) for bank in run.banks]
+    banks = _Held(run, evaluator)
 
     @torch.inference_mode()
     def work(position: int, source: int | None, at: int, first: int, part: NDArray[np.floating]) -> None:
         rows, known, x = slice(first, first + len(part)), cutoffs[at], None
         if position in evaluator.kept and not known.known[rows].all():
-            x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
+            x = banks.read(at, first, part)
             known.add(rows, x)
         new: Any = ...
         if source is not None:
@@ -308,10 +312,11 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
                 return
             new = ~same.to(evaluator.device) if same.any() else ...
         if x is None:
-            x = tensor_of(part, first, run.names[at]).to(evaluator.device, evaluator.dtype)
+            x = banks.read(at, first, part)
         if not run.plan.settings[position]:
             run.keep_distances(at, rows, x)
         shaped = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
+        shaped = shaped.clone() if shaped is x else shaped  # the tail may begin with a layer that works in place
         run.keep(at, rows, [position], evaluator.logits(shaped[new])[None], new)
 
     for position in range(len(run.plan.settings)):
@@ -321,6 +326,38 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
                 work(position, source, at, first, part)
                 yield len(part), []
         yield 0, run.plan.methods_of(position)
+
+
+def _room(device: torch.device) -> int:
+    """Bytes that activations may take on a device for as long as a run lasts."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
+
+
+class _Held:
+    """The chunks of all banks on a device, where they stay from one setting to the next as far as they fit.
+
+    Half of a GPU's free memory is for them, the rest for the tail; where that is too little for the tail, which then
+    takes smaller chunks, they are read anew for each setting, as they are on a CPU, whose disk cache holds them.
+    """
+
+    def __init__(self, run: Run, evaluator: DeepTail) -> None:
+        self._run, self._evaluator, self._rows = run, evaluator, evaluator.rows
+        self._read = Reader(evaluator.device, evaluator.dtype)
+        self._room = _room(evaluator.device)
+        self._chunks: dict[tuple[int, int], Tensor] = {}
+
+    def read(self, at: int, first: int, part: NDArray[np.floating]) -> Tensor:
+        """The activations (R, ...) of a chunk of bank `at` that begins with sample `first`."""
+        if self._rows != self._evaluator.rows:  # memory was short
+            self._rows, self._room = self._evaluator.rows, 0
+            self._chunks.clear()
+        if (at, first) in self._chunks:
+            return self._chunks[at, first]
+        x = self._read(part, first, self._run.names[at])
+        if x.nbytes <= self._room:
+            self._room -= x.nbytes
+            self._chunks[at, first] = x
+        return x
 
 
 def _source(plan: Plan, evaluator: DeepTail, position: int) -> int | None:

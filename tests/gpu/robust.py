@@ -12,7 +12,7 @@ import torch
 from gpu.runner import ROOT, Check, Figures, Where
 from torch import Tensor
 
-from ash.data import MemoryImages
+from ash.data import MemoryImages, evenly, get_dataset
 from ash.errors import AshError
 from ash.extracting.stems import Stem
 from ash.extraction import extract
@@ -101,10 +101,24 @@ def _command(at: Where, cache: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+PLACEMENT, BATCH, IMAGES = "layer4.0.relu2", 64, 300  # the images of a rehearsal
+
+
+def _set(at: Where) -> str:
+    return at.pick("fashion_mnist", "digits")
+
+
 def _extract(at: Where, cache: Path, *runner: str) -> subprocess.Popen[str]:
-    name = at.pick("fashion_mnist", "digits")
-    words = ["extract", "--model", "demo", "--placement", "layer4.0.relu2", "--data", name, "--batch-size", "64"]
-    return _command(at, cache, *runner, "ash", *words, *at.pick([], ["--images", "300"]))
+    words = ["extract", "--model", "demo", "--placement", PLACEMENT, "--data", _set(at), "--batch-size", str(BATCH)]
+    return _command(at, cache, *runner, "ash", *words, *at.pick([], ["--images", str(IMAGES)]))
+
+
+def _undisturbed(at: Where) -> dict[str, bytes]:
+    """The bank as one process makes it that nothing happens to."""
+    data = get_dataset(_set(at))
+    data = data if at.device.type == "cuda" else evenly(data, IMAGES)
+    extract(get_model("demo"), PLACEMENT, data, device=at.device, batch_size=BATCH, root=at.work / "alone")
+    return _bank(at.work / "alone")
 
 
 def _done(process: subprocess.Popen[str]) -> str:
@@ -125,14 +139,13 @@ def _bank(cache: Path) -> dict[str, bytes]:
 
 def two_processes(at: Where) -> Figures:
     """Two extractions of one bank on one GPU share it, and two sweeps at once give the same table."""
-    alone = at.work / "alone"
-    _done(_extract(at, alone))
+    alone = _undisturbed(at)
     start = time.monotonic()
     both = [_extract(at, at.work / "both") for _ in range(2)]
     for one in both:
         _done(one)
     seconds = time.monotonic() - start
-    assert _bank(at.work / "both") == _bank(alone), "the shared bank is another one"
+    assert _bank(at.work / "both") == alone, "the shared bank is another one"
     outs = [at.work / f"{i}.csv" for i in range(2)]
     words = ["ash", "sweep", "--model", "demo", "--id", "fashion_mnist", "--ood", "digits"]
     words += ["--methods", "energy,ash_s@5:95:5"]
@@ -144,8 +157,7 @@ def two_processes(at: Where) -> Figures:
 
 def kill_and_resume(at: Where) -> Figures:
     """An extraction that was killed goes on where it stopped, to the same bytes."""
-    whole, cut = at.work / "whole", at.work / "cut"
-    _done(_extract(at, whole))
+    whole, cut = _undisturbed(at), at.work / "cut"
     process = _extract(at, cut)
     while process.poll() is None and not list(cut.rglob("shard-*.json")):
         time.sleep(0.005)
@@ -154,7 +166,7 @@ def kill_and_resume(at: Where) -> Figures:
     kept = len(list(cut.rglob("shard-*.json")))
     finished = bool(list(cut.rglob("manifest.json")))
     _done(_extract(at, cut))
-    assert _bank(cut) == _bank(whole), "the resumed bank is another one"
+    assert _bank(cut) == whole, "the resumed bank is another one"
     stray = [path.name for path in cut.rglob(".*") if path.is_file()]
     assert not stray, stray
     return {"shards at the kill": kept, "finished before it": finished, "bank": "equal to the byte"}
@@ -162,12 +174,11 @@ def kill_and_resume(at: Where) -> Figures:
 
 def one_rank(at: Where) -> Figures:
     """torchrun with one rank, whose processes meet by nccl (gloo on a CPU)."""
-    alone, ranks = at.work / "alone", at.work / "ranks"
-    _done(_extract(at, alone))
+    alone, ranks = _undisturbed(at), at.work / "ranks"
     start = time.monotonic()
     runner = ("torch.distributed.run", "--standalone", "--nproc-per-node", "1", "-m")
     said = _done(_extract(at, ranks, *runner))
-    assert _bank(ranks) == _bank(alone), said
+    assert _bank(ranks) == alone, said
     return {"s": round(time.monotonic() - start, 1), "bank": "equal to the byte"}
 
 
