@@ -81,7 +81,7 @@ class BankIdentity:
         """The same as banks had it before content and code were told."""
         return replace(self, content="", code="")
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Twelve hex digits of the identity's hash."""
         text = json.dumps({"format": FORMAT, **self.fields}, sort_keys=True)

@@ -132,7 +132,7 @@ def load(table: int) -> pd.DataFrame:
     """A table's numbers, one a row in the paper's order, with the columns of COLUMNS; PaperError if there is none."""
     if table not in TABLES:
         raise PaperError(f"The paper has no Table {table!r}; it has Tables {min(TABLES)} to {max(TABLES)}.")
-    return _read(TABLES[table].file)
+    return _read(TABLES[table].file).copy()
 
 
 @cache
@@ -144,9 +144,10 @@ def methods(*tables: int) -> tuple[str, ...]:
 
 def points() -> pd.DataFrame:
     """The results and settings that the paper's text prints outside its tables, with the columns of POINT_COLUMNS."""
-    return _read(FOLDER / "points.csv")
+    return _read(FOLDER / "points.csv").copy()
 
 
+@cache
 def _read(path: Path) -> pd.DataFrame:
     """A file with its columns typed: an empty text is "", an empty number NaN."""
     header = pd.read_csv(path, nrows=0).columns

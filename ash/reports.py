@@ -3,7 +3,7 @@
 `compare` joins a published table (`ash.paper`) with `Found`, what was measured for its networks. Imports no torch.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -106,13 +106,13 @@ def compare(table: int, found: Mapping[str, Found], rules: str = "ours") -> pd.D
     OOD sets the number is over), n_id, n_ood, device, date, status, note.
     """
     numbers = paper.load(table)
-    cells = [_cell(row, found[row["model"]], paper.TABLES[table], rules) for _, row in numbers.iterrows()]
+    cells = [_cell(row, found[row["model"]], paper.TABLES[table], rules) for row in numbers.to_dict("records")]
     joined = pd.concat([numbers, pd.DataFrame(cells)], axis=1)
     joined["difference"] = joined["measured"] - joined["value"]
     return joined.set_index(line_ids(joined))
 
 
-def _cell(row: pd.Series, found: Found, about: paper.PaperTable, rules: str) -> dict[str, object]:
+def _cell(row: dict[Hashable, Any], found: Found, about: paper.PaperTable, rules: str) -> dict[str, object]:
     """What was measured for one number."""
     method, ood, same = row["method"], row["ood"], found.model == row["model"]
     one: dict[str, Any] | None
@@ -134,7 +134,7 @@ def _cell(row: pd.Series, found: Found, about: paper.PaperTable, rules: str) -> 
     return {**cell, "status": status, "note": note}
 
 
-def _standing(row: pd.Series, found: Found, wanted: Collection[str], sets: int) -> tuple[str, str]:
+def _standing(row: dict[Hashable, Any], found: Found, wanted: Collection[str], sets: int) -> tuple[str, str]:
     """Whose measurement stands beside a number, and over what if that is not what the paper's is over."""
     ood = row["ood"]
     if found.model != row["model"]:
@@ -152,7 +152,7 @@ def _standing(row: pd.Series, found: Found, wanted: Collection[str], sets: int) 
 _EMPTY = {"measured": float("nan"), "on": "", "sets": 0, "n_id": 0, "n_ood": 0, "device": "", "date": ""}
 
 
-def _not_measured(row: pd.Series, found: Found) -> dict[str, str]:
+def _not_measured(row: dict[Hashable, Any], found: Found) -> dict[str, str]:
     method, ood = row["method"], row["ood"]
     if found.mean(method) is not None:  # of the line, but not on this set
         if found.model == row["model"]:
@@ -182,19 +182,18 @@ class Count:
 
 def counted(*compared: pd.DataFrame) -> Count:
     """How the lines of some compared tables stand; a line that comes twice counts once, by the better of the two."""
-    whole = own = elsewhere = runs = published = 0
-    for _, line in pd.concat(compared).groupby(["table", "line"], sort=False):
-        known = line[line["measured"].notna()]
-        if len(known) and (known["on"] == known["model"]).any():
-            own += 1
-            whole += known["status"].isin([MEASURED, f"{MEASURED}, {NOT_SHIPPED}"]).any()
-        elif len(known):
-            elsewhere += 1
-        elif (line["status"] == PUBLISHED).all():
-            published += 1
-        else:
-            runs += 1
-    return Count(int(whole), own, elsewhere, runs, published)
+    numbers = pd.concat(compared)
+    known = numbers["measured"].notna()
+    facts = {
+        "known": known,
+        "own": known & (numbers["on"] == numbers["model"]),
+        "whole": known & numbers["status"].isin([MEASURED, f"{MEASURED}, {NOT_SHIPPED}"]),
+        "more": numbers["status"] != PUBLISHED,
+    }
+    line = pd.DataFrame(facts).groupby([numbers["table"], numbers.index]).any()  # what is so of any number of a line
+    known, own = line["known"], line["own"]
+    counts = (own & line["whole"], own, known & ~own, ~known & line["more"], ~known & ~line["more"])
+    return Count(*(int(count.sum()) for count in counts))
 
 
 def wide(compared: pd.DataFrame, ood: str) -> pd.DataFrame:

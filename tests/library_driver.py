@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+from app_pages import at_link
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import library
@@ -26,7 +26,6 @@ from ash.data import DATASETS, Archive, DatasetEntry
 from ash.datasets.dataset_entries import Layout
 
 ROOT = Path(__file__).parents[1]
-ENTRY = ROOT / "app" / "main.py"
 PATIENCE = 60.0  # seconds after which a test gives up
 IMAGES = 130  # of the user's own set: three shards
 
@@ -73,11 +72,7 @@ def until(holds: Callable[[], object]) -> None:
 
 def opened(shelf: str = "models", **query: str) -> AppTest:
     """The page, with a shelf open."""
-    app = AppTest.from_file(str(ENTRY), default_timeout=180)
-    app._page_hash = calc_hash("library")
-    for key, value in {"shelf": shelf, **query}.items():
-        app.query_params[key] = value
-    return run(app)
+    return run(at_link("library", shelf=shelf, **query))
 
 
 def run(app: AppTest) -> AppTest:

@@ -3,19 +3,21 @@
 import contextlib
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from app_pages import open_page
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend, sample_code
 from app.charts import sample
 from app.spec import RunSpec
 from ash.methods import VARIANTS
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
+
 LAST_BLOCK = "layer4.0.relu2"
 
 
@@ -25,15 +27,7 @@ def no_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASH_CACHE", str(tmp_path))
 
 
-def page(**query: object) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=120)
-    for key, value in query.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash("activations")
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
+page = partial(open_page, "activations")
 
 
 def headline(app: AppTest) -> str:

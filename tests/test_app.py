@@ -1,10 +1,8 @@
 """The app from its entry file, without a browser: every page, links in, presets, controls, errors."""
 
-from pathlib import Path
-
 import pytest
+from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.links import write_number
@@ -13,20 +11,13 @@ from app.views import tradeoff
 from ash.errors import AshError
 from ash.methods import VARIANTS
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 P = write_number(RunSpec().p)
 PAGES = ["tradeoff", "scores", "activations", "placements", "samples", "lab", "lessons", "library"]
 
 
 @pytest.fixture
 def app() -> AppTest:
-    return AppTest.from_file(str(ENTRY), default_timeout=60)
-
-
-def go_to(app: AppTest, page: str) -> AppTest:
-    """Open another page; `AppTest.switch_page` knows only pages that are files."""
-    app._page_hash = calc_hash(page)
-    return app.run()
+    return at_link("tradeoff")
 
 
 def spec_of(app: AppTest) -> RunSpec:
@@ -37,20 +28,21 @@ def spec_of(app: AppTest) -> RunSpec:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens(app: AppTest, page: str) -> None:
-    go_to(app, page)
+    turn_to(app, page).run()
     assert spec_of(app) == RunSpec()
     assert len(app.title) == 1
     assert not app.error
     assert not app.query_params
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", list(VARIANTS))
-def test_every_variant_on_every_page(app: AppTest, page: str, variant: str) -> None:
+def test_every_variant_on_every_page(app: AppTest, variant: str) -> None:
     app.query_params["variant"] = variant
-    go_to(app, page)
-    assert spec_of(app).variant == variant
-    assert not app.error
+    for page in PAGES:
+        ran(turn_to(app, page))
+        assert len(app.title) == 1, page
+        assert spec_of(app).variant == variant, page
 
 
 def test_another_model_brings_its_own_preset_and_says_what_is_missing(app: AppTest) -> None:
@@ -70,6 +62,7 @@ def test_another_model_brings_its_own_preset_and_says_what_is_missing(app: AppTe
     assert str(spec_of(app).method) == "ash_b@91"  # no preset, so it is kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", list(backend.presets("demo")))
 def test_every_preset_loads(app: AppTest, label: str) -> None:
     app.run().selectbox(key="preset").select(label).run()
@@ -131,7 +124,7 @@ def test_only_what_applies_is_enabled(app: AppTest) -> None:
 def test_the_configuration_goes_along_to_another_page(app: AppTest) -> None:
     app.run().slider(key="spec_p").set_value(80).run()
     app.query_params.clear()  # what a page change does to the link
-    go_to(app, "scores")
+    turn_to(app, "scores").run()
     assert spec_of(app).p == 80.0
     assert app.query_params["p"] == "80"
 

@@ -77,6 +77,7 @@ def test_only_the_backend_touches_models_and_banks(path: Path) -> None:
 MODULES = {path.stem for path in (ROOT / "ash").iterdir()}
 
 
+@pytest.mark.slow
 def test_the_first_page_is_drawn_without_torch() -> None:
     names = ", ".join(f"ash.{name}" for name in NO_TORCH)
     code = f"import sys, {names}, app.backend, app.sidebar, app.views.tradeoff; sys.exit('torch' in sys.modules)"

@@ -36,6 +36,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     st.cache_data.clear()
 
 
+@pytest.mark.slow
 def test_two_users_get_their_own_numbers() -> None:
     alone = {method: backend.evaluation(PLACE, method) for method in METHODS}
 
@@ -71,6 +72,7 @@ def test_evaluations_are_those_of_the_library() -> None:
     assert largest < 1e-5
 
 
+@pytest.mark.slow
 def test_moving_the_percentile_back_and_forth_computes_nothing_twice(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +87,7 @@ def test_moving_the_percentile_back_and_forth_computes_nothing_twice(
     assert len(calls) == 2, "a restarted server reads both from disk"
 
 
+@pytest.mark.slow
 def test_a_damaged_sweep_file_is_computed_again(fresh: Path) -> None:
     first = backend.grid(PLACE, "energy")
     (file,) = (fresh / "sweeps").glob("*.npz")

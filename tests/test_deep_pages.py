@@ -1,19 +1,18 @@
 """Pages about one method at a placement whose tail is deep: passes with progress, stopped and resumed by their user."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import engine
 from app.spec import RunSpec
 from ash.methods import Method
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
+
 VIEW = {"placement": "layer3.0.relu2", "n": 40, "ood": "digits"}
 
 
@@ -26,18 +25,7 @@ def third_block() -> backend.Setup:
 
 
 def opened(page: str, **query: object) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=120)
-    for key, value in {**VIEW, **query}.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash(page)
-    return app
-
-
-def ran(app: AppTest) -> AppTest:
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
+    return at_link(page, **{**VIEW, **query})
 
 
 def buttons(app: AppTest) -> dict[str | None, str]:

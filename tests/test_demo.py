@@ -83,6 +83,7 @@ def test_banks_are_found_by_name(name):
     assert set(demo_sets.OOD_SETS) <= set(DATASETS)
 
 
+@pytest.mark.slow
 def test_check_finds_nothing_wrong():
     """One set here; `python -m ash demo check` recomputes all 19,000 rows, in about a minute of one core."""
     report = demo.check(sets=["digits"], progress=quiet)
@@ -175,6 +176,7 @@ def test_no_demo_at_all_is_one_sentence(tmp_path):
         demo.check(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_build_from_a_small_source(source, tmp_path):
     out = demo.build(source, tmp_path / "out", epochs=1, seed=3, progress=quiet)
@@ -222,7 +224,11 @@ def test_build_leaves_a_foreign_folder_alone(source, tmp_path):
         demo.build(source, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(bytes(500))[:-9], gzip.compress(bytes(500)), b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(bytes(500))[:-9], gzip.compress(bytes(500)), b""],
+    ids=["another format", "cut off", "nothing but zeros", "empty"],
+)
 def test_a_damaged_source_is_named(source, content):
     (source / "t10k-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(demo_sets.SourceError, match="t10k-images"):

@@ -245,6 +245,7 @@ def test_a_message_that_clears_everyones_results_does_not_arrive() -> None:
     assert [one.get("bytes") for one in heard] == [run.SerializeToString(), None]
 
 
+@pytest.mark.slow
 def test_a_low_limit_of_files_is_raised_as_far_as_allowed_and_told() -> None:
     code = (
         "import resource; from app.door import raise_limit_of_files; print(raise_limit_of_files());"

@@ -265,6 +265,7 @@ except BankError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_decoding_process_is_one_sentence(entry: ModelEntry, data: FolderImages, tmp_path: Path) -> None:
     """In a process of its own: torch reports the death from a signal handler, so anywhere, in pytest's code as well."""
     words = [sys.executable, "-c", DEADLY, str(entry.weights), str(data.path), str(tmp_path)]

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from extraction_children import SHARD_ROWS, agree, content, images, only_bank, random_demo, start
 
+pytestmark = pytest.mark.slow
+
 COUNT, BROKEN = 1000, 517
 ROOT = Path(__file__).parents[1]
 

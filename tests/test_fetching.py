@@ -208,6 +208,7 @@ def cifar(classes: int) -> tuple[bytes, dict[str, bytes]]:
     return packed(files), files
 
 
+@pytest.mark.slow
 def test_cifar_through_torchvision(
     root: Path, site: Site, monkeypatch: pytest.MonkeyPatch, mini_torchvision: Any
 ) -> None:
@@ -221,6 +222,7 @@ def test_cifar_through_torchvision(
     assert visible(root / "cifar10") == ["cifar-10-batches-py"]
 
 
+@pytest.mark.slow
 def test_what_torchvision_refuses_is_not_there(
     root: Path, site: Site, monkeypatch: pytest.MonkeyPatch, mini_torchvision: Any
 ) -> None:
@@ -232,6 +234,7 @@ def test_what_torchvision_refuses_is_not_there(
     assert visible(root) == [".downloads"]
 
 
+@pytest.mark.slow
 def test_svhn_through_torchvision(
     root: Path, site: Site, monkeypatch: pytest.MonkeyPatch, mini_torchvision: Any
 ) -> None:
@@ -246,6 +249,7 @@ def test_svhn_through_torchvision(
     assert not (root / "svhn" / "test_32x32.mat").is_symlink()
 
 
+@pytest.mark.slow
 def test_textures_through_torchvision(
     root: Path, site: Site, monkeypatch: pytest.MonkeyPatch, mini_torchvision: Any
 ) -> None:
@@ -270,6 +274,7 @@ def imagenet() -> tuple[bytes, bytes]:
     return packed({f"ILSVRC2012_val_{i:08d}.JPEG": jpeg(i) for i in range(4)}, "w"), kit
 
 
+@pytest.mark.slow
 def test_imagenet_is_explained_then_arranged_from_what_the_user_put_there(
     root: Path, monkeypatch: pytest.MonkeyPatch, mini_torchvision: Any
 ) -> None:

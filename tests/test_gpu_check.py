@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 CHECKS = ["right: functions", "right: linear", "right: pooled", "fast: 20,000"]
 
 
+@pytest.mark.slow
 def test_a_rehearsal_runs_and_leaves_its_figures(tmp_path: Path) -> None:
     command = ["bash", "tests/gpu/check.sh", "--device", "cpu", "--out", str(tmp_path), "--only", *CHECKS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -160,6 +160,7 @@ def test_weights_comments_and_modes_of_training_are_no_code(monkeypatch: pytest.
     assert before != code_hash(net.eval()), "what a function that fx does not enter refers to"
 
 
+@pytest.mark.slow
 def test_a_code_is_the_same_in_every_process() -> None:
     lines = ["from ash.networks.code import code_hash", "from torchvision.models import mobilenet_v2, swin_t"]
     lines += ["from ash.networks.own import DemoNet"]
@@ -185,6 +186,7 @@ def test_shipped_codes_are_those_of_the_networks(name: str) -> None:
     assert making.shipped_codes().get(source or "") == found, f'"{source}": "{found}"'
 
 
+@pytest.mark.slow
 def test_networks_that_ship_are_known_without_torch() -> None:
     lines = ["import sys, ash.models, ash.data", "from ash.identity import identity"]
     lines += ["from ash.bank import BUNDLED, find_bank"]
@@ -331,6 +333,7 @@ def _digest(folder: Path, results: Any) -> None:
     results.put(making.content_of(FolderImages(folder, "pets")).digest)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_agree(folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()

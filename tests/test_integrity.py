@@ -317,7 +317,10 @@ class Deep:
         {"data": np.zeros((1, 3072), np.uint8), "labels": "0"},
         [1],
     ],
-    ids=str,
+    ids=[
+        *("pointers", "a call", "objects", "floats", "a value too few", "a label too many"),
+        *("a truth as label", "a negative label", "a huge label", "text for labels", "no dictionary"),
+    ],
 )
 def test_a_batch_in_any_other_form_is_refused(batch: Any, protocol: int) -> None:
     with pytest.raises(DamagedError):

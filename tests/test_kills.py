@@ -16,6 +16,8 @@ from kill_children import after, demo_build, kept_sweep, library_job
 from ash.extracting import claims
 from ash.files import read_json
 
+pytestmark = pytest.mark.slow
+
 EVERY = 7  # of the steps that are tried; a prime, so that all kinds of them are met
 CHANGING = ("provenance.json", "manifest.json")  # hold a date; of the demo's the checksums are compared
 

@@ -1,14 +1,13 @@
 """The Shape lab through the app: stepping, keys, the link, the three rooms, and the way there from Activations."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from app_pages import open_page
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import algorithm_facts, backend
 from app.algorithm_facts import VARIANTS
@@ -17,19 +16,13 @@ from app.spec import RunSpec
 from ash import shaping
 from ash.methods import VARIANTS as ALL
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
+
 LAST_BLOCK = "layer4.0.relu2"
 
 
 def page(name: str = "lab", **query: object) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=120)
-    for key, value in query.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash(name)
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
+    return open_page(name, **query)
 
 
 def headline(app: AppTest) -> str:

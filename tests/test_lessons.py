@@ -4,15 +4,14 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from app_pages import open_page as page
 from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend, handout
 from app.backend import lessons as numbers
@@ -38,17 +37,6 @@ LESSONS, QUESTIONS = list(texts.lessons()), list(texts.questions())
 @pytest.fixture(scope="module")
 def here() -> Here:
     return Here(RunSpec())
-
-
-def page(module: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash(module)
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
 
 
 def words(app: AppTest) -> str:
@@ -206,6 +194,7 @@ def test_answers_follow_the_curves(here: Here, monkeypatch: pytest.MonkeyPatch) 
 # Pages
 
 
+@pytest.mark.slow
 def test_the_overview_opens_every_lesson() -> None:
     app = page("lessons")
     text = words(app)
@@ -217,6 +206,7 @@ def test_the_overview_opens_every_lesson() -> None:
     assert app.title[0].value == texts.lessons()["pruning"].title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None:
     app = page("lessons", lesson=name)
@@ -236,6 +226,7 @@ def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None
     assert not app.exception
 
 
+@pytest.mark.slow
 def test_a_lesson_follows_its_slider(here: Here) -> None:
     app = page("lessons", lesson="pruning")
     app.slider(key="spec_p_lesson").set_value(90).run()
@@ -243,12 +234,14 @@ def test_a_lesson_follows_its_slider(here: Here) -> None:
     assert f"{here.point('ash_p', 90).auroc:.1f} %" in words(app)
 
 
+@pytest.mark.slow
 def test_a_lesson_that_is_not_there_is_named() -> None:
     app = page("lessons", lesson="cooking")
     assert "lesson" in app.warning[0].value
     assert app.title[0].value == "Lessons"
 
 
+@pytest.mark.slow
 def test_the_curve_comes_after_the_answer(here: Here) -> None:
     app = page("lab", room="predict", question="zero")
     right = lab_predict.outcome(here, "zero")
@@ -270,6 +263,7 @@ def test_the_curve_comes_after_the_answer(here: Here) -> None:
     assert "**1 of 6 right**, 2 answered" in words(app)
 
 
+@pytest.mark.slow
 def test_a_question_about_placements_says_what_is_missing() -> None:
     app = page("lab", room="predict", question="earlier")
     assert "Third block" in app.info[0].value

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from app_pages import open_page
 from library_driver import (  # noqa: F401  (fixtures)
     IMAGES,
     ROOT,
@@ -26,6 +27,8 @@ from app.backend.jobs import Jobs, Work
 from ash.bank import cache_root
 from ash.errors import AshError
 from ash.models import get_model
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -133,10 +136,7 @@ def test_computing_is_refused_on_the_server_before_anything_is_written(
 
 def test_pages_say_that_computing_is_off_in_place_of_the_button(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(library.COMPUTE, "off")
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=180)
-    app.query_params["ood"] = mine
-    app.run()
-    assert not app.exception
+    app = open_page("tradeoff", ood=mine)
     assert "prepare_button" not in keys(app)
     assert "ASH_COMPUTE=on" in words(app)
     monkeypatch.delenv(library.COMPUTE)

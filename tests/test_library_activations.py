@@ -29,6 +29,8 @@ from app import backend
 from app.backend import library, library_work, setups
 from ash.bank import shard_path
 
+pytestmark = pytest.mark.slow
+
 
 def test_extract_shows_its_cost_and_its_result(mine: str) -> None:
     app = extracted(mine)

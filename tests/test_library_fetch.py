@@ -27,6 +27,8 @@ from web_server import Site, serving
 from app import backend
 from ash.models import MODELS, get_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site() -> Iterator[Site]:

@@ -38,6 +38,8 @@ from ash.bank import BUNDLED
 from ash.data import DATASETS
 from ash.models import MODELS, get_model
 
+pytestmark = pytest.mark.slow
+
 
 def test_models_say_whether_their_weights_are_here() -> None:
     app = opened("models")

@@ -130,6 +130,7 @@ class TestWeights:
             (data_root / "checkpoints" / name).write_bytes(b"")
         assert list(offered_models()) == [*MODELS, "resnet18", "swin_t"]
 
+    @pytest.mark.slow
     def test_names_and_places_are_known_without_torch(self, data_root: Path) -> None:
         code = (
             "import sys; from ash.models import *; import ash.data, ash.bank\n"
@@ -292,6 +293,7 @@ class TestCommandLine:
         assert "squeezenet1_1,features.12.cat,mine,ood,ash_s@90" in out.read_text()
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_published_densenet_gives_the_reference_activations(reference: Path) -> None:
     """The first 200 test images of CIFAR-10 in path order, against the authors' network on the same pixels."""

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import streamlit as st
 import torch
+from app_pages import ENTRY, open_page
 from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.spec import RunSpec
@@ -23,9 +23,10 @@ from ash.__main__ import main
 from ash.data import file_hash, get_dataset
 from ash.models import cuts_of, get_model, offered_models
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = Path(__file__).with_name("own_network.py")
-ENTRY = ROOT / "app" / "main.py"
 MODEL, SETS = "digits_net", ("digits8", "gratings", "letters", "textures")
 
 
@@ -77,16 +78,6 @@ def banks(example: Path) -> None:
     assert len(list(backend.compute_banks(backend.setup(RunSpec(model=MODEL, placement="5"))))) > 1
 
 
-def opened(page: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=180)
-    app._page_hash = calc_hash(page)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    return app
-
-
 def words(app: AppTest) -> str:
     elements = (*app.markdown, *app.caption, *app.info, *app.warning, *app.error)
     return "\n".join(str(one.value) for one in elements).replace("\\", "")
@@ -125,7 +116,7 @@ def test_shaping_helps_it() -> None:
 @pytest.mark.parametrize("placement", ["penultimate", "5"])
 @pytest.mark.parametrize("page", sections())
 def test_every_page_opens_with_it(page: str, placement: str) -> None:
-    app = opened(page, model=MODEL, placement=placement)
+    app = open_page(page, model=MODEL, placement=placement)
     assert app.session_state["spec"].model == MODEL
     assert len(app.title) == 1
     assert not app.error
@@ -151,7 +142,7 @@ def test_the_first_page_does_not_wait_for_torch(example: Path) -> None:
 
 
 def test_the_library_says_what_the_plug_in_brings(example: Path) -> None:
-    text = words(opened("library", model=MODEL))
+    text = words(open_page("library", model=MODEL))
     assert f"{example} brings the data sets digits8, digits8_train and gratings and the model {MODEL}." in text
 
 
@@ -159,7 +150,7 @@ def test_weights_that_are_not_there_yet_are_asked_for(example: Path) -> None:
     weights = example.with_suffix(".pt")
     weights.rename(weights.with_suffix(".away"))
     try:
-        text = words(opened("tradeoff", model=MODEL))
+        text = words(open_page("tradeoff", model=MODEL))
         assert f"Put the weights of My network on digits at {weights}." in text
         assert "ash fetch" not in text
     finally:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from app_pages import at_link
 from streamlit.testing.v1 import AppTest
 from test_paper_page import figure, opened, shown, text_of
 
@@ -14,12 +15,12 @@ from app.backend.setups import identity
 from app.spec import RunSpec
 from ash import reports, results
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def app() -> AppTest:
-    return AppTest.from_file(str(ENTRY), default_timeout=120)
+    return at_link("paper")
 
 
 def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> None:

@@ -7,6 +7,7 @@ activations, whose own numbers over all rows are checked in test_oracle.
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,14 @@ from ash.data import evenly
 from ash.models import get_model
 from ash.splitting import split
 
-COUNT = 1000  # images a set; all of them take minutes, see tests/benchmarks/pipeline.py
+pytestmark = pytest.mark.slow
+
+COUNT, FEW = 1000, 200  # images a set, by the library and by the other ways; tests/benchmarks/pipeline.py takes all
 METHODS = "energy,react@1.0,ash_p@90,ash_b@95,ash_s@95,ash_s@90"
 NAMES = ["auroc", "fpr95", "aupr", "id_accuracy"]
 TOLERANCE = 0.05  # points
 MODEL, ID, OOD = "densenet101_cifar10", "cifar10", "isun"
+Expected = Callable[[int], pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
@@ -40,33 +44,36 @@ def root(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(reference: Path) -> pd.DataFrame:
-    """Metrics of the reference activations, rows as `evenly` takes them."""
-
-    def rows(name: str) -> np.ndarray:
-        values = np.load(reference / "reference" / f"densenet_cifar10_{name}.npy")
-        return values[np.linspace(0, len(values), COUNT, endpoint=False).astype(int)]
-
+def expected(reference: Path) -> Expected:
+    """Metrics of the reference activations of so many images a set, rows as `evenly` takes them."""
     checkpoint = reference / "data" / "checkpoints" / "densenet_cifar10.pth"
     tail = split(get_model(MODEL, checkpoint).build(), "penultimate")[1]
-    result = ash.sweep(
-        tail,
-        rows("test_features"),
-        {OOD: rows("isun_features")},
-        ash.parse_methods(METHODS),
-        id_labels=rows("test_labels"),
-    )
-    return result.table().query("ood == @OOD").set_index("method")[NAMES]
+
+    def of(count: int) -> pd.DataFrame:
+        def rows(name: str) -> np.ndarray:
+            values = np.load(reference / "reference" / f"densenet_cifar10_{name}.npy")
+            return values[np.linspace(0, len(values), count, endpoint=False).astype(int)]
+
+        ood = {OOD: rows("isun_features")}
+        methods = ash.parse_methods(METHODS)
+        result = ash.sweep(tail, rows("test_features"), ood, methods, id_labels=rows("test_labels"))
+        return result.table().query("ood == @OOD").set_index("method")[NAMES]
+
+    return of
 
 
-def compare(who: str, found: pd.DataFrame, expected: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+def compare(
+    who: str, count: int, found: pd.DataFrame, expected: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (found["n_id"] == count).all()
+    assert (found["n_ood"] == count).all()
     difference = (found.loc[expected.index, NAMES] - expected).abs().max()
     with capsys.disabled():
-        print(f"\n{who}, {COUNT} + {COUNT} images, largest difference in points:", difference.round(4).to_dict())
+        print(f"\n{who}, {count} + {count} images, largest difference in points:", difference.round(4).to_dict())
     assert difference.max() <= TOLERANCE
 
 
-def test_the_library(root: Path, expected: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_library(root: Path, expected: Expected, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASH_DATA", str(root))
         entry = get_model(MODEL)
@@ -75,35 +82,33 @@ def test_the_library(root: Path, expected: pd.DataFrame, tmp_path: Path, capsys:
         ]
         tail = ash.split(entry.build(), "penultimate")[1]
     found = ash.sweep(tail, banks[0], {OOD: banks[1]}, ash.parse_methods(METHODS))
-    compare("library", found.table().query("ood == @OOD").set_index("method"), expected, capsys)
+    compare("library", COUNT, found.table().query("ood == @OOD").set_index("method"), expected(COUNT), capsys)
 
 
-def test_the_command_line(
-    root: Path, expected: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line(root: Path, expected: Expected, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.csv"
     words = [sys.executable, "-m", "ash", "sweep", "--model", MODEL, "--id", ID, "--ood", OOD, "--methods", METHODS]
-    words += ["--images", str(COUNT), "--out", str(out)]
+    words += ["--images", str(FEW), "--out", str(out)]
     there = {**os.environ, "ASH_DATA": str(root), "ASH_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(words, env=there, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(out)
     found = table[table["ood"].str.startswith(OOD)].set_index("method")
-    compare("command line", found, expected, capsys)
+    compare("command line", FEW, found, expected(FEW), capsys)
 
 
-def test_the_app(root: Path, expected: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_app(root: Path, expected: Expected, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASH_DATA", str(root))
         backend.look_again()
-        at = backend.setup(RunSpec(model=MODEL, images=COUNT))
+        at = backend.setup(RunSpec(model=MODEL, images=FEW))
         assert at.sets == (ID, OOD)
-        assert backend.missing_sets(at) == {ID: COUNT, OOD: COUNT}
+        assert backend.missing_sets(at) == {ID: FEW, OOD: FEW}
         for step in backend.compute_banks(at):
             assert step.done <= step.total
         found = pd.concat([backend.measure(at, str(method)) for method in ash.parse_methods(METHODS)])
     backend.look_again()
-    compare("app", found.query("ood == @OOD").set_index("method"), expected, capsys)
+    compare("app", FEW, found.query("ood == @OOD").set_index("method"), expected(FEW), capsys)
 
 
 def test_mobilenet_on_photographs_and_textures(

@@ -5,13 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from app_pages import ENTRY, at_link, ran
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import standings
@@ -21,7 +20,8 @@ from app.views import placements_compute
 from ash.errors import AshError
 from ash.methods import Method
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
+
 DEEP, BLOCK = "layer3.0.relu2", "layer4.0.relu2"
 NUMBER = "30"  # images a set where a test computes activations
 
@@ -34,18 +34,13 @@ def app() -> AppTest:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
-    one = AppTest.from_file(str(ENTRY), default_timeout=300)
-    one._page_hash = calc_hash("placements")
-    return one
+    return at_link("placements")
 
 
 def opened(app: AppTest, **query: str) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    assert [one.value for one in app.error] == []
-    return app
+    return ran(app)
 
 
 def spec_of(app: AppTest) -> RunSpec:
@@ -181,7 +176,7 @@ def test_other_placements_stand_in_network_order_and_unknown_ones_are_named(app:
 
 
 def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placements_compute, "SLICE", 0.0)
+    monkeypatch.setattr(placements_compute, "SLICE", 0.2)
     opened(app, n=NUMBER, variant="ash_s", p="90")
     app.button(key="compute_all").click().run()
     assert not app.exception

@@ -3,15 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from app_pages import open_page
 from odd_methods import ODD, registered
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend, theme
 from app.spec import RunSpec
@@ -19,7 +18,8 @@ from ash import auroc
 from ash.methods import Method
 from ash.metrics import accepts, threshold_at_tpr
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
+
 LAST_BLOCK = "layer4.0.relu2"
 KNOWN = ["energy", "ash_p@85", "ash_b@85", "ash_s@85", "ash_rand@85", "react@0.5"]
 OF_ASH = ("keeps", "Algorithm", "No shaping", "threshold that", "kept units", "k =")
@@ -35,16 +35,10 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def page(name: str, text: str, **query: object) -> AppTest:
     method = Method.parse(text)
-    app = AppTest.from_file(str(ENTRY), default_timeout=240)
     query["variant"] = method.variant
     if method.parameter is not None:
         query["c" if method.percentile is None else "p"] = method.parameter
-    for key, value in query.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash(name)
-    app.run()
-    assert not app.exception
-    assert not app.error
+    app = open_page(name, **query)
     assert not app.warning  # the link was understood
     return app
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
+from app_pages import open_page
 
 from app import backend
 from app.backend import store
@@ -182,37 +181,28 @@ def test_a_data_set_that_cannot_be_made_says_why(load: Load, made: str, reason: 
     assert str(plugins.problems()[0]).startswith(f"a.py, line 3: the data set 'mine' cannot be used: {reason}")
 
 
-def page(name: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=180)
-    app._page_hash = calc_hash(name)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
-
-
+@pytest.mark.slow
 def test_the_library_lists_them_and_the_other_pages_go_on(load: Load, tmp_path: Path) -> None:
     bad_set = "ash.register_dataset('bad', 'Bad', 'ood')(lambda: 1 / 0)\n"
     load(SET + bad_set + MODEL.format(network="None", more=""), "import no_such_module\n")
-    (warning,) = page("library").warning
+    (warning,) = open_page("library").warning
     text = warning.value.replace("\\", "")
     assert "The plug-ins have 3 problems; everything else works." in text
     assert "b.py, line 1: ModuleNotFoundError: No module named 'no_such_module'" in text
     assert "a.py, line 5: the model 'net' cannot be used: its function returns NoneType" in text
     assert "a.py, line 4: the data set 'bad' cannot be used: ZeroDivisionError: division by zero" in text
-    shelf = page("library", shelf="data").dataframe[0].value
+    shelf = open_page("library", shelf="data").dataframe[0].value
     assert shelf.loc["mine", "Number"] == 20
     assert "missing" in shelf.loc["bad", "Images"]
-    app = page("tradeoff", model="net")
+    app = open_page("tradeoff", model="net")
     assert app.session_state["spec"].model == "demo"
     assert app.warning[0].value.replace("\\", "") == "model=net is not known here; using demo."
 
 
+@pytest.mark.slow
 def test_a_model_whose_images_fail_says_so_and_the_sidebar_stays(load: Load) -> None:
     load(SET.replace("20, 8, 8), np.uint8", "20, 8, 8), float") + NET)
-    app = page("tradeoff", model="net")
+    app = open_page("tradeoff", model="net")
     assert app.session_state["spec"].model == "net"
     assert "the images must be uint8" in "".join(block.value for block in app.markdown)
     app.selectbox(key="spec_model").select("demo").run()
@@ -227,6 +217,7 @@ def test_a_set_of_a_plug_in_is_offered_to_every_model_without_being_made(load: L
     assert "_made" not in vars(DATASETS["more"])
 
 
+@pytest.mark.slow
 def test_the_command_line_warns_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import no_such_module\n")
     env = {"ASH_PLUGINS": str(tmp_path / "mine.py"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}

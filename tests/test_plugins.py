@@ -84,6 +84,7 @@ def test_it_is_drawn_with_a_mark_of_its_own() -> None:
         theme.colours(False)["no_such_variant"]
 
 
+@pytest.mark.slow
 def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(tmp_path: Path) -> None:
     good, bad = tmp_path / "mine.py", tmp_path / "bad.py"
     good.write_text(SCALE)

@@ -1,13 +1,12 @@
 """One sample on the page Samples, from the app's entry file: verdict, pictures, percentiles, pin, maps."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from app_pages import open_page
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.charts.bins import spread
@@ -18,19 +17,13 @@ from ash.methods import VARIANTS
 from ash.metrics import threshold_at_tpr
 from ash.shaping import kept_count
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+pytestmark = pytest.mark.slow
+
 PICTURES = ("one_scores", "one_units", "one_percentiles")
 
 
 def page(**query: object) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=120)
-    for key, value in {"look": "one", **query}.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash("samples")
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
+    return open_page("samples", **{"look": "one", **query})
 
 
 def figure(app: AppTest, key: str) -> dict[str, Any]:

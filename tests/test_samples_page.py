@@ -3,14 +3,13 @@
 import html
 import json
 import re
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 import numpy as np
 import pytest
+from app_pages import open_page, turn_to
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend, sample_story
 from app.backend import thumbnails as pictures
@@ -19,14 +18,11 @@ from app.spec import RunSpec
 from app.views.samples_grid import PER_PAGE
 from ash.data import ImageError
 
+pytestmark = pytest.mark.slow
 
-def page(name: str = "samples", **query: str) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash(name)
-    app.run()
-    return sound(app)
+
+def page(name: str = "samples", **query: object) -> AppTest:
+    return open_page(name, **query)
 
 
 def sound(app: AppTest) -> AppTest:
@@ -195,11 +191,11 @@ def test_the_link_of_a_bar_works_a_second_time() -> None:
     app.run()
     query = bar_link(app)
     for _ in range(2):
-        app._page_hash = calc_hash("scores")
+        turn_to(app, "scores")
         app.session_state["spec"] = RunSpec()
         app.run()
         assert bar_link(app) == query
-        app._page_hash = calc_hash("samples")  # as the browser does: the page of the link together with its query
+        turn_to(app, "samples")  # as the browser does: the page of the link together with its query
         app.query_params.update(query)
         assert sound(app.run()).session_state["spec"].look == "grid"
         assert app.title[0].value == "Samples"

@@ -2,13 +2,13 @@
 
 import io
 import json
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import pytest
+from app_pages import open_page
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.plot import csv_text
@@ -17,16 +17,9 @@ from app.views import scores
 from ash.methods import VARIANTS
 from ash.metrics import fpr_at_tpr, threshold_at_tpr
 
+pytestmark = pytest.mark.slow
 
-def page(**query: str) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash("scores")
-    app.run()
-    assert not app.exception
-    assert not app.error
-    return app
+page = partial(open_page, "scores")
 
 
 def chart(app: AppTest, key: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
 
 from app import backend, code
@@ -22,8 +23,9 @@ from app.views.verdict import advice, headline, method_words, place_words
 from ash.errors import AshError
 from ash.methods import Method
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
-ENTRY = ROOT / "app" / "main.py"
 BASE = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
 
 
@@ -97,16 +99,13 @@ def app() -> AppTest:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
-    return AppTest.from_file(str(ENTRY), default_timeout=180)
+    return at_link("tradeoff")
 
 
 def opened(app: AppTest, **query: str) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    assert [one.value for one in app.error] == []
-    return app
+    return ran(app)
 
 
 def figure(app: AppTest) -> dict[str, dict[str, object]]:
@@ -215,7 +214,7 @@ def test_a_deep_tail_fills_in_setting_by_setting(
     app: AppTest, third_block: backend.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not backend.is_linear(third_block)
-    monkeypatch.setattr(deep, "SLICE", 0.0)
+    monkeypatch.setattr(deep, "SLICE", 0.2)
     for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
         app.query_params[key] = value
     opened(app)

@@ -6,11 +6,11 @@ import io
 import tempfile
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from app_pages import open_page, turn_to
 from hostile_uploads import KINDS, film, picture, png, saved, zeros
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import decoding, uploads
@@ -313,14 +312,8 @@ def test_more_marks_than_rows_are_still_drawn() -> None:
 # The page
 
 
-def page(**query: str) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).parents[1] / "app" / "main.py"), default_timeout=120)
-    for key, value in {"look": "own", **query}.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash("samples")
-    app.run()
-    assert not app.exception
-    return app
+def page(**query: object) -> AppTest:
+    return open_page("samples", **{"look": "own", **query})
 
 
 def text(app: AppTest) -> str:
@@ -338,6 +331,7 @@ def drop(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 MARKUP = '<img src=x onerror="alert(1)">**b**[x](http:--e).png'
 
 
+@pytest.mark.slow
 def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     boot = next(iter(garments(1).files.values())).data
     app = drop(page(), ("boot.png", boot), (MARKUP, saved(picture(), "PNG")), ("a.png", b"GIF89a"), ("e.png", b""))
@@ -359,8 +353,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
         backend.evaluation(backend.setup(spec), "ash_b@80").id_scores[0], rel=1e-4
     )
     for other in ("scores", "samples"):
-        app._page_hash = calc_hash(other)
-        app.run()
+        turn_to(app, other).run()
     assert len(app.session_state["own_uploads"].files) == 2
     app.button(key=f"own_remove_{next(iter(own.files))}").click().run()
     assert "your image" in text(app)
@@ -373,6 +366,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     assert not app.session_state["own_uploads"].files
 
 
+@pytest.mark.slow
 def test_all_kinds_at_once_raise_nothing() -> None:
     cases = [make() for make in KINDS.values()]
     app = page()
@@ -396,6 +390,7 @@ def test_the_table_for_download_reads_back() -> None:
     assert (back["accepted_before"] == (back["margin_before"] >= 0)).all()
 
 
+@pytest.mark.slow
 def test_without_banks_there_are_classes_and_no_verdict() -> None:
     boot = next(iter(garments(1).files.values())).data
     app = drop(page(placement=DEEP, n="100"), ("boot.png", boot))

@@ -1,14 +1,13 @@
 """Long work on pages: it goes on after a click, survives what others finish, and fails once."""
 
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from app_pages import at_link
 from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import backend
 from app.backend import banks, deep
@@ -16,7 +15,6 @@ from app.spec import RunSpec
 from app.ui import work
 from ash.errors import AshError
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 DEEP = "layer3.0.relu2"
 
 
@@ -83,11 +81,7 @@ def test_shares_stay_between_none_and_all(done: int, total: int | None, share: f
 
 
 def opened(page: str = "tradeoff", **query: object) -> AppTest:
-    app = AppTest.from_file(str(ENTRY), default_timeout=200)
-    for key, value in {"placement": DEEP, "ood": "digits", **query}.items():
-        app.query_params[key] = str(value)
-    app._page_hash = calc_hash(page) if page != "tradeoff" else app._page_hash
-    return app
+    return at_link(page, **{"placement": DEEP, "ood": "digits", **query})
 
 
 def label(app: AppTest, key: str) -> str | None:
@@ -107,6 +101,7 @@ def play(monkeypatch: pytest.MonkeyPatch, end: Callable[[], None]) -> list[backe
     return calls
 
 
+@pytest.mark.slow
 def test_computing_goes_on_when_a_bank_of_somebody_elses_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = play(monkeypatch, st.stop)
     app = opened(n=81).run()
@@ -121,6 +116,7 @@ def test_computing_goes_on_when_a_bank_of_somebody_elses_is_finished(monkeypatch
     assert calls[0] == calls[1]
 
 
+@pytest.mark.slow
 def test_computing_is_void_at_another_placement(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = play(monkeypatch, st.stop)
     app = opened(n=82).run()
@@ -130,6 +126,7 @@ def test_computing_is_void_at_another_placement(monkeypatch: pytest.MonkeyPatch)
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [AshError("The disk is full."), RuntimeError("a bug")])
 def test_a_failure_of_an_extraction_is_shown_once_and_not_begun_again(
     monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -147,6 +144,7 @@ def test_a_failure_of_an_extraction_is_shown_once_and_not_begun_again(
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["tradeoff", "scores"])
 def test_a_failure_at_a_deep_tail_is_shown_once_and_waits_for_a_click(
     page: str, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app.backend.engine import run
-from app.backend.lacks import lack
+from app.backend.lacks import lack_of_each
 from app.backend.setups import Setup, chosen_sets, setup
 from app.backend.shipping import all_shipped, shipped
 from app.spec import RunSpec
@@ -29,7 +29,7 @@ def convention_effects(spec: RunSpec) -> tuple[tuple[Effect, ...], float | None]
     """What each convention is worth under a spec, means over its OOD sets; and the share of ID images, percent, whose
     max softmax is exactly 1 in float32. Where nothing can be measured: from results that ship, with no share."""
     methods = ("energy", "msp", f"{SATURATING}:msp", TIED)
-    if any(lack(spec, method) for method in methods):
+    if any(lack_of_each(spec, methods).values()):
         return _shipped_effects(spec.model), None
     return _effects(setup(spec), methods, tuple(chosen_sets(spec)))
 

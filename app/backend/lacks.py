@@ -1,7 +1,8 @@
 """What a method still needs before it is measured under a spec: in words, in images, and step by step."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from app.backend.banks import Step, compute_banks, extract_all, missing_sets
 from app.backend.deep import deep_steps
@@ -31,17 +32,46 @@ class Lack:
 
 def lack(spec: RunSpec, method: str) -> Lack | None:
     """What is missing for a method under a spec; None where it is measured at once."""
+    return lack_of_each(spec, (method,))[method]
+
+
+def lack_of_each(spec: RunSpec, methods: Iterable[str]) -> dict[str, Lack | None]:
+    """Method -> what is missing for it, as `lack` says it; what is on the disk is looked up once for all of them."""
     if reason := unready(spec):
-        return Lack(reason, tuple(f"python -m ash fetch {name}" for name in needed(spec)))
-    at, asked = setup(spec), Method.parse(method)
+        return dict.fromkeys(methods, Lack(reason, tuple(f"python -m ash fetch {name}" for name in needed(spec))))
+    here = _Here(setup(spec))
+    return {method: _lack(here, method) for method in methods}
+
+
+@dataclass(frozen=True)
+class _Here:
+    """What is there under a setup, each looked up when it is first asked for."""
+
+    at: Setup
+
+    @cached_property
+    def banks_missing(self) -> dict[str, int]:
+        return missing_sets(self.at)
+
+    @cached_property
+    def training_missing(self) -> bool:
+        return missing_training(self.at)
+
+    @cached_property
+    def perturbed_missing(self) -> dict[str, int]:
+        return missing_perturbed(self.at)
+
+
+def _lack(here: _Here, method: str) -> Lack | None:
+    at, asked = here.at, Method.parse(method)
     if asked.score == "godin":
         return Lack(reports.GODIN)
     if asked.needs_fit and not training_set(at):
         return Lack(*_no_training(at))
-    if (gone := missing_sets(at)) or (asked.needs_fit and missing_training(at)):
+    if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
-    if asked.score == "odin" and (gone := missing_perturbed(at)):
+    if asked.score == "odin" and (gone := here.perturbed_missing):
         return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
     if not is_linear(at) and recall(at, (method,)) is None:
         return Lack("this placement needs a pass through the network for it", click=True, by_passes=True)
@@ -70,8 +100,8 @@ def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
 
 def baselines_here(spec: RunSpec) -> tuple[str, ...]:
     """The methods that the paper compares with, at the model's own settings, as far as they are measured at once."""
-    every = map(str, baselines(entry(spec.model)))
-    return tuple(method for method in every if lack(spec, method) is None)
+    lacks = lack_of_each(spec, map(str, baselines(entry(spec.model))))
+    return tuple(method for method, one in lacks.items() if one is None)
 
 
 def images_of(spec: RunSpec, method: str) -> int:

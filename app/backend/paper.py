@@ -10,7 +10,7 @@ from app.backend.deep import deep_table
 from app.backend.engine import is_linear, run
 from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
-from app.backend.lacks import lack
+from app.backend.lacks import lack_of_each
 from app.backend.origin import unready
 from app.backend.setups import Setup, chosen_sets, images, setup, status
 from app.backend.shipping import drawn, shipped, shipped_words, usual
@@ -44,7 +44,7 @@ def found(spec: RunSpec) -> Found:
     at, ood = setup(spec), tuple(chosen_sets(spec))
     if reason := unready(spec):
         return Found(at.model, at.id_set, reason=reason)
-    lacks = {method: lack(spec, method) for method in paper.methods()}
+    lacks = lack_of_each(spec, paper.methods())
     ready = tuple(method for method, one in lacks.items() if one is None)
     missing = {method: one.text for method, one in lacks.items() if one}
     if not ready:

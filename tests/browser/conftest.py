@@ -20,9 +20,11 @@ except ImportError:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser test gets a second try: on a busy machine Chromium drops what is done while it rebuilds a page."""
+    """A browser test is slow and gets a second try: on a busy machine Chromium drops what is done while it rebuilds a
+    page."""
     for item in items:
         if "browser" in item.keywords:
+            item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

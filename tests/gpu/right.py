@@ -53,7 +53,7 @@ def functions(at: Where) -> Figures:
     """Every operation of ash.shaping: the same entries survive, the values agree to rounding."""
     worst: dict[str, float] = {}
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
-        for shape in ((64, 2048), (64, 342), (16, 96, 7, 7)):
+        for shape in at.pick(((64, 2048), (64, 342), (16, 96, 7, 7)), ((8, 342), (4, 24, 3, 3))):
             for tied in (False, True):
                 x = _samples(shape, 0, tied).to(dtype)
                 y = x.to(at.device)
@@ -174,7 +174,7 @@ def _linear(inputs: int, classes: int, pooled: bool = False) -> LinearTail:
 
 def linear_sweeps(at: Where) -> Figures:
     """The one-pass path: plain, tied, float16 and float64 banks."""
-    methods, rows = parse_methods(EVERY), at.pick(2000, 300)
+    methods, rows = parse_methods(EVERY), at.pick(2000, 100)
     tail, found = _linear(512, 100), {}
     kinds = (("float32", False, "f4"), ("tied", True, "f4"), ("float16", False, "f2"), ("float64", True, "f8"))
     for name, tied, dtype in kinds:
@@ -185,7 +185,7 @@ def linear_sweeps(at: Where) -> Figures:
 
 def pooled_sweeps(at: Where) -> Figures:
     """Maps that are pooled before the last layer."""
-    rows = at.pick(300, 60)
+    rows = at.pick(300, 30)
     found = {}
     for name, tied in (("plain", False), ("tied", True)):
         banks = [(_samples((rows, 64, 7, 7), seed, tied) * (1, 0.8)[seed]).numpy() for seed in (0, 1)]
