@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from driver import QUIET, Visitor
+from driver import Visitor
 from playwright.sync_api import Error, TimeoutError
 
 from app.spec import RunSpec
@@ -73,8 +73,7 @@ def _fault(one: Visitor) -> str:
     said = ""
     for _ in range(3):  # three looks: a run may begin between two of them
         try:
-            one.page.wait_for_function(QUIET, polling="raf", timeout=60_000)
-            said = _compare(one.page.evaluate(LOOK))
+            said = _compare(one.ready().page.evaluate(LOOK))
         except (TimeoutError, Error) as error:
             said = f"never quiet: {error}"
         if not said:

@@ -19,13 +19,6 @@ except ImportError:
     pytest.skip("playwright is not installed", allow_module_level=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser test gets a second try: on a busy machine Chromium drops what is done while it rebuilds a page."""
-    for item in items:
-        if "browser" in item.keywords:
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running app, started as the README says."""
