@@ -9,6 +9,11 @@ import pytest
 
 REQUIRED = os.environ.get("CI") == "true"
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
+# Milliseconds that every message to the server takes. With some, a test that does not wait for an answer fails.
+LATE = int(os.environ.get("ASH_LATE", "0"))
+SLOW_WIRE = """late => { window.WebSocket = class extends WebSocket {
+    send(data) { setTimeout(() => super.send(data), late); }
+}; }"""
 
 try:
     from driver import ROOT, Visitor, serve, streamlit_command
@@ -54,13 +59,16 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
             problems.append(f"console: {message.text}")
 
-    def make(width: int = 1440, height: int = 900, scheme: str = "light") -> Visitor:
+    def make(width: int = 1440, height: int = 900, scheme: str = "light", late: int = LATE) -> Visitor:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         context.on("request", on_request)
         context.on("console", on_console)
         context.on("weberror", lambda error: problems.append(f"script: {error.error}"))
-        return Visitor(context.new_page(), server)
+        page = context.new_page()
+        if late:
+            page.add_init_script(f"({SLOW_WIRE})({late})")  # before the visitor's own, which is to see what is sent
+        return Visitor(page, server)
 
     yield make
     for context in contexts:
