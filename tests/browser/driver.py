@@ -19,7 +19,7 @@ expect.set_options(timeout=PATIENCE)
 
 # Runs in a page before Streamlit does. Streamlit's own "not running" also stands between what a user does and the first
 # word of the server about it. So the messages themselves are watched (BackMsg and ForwardMsg, as protobuf writes them):
-# `asked`: runs that were asked for; `begun`: how many of them when the newest run began; `answered`: when the last ended.
+# `asked` counts the runs that were asked for, `begun` those that the newest run knows, `answered` those that are over.
 WATCH = """(() => {
     const RERUN_SCRIPT = 11, NEW_SESSION = 4, SCRIPT_FINISHED = 6, EARLY_FOR_RERUN = 2;
     window.runs = {asked: 0, begun: 0, answered: 0};
@@ -69,7 +69,7 @@ READY = """() => {
     const app = document.querySelector('[data-testid="stApp"]');
     const late = '[data-testid^="stSkeleton"], [data-stale="true"], [data-testid="stPlotlyChart"]:not(:has(.main-svg))';
     return app?.dataset.testConnectionState === 'CONNECTED' && app.dataset.testScriptState === 'notRunning'
-        && runs.asked > 0 && runs.answered === runs.asked
+        && runs.answered === runs.asked
         && !!document.querySelector('h1') && !document.querySelector(late)
         && performance.now() - lastMove > 400;
 }"""
@@ -83,9 +83,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serve(command: list[str], cwd: Path, log: Path) -> Iterator[str]:
-    """Run a server until the block ends; yields its address. Ends that process and no other."""
-    port = _free_port()
+def serve(command: list[str], cwd: Path, log: Path, port: int = 0) -> Iterator[str]:
+    """Run a server until the block ends; yields its address. Ends that process and no other. Port 0: a free one."""
+    port = port or _free_port()
     address = f"http://127.0.0.1:{port}"
     options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
     with log.open("w") as out:
