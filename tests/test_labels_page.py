@@ -1,5 +1,6 @@
 """How the labels of an own folder or list were read is said where it is chosen: in the sidebar and in the Library."""
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def in_the_sidebar(**query: str) -> str:
 @pytest.mark.parametrize(("made", "facts"), CASES, ids=[made.__name__ for made, _ in CASES])
 def test_how_labels_were_read_is_said(made: Callable[[Path], None], facts: tuple[str, ...], data: Path) -> None:
     made(data)
-    library, sidebar = words(choose(opened("data"), "data", SET)), in_the_sidebar(id=SET)
+    library, sidebar = html.unescape(words(choose(opened("data"), "data", SET))), in_the_sidebar(id=SET)
     for said in (library, sidebar):
         assert all(fact in said for fact in facts), said
     assert "As an ID set" in library
