@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from driver import Visitor
-from playwright.sync_api import Error, TimeoutError
+from playwright.sync_api import Error
 
 from app.spec import RunSpec
 
@@ -74,7 +74,7 @@ def _fault(one: Visitor) -> str:
     for _ in range(3):  # three looks: a run may begin between two of them
         try:
             said = agreement(one.ready())
-        except (TimeoutError, Error) as error:
+        except (AssertionError, Error) as error:
             said = f"never quiet: {error}"
         if not said:
             return ""

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import parse_qsl, urlsplit
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90_000  # milliseconds that anything may take, on a cold server of a busy machine too
+PATIENCE = 180_000  # milliseconds that anything may take, on a cold server of a busy machine too
 expect.set_options(timeout=PATIENCE)
 
 # Runs in a page before Streamlit does. Streamlit's own "not running" also stands between what a user does and the first
@@ -73,6 +73,12 @@ READY = """() => {
         && !!document.querySelector('h1') && !document.querySelector(late)
         && performance.now() - lastMove > 400;
 }"""
+# What READY looks at, for the message of a test that waited in vain.
+STATE = """() => JSON.stringify({
+    ...document.querySelector('[data-testid="stApp"]')?.dataset, ...runs, still: performance.now() - lastMove,
+    title: document.querySelector('h1')?.innerText,
+    skeletons: document.querySelectorAll('[data-testid^="stSkeleton"]').length,
+})"""
 
 
 def _free_port() -> int:
@@ -135,7 +141,10 @@ class Visitor:
 
     def ready(self) -> "Visitor":
         """Wait until the server has answered everything that was done, and the page shows it and stands still."""
-        self.page.wait_for_function(READY, polling="raf")
+        try:
+            self.page.wait_for_function(READY, polling="raf")
+        except Error as error:
+            raise AssertionError(f"the page is never ready: {self.page.evaluate(STATE)}") from error
         return self
 
     def title(self, text: str) -> "Visitor":
