@@ -57,7 +57,7 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
     def on_console(message: ConsoleMessage) -> None:
         # Below a page's address Streamlit first asks /page/_stcore/..., is told 404, and goes on to /_stcore/...
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
-            problems.append(f"console: {message.text}")
+            problems.append(f"console: {message.text} ({message.location['url']})")
 
     def make(width: int = 1440, height: int = 900, scheme: str = "light", late: int = LATE) -> Visitor:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
