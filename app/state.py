@@ -56,10 +56,10 @@ def first_meeting() -> Iterator[None]:
         st.session_state[_MET] = True
         yield
         return
-    with streamlit_private.unseen():
+    with streamlit_private.unseen() as newer:
         yield
     st.session_state[_MET] = True
-    streamlit_private.run_again(states)
+    streamlit_private.run_again(states, newer)
 
 
 def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: str) -> RunSpec:

@@ -61,34 +61,48 @@ def carried_states() -> list[WidgetState]:
 
 
 @contextmanager
-def unseen() -> Iterator[None]:
-    """What the block draws is registered here and never sent to the browser; a rerun that it asks for is left out."""
+def unseen() -> Iterator[list[RerunData]]:
+    """What the block draws is registered here and never sent to the browser; a rerun that it asks for is left out.
+
+    Yields a list. After the block it holds the run that the browser asked for meanwhile, if it did.
+    """
     context = get_script_run_ctx()
     assert context is not None
     send, context._enqueue = context._enqueue, lambda message: None
+    newer: list[RerunData] = []
     try:
-        yield
-    except RerunException:
-        pass
+        yield newer
+        _give_way()
+    except RerunException as error:
+        if error.rerun_data.widget_states is not None:  # not so in a rerun of the block's own
+            newer.append(error.rerun_data)
     finally:
         context._enqueue = send
 
 
-def run_again(states: list[WidgetState]) -> None:
-    """End this run and begin another with these states of controls; callbacks are called where they are new."""
+def run_again(states: list[WidgetState], newer: list[RerunData]) -> None:
+    """End this run and begin another with these states of controls, and what was asked for after them.
+
+    Callbacks are called where they are new.
+    """
     context = get_script_run_ctx()
     assert context is not None
     assert context.script_requests is not None
-    context.script_requests.request_rerun(
-        RerunData(
-            query_string=context.query_string,
-            widget_states=WidgetStates(widgets=states),
-            page_script_hash=context.page_script_hash,
-            cached_message_hashes=context.cached_message_hashes,
-            context_info=context.context_info,
-        )
+    first = RerunData(
+        query_string=context.query_string,
+        widget_states=WidgetStates(widgets=states),
+        page_script_hash=context.page_script_hash,
+        cached_message_hashes=context.cached_message_hashes,
+        context_info=context.context_info,
     )
-    st.session_state.get("")  # reading it is where a run gives way to the next
+    for data in (first, *newer):
+        context.script_requests.request_rerun(data)
+    _give_way()
+
+
+def _give_way() -> None:
+    """Reading the session's state is where a run gives way to the next; nothing happens where none is asked for."""
+    st.session_state.get("any")
 
 
 # Sessions

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,6 +25,7 @@ pytest.importorskip("playwright")
 websockets = pytest.importorskip("websockets")
 from driver import ROOT, serve, streamlit_command  # noqa: E402
 
+UPLOAD = "/_stcore/upload_file/session/file"
 FILES, VISITS = 64, 20  # without closing the sessions of those who left, the eighth would find no file
 
 
@@ -46,12 +48,12 @@ def answer(address: str, method: str = "GET", path: str = "/", body: bytes = b""
     return found
 
 
-async def _visit(address: str, *messages: BackMsg, host: str | None = None) -> set[str]:
+async def _visit(address: str, *messages: BackMsg, host: str | None = None, origin: str | None = None) -> set[str]:
     """One visit: the first run to its end, then messages; the kinds of messages that came."""
     name = host or urlsplit(address).netloc
     headers = {"Host": host} if host else None
     kinds: set[str] = set()
-    options: dict[str, Any] = {"origin": f"http://{name}", "subprotocols": ["streamlit"], "max_size": None}
+    options: dict[str, Any] = {"origin": origin or f"http://{name}", "subprotocols": ["streamlit"], "max_size": None}
     async with websockets.connect(
         f"{address.replace('http', 'ws')}/_stcore/stream", additional_headers=headers, **options
     ) as ws:
@@ -72,8 +74,8 @@ def _run() -> BackMsg:
     return message
 
 
-def visit(address: str, *messages: BackMsg, host: str | None = None) -> set[str]:
-    return in_a_loop(_visit(address, *messages, host=host))
+def visit(address: str, *messages: BackMsg, host: str | None = None, origin: str | None = None) -> set[str]:
+    return in_a_loop(_visit(address, *messages, host=host, origin=origin))
 
 
 def in_a_loop(work: Awaitable[Any]) -> Any:
@@ -92,6 +94,78 @@ def test_a_foreign_name_gets_no_page_and_no_session(served: tuple[str, Path]) ->
     assert "script_finished" in visit(address)
     with pytest.raises(websockets.exceptions.InvalidStatus):
         visit(address, host="evil.example")
+
+
+FOREIGN = ("evil.example", "evil.example:8501", "localhost.evil.example", "127.0.0.1.evil.example", "a@localhost", "")
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_nothing_is_served_under_a_foreign_name(served: tuple[str, Path], host: str) -> None:
+    address, _ = served
+    for method, path in (
+        ("GET", "/"),
+        ("GET", "/scores?p=70"),
+        ("GET", "/_stcore/health"),
+        ("GET", "/_stcore/host-config"),
+        ("GET", "/static/nothing.js"),
+        ("HEAD", "/"),
+        ("OPTIONS", "/_stcore/upload_file/a/b"),
+        ("PUT", "/_stcore/upload_file/a/b"),
+        ("DELETE", "/_stcore/upload_file/a/b"),
+    ):
+        found = answer(address, method, path, b"x" if method == "PUT" else b"", Host=host)
+        assert found.status in ((421,) if host else (400, 421)), (method, path)
+        assert found.getheader("Set-Cookie") is None
+        assert found.getheader("Access-Control-Allow-Origin") is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],  # HTTP/1.1 asks for one
+        ["Host: evil.example", "Host: localhost"],
+        ["Host: localhost", "Host: evil.example"],
+        ["Host: localhost evil.example"],
+        ["X-Forwarded-Host: localhost", "Host: evil.example"],
+    ],
+)
+def test_a_host_that_is_missing_or_said_twice_gets_no_page(served: tuple[str, Path], lines: list[str]) -> None:
+    said = raw(served[0], "GET / HTTP/1.1", *lines, "Connection: close")
+    assert said.startswith((b"HTTP/1.1 400", b"HTTP/1.1 421"))
+    assert b"<html" not in said
+
+
+def raw(address: str, *lines: str) -> bytes:
+    """The first bytes of the answer to a request as it is written here."""
+    where = urlsplit(address)
+    with socket.create_connection((str(where.hostname), int(where.port or 0)), timeout=60) as wire:
+        wire.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+        said = b""
+        while part := wire.recv(65536):
+            said += part
+    return said
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example", "null"])
+def test_a_page_of_another_origin_gets_no_session_and_may_not_read(served: tuple[str, Path], origin: str) -> None:
+    address, _ = served
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        visit(address, origin=origin)
+    assert refused.value.response.status_code == 403
+    for method, path in (("GET", "/_stcore/health"), ("GET", "/_stcore/host-config"), ("OPTIONS", UPLOAD)):
+        allowed = answer(address, method, path, Origin=origin).getheader("Access-Control-Allow-Origin")
+        assert allowed not in ("*", origin), path
+
+
+def test_a_file_of_a_page_elsewhere_is_refused(served: tuple[str, Path]) -> None:
+    address, _ = served
+    form = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\nx\r\n--x--\r\n'
+    kind = "multipart/form-data; boundary=x"
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://evil.example", "Cookie": "_streamlit_xsrf=made-up", "X_Xsrftoken": "another"},
+    ):
+        assert answer(address, "PUT", UPLOAD, form, Content_Type=kind, **headers).status == 403
 
 
 def test_no_page_elsewhere_shows_it_in_a_frame(served: tuple[str, Path]) -> None:

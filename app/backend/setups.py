@@ -11,7 +11,7 @@ import streamlit as st
 from app.backend.turns import semaphore
 from app.spec import PENULTIMATE, RunSpec
 from ash.bank import BUNDLED, BankIdentity, any_bank, find_bank
-from ash.data import DATASETS, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
+from ash.data import DATASETS, DataError, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
 from ash.extracting.takeover import take_over
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
@@ -198,8 +198,15 @@ def _reading(model: str, name: str, look: str) -> Reading:
 
 
 def identity(at: Setup, name: str) -> BankIdentity:
-    """The bank of a data set under a setup. The first look at a set reads all its images."""
-    return _identity(at, name, status(name).look)
+    """The bank of a data set under a setup. The first look at a set reads all its images.
+
+    DataError when one cannot be read, as it was deleted since: what is there then is looked at again in the next run.
+    """
+    try:
+        return _identity(at, name, status(name).look)
+    except DataError:
+        look_again()
+        raise
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

@@ -18,8 +18,9 @@ LARGE = 140  # pixels of the image
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     st.title("Activations")
-    computed = not backend.missing_sets(backend.setup(spec)) and deep.ready(spec)
+    computed = False
     try:
+        computed = not backend.missing_sets(backend.setup(spec)) and deep.ready(spec)
         one = _sample(spec)
     except backend.DataError as error:
         sample_picker.broken(spec, error)

@@ -18,7 +18,8 @@ def draw(spec: RunSpec) -> None:
     try:
         ones = [lab_sample.chosen(one) for one in both]
     except backend.DataError as error:
-        sample_picker.broken(spec, error)
+        sample_picker.unreadable(error)
+        _pickers(spec)
         return
     first, second = (lab_sample.image(*pair) for pair in zip(both, ones, strict=True))
     record = relu_live.relu(lab_steps.shown_variant(spec), (first, second), spec.p)
@@ -44,6 +45,11 @@ def draw(spec: RunSpec) -> None:
     )
     if backend.is_signed(backend.setup(spec)):
         st.caption("Values may be negative here: a ReLU that follows sets what is still negative to 0.")
+    _pickers(spec)
+
+
+def _pickers(spec: RunSpec) -> None:
+    """The ways to other images, on both sides: either may be one that cannot be shown."""
     st.markdown("##### The two images")
     with st.container(horizontal=True, gap="large"):
         with st.container(width="content"):

@@ -88,8 +88,13 @@ def bar(spec: RunSpec) -> None:
 
 def broken(spec: RunSpec, error: backend.DataError) -> None:
     """A sentence in the place of an image that cannot be shown, and the way to another one."""
-    st.error(plain(backend.shown(error)), icon=":material/broken_image:")
+    unreadable(error)
     bar(spec)
+
+
+def unreadable(error: backend.DataError) -> None:
+    """A sentence in the place of an image that cannot be shown."""
+    st.error(plain(backend.shown(error)), icon=":material/broken_image:")
 
 
 def _source_changed(key: str) -> Callable[[], None]:

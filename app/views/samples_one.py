@@ -25,7 +25,7 @@ def draw(spec: RunSpec) -> None:
         first = facts(spec)
         second = facts(beside, "_pin") if beside else None
     except backend.DataError as error:  # the way to another image stays
-        st.error(plain(backend.shown(error)), icon=":material/broken_image:")
+        sample_picker.unreadable(error)
         return
     if second is None:
         samples_one_why.wide(first)

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from driver import QUIET, Visitor
-from playwright.sync_api import Error, TimeoutError
+from driver import Visitor
+from playwright.sync_api import Error
 
 from app.spec import RunSpec
 
@@ -16,7 +16,7 @@ MOST_ACTIONS = 7
 # Asked of the page in one go: what the server drew last is in its links to the other pages.
 LOOK = """() => ({
     address: location.href,
-    slider: document.querySelector('[data-testid="stSidebar"] [role=slider]')?.getAttribute('aria-valuenow'),
+    slider: document.querySelector('[data-testid="stSidebar"] input[type=range]')?.value ?? '',
     variant: document.querySelector('input[aria-label*="Variant"]')?.value ?? '',
     drawn: document.querySelector('[data-testid="stSidebar"] [data-testid="stPageLink"] a')?.href ?? '',
     title: document.querySelector('h1')?.innerText ?? '',
@@ -63,7 +63,7 @@ def _do(one: Visitor, action: str) -> None:
             ".find(one => one.innerText.includes('Reset'))?.click()"
         )
     else:
-        one.page.evaluate("document.querySelector('[data-testid=\"stSidebar\"] [role=slider]')?.focus()")
+        one.page.evaluate("document.querySelector('[data-testid=\"stSidebar\"] input[type=range]')?.focus()")
         for _ in range(int(what)):
             one.page.keyboard.press(kind)
 
@@ -73,9 +73,8 @@ def _fault(one: Visitor) -> str:
     said = ""
     for _ in range(3):  # three looks: a run may begin between two of them
         try:
-            one.page.wait_for_function(QUIET, polling="raf", timeout=60_000)
-            said = _compare(one.page.evaluate(LOOK))
-        except (TimeoutError, Error) as error:
+            said = agreement(one.ready())
+        except (AssertionError, Error) as error:
             said = f"never quiet: {error}"
         if not said:
             return ""
@@ -83,13 +82,14 @@ def _fault(one: Visitor) -> str:
     return said
 
 
-def _compare(seen: dict[str, str]) -> str:
+def agreement(one: Visitor) -> str:
+    """What address, controls and page say differently; "" where they agree."""
+    seen: dict[str, str] = one.page.evaluate(LOOK)
     if not seen["title"]:
         return f"no page: {seen}"
     address, drawn = (_values(seen[name]) for name in ("address", "drawn"))
-    slider = str(round(float(seen["slider"]))) if seen["slider"] else address[0]
-    if address != drawn or address[0] != slider:
-        return f"address {address}, slider {slider}, page {drawn}"
+    if address != drawn or address[0] != seen["slider"]:
+        return f"address {address}, slider {seen['slider']}, page {drawn}"
     return ""
 
 

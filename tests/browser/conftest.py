@@ -9,6 +9,11 @@ import pytest
 
 REQUIRED = os.environ.get("CI") == "true"
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
+# Milliseconds that every message to the server takes. With some, a test that does not wait for an answer fails.
+LATE = int(os.environ.get("ASH_LATE", "0"))
+SLOW_WIRE = """late => { window.WebSocket = class extends WebSocket {
+    send(data) { setTimeout(() => super.send(data), late); }
+}; }"""
 
 try:
     from driver import ROOT, Visitor, serve, streamlit_command
@@ -20,12 +25,10 @@ except ImportError:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser test is slow and gets a second try: on a busy machine Chromium drops what is done while it rebuilds a
-    page."""
+    """Browser tests are slow ones."""
     for item in items:
         if "browser" in item.keywords:
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +64,18 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
     def on_console(message: ConsoleMessage) -> None:
         # Below a page's address Streamlit first asks /page/_stcore/..., is told 404, and goes on to /_stcore/...
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
-            problems.append(f"console: {message.text}")
+            problems.append(f"console: {message.text} ({message.location['url']})")
 
-    def make(width: int = 1440, height: int = 900, scheme: str = "light") -> Visitor:
+    def make(width: int = 1440, height: int = 900, scheme: str = "light", late: int = LATE) -> Visitor:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         context.on("request", on_request)
         context.on("console", on_console)
         context.on("weberror", lambda error: problems.append(f"script: {error.error}"))
-        return Visitor(context.new_page(), server)
+        page = context.new_page()
+        if late:
+            page.add_init_script(f"({SLOW_WIRE})({late})")  # before the visitor's own, which is to see what is sent
+        return Visitor(page, server)
 
     yield make
     for context in contexts:

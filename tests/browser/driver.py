@@ -11,20 +11,74 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import parse_qsl, urlsplit
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
-expect.set_options(timeout=20_000)
-# Idle, and nothing has been added to the page or taken away for a while: a click before that may hit what is replaced.
-QUIET = """() => {
+PATIENCE = 180_000  # milliseconds that anything may take, on a cold server of a busy machine too
+expect.set_options(timeout=PATIENCE)
+
+# Runs in a page before Streamlit does. Streamlit's own "not running" also stands between what a user does and the first
+# word of the server about it. So the messages themselves are watched (BackMsg and ForwardMsg, as protobuf writes them):
+# `asked` counts the runs that were asked for, `begun` those that the newest run knows, `answered` those that are over.
+WATCH = """(() => {
+    const RERUN_SCRIPT = 11, NEW_SESSION = 4, SCRIPT_FINISHED = 6, EARLY_FOR_RERUN = 2;
+    window.runs = {asked: 0, begun: 0, answered: 0};
+    window.lastMove = performance.now();
+    const moved = () => { window.lastMove = performance.now(); };
+
+    const number = (bytes, at) => {
+        for (let value = 0, scale = 1; ; scale *= 128) {
+            value += (bytes[at] & 127) * scale;
+            if (bytes[at++] < 128) return [value, at];
+        }
+    };
+    const fields = bytes => {  // of a message: number -> value, or the length of what is longer
+        const found = new Map();
+        for (let at = 0, tag, value; at < bytes.length; ) {
+            [tag, at] = number(bytes, at);
+            [value, at] = number(bytes, at);
+            found.set(tag >> 3, value);
+            if ((tag & 7) === 2) at += value;
+        }
+        return found;
+    };
+
+    window.WebSocket = class extends WebSocket {
+        constructor(...how) {
+            super(...how);
+            const runs = window.runs = {asked: 0, begun: 0, answered: 0};
+            this.addEventListener('message', ({data}) => {
+                const message = fields(new Uint8Array(data));
+                if (message.has(NEW_SESSION)) runs.begun = runs.asked;
+                if ((message.get(SCRIPT_FINISHED) ?? EARLY_FOR_RERUN) !== EARLY_FOR_RERUN) runs.answered = runs.begun;
+                moved();
+            });
+        }
+        send(data) {
+            if (fields(data).has(RERUN_SCRIPT)) window.runs.asked += 1;
+            super.send(data);
+        }
+    };
+    new MutationObserver(moved).observe(document, {childList: true, subtree: true});
+    for (const kind of ['keydown', 'pointerdown', 'click', 'input', 'change', 'popstate'])
+        window.addEventListener(kind, moved, true);
+})()"""
+# Every run that was asked for is over; all of it is drawn: the code of controls and charts is loaded late, in place of
+# which there are skeletons; and for a moment nothing was done or drawn: some controls wait a little before they ask.
+READY = """() => {
     const app = document.querySelector('[data-testid="stApp"]');
-    const now = performance.now(), count = document.querySelectorAll('*').length;
-    if (app?.dataset.testScriptState !== 'notRunning' || count !== window.quietCount) {
-        window.quietCount = count;
-        window.quietSince = now;
-    }
-    return now - window.quietSince > 400;
+    const late = '[data-testid^="stSkeleton"], [data-stale="true"], [data-testid="stPlotlyChart"]:not(:has(.main-svg))';
+    return app?.dataset.testConnectionState === 'CONNECTED' && app.dataset.testScriptState === 'notRunning'
+        && runs.answered === runs.asked
+        && !!document.querySelector('h1') && !document.querySelector(late)
+        && performance.now() - lastMove > 400;
 }"""
+# What READY looks at, for the message of a test that waited in vain.
+STATE = """() => JSON.stringify({
+    ...document.querySelector('[data-testid="stApp"]')?.dataset, ...runs, still: performance.now() - lastMove,
+    title: document.querySelector('h1')?.innerText,
+    skeletons: document.querySelectorAll('[data-testid^="stSkeleton"]').length,
+})"""
 
 
 def _free_port() -> int:
@@ -35,9 +89,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serve(command: list[str], cwd: Path, log: Path) -> Iterator[str]:
-    """Run a server until the block ends; yields its address. Ends that process and no other."""
-    port = _free_port()
+def serve(command: list[str], cwd: Path, log: Path, port: int = 0) -> Iterator[str]:
+    """Run a server until the block ends; yields its address. Ends that process and no other. Port 0: a free one."""
+    port = port or _free_port()
     address = f"http://127.0.0.1:{port}"
     options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
     with log.open("w") as out:
@@ -77,20 +131,20 @@ class Visitor:
 
     def __init__(self, page: Page, server: str) -> None:
         self.page, self.server = page, server
+        page.set_default_timeout(PATIENCE)
+        page.add_init_script(WATCH)
 
     def open(self, path: str = "/") -> "Visitor":
-        """Load an address of the app and wait until the page stands, with the parts whose code is loaded late."""
+        """Load an address of the app and wait until the page stands."""
         self.page.goto(self.server + path)
-        self.ready().page.wait_for_function(QUIET, polling="raf", timeout=60_000)
-        return self
+        return self.ready()
 
     def ready(self) -> "Visitor":
-        """Wait until a run is over and a page title is there. Long enough for the first run of a cold server."""
-        expect(self.page.locator("h1").first).to_be_visible(
-            timeout=60_000
-        )  # before: an app is idle until it has started
-        idle = self.page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')
-        expect(idle).to_have_count(1, timeout=60_000)
+        """Wait until the server has answered everything that was done, and the page shows it and stands still."""
+        try:
+            self.page.wait_for_function(READY, polling="raf")
+        except Error as error:
+            raise AssertionError(f"the page is never ready: {self.page.evaluate(STATE)}") from error
         return self
 
     def title(self, text: str) -> "Visitor":
@@ -136,12 +190,12 @@ class Visitor:
         return self
 
     def back(self) -> "Visitor":
-        """Press the browser's Back, once nothing is running."""
+        """Press the browser's Back, once the page stands."""
         self.ready().page.go_back()
         return self
 
     def forward(self) -> "Visitor":
-        """Press the browser's Forward, once nothing is running."""
+        """Press the browser's Forward, once the page stands."""
         self.ready().page.go_forward()
         return self
 
