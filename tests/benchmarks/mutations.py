@@ -9,12 +9,13 @@ and ends the program; `tests/test_mutations.py` says so at once.
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +25,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ("torch", "torchvision", "sklearn.metrics", "pandas", "hypothesis.extra.numpy", "streamlit", "scipy.stats")
+LOG = "mutation.log"
 LIMIT = 600  # seconds of one run; a mutation that makes the tests hang is noticed
 
 TESTS = {  # the tests that concern a file, the likeliest first
@@ -248,23 +250,28 @@ MUTATIONS = (
 )
 
 
-def caught(mutation: Mutation, tree: Path) -> bool:
-    """Whether the tests that concern its file fail, or hang, on the mutation; the tree is put right again."""
+def caught(mutation: Mutation, tree: Path) -> str:
+    """The test of those that concern its file that notices the mutation, "" if none; the tree is put right again."""
     path = tree / mutation.file
     text = path.read_text()
-    path.write_text(text.replace(mutation.old, mutation.new) if mutation.old else text)
-    names = [f"tests/{name}.py" for name in TESTS[mutation.file]]
-    log = tree / "mutation.log"
-    child = os.fork()  # it has the libraries loaded, and the project not
-    if child == 0:
-        _test(tree, names, log)
+    path.write_text(text.replace(mutation.old, mutation.new))
     try:
-        code = _wait(child)
+        return fails(TESTS[mutation.file], tree)
     finally:
         path.write_text(text)
+
+
+def fails(names: Sequence[str], tree: Path) -> str:
+    """The first test in these files of the tree that fails, or what else ends them; "" if all pass."""
+    log = tree / LOG
+    child = os.fork()  # it has the libraries loaded, and the project not
+    if child == 0:
+        _test(tree, [f"tests/{name}.py" for name in names], log)
+    code = _wait(child)
     if code not in (0, 1, None):  # of pytest: all passed, some failed; else it did not run
-        sys.exit(f"pytest did not run on {mutation}:\n{log.read_text()[-2000:]}")
-    return code != 0
+        sys.exit(f"pytest did not run on {', '.join(names)}:\n{log.read_text()[-2000:]}")
+    said = re.search(r"^(?:FAILED|ERROR) tests/(\S+)", log.read_text(), re.MULTILINE)
+    return "" if code == 0 else said[1] if said else "it hangs or dies"
 
 
 def _test(tree: Path, names: list[str], log: Path) -> NoReturn:
@@ -324,16 +331,16 @@ def main() -> None:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache"))
         survivors = []
-        for file in [] if asked.trust else dict.fromkeys(one.file for one in chosen):
-            if caught(Mutation(file, "", ""), tree):
-                log = (tree / "mutation.log").read_text()[-2000:]
-                sys.exit(f"The tests of {file} fail without any mutation:\n{log}")
+        for name in [] if asked.trust else dict.fromkeys(name for one in chosen for name in TESTS[one.file]):
+            if fails([name], tree):
+                sys.exit(f"{name} fails without any mutation:\n{(tree / LOG).read_text()[-2000:]}")
         for number, mutation in enumerate(chosen, start=1):
             begun = time.monotonic()
-            if not (found := caught(mutation, tree)):
+            if not (test := caught(mutation, tree)):
                 survivors.append(mutation)
-            verdict = "caught  " if found else "SURVIVED"
-            print(f"{number}/{len(chosen)} {verdict} {time.monotonic() - begun:4.0f} s  {mutation}", flush=True)
+            verdict = f"caught by {test}" if test else "SURVIVED"
+            seconds = time.monotonic() - begun
+            print(f"{number}/{len(chosen)} {seconds:4.0f} s  {mutation}\n    {verdict}", flush=True)
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught")
     sys.exit(bool(survivors))
 
