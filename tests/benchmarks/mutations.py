@@ -16,9 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from compileall import compile_dir
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import NoReturn
 
 import pytest
@@ -42,7 +44,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/engine/masked.py": ("test_doubts", "test_sweep", "test_sweep_pooled"),
     "ash/engine/pooled.py": ("test_sweep_pooled", "test_doubts"),
     "ash/engine/cutoffs.py": ("test_doubts", "test_sweep_deep"),
-    "ash/engine/tails.py": ("test_doubts", "test_sweep_deep"),
+    "ash/engine/tails.py": ("test_doubts", "test_sweep_deep", "test_sweep_methods"),
     "ash/engine/steps.py": ("test_doubts", "test_sweep_methods"),
     "ash/engine/thresholds.py": ("test_doubts", "test_sweep_methods"),
     "ash/engine/grouped.py": ("test_doubts", "test_sweep_methods"),
@@ -282,7 +284,8 @@ def _test(tree: Path, names: list[str], log: Path) -> NoReturn:
     os.dup2(output, 2)
     os.chdir(tree)
     sys.path[:] = [str(tree), *(one for one in sys.path if one not in (str(ROOT), str(Path(__file__).parent)))]
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not browser", *names]))
+    quick = ("--assert=plain", "--tb=no", "--hypothesis-profile=once")
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not browser", *quick, *names]))
 
 
 def _wait(child: int) -> int | None:
@@ -330,6 +333,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache"))
+        for part in ("ash", "app", "tests"):  # by content, since a line is changed and put back within a second
+            compile_dir(tree / part, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
         survivors = []
         for name in [] if asked.trust else dict.fromkeys(name for one in chosen for name in TESTS[one.file]):
             if fails([name], tree):
