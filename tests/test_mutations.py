@@ -23,6 +23,11 @@ def test_every_line_is_where_the_list_says() -> None:
     assert len(set(mutations.MUTATIONS)) == len(mutations.MUTATIONS)
 
 
+def test_every_broken_line_is_still_python() -> None:
+    for one in mutations.MUTATIONS:
+        compile((TESTS.parent / one.file).read_text().replace(one.old, one.new), str(one), "exec")
+
+
 def test_every_mutated_file_has_tests() -> None:
     assert {one.file for one in mutations.MUTATIONS} <= mutations.TESTS.keys()
     wanted = {name for names in mutations.TESTS.values() for name in names}

@@ -186,7 +186,7 @@ MUTATIONS = (
         ("kept = x >= threshold\n", "kept = x > threshold\n"),
         ("s1 / k.clamp(1)", "s1 / self.size"),
         ("torch.maximum(low.abs(), high.abs())", "high.abs()"),
-        ("torch.where(some, values.gather(1, last).abs(), 0.0)).T", "torch.zeros(()))).T"),
+        ("torch.where(some, values.gather(1, last).abs(), 0.0)).T", "torch.zeros(())).T"),
     ),
     *_of(
         "ash/engine/activations.py",
