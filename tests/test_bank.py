@@ -145,6 +145,10 @@ def test_a_damaged_or_foreign_manifest_is_one_sentence(entry: ModelEntry, folder
         manifest.write_text(damage)
         with pytest.raises(BankError, match="delete it and extract again"):
             open_bank(bank.identity, tmp_path)
+    for wrong in ({"rows": good["rows"] + 1}, {"shards": []}, {"shards": good["shards"] * 2}):
+        write_json(manifest, {**good, **wrong})
+        with pytest.raises(BankError, match="delete it and extract again"):
+            open_bank(bank.identity, tmp_path)
     good["identity"]["placement"] = "layer4"
     write_json(manifest, good)
     with pytest.raises(BankError, match="belongs to another bank"):

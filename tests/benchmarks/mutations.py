@@ -51,7 +51,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/engine/quantiles.py": ("test_sweep_methods",),
     "ash/engine/distances.py": ("test_sweep_methods", "test_fitting"),
     "ash/engine/activations.py": ("test_doubts", "test_sweep"),
-    "ash/bank.py": ("test_bank", "test_extraction"),
+    "ash/bank.py": ("test_bank", "test_extraction", "test_identity"),
     "ash/extracting/shards.py": ("test_integrity", "test_extraction", "test_extraction_faults", "test_claims"),
     "ash/files.py": ("test_integrity", "test_bank"),
     "ash/identity.py": ("test_identity", "test_extraction", "test_fitting"),
