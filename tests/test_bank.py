@@ -10,7 +10,18 @@ import torch
 from PIL import Image
 
 import ash
-from ash.bank import BUNDLED, Bank, BankError, cache_root, delete_bank, find_bank, list_banks, open_bank, verify_steps
+from ash.bank import (
+    BUNDLED,
+    Bank,
+    BankError,
+    BankIdentity,
+    cache_root,
+    delete_bank,
+    find_bank,
+    list_banks,
+    open_bank,
+    verify_steps,
+)
 from ash.data import FolderImages, Subset
 from ash.extracting import shards
 from ash.extraction import extract, extract_steps, identity
@@ -134,6 +145,13 @@ def test_another_identity_is_another_bank(entry: ModelEntry, folder: Path, tmp_p
     for one in changed:
         with pytest.raises(BankError, match="There is no bank"):
             open_bank(one, tmp_path)
+
+
+def test_banks_keep_the_key_that_they_had_before_content_and_code_were_told() -> None:
+    who = BankIdentity("net", "w", "fc", "t", "set", "f", content="c", code="d")
+    assert who.earlier == BankIdentity("net", "w", "fc", "t", "set", "f")
+    assert who.earlier.key == "c1e35756d49c"
+    assert len({who.key, who.earlier.key, BankIdentity("net", "w", "fc", "t", "set", "f", content="c").key}) == 3
 
 
 def test_a_damaged_or_foreign_manifest_is_one_sentence(entry: ModelEntry, folder: Path, tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def test_a_subset_is_evenly_spaced(tmp_path: Path) -> None:
     some = Subset(FolderImages(tmp_path, "x"), 4)
     assert some.names == ["0.png", "2.png", "5.png", "7.png"]
     assert some.fingerprint != some.whole.fingerprint
+    assert Subset(some.whole, 10).names == some.whole.names
     with pytest.raises(DataError, match="1 to 10 images, not 11"):
         Subset(some.whole, 11)
 
