@@ -292,6 +292,19 @@ def test_other_samples_begin_at_the_first_page(name: str) -> None:
     assert reduce(RunSpec(page=3), Pick.field(name, FILTERS[name])) == replace(RunSpec(), **changed)
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "taken"),
+    [
+        *(("tpr", text, taken) for text, taken in (("0", False), ("0.0009", False), ("0.001", True), ("100", True))),
+        *(("tpr", "100.1", False), ("budget", "0", True), ("budget", "100", True), ("budget", "100.1", False)),
+        *(("budget", "0.0009", False), ("budget", "0.001", True)),
+    ],
+)
+def test_where_a_share_begins_and_ends(key: str, text: str, taken: bool) -> None:
+    spec, notices = from_query({key: text})
+    assert (getattr(spec, key) == float(text), notices == []) == (taken, taken)
+
+
 def test_a_set_that_a_link_names_twice_counts_once() -> None:
     assert from_query({"ood": "digits,noise,digits"}) == (RunSpec(ood=("digits", "noise")), [])
 
