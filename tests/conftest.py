@@ -7,10 +7,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each process has its core; torch, whi
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)  # the same inputs every time
 settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)  # new ones, searched by hand
+# A failure as it is found, not made smaller: for those who only want to know that there is one.
+settings.register_profile("once", settings.get_profile("default"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("default")
 
 

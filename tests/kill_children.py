@@ -28,7 +28,8 @@ from ash.models import get_model
 from ash.networks.own import DemoNet
 from ash.tables import Sweep
 
-_children.set_forkserver_preload([*PRELOADED, "app.backend.library_work", "ash.demo"])  # where no child was started yet
+USED = ("app.backend.library_work", "ash.demo", "sklearn.datasets", "skimage.data", "torchvision.transforms.v2")
+_children.set_forkserver_preload([*PRELOADED, *USED])  # where no child was started yet
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "shutil.rmtree")
 
 

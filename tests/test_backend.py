@@ -163,3 +163,24 @@ def test_the_classes_of_a_large_network_are_kept_as_they_are(tmp_path: Path) -> 
         assert known is not None
         assert known[0].id_predictions.tolist() == classes.tolist()
         assert known[0].id_predictions.dtype == dtype
+
+
+def test_a_kept_sweep_is_of_its_banks_methods_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def path(banks: str = "id ood", methods: str = "energy msp") -> Path:
+        store._code.cache_clear()
+        return store.path_of(banks.split(), methods.split())
+
+    try:
+        found = [path(), path("ood id"), path("id"), path(methods="energy"), path(methods="msp energy")]
+        (tmp_path / "own.py").write_text("a = 1")
+        monkeypatch.setenv("ASH_PLUGINS", str(tmp_path / "own.py"))
+        found.append(path())
+        (tmp_path / "own.py").write_text("a = 2")
+        found.append(path())
+        (tmp_path / "ash").mkdir()
+        (tmp_path / "ash" / "shaping.py").write_text("another library")
+        monkeypatch.setattr(ash, "__file__", str(tmp_path / "ash" / "__init__.py"))
+        found.append(path())
+    finally:
+        store._code.cache_clear()
+    assert len(set(found)) == len(found)

@@ -10,7 +10,18 @@ import torch
 from PIL import Image
 
 import ash
-from ash.bank import BUNDLED, Bank, BankError, cache_root, delete_bank, find_bank, list_banks, open_bank, verify_steps
+from ash.bank import (
+    BUNDLED,
+    Bank,
+    BankError,
+    BankIdentity,
+    cache_root,
+    delete_bank,
+    find_bank,
+    list_banks,
+    open_bank,
+    verify_steps,
+)
 from ash.data import FolderImages, Subset
 from ash.extracting import shards
 from ash.extraction import extract, extract_steps, identity
@@ -65,7 +76,10 @@ def test_a_bank_holds_the_stems_activations(entry: ModelEntry, folder: Path, tmp
     with torch.inference_mode():
         expected = stem(entry.preprocess.build()(image)[None])[0]
     np.testing.assert_allclose(bank[row], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(np.concatenate(list(bank.chunks(33))), bank.read())
+    for rows in (1, 7, 33, 49, 50, 51, COUNT):  # of shards of 50
+        parts = list(bank.chunks(rows))
+        assert max(map(len, parts)) <= rows
+        np.testing.assert_array_equal(np.concatenate(parts), bank.read())
     assert bank.provenance["versions"]["torch"] == torch.__version__
 
 
@@ -122,13 +136,22 @@ def test_another_identity_is_another_bank(entry: ModelEntry, folder: Path, tmp_p
         identity(entry, "layer4.0.relu2", data),
         identity(entry, "avgpool", Subset(data, 20)),
         identity(entry, "avgpool", data, "float16"),
+        identity(entry, "avgpool", data, precision="bfloat16"),
+        identity(entry, "avgpool", data, epsilon=0.01),
         identity(replace(entry, preprocess=replace(entry.preprocess, mean=(0.5,))), "avgpool", data),
     ]
-    assert len({who.key, *(one.key for one in changed)}) == 6
+    assert len({who.key, *(one.key for one in changed)}) == 1 + len(changed)
     assert find_bank(who, tmp_path)
     for one in changed:
         with pytest.raises(BankError, match="There is no bank"):
             open_bank(one, tmp_path)
+
+
+def test_banks_keep_the_key_that_they_had_before_content_and_code_were_told() -> None:
+    who = BankIdentity("net", "w", "fc", "t", "set", "f", content="c", code="d")
+    assert who.earlier == BankIdentity("net", "w", "fc", "t", "set", "f")
+    assert who.earlier.key == "c1e35756d49c"
+    assert len({who.key, who.earlier.key, BankIdentity("net", "w", "fc", "t", "set", "f", content="c").key}) == 3
 
 
 def test_a_damaged_or_foreign_manifest_is_one_sentence(entry: ModelEntry, folder: Path, tmp_path: Path) -> None:
@@ -138,6 +161,10 @@ def test_a_damaged_or_foreign_manifest_is_one_sentence(entry: ModelEntry, folder
     good = read_json(manifest)
     for damage in ("", "[1]", "{}", '{"identity": 3}'):
         manifest.write_text(damage)
+        with pytest.raises(BankError, match="delete it and extract again"):
+            open_bank(bank.identity, tmp_path)
+    for wrong in ({"rows": good["rows"] + 1}, {"shards": []}, {"shards": good["shards"] * 2}):
+        write_json(manifest, {**good, **wrong})
         with pytest.raises(BankError, match="delete it and extract again"):
             open_bank(bank.identity, tmp_path)
     good["identity"]["placement"] = "layer4"

@@ -11,7 +11,7 @@ from torch import nn
 import ash
 from ash import shaping
 from ash.engine import linear as linear_tails
-from ash.engine import pooled
+from ash.engine import pooled, thresholds
 from ash.errors import AshError
 from ash.methods import Method
 from ash.tables import Sweep
@@ -65,7 +65,9 @@ def split_tail(tail: nn.Module, x: np.ndarray) -> nn.Module:
     return torch.fx.symbolic_trace(tail.eval()) if type(tail) is Pooled else tail
 
 
-@pytest.mark.parametrize("where", ["flat", "double", "maps", "counted maps", "deep", "after react", "nonzero"])
+@pytest.mark.parametrize(
+    "where", ["flat", "double", "maps", "counted maps", "double maps", "deep", "after react", "nonzero"]
+)
 @settings(max_examples=12)
 @given(st.integers(0, 2**32), PERCENTILES, st.sampled_from(["rectified", "counts", "signed"]))
 def test_the_samples_whose_cut_falls_among_equals_are_counted(
@@ -73,7 +75,7 @@ def test_the_samples_whose_cut_falls_among_equals_are_counted(
 ) -> None:
     shape = (7, 3, 3) if "maps" in where else (40,)
     x, other = sample(seed, 5, shape, kind), sample(seed + 1, 3, shape, kind)
-    if where == "double":
+    if "double" in where:
         x, other = x.astype(np.float64), other.astype(np.float64)
     if where == "nonzero":
         x, other = np.abs(x), np.abs(other)
@@ -85,7 +87,7 @@ def test_the_samples_whose_cut_falls_among_equals_are_counted(
         patch.setattr(linear_tails, "CHUNK_VALUES", 90)
         patch.setattr(pooled, "FEW_VALUES", 0 if where == "counted maps" else 1 << 13)
         methods = [Method.parse(f"{first}{method}") for method in plain]
-        tail = split_tail(tail.double() if where == "double" else tail, x)
+        tail = split_tail(tail.double() if "double" in where else tail, x)
         done = ash.sweep(tail, x, {"other": other}, methods)
     assert done.id_doubts is not None
     table = done.table().set_index(["method", "ood"])
@@ -154,6 +156,25 @@ def test_what_lies_beyond_the_range_is_counted_by_every_path() -> None:
     assert (wide.beyond_range == 0).all()  # float64 holds what float32 does not
 
 
+def test_settings_that_are_evaluated_once_are_doubted_alike() -> None:
+    x = np.ones((4, 40), np.float32)
+    done = ash.sweep(Deep(40), x, {"o": x[:3]}, ash.parse_methods("ash_b@50,ash_b@50.1"))  # an equal k
+    assert done.id_doubts is not None
+    assert done.id_doubts.tolist() == [[4, 0]] * 2
+    assert done.ood_doubts["o"].tolist() == [[3, 0]] * 2
+
+
+def test_a_score_at_the_end_of_its_float_is_beyond_the_range() -> None:
+    x = np.full((3, 4), 1e38, np.float32)
+    x[0] = 1
+    tail = nn.Linear(4, 2)
+    nn.init.constant_(tail.weight, 100.0)
+    done = ash.sweep(tail, x, {"o": x[1:]}, ash.parse_methods("energy,max_logit,react@1"))
+    assert done.id_doubts is not None
+    assert done.id_doubts.tolist() == [[0, 2], [0, 2], [0, 0]]
+    assert done.ood_doubts["o"].tolist() == [[0, 2], [0, 2], [0, 0]]
+
+
 def test_settings_without_effect_are_named() -> None:
     rng = np.random.default_rng(0)
     x = np.abs(rng.standard_normal((30, 20))).astype(np.float32)
@@ -210,16 +231,20 @@ def test_a_network_that_makes_nan_is_named_with_the_sample(score: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("maps", [False, True])
-def test_the_clamp_holds_where_the_smallest_kept_value_is_the_largest_in_size(dtype: type, maps: bool) -> None:
+@pytest.mark.parametrize("text", ["ash_s@20:max_logit", "ash_s_global@20:max_logit"])
+def test_the_clamp_holds_where_the_smallest_kept_value_is_the_largest_in_size(
+    dtype: type, maps: bool, text: str
+) -> None:
     """Two negative values are kept, a thousand times the positive ones, and what is pruned is huge."""
     low = -1e38 if dtype == np.float32 else -1e307
     x = np.array([[1.0, -1e3, -1.001e3, 0.5, low], [2.0, -2e3, -1e3, 0.5, low]], dtype)
     x = x.reshape(2, 5, 1, 1).repeat(2, 3) if maps else x
     torch.manual_seed(0)
     tail = split_tail(Pooled(5) if maps else nn.Linear(5, 3), x).to(torch.from_numpy(x).dtype)
-    method = Method.parse("ash_s@20:max_logit")
+    method = Method.parse(text)
     found = ash.sweep(tail, x, {"o": x}, [method])
-    expected = ash.max_logit(tail(method.shape(torch.from_numpy(x)))).detach().numpy()
+    (steps,) = thresholds.resolve([method.steps], None, x, torch.from_numpy(x).dtype)
+    expected = ash.max_logit(tail(Method(steps=steps).shape(torch.from_numpy(x)))).detach().numpy()
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(found.id_scores[0], expected, rtol=1e-4)
     assert found.table().beyond_range.min() == 100

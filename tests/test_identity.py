@@ -399,6 +399,22 @@ def test_code_of_the_users_counts_by_what_it_gives(entry: ModelEntry, folder: Pa
     assert [making.content_of(arrays[0]) == making.content_of(one) for one in arrays] == [True, True, False]
 
 
+def test_images_as_stored_and_other_shapes_of_the_same_bytes_are_other_content(folder: Path) -> None:
+    told = {making.content_of(FolderImages(folder, "x", upright=upright)).digest for upright in (True, False)}
+    assert len(told) == 2
+
+    class Strip(FolderImages):
+        size = (2, 8)
+
+        def image(self, index: int) -> Image.Image:
+            return Image.new("L", self.size)
+
+    class Square(Strip):
+        size = (4, 4)
+
+    assert making.content_of(Strip(folder, "x")).digest != making.content_of(Square(folder, "x")).digest
+
+
 # Networks whose code was corrected
 
 

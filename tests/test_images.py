@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import datasets as torchvision_sets
 
 import ash
@@ -55,6 +55,13 @@ def test_the_fingerprint_follows_the_list_of_files(tmp_path: Path) -> None:
     first = FolderImages(tmp_path, "x").fingerprint
     assert FolderImages(tmp_path, "x").fingerprint == first
     save(tmp_path / "b.png")
+    assert FolderImages(tmp_path, "x").fingerprint != first
+
+
+def test_the_fingerprint_follows_the_sizes_of_files(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png")
+    first = FolderImages(tmp_path, "x").fingerprint
+    path.write_bytes(path.read_bytes() + b"more")
     assert FolderImages(tmp_path, "x").fingerprint != first
 
 
@@ -107,8 +114,20 @@ def test_a_subset_is_evenly_spaced(tmp_path: Path) -> None:
     some = Subset(FolderImages(tmp_path, "x"), 4)
     assert some.names == ["0.png", "2.png", "5.png", "7.png"]
     assert some.fingerprint != some.whole.fingerprint
+    assert Subset(some.whole, 10).names == some.whole.names
     with pytest.raises(DataError, match="1 to 10 images, not 11"):
         Subset(some.whole, 11)
+
+
+def test_a_subset_has_the_classes_of_its_images_and_a_fingerprint_of_its_own(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / "set" / "ab"[i // 5] / f"{i}.png")
+        save(tmp_path / "other" / f"{i}.png")
+    whole, other = FolderImages(tmp_path / "set", "x"), FolderImages(tmp_path / "other", "x")
+    some = Subset(whole, 4)
+    assert some.labels.tolist() == [0, 0, 1, 1]
+    assert some.stated == [("a",), ("a",), ("b",), ("b",)]
+    assert len({one.fingerprint for one in (some, Subset(whole, 5), Subset(other, 4))}) == 3
 
 
 def test_evenly_takes_no_more_than_there_are(tmp_path: Path) -> None:
@@ -165,6 +184,16 @@ def test_exif_turns_an_image_as_it_turns_an_upload(tmp_path: Path, kind: str) ->
         same = upload(f"a.{kind}", (tmp_path / f"a.{kind}").read_bytes())
         assert isinstance(same, Picture)
         assert np.array_equal(np.asarray(same.image), np.asarray(image))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.arange(18, dtype=np.uint8).reshape(2, 3, 3)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as stored:
+        upright = ImageOps.exif_transpose(stored)
+    assert np.array_equal(np.asarray(FolderImages(tmp_path, "x").image(0)), np.asarray(upright))
 
 
 def test_published_sets_are_read_as_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

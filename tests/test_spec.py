@@ -250,6 +250,69 @@ def test_another_model_forgets_what_belonged_to_the_last_one() -> None:
     assert (changed.id, changed.ood, changed.sample, changed.placement) == ("other", (), 0, "layer3")
 
 
+OF_IMAGES: dict[str, Any] = {
+    "ood": ("a",),
+    "on": "a",
+    "set": "a",
+    "source": "a",
+    "sample": 3,
+    "among": "a",
+    "true": "cat",
+    "predicted": "dog",
+    "scores": (0.0, 1.0),
+    "page": 2,
+    "pin": "a:3",
+}
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+@pytest.mark.parametrize("changed", [{"model": "resnet50"}, {"id": "mine"}], ids=["model", "id"])
+def test_what_is_said_of_some_images_is_forgotten_with_them(name: str, changed: dict[str, str]) -> None:
+    ((field, value),) = changed.items()
+    spec = replace(RunSpec(), **{name: OF_IMAGES[name]})
+    assert reduce(spec, Pick.field(field, value)) == replace(RunSpec(), **changed)
+
+
+FILTERS: dict[str, Any] = {
+    "among": "id",
+    "verdict": "accepted",
+    "change": "broken",
+    "true": "cat",
+    "predicted": "dog",
+    "scores": (0.0, 1.0),
+    "find": "beach",
+    "order": "name",
+    "descending": True,
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_other_samples_begin_at_the_first_page(name: str) -> None:
+    changed = {name: FILTERS[name]}
+    assert reduce(RunSpec(page=3), Pick.field(name, FILTERS[name])) == replace(RunSpec(), **changed)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "taken"),
+    [
+        *(("tpr", text, taken) for text, taken in (("0", False), ("0.0009", False), ("0.001", True), ("100", True))),
+        *(("tpr", "100.1", False), ("budget", "0", True), ("budget", "100", True), ("budget", "100.1", False)),
+        *(("budget", "0.0009", False), ("budget", "0.001", True)),
+    ],
+)
+def test_where_a_share_begins_and_ends(key: str, text: str, taken: bool) -> None:
+    spec, notices = from_query({key: text})
+    assert (getattr(spec, key) == float(text), notices == []) == (taken, taken)
+
+
+def test_a_set_that_a_link_names_twice_counts_once() -> None:
+    assert from_query({"ood": "digits,noise,digits"}) == (RunSpec(ood=("digits", "noise")), [])
+
+
+def test_an_interval_may_be_one_score() -> None:
+    assert from_query({"scores": "1.5,1.5"}) == (RunSpec(scores=(1.5, 1.5)), [])
+
+
 def test_a_cell_loads_a_method_at_a_placement() -> None:
     spec = RunSpec(model="resnet50")
     assert reduce(spec, Pick.cell("layer4.2.relu_2 ash_s@90")) == replace(

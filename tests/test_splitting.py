@@ -247,6 +247,41 @@ def test_a_cut_needs_a_row_for_every_sample() -> None:
     assert [cut.name for cut in cuts(model, (3, 2, 2))] == ["conv", "reshape_1", "relu"]
 
 
+class Pairs(nn.Module):
+    """On the way there is a value with a row and a column for every image of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        likeness = torch.matmul(x, x.T)
+        return self.fc(likeness.amax(1, keepdim=True).expand(-1, 4).relu())
+
+
+def test_a_value_whose_shape_hangs_on_the_batch_is_no_cut() -> None:
+    model = Pairs().eval()
+    assert "matmul" in ash.placements(model)
+    found = cuts(model, (4,))
+    assert [cut.name for cut in found] == ["amax", "expand", "relu"]
+    assert [cut.shape for cut in found] == [(1,), (4,), (4,)]
+
+
+def test_a_relu_beside_the_value_itself_does_not_make_its_negative_part_moot() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.fc = nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            z = self.fc(torch.relu(y) + 0.5 * y)
+            return torch.relu(z)
+
+    found = {cut.name: cut.before_relu for cut in cuts(Beside().eval(), (4,))}
+    assert found == {"first": False, "add": False, "fc": True}
+
+
 def test_signs_follow_sums_and_constants() -> None:
     class Signs(nn.Module):
         def __init__(self) -> None:

@@ -14,7 +14,7 @@ from torch import fx, nn
 from ash import metrics, sweeping
 from ash.engine import linear as linear_tails
 from ash.engine import plan
-from ash.engine.bands import Bands
+from ash.engine.bands import Bands, sort_keys, unpack
 from ash.engine.masked import MaskedProducts
 from ash.engine.pooled import PooledBands
 from ash.methods import SCORE_LABELS, Method, parse_methods
@@ -309,3 +309,11 @@ def test_bad_input_is_one_clear_sentence(id_bank: np.ndarray, ood: dict, options
 def test_a_deep_tail_that_does_not_fit_says_so() -> None:
     with pytest.raises(ValueError, match=r"tail does not take activations of the shape \(3,\)"):
         sweep(nn.Sequential(nn.Conv2d(3, 2, 1)), GOOD, {}, [Method()])
+
+
+def test_neighbouring_floats_of_both_signs_are_told_apart() -> None:
+    bits = np.arange(0x3F800000, 0x3F800008, dtype=np.int32)  # 1.0 and the seven floats after it
+    x = np.concatenate([-bits.view(np.float32), bits.view(np.float32)])[None]
+    values, columns = unpack(torch.from_numpy(sort_keys(x)).flatten())
+    np.testing.assert_array_equal(values, -np.sort(-x[0]))
+    np.testing.assert_array_equal(x[0, columns], values)

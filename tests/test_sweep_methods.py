@@ -11,7 +11,8 @@ from training import WHO, ArrayBank, relu_like
 
 from ash import shaping
 from ash.bank import BankIdentity
-from ash.engine import thresholds
+from ash.engine import linear as linear_tails
+from ash.engine import tails, thresholds
 from ash.engine.plan import SweepError
 from ash.engine.quantiles import percentiles
 from ash.fitting import Fit, fit
@@ -118,6 +119,17 @@ def test_composites_on_a_pooled_tail(x: np.ndarray, methods: list[Method]) -> No
 @given(activations((3, 4, 4)), composites(dice=False))
 def test_composites_on_a_deep_tail(x: np.ndarray, methods: list[Method]) -> None:
     assert_by_hand(Deep(), few_ties(x), methods, fitted((3, 4, 4)))
+
+
+@pytest.mark.parametrize("tail", [linear(48, 4), Pooled(linear(3, 4)), Deep()], ids=["linear", "pooled", "deep"])
+def test_noise_among_several_steps_is_that_of_the_sample_in_every_chunk(
+    tail: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_tails, "CHUNK_VALUES", 100)
+    monkeypatch.setattr(tails, "MOST_ROWS", 2)
+    features = (48,) if isinstance(tail, nn.Linear) else (3, 4, 4)
+    methods = parse_methods("ash_rand@50,react@0.5+ash_rand@50,ash_rand@50+ash_s@50,ash_rand@30+ash_b@60")
+    assert_by_hand(tail, relu_like(9, features), methods, fitted(features))
 
 
 @given(activations((7,)), st.floats(1, 99.9), st.sampled_from(GLOBAL))
