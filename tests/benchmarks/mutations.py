@@ -150,7 +150,10 @@ MUTATIONS = (
         "ash/engine/masked.py",
         ("torch.maximum(values[:, 0].abs(), least[j].abs())", "values[:, 0].abs()"),
         ("kept = ranks < k", "kept = ranks <= k"),
-        ("tie_kinds(some & (least == after), least)", "tie_kinds(least == after, least)"),
+        (
+            "tie_kinds(self.cut & (least == values.T[self.next]), least)",
+            "tie_kinds(least == values.T[self.next], least)",
+        ),
     ),
     *_of(
         "ash/engine/pooled.py",
@@ -214,8 +217,8 @@ MUTATIONS = (
     ),
     *_of(
         "app/backend/store.py",
-        ("[_code(), list(banks), list(methods)]", "[list(banks), list(methods)]"),
-        ("*filter(Path.is_file, plugins.files())", ""),
+        ("[_code(), sorted(", "[sorted("),
+        ("sorted(plugins.texts().values()), list(banks)", "list(banks)"),
     ),
     *_of("ash/extracting/shards.py", ("            remove_unfinished(self.folder, names)\n", "            pass\n")),
     *_of(
