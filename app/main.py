@@ -16,14 +16,20 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this fi
 
 import streamlit as st  # noqa: E402
 
-import app.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
-from app import backend, door, plot, sidebar, state  # noqa: E402
+import app.link.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
+from app import backend, sidebar  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
-from app.lessons import texts  # noqa: E402
-from app.spec import RunSpec  # noqa: E402
-from app.streamlit_private import Page  # noqa: E402
+from app.link import state  # noqa: E402
+from app.link.spec import RunSpec  # noqa: E402
+from app.link.streamlit_private import Page  # noqa: E402
+from app.serving import door  # noqa: E402
 from app.theme import colours  # noqa: E402
-from app.views import missing, shipped  # noqa: E402
+from app.ui import (  # noqa: E402
+    missing,
+    plot,
+    shipped,
+    texts,
+)
 
 # section -> (module in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {

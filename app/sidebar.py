@@ -6,15 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from app import backend, share
+from app import backend
 from app.errors import plain
-from app.lessons import texts
-from app.links import write_number
-from app.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
-from app.state import bind, current, dispatch
-from app.streamlit_private import Page
+from app.link.fields import write_number
+from app.link.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
+from app.link.state import bind, current, dispatch
+from app.link.streamlit_private import Page
 from app.theme import variant_label
-from app.views import library_jobs
+from app.ui import job_panel, share, texts
 from ash.methods import SCORE_LABELS, VARIANTS, Method, Variant
 
 
@@ -68,7 +67,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection
             st.button("Reset", icon=":material/restart_alt:", width="stretch", on_click=dispatch, args=(Pick.reset(),))
             share.menu(spec)
         st.caption(f":material/database: {plain(backend.badge(spec))}")
-        library_jobs.badge()
+        job_panel.badge()
 
 
 def _placement(spec: RunSpec) -> None:

@@ -1,6 +1,6 @@
 """Colours, symbols, dashes and number formats, the same on every page. Never colour alone: each variant has its mark.
 
-Pure (no streamlit): charts take `dark` as an argument, `app.plot.dark()` reads it from the browser.
+Pure (no streamlit): charts take `dark` as an argument, `app.ui.plot.dark()` reads it from the browser.
 """
 
 from dataclasses import dataclass

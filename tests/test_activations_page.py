@@ -11,9 +11,10 @@ import pytest
 from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
-from app import backend, sample_code
+from app import backend
 from app.charts import sample
-from app.spec import RunSpec
+from app.link.spec import RunSpec
+from app.views.activations import sample_code
 from ash.methods import VARIANTS
 
 pytestmark = pytest.mark.slow

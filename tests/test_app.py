@@ -5,9 +5,9 @@ from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
 from app import backend
-from app.links import write_number
-from app.spec import RunSpec
-from app.views import tradeoff
+from app.link.fields import write_number
+from app.link.spec import RunSpec
+from app.views.tradeoff import page as tradeoff
 from ash.errors import AshError
 from ash.methods import VARIANTS
 

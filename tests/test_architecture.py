@@ -80,7 +80,7 @@ MODULES = {path.stem for path in (ROOT / "ash").iterdir()}
 @pytest.mark.slow
 def test_the_first_page_is_drawn_without_torch() -> None:
     names = ", ".join(f"ash.{name}" for name in NO_TORCH)
-    code = f"import sys, {names}, app.backend, app.sidebar, app.views.tradeoff; sys.exit('torch' in sys.modules)"
+    code = f"import sys, {names}, app.backend, app.sidebar, app.views.tradeoff.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -13,7 +13,7 @@ import ash
 from app import backend
 from app.backend import engine, store
 from app.backend.setups import identity
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash import sweeping
 from ash.bank import BUNDLED, cache_root, find_bank, note_takeover
 from ash.errors import AshError

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from app import ranked
-from app.charts import distribution, image_verdict, logits, mosaic, sample
+from app.charts import distribution, logits, mosaic, ranked, sample, sample_summary
 from ash import shaping
 from ash.methods import Method
 from ash.traces import trace
@@ -197,27 +196,27 @@ def test_positions(rng: np.random.Generator) -> None:
     assert "row" in mosaic.positions_finding(record)
 
 
-def verdict_of(scores: tuple[float, float], lines: tuple[float, float] | None) -> image_verdict.Verdict:
-    return image_verdict.Verdict("this bag", "units", "energy", scores, lines, ("Bag", "Shirt"), "Bag")
+def verdict_of(scores: tuple[float, float], lines: tuple[float, float] | None) -> sample_summary.Verdict:
+    return sample_summary.Verdict("this bag", "units", "energy", scores, lines, ("Bag", "Shirt"), "Bag")
 
 
 @pytest.mark.parametrize("text", METHODS)
 def test_sentence(rng: np.random.Generator, text: str) -> None:
     method, x = Method.parse(text), bank(rng)[:1].reshape(1, -1)
     record = curve(x, method)
-    said = image_verdict.sentence(verdict_of((11.2, 38.9), (10.0, 40.0)), record)
+    said = sample_summary.sentence(verdict_of((11.2, 38.9), (10.0, 40.0)), record)
     if method.variant == "none":
         assert said == "Without shaping, this bag has the energy 38.9: rejected as in-distribution."
     else:
         assert "moves its energy from 11.2 to 38.9: accepted before, rejected after." in said
     if method.percentile is not None:
         assert f"keeps {record.k} of 40 units of this bag" in said
-    assert "accepted" not in image_verdict.sentence(verdict_of((1.0, 2.0), None), record)
+    assert "accepted" not in sample_summary.sentence(verdict_of((1.0, 2.0), None), record)
 
 
 def test_a_score_on_the_threshold_is_accepted() -> None:
     assert verdict_of((10.0, 10 * (1 - 1e-8)), (10.0, 10.0)).accepted == (True, False)
-    rows = image_verdict.rows(verdict_of((10.0, 9.0), (10.0, 10.0)))
+    rows = sample_summary.rows(verdict_of((10.0, 9.0), (10.0, 10.0)))
     assert rows[0] == ("Class", "✓ Bag", "✕ Shirt")
     assert rows[-1][0] == "Verdict"
-    assert len(image_verdict.rows(verdict_of((1.0, 2.0), None))) == 2
+    assert len(sample_summary.rows(verdict_of((1.0, 2.0), None))) == 2

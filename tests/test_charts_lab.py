@@ -6,10 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import algorithm_facts
-from app.algorithm_facts import VARIANTS, facts
-from app.algorithm_steps import LINES, trace
-from app.charts import algorithm, algorithm_film, relu_live
+from app.views.lab import algorithm, algorithm_facts, algorithm_film, relu_live
+from app.views.lab.algorithm_facts import VARIANTS, facts
+from app.views.lab.algorithm_steps import LINES, trace
 from ash import shaping
 
 LIBRARY = {"ash_p": shaping.ash_p, "ash_b": shaping.ash_b, "ash_s": shaping.ash_s}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import verdict_words
-from app.charts import bins, evidence, percentile_path, placed_score, slope, units_decided
+from app.charts import bins, verdict_words
+from app.views.samples import class_activation_map, percentile_path, placed_score, slope, units_decided
 from ash.metrics import accepts, threshold_at_tpr
 
 finite = st.floats(-1e6, 1e6)
@@ -161,17 +161,19 @@ def test_a_unit_flips_the_verdict_where_the_score_without_it_is_on_the_other_sid
 
 def test_evidence_counts_the_positions_that_hold_half_of_it() -> None:
     values = np.array([[4.0, 1.0], [-9.0, 2.0]])
-    assert evidence.concentration(values) == 25.0
-    assert evidence.concentration(np.ones((4, 4))) == 50.0
-    assert evidence.concentration(-np.ones((4, 4))) == 0.0
-    record = evidence.Evidence(np.full((2, 2), 0.35), np.ones((2, 2)), values, ("Bag", "Coat"))
-    assert "25 % of the positions after shaping, most in row 1, column 1 of 2 x 2" in evidence.finding(record)
-    picture = evidence.figure(record, np.zeros((28, 28), np.uint8), False)
+    assert class_activation_map.concentration(values) == 25.0
+    assert class_activation_map.concentration(np.ones((4, 4))) == 50.0
+    assert class_activation_map.concentration(-np.ones((4, 4))) == 0.0
+    record = class_activation_map.Evidence(np.full((2, 2), 0.35), np.ones((2, 2)), values, ("Bag", "Coat"))
+    assert "25 % of the positions after shaping, most in row 1, column 1 of 2 x 2" in class_activation_map.finding(
+        record
+    )
+    picture = class_activation_map.figure(record, np.zeros((28, 28), np.uint8), False)
     heats = [trace for trace in picture.data if trace.type == "heatmap"]
     assert [heat.z.max() for heat in heats] == [35.0, 1.0, 4.0]
     assert (heats[0].dx, heats[0].x0) == (14, 6.5)
     assert heats[2].zmin == -9
-    assert list(evidence.table(record)["for Coat, after"]) == values.ravel().tolist()
+    assert list(class_activation_map.table(record)["for Coat, after"]) == values.ravel().tolist()
 
 
 def test_the_unit_of_the_margin_is_that_of_the_scores_page() -> None:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from app.charts import placements_curves, placements_grid
+from app.charts import placements_curves
 from app.charts import placements_words as words
 from app.charts.front import OBJECTIVES, Setting
 from app.charts.placements import Place, Placements, best_cell, columns, ranking, table
-from app.spec import Pick, RunSpec, reduce
+from app.link.spec import Pick, RunSpec, reduce
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS
+from app.views.placements import grid
 from ash.methods import Method
 
 COLUMNS = (10.0, 30.0, 50.0, 60.0, 65.0, 70.0, 80.0, 90.0, 95.0)
@@ -182,7 +183,7 @@ def test_a_variant_without_a_percentile_is_explained() -> None:
 
 def test_every_cell_is_a_pick_that_loads_it() -> None:
     some = shown(THREE[0], EMPTY, THREE[2])
-    plot = placements_grid.figure(some, dark=False)
+    plot = grid.figure(some, dark=False)
     assert [trace.name for trace in plot.data] == ["Third block", "Last block", "Penultimate layer"]
     for trace, one in zip(plot.data, some.places, strict=True):
         assert len(trace.customdata) == len(COLUMNS) + 1
@@ -194,14 +195,14 @@ def test_every_cell_is_a_pick_that_loads_it() -> None:
 
 def test_cells_show_their_value_and_missing_ones_are_hollow() -> None:
     some = shown(THREE[0], EMPTY, place("penultimate", {90.0: 0.0}))
-    rows = placements_grid.figure(some, dark=True).data
+    rows = grid.figure(some, dark=True).data
     assert rows[0].text[1:3] == ("90.5", "91.5")
     assert not any(rows[1].text)
     assert set(rows[1].marker.color) == {"rgba(0,0,0,0)"}
     assert [bool(text) for text in rows[2].text] == [p in (None, 90.0) for p in (None, *COLUMNS)]
     assert "Its activations are not computed yet" in rows[1].hovertext[0]
     assert "Not computed yet" in rows[2].hovertext[1]
-    names = [note.text for note in placements_grid.figure(some, dark=True).layout.annotations]
+    names = [note.text for note in grid.figure(some, dark=True).layout.annotations]
     assert "not computed" in names[1]
     assert "<b>Penultimate layer</b>" in names[2]
 
@@ -210,11 +211,11 @@ def test_the_current_cell_is_framed_and_gets_a_column() -> None:
     assert columns(COLUMNS, 66.0) == tuple(sorted((*COLUMNS, 66.0)))
     assert columns(COLUMNS, 65.0) == columns(COLUMNS, None) == COLUMNS
     for dark in (False, True):
-        (frame,) = placements_grid.figure(shown(*THREE), dark).layout.shapes
+        (frame,) = grid.figure(shown(*THREE), dark).layout.shapes
         assert frame.name == "penultimate ash_s@90"
         assert frame.y0 > 2
     none = shown(*THREE, current=("penultimate", "react@1.0"))
-    assert not placements_grid.figure(none, dark=False).layout.shapes
+    assert not grid.figure(none, dark=False).layout.shapes
 
 
 def contrast(one: float, other: float) -> float:
@@ -224,34 +225,34 @@ def contrast(one: float, other: float) -> float:
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_better_is_stronger_and_every_number_is_readable(objective: str, dark: bool) -> None:
-    shades = placements_grid.scale(shown(*THREE, objective=objective), dark)
+    shades = grid.scale(shown(*THREE, objective=objective), dark)
     lower = objective in LOWER_IS_BETTER
     assert (shades.best < shades.worst) == lower
-    assert placements_grid.SPAN[0] <= abs(shades.best - shades.worst) <= placements_grid.SPAN[1]
+    assert grid.SPAN[0] <= abs(shades.best - shades.worst) <= grid.SPAN[1]
     steps = [shades.worst + (shades.best - shades.worst) * i / 50 for i in range(51)]
-    levels = [placements_grid.luminance(shades.colour(value)) for value in steps]
+    levels = [grid.luminance(shades.colour(value)) for value in steps]
     assert levels == sorted(levels, reverse=not dark)  # one direction of lightness: it reads without hue
     for value, level in zip(steps, levels, strict=True):
         ink = shades.ink(value).lstrip("#")
         rgb = (int(ink[0:2], 16), int(ink[2:4], 16), int(ink[4:6], 16))
-        assert contrast(level, placements_grid.luminance(rgb)) >= 4.5
+        assert contrast(level, grid.luminance(rgb)) >= 4.5
     beyond = shades.worst + (1 if lower else -1)
     assert shades.fill(beyond) == shades.fill(shades.worst)
 
 
 def test_the_grid_in_a_sentence() -> None:
-    text = placements_grid.finding(shown(*THREE))
+    text = grid.finding(shown(*THREE))
     assert text.startswith("Grid of AUROC for 3 placements and 9 percentiles: from 90.0 % at")
     assert "30 of 30 cells are computed" in text
-    assert "nothing is computed yet" in placements_grid.finding(shown(EMPTY))
-    assert placements_grid.figure(shown(EMPTY), dark=False).data[0].name == "Last block"
+    assert "nothing is computed yet" in grid.finding(shown(EMPTY))
+    assert grid.figure(shown(EMPTY), dark=False).data[0].name == "Last block"
 
 
 def test_the_legend_says_what_the_colours_mean() -> None:
-    text = placements_grid.legend(shown(*THREE, objective="fpr95"))
+    text = grid.legend(shown(*THREE, objective="fpr95"))
     assert text.startswith("FPR95 in %, lower is better: the stronger the colour, from 10.0 or more to 5.2.")
-    assert "from 90.0 or less to 94.8" in placements_grid.legend(shown(*THREE))
-    assert placements_grid.legend(shown(EMPTY)) == "Hollow cells are not computed."
+    assert "from 90.0 or less to 94.8" in grid.legend(shown(*THREE))
+    assert grid.legend(shown(EMPTY)) == "Hollow cells are not computed."
 
 
 # The curves

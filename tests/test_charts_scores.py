@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from app.charts import bins, curves, rates, score_words, scores, scrub
+from app.charts import bins, score_words, scores
+from app.views.scores import curves, scrub
+from app.views.scores import roc_pr as rates
 from ash.metrics import auroc, fpr_at_tpr, threshold_at_tpr
 
 AXES = bins.AXES

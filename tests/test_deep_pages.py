@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import backend
 from app.backend import engine
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash.methods import Method
 
 pytestmark = pytest.mark.slow

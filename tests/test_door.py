@@ -16,9 +16,10 @@ import streamlit as st
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from app import door, streamlit_private
-from app.door import MOST_A_SESSION, MOST_IN_ALL, Uploads, is_known_host
-from app.hosts import hostname
+from app.backend.hosts import hostname
+from app.link import streamlit_private
+from app.serving import door
+from app.serving.door import MOST_A_SESSION, MOST_IN_ALL, Uploads, is_known_host
 
 sys.path.append(str(Path(__file__).parent / "browser"))
 pytest.importorskip("playwright")
@@ -322,7 +323,7 @@ def test_a_message_that_clears_everyones_results_does_not_arrive() -> None:
 @pytest.mark.slow
 def test_a_low_limit_of_files_is_raised_as_far_as_allowed_and_told() -> None:
     code = (
-        "import resource; from app.door import raise_limit_of_files; print(raise_limit_of_files());"
+        "import resource; from app.serving.door import raise_limit_of_files; print(raise_limit_of_files());"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     for soft, hard, told in ((64, 64, True), (64, 4096, False)):

@@ -10,7 +10,7 @@ import pytest
 from app.backend import jobs as module
 from app.backend.banks import semaphore
 from app.backend.jobs import Job, Jobs, Report, Work, at_work
-from app.backend.pace import Pace
+from app.backend.progress import Pace
 from ash.errors import AshError
 
 Steps = Callable[[], Generator[Report, None, str]]

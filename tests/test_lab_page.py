@@ -9,10 +9,11 @@ import torch
 from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
-from app import algorithm_facts, backend
-from app.algorithm_facts import VARIANTS
-from app.algorithm_steps import LINES
-from app.spec import RunSpec
+from app import backend
+from app.link.spec import RunSpec
+from app.views.lab import algorithm_facts
+from app.views.lab.algorithm_facts import VARIANTS
+from app.views.lab.algorithm_steps import LINES
 from ash import shaping
 from ash.methods import VARIANTS as ALL
 

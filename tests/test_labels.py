@@ -327,7 +327,7 @@ def test_other_folders_are_left_out_with_why(home: Path, name: str) -> None:
 
 
 def test_names_in_other_scripts_are_offered_and_linked(home: Path) -> None:
-    from app.spec import RunSpec, from_query, to_query
+    from app.link.spec import RunSpec, from_query, to_query
 
     folder(home / "data" / "größe_日本", "1.png")
     assert list(own_sets()) == ["größe_日本"]
@@ -339,7 +339,7 @@ def test_names_in_other_scripts_are_offered_and_linked(home: Path) -> None:
 
 
 def test_a_choice_that_a_link_cannot_say_is_said() -> None:
-    from app.spec import Pick, RunSpec, reduce, unsayable
+    from app.link.spec import Pick, RunSpec, reduce, unsayable
 
     pick = Pick.field("ood", ("a b",))
     assert reduce(RunSpec(), pick) == RunSpec()

@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from app import backend, handout
+from app import backend
 from app.backend import lessons as numbers
-from app.charts.against import Against, Line, figure, finding, table
 from app.charts.front import Setting
+from app.charts.line_chart import Against, Line, figure, finding, table
 from app.charts.placements import Place, Placements
-from app.lessons import outcomes, template, texts
-from app.lessons.facts import Found, Here, best, reach
-from app.lessons.facts_choice import mean_losses
-from app.lessons.template import TemplateError, fill
-from app.lessons.words import gap, order
-from app.spec import RunSpec
-from app.views import lab_predict, lesson_charts, lessons
+from app.link.spec import RunSpec
+from app.ui import texts
+from app.ui.lessons import charts as lesson_charts
+from app.ui.lessons import outcomes, template
+from app.ui.lessons.facts import Found, Here, best, reach
+from app.ui.lessons.facts_choice import mean_losses
+from app.ui.lessons.template import TemplateError, fill
+from app.ui.lessons.words import gap, order
+from app.views.lab import predict
+from app.views.lessons import handout
+from app.views.lessons import page as lessons
 from ash.metrics import auroc
 from ash.shaping import ash_p
 
@@ -70,7 +74,7 @@ def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, here:
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_right_answer_of_a_question_is_computed_and_one_of_the_three(name: str, here: Here) -> None:
     question = texts.questions()[name]
-    found = outcomes.earlier(here, two_placements(80.0)) if name == "earlier" else lab_predict.outcome(here, name)
+    found = outcomes.earlier(here, two_placements(80.0)) if name == "earlier" else predict.outcome(here, name)
     assert found is not None
     assert found.right in question.answers
     check(question.text, here.common() | found.values, here.facts() | found.facts)
@@ -244,7 +248,7 @@ def test_a_lesson_that_is_not_there_is_named() -> None:
 @pytest.mark.slow
 def test_the_curve_comes_after_the_answer(here: Here) -> None:
     app = page("lab", room="predict", question="zero")
-    right = lab_predict.outcome(here, "zero")
+    right = predict.outcome(here, "zero")
     assert right is not None
     with pytest.raises(KeyError):
         app.get_by_key("lesson_prediction")

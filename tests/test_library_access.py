@@ -21,9 +21,10 @@ from library_driver import (  # noqa: F401  (fixtures)
 )
 from streamlit.testing.v1 import AppTest
 
-from app import backend, streamlit_private
+from app import backend
 from app.backend import library
 from app.backend.jobs import Jobs, Work
+from app.link import streamlit_private
 from ash.bank import cache_root
 from ash.errors import AshError
 from ash.models import get_model

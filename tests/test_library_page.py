@@ -32,8 +32,8 @@ from PIL import Image
 from app import backend
 from app.backend.jobs import Job, Report, Work
 from app.backend.setups import setup
-from app.spec import RunSpec
-from app.views import library_jobs
+from app.link.spec import RunSpec
+from app.ui import job_panel
 from ash.bank import BUNDLED
 from ash.data import DATASETS
 from ash.models import MODELS, get_model
@@ -174,15 +174,15 @@ def job(report: Report | None, **more: object) -> Job:
 
 def test_progress_in_words() -> None:
     download = Report("Downloading dtd.tar.gz", 34_000_000, 170_000_000, "bytes")
-    assert library_jobs.words(job(download, rate=2.1e6, left=64.8)) == (
+    assert job_panel.words(job(download, rate=2.1e6, left=64.8)) == (
         "Downloading dtd.tar.gz: 34 MB of 170 MB, 2.1 MB a second, 65 s left"
     )
-    assert library_jobs.words(job(Report("Unpacking", 1, None, "files"))) == "Unpacking: 1 file"
-    assert library_jobs.words(job(Report("Computing", 64, 2000, "images"), rate=310.4, left=6.2)) == (
+    assert job_panel.words(job(Report("Unpacking", 1, None, "files"))) == "Unpacking: 1 file"
+    assert job_panel.words(job(Report("Computing", 64, 2000, "images"), rate=310.4, left=6.2)) == (
         "Computing: 64 of 2,000 images, 310 a second, 6 s left"
     )
-    assert library_jobs.words(job(None)) == "Starting"
-    assert library_jobs.words(job(None, state="waiting")) == "Waiting for the job before it"
+    assert job_panel.words(job(None)) == "Starting"
+    assert job_panel.words(job(None, state="waiting")) == "Waiting for the job before it"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_progress_in_words() -> None:
     ],
 )
 def test_the_bar_never_leaves_its_frame(report: Report | None, share: float) -> None:
-    assert library_jobs.share_done(report) == share
+    assert job_panel.share_done(report) == share
 
 
 def test_the_page_polls_only_while_something_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_the_page_polls_only_while_something_runs(monkeypatch: pytest.MonkeyPatc
     real = st.fragment
 
     def fragment(function: Callable[[], None], run_every: float | None = None) -> Callable[[], None]:
-        if function is library_jobs._panel:
+        if function is job_panel._panel:
             polls.append(run_every)
         return real(function, run_every=run_every)
 
@@ -218,7 +218,7 @@ def test_the_page_polls_only_while_something_runs(monkeypatch: pytest.MonkeyPatc
         click(app, "data_fetch")
         until(slow.half_sent.is_set)
         run(app)
-        assert polls[-1] == library_jobs.POLL
+        assert polls[-1] == job_panel.POLL
         slow.go.set()
         settled(app)
     assert polls[-1] is None

@@ -14,10 +14,10 @@ from torch import fx
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from app import backend
-from app.backend import banks, decisions, evaluations, lessons, library_work, samples, samples_table, setups, uploads
+from app.backend import banks, decisions, evaluations, lessons, library_work, sample_rows, samples, setups, uploads
 from app.backend.jobs import Jobs, Work
 from app.backend.turns import semaphore
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash.extracting.stems import Stem, best_batch
 from ash.models import get_model
 
@@ -69,7 +69,7 @@ def own_image(at: backend.Setup) -> None:
 WORK: dict[str, Callable[[backend.Setup], object]] = {
     "one setting": lambda at: evaluations.measure(at, METHOD),
     "a threshold for all": lambda at: evaluations.measure(at, "ash_b_global@66"),
-    "every sample": lambda at: samples_table.every_sample(at, METHOD, ("digits",), 0.95),
+    "every sample": lambda at: sample_rows.every_sample(at, METHOD, ("digits",), 0.95),
     "one sample": lambda at: samples.sample(at, METHOD, "digits", 3),
     "its decision": lambda at: decisions.decision(at, METHOD, "digits", 4),
     "its units": lambda at: decisions.scores_without(at, METHOD, "digits", 4, (1, 2)),

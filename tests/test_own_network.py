@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from app import backend
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash import plugins
 from ash.__main__ import main
 from ash.data import file_hash, get_dataset
@@ -136,7 +136,9 @@ def test_one_image_through_it_by_the_app_is_the_networks_own_output() -> None:
 
 
 def test_the_first_page_does_not_wait_for_torch(example: Path) -> None:
-    code = "import sys, app.sidebar, app.views.tradeoff; from app import backend; from app.spec import RunSpec\n"
+    code = (
+        "import sys, app.sidebar, app.views.tradeoff.page; from app import backend; from app.link.spec import RunSpec\n"
+    )
     code += f"assert '{MODEL}' in backend.models(); backend.ood_choices('demo', ''); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

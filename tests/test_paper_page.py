@@ -10,12 +10,12 @@ from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
 from app import backend
-from app.backend import lacks
 from app.backend import paper as paper_backend
-from app.charts import paper_accuracy, published, relu
-from app.charts import paper_words as words
-from app.spec import LEAVES, Pick, RunSpec, reduce
-from app.views import paper_table
+from app.backend import requirements
+from app.charts import published, relu
+from app.link.spec import LEAVES, Pick, RunSpec, reduce
+from app.views.paper import accuracy, words
+from app.views.paper import table as paper_table
 from ash import paper, reports
 
 pytestmark = pytest.mark.slow
@@ -220,7 +220,7 @@ def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: 
 
 def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"digits": 300, "noise": 200}
-    monkeypatch.setattr(lacks, "missing_perturbed", lambda at: dict(left))
+    monkeypatch.setattr(requirements, "missing_perturbed", lambda at: dict(left))
     done: list[str] = []
 
     def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
@@ -238,7 +238,7 @@ def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pyt
 
 
 def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lacks, "missing_perturbed", lambda at: {"digits": 300})
+    monkeypatch.setattr(requirements, "missing_perturbed", lambda at: {"digits": 300})
 
     def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
         raise backend_error()
@@ -261,7 +261,7 @@ def backend_error() -> Exception:
 def test_missing_weights_come_with_their_command(app: AppTest) -> None:
     choose(opened(app, beside="own", leaf="table4"), "resnet50 ASH-S@90")
     assert "the weights of ResNet-50 on ImageNet are missing" in text_of(app)
-    assert any("python -m ash fetch resnet50" in one.value for one in app.code)
+    assert any("python -m ash fetch resnet50" in one.value for one in app.ui.code)
 
 
 def test_odin_of_the_demo_is_measured_from_its_images() -> None:
@@ -326,9 +326,9 @@ def test_figure_3_has_three_lines_and_the_printed_accuracies(app: AppTest) -> No
 
 
 def test_figure_3_without_anything_measured_shows_the_paper() -> None:
-    record = paper_accuracy.record((), None, "nothing")
-    assert "Nothing is measured here" in paper_accuracy.finding(record)
-    assert len(paper_accuracy.figure(record, False).data) == 2
+    record = accuracy.record((), None, "nothing")
+    assert "Nothing is measured here" in accuracy.finding(record)
+    assert len(accuracy.figure(record, False).data) == 2
 
 
 def test_figure_4_is_what_shaping_does() -> None:

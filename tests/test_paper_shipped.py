@@ -9,10 +9,10 @@ from streamlit.testing.v1 import AppTest
 from test_paper_page import figure, opened, shown, text_of
 
 from app import backend
-from app.backend import lacks, shipping
 from app.backend import paper as paper_backend
+from app.backend import requirements, shipping
 from app.backend.setups import identity
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash import reports, results
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_results_stand_in_where_nothing_can_be_measured(
     app: AppTest, small: results.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "unready", lambda spec: "the weights are missing")
-    for module in (paper_backend, lacks):
+    for module in (paper_backend, requirements):
         monkeypatch.setattr(module, "unready", lambda spec: "the weights are missing")
     frame = shown(opened(app))
     row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
@@ -114,7 +114,7 @@ def test_results_of_other_images_are_not_measured_again(
 def section() -> None:
     """The section of results, opened."""
     from app import backend
-    from app.views import shipped
+    from app.ui import shipped
 
     for there in backend.all_shipped():
         shipped._one(there)

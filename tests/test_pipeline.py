@@ -17,7 +17,7 @@ from benchmarks.pipeline import authors
 
 import ash
 from app import backend
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash.data import evenly
 from ash.models import get_model
 from ash.splitting import split

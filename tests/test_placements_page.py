@@ -13,10 +13,10 @@ from app_pages import ENTRY, at_link, ran
 from streamlit.testing.v1 import AppTest
 
 from app import backend
-from app.backend import standings
+from app.backend import layer_status
 from app.charts.front import settings
-from app.spec import PENULTIMATE, Pick, RunSpec, reduce
-from app.views import placements_compute
+from app.link.spec import PENULTIMATE, Pick, RunSpec, reduce
+from app.ui import placements
 from ash.errors import AshError
 from ash.methods import Method
 
@@ -176,7 +176,7 @@ def test_other_placements_stand_in_network_order_and_unknown_ones_are_named(app:
 
 
 def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placements_compute, "SLICE", 0.2)
+    monkeypatch.setattr(placements, "SLICE", 0.2)
     opened(app, n=NUMBER, variant="ash_s", p="90")
     app.button(key="compute_all").click().run()
     assert not app.exception
@@ -196,7 +196,7 @@ def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, mo
 def fake_banks(monkeypatch: pytest.MonkeyPatch, script: list[str]) -> list[str]:
     """Extraction as a play: `stop` ends the script run in the middle, `fail` raises, `done` lets it end."""
     calls: list[str] = []
-    real = standings.missing_sets
+    real = layer_status.missing_sets
 
     def missing_sets(at: backend.Setup) -> dict[str, int]:
         return {} if "done" in calls and at.placement == DEEP else real(at)
@@ -209,7 +209,7 @@ def fake_banks(monkeypatch: pytest.MonkeyPatch, script: list[str]) -> list[str]:
         if calls[-1] == "fail":
             raise AshError("The disk is full.")
 
-    monkeypatch.setattr(standings, "missing_sets", missing_sets)
+    monkeypatch.setattr(layer_status, "missing_sets", missing_sets)
     monkeypatch.setattr(backend, "compute_banks", steps)
     return calls
 

@@ -7,8 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from app import plot, theme
-from app.spec import OBJECTIVES
+from app import theme
+from app.link.spec import OBJECTIVES
+from app.ui import plot
 from ash.methods import VARIANTS
 
 ORIGIN = {"source": "bundled", "note": "a <b> & c"}

@@ -13,7 +13,7 @@ from odd_methods import ODD, registered
 from streamlit.testing.v1 import AppTest
 
 from app import backend, theme
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash import auroc
 from ash.methods import Method
 from ash.metrics import accepts, threshold_at_tpr

@@ -90,8 +90,8 @@ def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(t
     good.write_text(SCALE)
     bad.write_text("import ash\n\nash.register_method('half', 'Half')(lambda x, p: x / 2)\n1 / 0\n")
     code = (
-        "import app.spec; from ash.methods import STEPS, Method; "
-        "print(Method.parse('scale@85'), app.spec.from_query({'variant': 'scale'})[0].variant, 'half' in STEPS)"
+        "import app.link.spec; from ash.methods import STEPS, Method; "
+        "print(Method.parse('scale@85'), app.link.spec.from_query({'variant': 'scale'})[0].variant, 'half' in STEPS)"
     )
     env = {"ASH_PLUGINS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)

@@ -9,7 +9,7 @@ import pytest
 
 import ash
 from app import backend
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from app import backend
 from app.charts.bins import spread
-from app.spec import Pick, RunSpec, reduce
-from app.verdict_words import margin, verdict
-from app.views import samples_one_lines
+from app.charts.verdict_words import margin, verdict
+from app.link.spec import Pick, RunSpec, reduce
+from app.views.samples import one_lines
 from ash.methods import VARIANTS
 from ash.metrics import threshold_at_tpr
 from ash.shaping import kept_count
@@ -192,4 +192,4 @@ def test_thresholds_of_a_deep_tail_are_computed_on_request_and_kept() -> None:
         app.run()
     (line,) = [trace for trace in figure(app, "one_percentiles")["data"] if trace["type"] == "scatter"]
     assert line["customdata"] == [str(p) for p in range(0, 100, 5)]
-    assert samples_one_lines.missing(at, spec) == ()
+    assert one_lines.missing(at, spec) == ()

@@ -11,11 +11,12 @@ from app_pages import open_page, turn_to
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import backend, sample_story
+from app import backend
 from app.backend import thumbnails as pictures
-from app.sample_table import Filters, SampleTable, select
-from app.spec import RunSpec
-from app.views.samples_grid import PER_PAGE
+from app.charts.sample_table import Filters, SampleTable, select
+from app.link.spec import RunSpec
+from app.views.samples import pairs
+from app.views.samples.grid import PER_PAGE
 from ash.data import ImageError
 
 pytestmark = pytest.mark.slow
@@ -56,12 +57,12 @@ def heading(app: AppTest) -> str:
 
 def test_six_images_tell_the_story_and_one_opens() -> None:
     app, found = page(), table()
-    scenes = sample_story.story(found)
+    scenes = pairs.story(found)
     assert opened(app) == [key(found, scene.row) for scene in scenes]
-    assert len(scenes) == sample_story.SHOWN
+    assert len(scenes) == pairs.SHOWN
     for scene in scenes:
         assert scene.title in words(app)
-        assert sample_story.verdict(found, scene.row, 95) in words(app)
+        assert pairs.verdict(found, scene.row, 95) in words(app)
     mistake = next(scene for scene in scenes if scene.title.startswith("OOD accepted"))
     app.button(key=f"open_{key(found, mistake.row)}").click().run()
     source, number = key(found, mistake.row).rsplit("_", 1)
@@ -88,7 +89,7 @@ def test_without_shaping_nothing_is_rescued_and_the_page_says_what_to_do() -> No
     app = page(variant="none")
     assert "Choose a variant" in heading(app)
     assert "Rescued" not in words(app)
-    assert len(opened(app)) == sample_story.SHOWN
+    assert len(opened(app)) == pairs.SHOWN
 
 
 def test_filters_combine_and_live_in_the_link() -> None:

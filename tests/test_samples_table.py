@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import backend, sample_story
+from app import backend
 from app.backend.engine import parts
-from app.plot import csv_text
-from app.sample_table import FILTERS, Filters, Images, SampleTable, frame, judge, select
-from app.spec import ORDERS, RunSpec
+from app.charts.sample_table import FILTERS, Filters, Images, SampleTable, frame, judge, select
+from app.link.spec import ORDERS, RunSpec
+from app.ui.plot import csv_text
+from app.views.samples import pairs
 from ash.methods import Method
 from ash.metrics import threshold_at_tpr
 
@@ -121,8 +122,8 @@ def test_margins_agree_with_verdicts_and_never_are_nan(table: SampleTable) -> No
 
 @given(tables())
 def test_the_story_shows_different_samples_that_are_what_they_are_called(table: SampleTable) -> None:
-    scenes = sample_story.story(table)
-    assert len({scene.row for scene in scenes}) == len(scenes) <= sample_story.SHOWN
+    scenes = pairs.story(table)
+    assert len({scene.row for scene in scenes}) == len(scenes) <= pairs.SHOWN
     for scene in scenes:
         own, accepted = table.is_id[scene.row], table.after.accepted[scene.row]
         what = {"Rescued": table.rescued, "Broken": table.broken}

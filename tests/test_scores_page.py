@@ -11,9 +11,9 @@ from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
 from app import backend
-from app.plot import csv_text
-from app.spec import RunSpec
-from app.views import scores
+from app.link.spec import RunSpec
+from app.ui.plot import csv_text
+from app.views.scores import page as scores
 from ash.methods import VARIANTS
 from ash.metrics import fpr_at_tpr, threshold_at_tpr
 

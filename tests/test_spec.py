@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.links import OFF, write_number
-from app.spec import (
+from app.link.fields import OFF, write_number
+from app.link.spec import (
     LEAVES,
     OBJECTIVES,
     ORDERS,

@@ -23,7 +23,7 @@ from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 from streamlit.testing.v1 import AppTest
 from streamlit.web.server.starlette import starlette_routes
 
-from app import streamlit_private
+from app.link import streamlit_private
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,7 +97,7 @@ def test_a_message_that_clears_caches_is_known_from_the_others() -> None:
 def _restarted() -> None:
     import streamlit as st
 
-    from app import state, streamlit_private
+    from app.link import state, streamlit_private
 
     def changed() -> None:
         st.session_state["called"] = st.session_state.get("called", 0) + 1

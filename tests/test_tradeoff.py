@@ -14,12 +14,13 @@ import pytest
 from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
 
-from app import backend, code
+from app import backend
 from app.backend import deep as deep_tails
 from app.charts.front import Setting, settings
-from app.spec import RunSpec
-from app.views import deep, prepare, tradeoff
-from app.views.verdict import advice, headline, method_words, place_words
+from app.charts.tradeoff_words import advice, headline, method_words, place_words
+from app.link.spec import RunSpec
+from app.ui import code, deep_progress, prepare
+from app.views.tradeoff import page as tradeoff
 from ash.errors import AshError
 from ash.methods import Method
 
@@ -214,7 +215,7 @@ def test_a_deep_tail_fills_in_setting_by_setting(
     app: AppTest, third_block: backend.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not backend.is_linear(third_block)
-    monkeypatch.setattr(deep, "SLICE", 0.2)
+    monkeypatch.setattr(deep_progress, "SLICE", 0.2)
     for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
         app.query_params[key] = value
     opened(app)
@@ -294,7 +295,9 @@ def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.
 
 def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = replace(BASE, id_accuracy=float("nan"))
-    monkeypatch.setattr("app.views.tradeoff._view", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here"))
+    monkeypatch.setattr(
+        "app.views.tradeoff.page._view", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here")
+    )
     shown = opened(app, variant="none")
     assert {one.value for one in shown.metric if one.label == "ID accuracy"} == {"not defined"}
     assert any("no label" in one.value for one in shown.caption)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.spec import Pick, RunSpec, from_query, reduce, to_query
-from app.trail import MOST_LINKS, MOST_OFFERS, Arrival, Trail
+from app.link.spec import Pick, RunSpec, from_query, reduce, to_query
+from app.link.trail import MOST_LINKS, MOST_OFFERS, Arrival, Trail
 
 PAGES = ("tradeoff", "scores", "lab")
 OFFERED = RunSpec(p=10.0, variant="ash_s")  # where a lesson leads

@@ -18,7 +18,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 from app import backend
 from app.backend import banks, deep, engine, turns
 from app.backend.turns import Turns, on_device, semaphore, shared
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash import extraction
 from ash.bank import cache_root, find_bank
 from ash.errors import AshError

@@ -23,10 +23,10 @@ from app import backend
 from app.backend import decoding, uploads
 from app.backend.decoding import Picture, Refusal, decode, shown_name
 from app.backend.uploads import Uploads
-from app.charts import own_marks
-from app.plot import csv_text
-from app.spec import RunSpec
-from app.views import samples_own
+from app.link.spec import RunSpec
+from app.ui.plot import csv_text
+from app.views.samples import own as samples_own
+from app.views.samples import upload_histogram
 from ash.errors import AshError
 from ash.images import decode as library_decode
 
@@ -289,23 +289,23 @@ def test_marks_do_not_overlap_and_keep_their_side() -> None:
     rng = np.random.default_rng(0)
     ids, ood = rng.normal(5, 2, 4000), {"a": rng.normal(0, 2, 900), "b": rng.normal(1, 2, 900)}
     own = [(i + 1, f"{i}.png", "Bag", float(score)) for i, score in enumerate(rng.normal(3, 8, 30))]
-    found = own_marks.marks("ASH-S @ 90", "ID", ids, ood, own, 4, 95.0)
+    found = upload_histogram.marks("ASH-S @ 90", "ID", ids, ood, own, 4, 95.0)
     scale = found.record.scale
-    apart = own_marks.APART * (scale.right[-1] - scale.left[0])
+    apart = upload_histogram.APART * (scale.right[-1] - scale.left[0])
     for one in found.marks:
         assert scale.left[0] < one.x < scale.right[-1]
         assert one.accepted == (one.x >= 0) == (one.score >= scale.threshold)
         same = [other for other in found.marks if other.lane == one.lane and other is not one]
-        assert one.lane >= own_marks.LANES - 1 or all(abs(other.x - one.x) >= apart for other in same)
-    assert f"accepts {found.accepted} of your 30 images; Energy accepts 4." in own_marks.finding(found, "Energy")
-    drawn = own_marks.figure(found, "energy", False).data
+        assert one.lane >= upload_histogram.LANES - 1 or all(abs(other.x - one.x) >= apart for other in same)
+    assert f"accepts {found.accepted} of your 30 images; Energy accepts 4." in upload_histogram.finding(found, "Energy")
+    drawn = upload_histogram.figure(found, "energy", False).data
     assert sum(len(trace.x) for trace in drawn if trace.name and trace.name.startswith("your images")) == 30
-    assert own_marks.table(found)["number"].tolist() == list(range(1, 31))
+    assert upload_histogram.table(found)["number"].tolist() == list(range(1, 31))
 
 
 def test_more_marks_than_rows_are_still_drawn() -> None:
-    found = own_marks.lanes([0.1] * 50, own_marks.bins.scale_of("relative", np.arange(100.0), {}, 0.95))
-    assert max(found) == own_marks.LANES - 1
+    found = upload_histogram.lanes([0.1] * 50, upload_histogram.bins.scale_of("relative", np.arange(100.0), {}, 0.95))
+    assert max(found) == upload_histogram.LANES - 1
     assert len(found) == 50
 
 

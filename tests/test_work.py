@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import backend
 from app.backend import banks, deep
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from app.ui import work
 from ash.errors import AshError
 

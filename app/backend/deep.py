@@ -17,7 +17,7 @@ from app.backend.banks import Step
 from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
 from app.backend.fits import fit_of
-from app.backend.names import presets
+from app.backend.registry import presets
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
 from ash.methods import Method

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.backend.banks import activations, id_labels
 from app.backend.engine import is_linear, run
 from app.backend.setups import Setup
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 from weakref import WeakSet
 
-from app.backend.pace import Pace
+from app.backend.progress import Pace
 from app.backend.turns import on_device
-from app.streamlit_private import session_is_active as session_is_active
+from app.link.streamlit_private import session_is_active as session_is_active
 from ash.errors import EXPECTED, AshError, sentence
 
 GRACE = 60.0  # seconds that a session may be away, for a reload of the page or a short loss of the network

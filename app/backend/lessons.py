@@ -12,10 +12,10 @@ import pandas as pd
 import streamlit as st
 
 from app.backend.banks import activations, bank, id_labels
+from app.backend.distributions import spread
 from app.backend.engine import parts, run
 from app.backend.evaluations import STEP, evaluation, measure, table
 from app.backend.setups import Setup
-from app.backend.spreads import spread
 from app.backend.turns import semaphore
 from ash.models import get_model
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import streamlit_private
 from app.backend import setups
+from app.backend.hosts import hostname
 from app.backend.setups import FRESH
-from app.hosts import hostname
+from app.link import streamlit_private
 from ash import plugins
 from ash.bank import BUNDLED, BankError, BankInfo, cache_root, list_banks
 from ash.data import (

@@ -14,9 +14,9 @@ import streamlit as st
 from app.backend import banks
 from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
 from app.backend.library import LASTING, BankRow, bank_row, bank_rows, library_on, refresh, require_library
-from app.backend.names import entry as model_entry
+from app.backend.registry import entry as model_entry
 from app.backend.setups import Setup, has_bank, identity, images, is_present, set_label
-from app.streamlit_private import session_id
+from app.link.streamlit_private import session_id
 from ash.bank import BankIdentity, delete_bank, takeover, verify_steps
 from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
 from ash.errors import AshError

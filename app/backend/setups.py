@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.backend.turns import semaphore
-from app.spec import PENULTIMATE, RunSpec
+from app.link.spec import PENULTIMATE, RunSpec
 from ash.bank import BUNDLED, BankIdentity, any_bank, find_bank
 from ash.data import DATASETS, DataError, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
 from ash.extracting.takeover import take_over

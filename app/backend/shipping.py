@@ -9,7 +9,7 @@ import streamlit as st
 from app.backend.banks import missing_sets
 from app.backend.engine import fresh
 from app.backend.fits import fit_of, missing_perturbed
-from app.backend.names import entry
+from app.backend.registry import entry
 from app.backend.setups import Setup, identity, present
 from ash import results
 from ash.methods import VARIANTS, Method, baselines

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import streamlit_private
 from app.backend.banks import Step, bank
 from app.backend.decoding import MOST_BYTES as MOST_BYTES
 from app.backend.decoding import MOST_PIXELS as MOST_PIXELS
@@ -24,6 +23,7 @@ from app.backend.engine import load, parts
 from app.backend.fits import fit_of
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
+from app.link import streamlit_private
 from ash.errors import AshError
 from ash.images import ImageError
 from ash.methods import Method

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.ranked import Bins, Counts
 from app.charts.score_words import shorts
-from app.ranked import Bins, Counts
 from ash.methods import Method
 
 Floats = NDArray[np.floating]

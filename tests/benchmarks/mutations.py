@@ -58,8 +58,8 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/splitting.py": ("test_splitting",),
     "ash/images.py": ("test_images", "test_data", "test_identity"),
     "app/backend/store.py": ("test_backend", "test_integrity"),
-    "app/links.py": ("test_spec",),
-    "app/spec.py": ("test_spec",),
+    "app/link/fields.py": ("test_spec",),
+    "app/link/spec.py": ("test_spec",),
 }
 
 
@@ -240,13 +240,13 @@ MUTATIONS = (
         ("{self.whole.fingerprint} {len(self.rows)}", "{self.whole.fingerprint}"),
     ),
     *_of(
-        "app/links.py",
+        "app/link/fields.py",
         ("not LEAST_SHARE <= value <= 100", "not LEAST_SHARE <= value < 100"),
         ('tuple(dict.fromkeys(text.split(",")))', 'tuple(text.split(","))'),
         ("if low > high:", "if low >= high:"),
     ),
     *_of(
-        "app/spec.py",
+        "app/link/spec.py",
         ("return p == 0 or 1 <= p < 100", "return 0 <= p < 100"),
         ("lambda t: LEAST_SHARE <= t <= 100", "lambda t: 0 <= t <= 100"),
         ('"scores", "page", "pin")\nSAMPLE', '"scores", "page")\nSAMPLE'),

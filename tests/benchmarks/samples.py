@@ -22,7 +22,7 @@ import numpy as np
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "browser"), str(TESTS.parent)]
 
-from app.sample_table import Filters, Images, SampleTable, judge, select  # noqa: E402
+from app.charts.sample_table import Filters, Images, SampleTable, judge, select  # noqa: E402
 
 ROWS = 100_000
 PHOTOGRAPHS = 480  # files; the app keeps small versions of those that it has shown
@@ -128,13 +128,13 @@ def separate(spec: object, found: SampleTable, row: int, picture: object) -> Non
 
     import streamlit as st
 
-    from app.views import samples_cards
+    from app.views.samples import cards
 
     with st.container(width=150, gap="xxsmall"):
         st.image(base64.b64decode(picture.uri.partition(",")[2]), width=150)  # type: ignore[attr-defined]
-        st.markdown(html.unescape(samples_cards._verdict(spec, found, row)), unsafe_allow_html=True)  # type: ignore[arg-type]
-        st.caption(samples_cards._is(found, row))
-        samples_cards._button(found, row)
+        st.markdown(html.unescape(cards._verdict(spec, found, row)), unsafe_allow_html=True)  # type: ignore[arg-type]
+        st.caption(cards._is(found, row))
+        cards._button(found, row)
 
 
 # From the click on an element to the next grid: other words under the pictures, and all pictures there.

@@ -23,7 +23,7 @@ os.environ["ASH_DATA"] = tempfile.mkdtemp()
 
 from app import backend
 from app.backend.turns import semaphore
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 
 DEEP = "layer3.0.relu2"
 _parameters = count(1)  # every try takes settings that nothing has evaluated yet

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from driver import Visitor
 from playwright.sync_api import Error
 
-from app.spec import RunSpec
+from app.link.spec import RunSpec
 
 PAGES = ("Trade-off", "Scores", "Activations", "Samples")
 START = "/scores?p=50&variant=ash_p"

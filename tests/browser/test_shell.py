@@ -8,8 +8,8 @@ import pytest
 from driver import ROOT, Visitor, serve
 from playwright.sync_api import Browser, Locator, expect
 
-from app.links import write_number
-from app.spec import RunSpec
+from app.link.fields import write_number
+from app.link.spec import RunSpec
 
 Visitors = Callable[..., Visitor]
 DEFAULT = round(RunSpec().p)

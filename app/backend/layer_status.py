@@ -1,0 +1,165 @@
+"""Placements side by side: what is computed at each of them for one variant, what is left, and what that costs."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.backend.banks import cost, missing_sets
+from app.backend.deep import deep_table
+from app.backend.engine import is_linear, kept
+from app.backend.evaluations import grid_methods, measure, table
+from app.backend.registry import entry, placement_label, placements
+from app.backend.setups import Setup, images, setup
+from app.link.spec import PENULTIMATE, RunSpec
+from ash.methods import Method
+from ash.models import cuts_of
+
+if TYPE_CHECKING:
+    from ash.extracting.cost import Cost as Cost
+    from ash.splitting import Cut as Cut
+
+# percentiles of the lines at a deep tail in the order of computing, coarse first
+DEEP_LINE = (65, 90, 30, 80, 50, 95, 70, 10, 60)
+COLUMNS = tuple(sorted(float(p) for p in DEEP_LINE))  # of the grid, for every tail
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far one placement is for one variant.
+
+    `name` as in a link. `missing`: data set -> images, for the banks that are not there. `linear`: whether all
+    percentiles come from one pass; None where that is not known yet, because its banks are missing. `table`: the rows
+    of what is evaluated, None where that is nothing. `wanted`: the methods of its line and, at the spec's placement,
+    the spec's own; `todo`: those that are not evaluated.
+    """
+
+    name: str
+    label: str
+    at: Setup
+    missing: dict[str, int]
+    linear: bool | None
+    table: pd.DataFrame | None = field(compare=False)
+    wanted: tuple[str, ...]
+    todo: tuple[str, ...]
+
+    @property
+    def computing(self) -> bool:
+        """Whether something of it only comes at a click: banks, or settings that need a pass each."""
+        return bool(self.missing) or (self.linear is False and bool(self.todo))
+
+    @property
+    def pending(self) -> bool:
+        """Whether its banks are there and one pass, which needs no click, gives the rest."""
+        return self.linear is True and self.table is None
+
+    def images(self, sets: Collection[str]) -> tuple[int, int]:
+        """Number of ID images and of the images of some OOD sets: of the rows, where there are any."""
+        if self.table is None:
+            return len(images(self.at, self.at.id_set)), sum(len(images(self.at, name)) for name in sets)
+        rows = self.table[self.table["method"] == self.table["method"].iloc[0]]
+        return int(rows["n_id"].iloc[0]), int(rows.loc[rows["ood"].isin(sets), "n_ood"].sum())
+
+
+def cuts(model: str) -> "tuple[Cut, ...]":
+    """All placements of a model in network order. Its graph is traced for that, once a process, and torch loaded."""
+    return cuts_of(model)
+
+
+def compared(spec: RunSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The placements that are compared, in network order, and the names of the link that are none.
+
+    Those with a display name, the spec's own, and those that it names as well; the network is traced only for the last.
+    """
+    named = tuple(placements(spec.model))
+    extra = [name for name in (*spec.more, spec.placement) if name not in named]
+    if not extra:
+        return named, ()
+    order = [cut.name for cut in cuts(spec.model)]
+    nodes = {entry(spec.model).penultimate if name == PENULTIMATE else name for name in (*named, *extra)}
+    shown = [link_name(spec.model, node) for node in order if node in nodes]
+    return tuple(shown), tuple(name for name in extra if name not in order)
+
+
+def link_name(model: str, node: str) -> str:
+    """What a node is called in a link: the penultimate one has an alias."""
+    return PENULTIMATE if node == entry(model).penultimate else node
+
+
+def line(variant: str, score: str) -> tuple[str, ...]:
+    """The methods of a line at a deep tail in the order of computing: the unshaped score, a variant at DEEP_LINE."""
+    return tuple(
+        str(method) for method in (Method(score=score), *(Method(variant, float(p), score) for p in DEEP_LINE))
+    )
+
+
+def standing(spec: RunSpec, name: str, variant: str) -> Standing:
+    """How far a placement is, from what is there: nothing is evaluated, but what is kept on disk is read."""
+    at, label = setup(replace(spec, placement=name)), placement_label(spec.model, name)
+    own = (str(spec.method),) if name == spec.placement and spec.variant == variant else ()
+    wanted = tuple(dict.fromkeys((*line(variant, spec.score), *own)))
+    if missing := missing_sets(at):
+        return Standing(name, label, at, missing, None, None, wanted, wanted)
+    if is_linear(at):
+        known = (at, spec.score) in _evaluated() or kept(at, grid_methods(at, spec.score))
+        found = _with_own(table(at, spec.score), at, own) if known else None
+        return Standing(name, label, at, {}, True, found, wanted, () if known else wanted)
+    found = _recalled(at, spec.score, wanted)
+    have = set() if found is None else set(found["method"])
+    return Standing(name, label, at, {}, False, found, wanted, tuple(one for one in wanted if one not in have))
+
+
+def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...]) -> pd.DataFrame:
+    """A grid with the spec's method, where that lies between its marks."""
+    more = [measure(at, method) for method in own if method not in set(found["method"])]
+    return pd.concat([found, *more], ignore_index=True) if more else found
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _evaluated() -> dict[tuple[Setup, str], bool]:
+    """(setup, score) whose grid this server has at hand, so that asking for it takes no time."""
+    return {}
+
+
+def evaluate(at: Setup, score: str) -> None:
+    """All settings of a placement whose percentiles come from one pass."""
+    table(at, score)
+    _evaluated()[at, score] = True
+
+
+def _recalled(at: Setup, score: str, methods: tuple[str, ...]) -> pd.DataFrame | None:
+    """What is evaluated at a deep tail: by this server, or by an earlier one that kept it on disk."""
+    found = deep_table(at, score)
+    have = set() if found is None else set(found["method"])
+    recalled = [one for one in methods if one not in have and kept(at, (one,))]
+    parts = [*([] if found is None else [found]), *(measure(at, one) for one in recalled)]
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+# What it costs
+
+
+def bank_bytes(at: Setup, count: int) -> int:
+    """Bytes of the activations of so many images; the network is traced for that."""
+    size = next(cut.size for cut in cuts(at.model) if cut.name == at.placement)
+    return int(size * np.dtype(at.dtype).itemsize * count)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _costs() -> "dict[tuple[Setup, int], Cost]":
+    return {}
+
+
+def known_cost(at: Setup, count: int) -> "Cost | None":
+    """The cost of so many images where this server has measured it."""
+    return _costs().get((at, count))
+
+
+def measured_cost(at: Setup, count: int) -> "Cost":
+    """The cost of so many images on this device; the stem is run for a moment the first time."""
+    if (at, count) not in _costs():
+        _costs()[at, count] = cost(at, count)
+    return _costs()[at, count]

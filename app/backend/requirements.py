@@ -1,0 +1,111 @@
+"""What a method still needs before it is measured under a spec: in words, in images, and step by step."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.backend.banks import Step, compute_banks, extract_all, missing_sets
+from app.backend.deep import deep_steps
+from app.backend.engine import is_linear, recall
+from app.backend.fits import missing_perturbed, missing_training, training_set
+from app.backend.provenance import needed, unready
+from app.backend.registry import entry
+from app.backend.setups import Setup, images, set_label, setup, whole_set
+from app.link.spec import RunSpec
+from ash import reports
+from ash.methods import Method, baselines
+from ash.models import get_model
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a method needs before it can be measured: in words, the command that brings it, and whether a click does.
+
+    `by_passes`: nothing but passes through the network from the banks that are there.
+    """
+
+    text: str
+    commands: tuple[str, ...] = ()
+    click: bool = False
+    by_passes: bool = False
+
+
+def lack(spec: RunSpec, method: str) -> Lack | None:
+    """What is missing for a method under a spec; None where it is measured at once."""
+    return lack_of_each(spec, (method,))[method]
+
+
+def lack_of_each(spec: RunSpec, methods: Iterable[str]) -> dict[str, Lack | None]:
+    """Method -> what is missing for it, as `lack` says it; what is on the disk is looked up once for all of them."""
+    if reason := unready(spec):
+        return dict.fromkeys(methods, Lack(reason, tuple(f"python -m ash fetch {name}" for name in needed(spec))))
+    here = _Here(setup(spec))
+    return {method: _lack(here, method) for method in methods}
+
+
+@dataclass(frozen=True)
+class _Here:
+    """What is there under a setup, each looked up when it is first asked for."""
+
+    at: Setup
+
+    @cached_property
+    def banks_missing(self) -> dict[str, int]:
+        return missing_sets(self.at)
+
+    @cached_property
+    def training_missing(self) -> bool:
+        return missing_training(self.at)
+
+    @cached_property
+    def perturbed_missing(self) -> dict[str, int]:
+        return missing_perturbed(self.at)
+
+
+def _lack(here: _Here, method: str) -> Lack | None:
+    at, asked = here.at, Method.parse(method)
+    if asked.score == "godin":
+        return Lack(reports.GODIN)
+    if asked.needs_fit and not training_set(at):
+        return Lack(*_no_training(at))
+    if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
+        names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
+        return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
+    if asked.score == "odin" and (gone := here.perturbed_missing):
+        return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
+    if not is_linear(at) and recall(at, (method,)) is None:
+        return Lack("this placement needs a pass through the network for it", click=True, by_passes=True)
+    return None
+
+
+def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
+    one = get_model(at.model)
+    if one.train_set:
+        return f"the images of {set_label(one.train_set)} are missing", (f"python -m ash fetch {one.train_set}",)
+    return f"it is fitted on training images, and no training set is known for {one.label}", ()
+
+
+def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
+    """Do what `lack` names, yielding after every batch. Stop to cancel; call again to go on where it stopped."""
+    at, asked = setup(spec), Method.parse(method)
+    yield from compute_banks(at)
+    if asked.needs_fit and missing_training(at):
+        yield from extract_all(at, [(whole_set(get_model(at.model).train_set), 0.0)])
+    if asked.score == "odin":
+        step = get_model(at.model).odin_epsilon
+        yield from extract_all(at, [(images(at, name), step) for name in missing_perturbed(at)])
+    if not is_linear(at):
+        yield from deep_steps(at, asked.score, (method,))
+
+
+def baselines_here(spec: RunSpec) -> tuple[str, ...]:
+    """The methods that the paper compares with, at the model's own settings, as far as they are measured at once."""
+    lacks = lack_of_each(spec, map(str, baselines(entry(spec.model))))
+    return tuple(method for method, one in lacks.items() if one is None)
+
+
+def images_of(spec: RunSpec, method: str) -> int:
+    """Images that have to go through the network before a method can be measured."""
+    at, asked = setup(spec), Method.parse(method)
+    odin = sum(missing_perturbed(at).values()) if asked.score == "odin" else 0
+    return sum(missing_sets(at).values()) + odin

@@ -1,0 +1,1 @@
+"""The link: everything that is chosen, as one record that the address holds."""

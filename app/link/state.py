@@ -1,0 +1,138 @@
+"""The spec of a session and its link: session state is the truth, widgets are seeded from it, the URL follows it.
+
+    pick -> reduce -> session state -> URL -> widgets and pages
+
+The URL wins only when the browser brings one that is not an echo of this session's own (`trail`). The link is sent in
+every run, whatever query came with it: that of the browser may be older than what is on its way to it.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from app.link import streamlit_private
+from app.link.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query, unsayable
+from app.link.streamlit_private import Page
+from app.link.trail import Arrival, Trail
+
+_PAGES = "_pages"  # module -> page, of this run
+_SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
+
+
+def current() -> RunSpec:
+    """The spec of this session."""
+    spec: RunSpec = st.session_state[_SPEC]
+    return spec
+
+
+def dispatch(pick: Pick) -> None:
+    """Apply a pick. Call it in a callback, so that the run that follows sees the new spec everywhere."""
+    st.session_state[_SPEC] = reduce(st.session_state.get(_SPEC, RunSpec()), pick)
+    problem = unsayable(pick)
+    st.session_state[_NOTICES] = [problem] if problem else []
+
+
+def notices() -> list[str]:
+    """What was wrong with the link that was opened, one sentence each; empty after the next change."""
+    found: list[str] = st.session_state.get(_NOTICES, [])
+    return found
+
+
+@contextmanager
+def first_meeting() -> Iterator[None]:
+    """Round a whole run: that no change is lost which meets a server that was restarted under an open page.
+
+    Streamlit calls the callbacks of the controls it has drawn, and this session has drawn none. So where the browser
+    comes with states of controls, the page is drawn as the link says it, unseen, and the run repeated with the states.
+    """
+    if st.session_state.get(_MET, False):
+        yield
+        return
+    states = streamlit_private.carried_states()
+    if not states:
+        st.session_state[_MET] = True
+        yield
+        return
+    with streamlit_private.unseen() as newer:
+        yield
+    st.session_state[_MET] = True
+    streamlit_private.run_again(states, newer)
+
+
+def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: str) -> RunSpec:
+    """At the start of a run of a page: the session's spec, or the one of a link that the browser brought."""
+    query = st.query_params.to_dict()
+    arrival = Arrival(urlencode(query), page, streamlit_private.is_history_navigation())
+    trail: Trail = st.session_state.get(_TRAIL, Trail())
+    if _SPEC not in st.session_state or trail.brings(arrival):
+        st.session_state[_SPEC], st.session_state[_NOTICES] = from_query(query)
+    st.session_state[_TRAIL] = trail.after(arrival)
+    for _ in range(2):  # the names a model knows can be asked for only once the model itself is known
+        spec, missing = settle(current(), known(current()))
+        if missing:
+            st.session_state[_SPEC], st.session_state[_NOTICES] = spec, [*notices(), *missing]
+    return current()
+
+
+def write_link() -> None:
+    """Make the URL say the spec. A URL that already means it stays as it is, so that Back needs no second press."""
+    if from_query(st.query_params.to_dict())[0] == current():
+        streamlit_private.repeat_address()
+        return
+    query = to_query(current())
+    # Remembered before it is sent: a run that is interrupted in between must not take its own link for a new one.
+    st.session_state[_TRAIL] = st.session_state[_TRAIL].with_link(urlencode(query))
+    st.query_params.from_dict(query)
+
+
+def remember_pages(pages: Mapping[str, Page]) -> None:
+    """Keep the pages of this run (module in app/views -> page), so that any page can link to another."""
+    st.session_state[_PAGES] = pages
+
+
+def page_link(module: str, label: str, spec: RunSpec | None = None) -> None:
+    """A link to another page that carries the spec, or another one: Streamlit's own would drop the query."""
+    query: Any = to_query(current() if spec is None else spec) or None
+    if spec is not None:
+        st.session_state[_TRAIL] = st.session_state[_TRAIL].with_offer(urlencode(query or {}))
+    st.page_link(st.session_state[_PAGES][module], label=label, icon=":material/arrow_forward:", query_params=query)
+
+
+def page_title(module: str) -> str:
+    """The title of another page."""
+    title: str = st.session_state[_PAGES][module].title
+    return title
+
+
+def open_page(module: str) -> None:
+    """Go to another page with the spec; call it in the run, not in a callback."""
+    st.switch_page(st.session_state[_PAGES][module], query_params=to_query(current()))
+
+
+def bind(
+    name: str,
+    *,
+    to_widget: Callable[[Any], Any] = lambda value: value,
+    from_widget: Callable[[Any], Any] = lambda value: value,
+    suffix: str = "",
+) -> dict[str, Any]:
+    """Keyword arguments that tie a widget to a field of the spec: `st.slider("p", 0, 99, **bind("p", ...))`.
+
+    The widget shows the field, and a change of the widget is a pick. Do not pass `value`, `index` or `default` as well.
+    `to_widget` and `from_widget` translate; `suffix` tells two widgets of the same field apart.
+    """
+    if name not in keys():
+        raise KeyError(f"RunSpec has no field '{name}'")
+    key = f"spec_{name}{suffix}"
+    shown = to_widget(getattr(current(), name))
+    # An equal value is not written again: that would push the widget back while its user goes on moving it.
+    if key not in st.session_state or st.session_state[key] != shown:
+        st.session_state[key] = shown
+
+    def changed() -> None:
+        dispatch(Pick.field(name, from_widget(st.session_state[key])))
+
+    return {"key": key, "on_change": changed}

@@ -1,0 +1,45 @@
+"""Controls that several pages share: select boxes whose options say what they are, so that labels need no room."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from app import backend
+from app.charts.tradeoff_words import amount
+from app.link.fields import OFF
+from app.link.spec import RunSpec
+from app.link.state import bind
+
+BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def choice(label: str, options: Mapping[Any, str], width: int, field: str) -> None:
+    """A select box over value -> text, tied to a field of the spec; the label is for screen readers."""
+    st.selectbox(
+        label,
+        list(options),
+        format_func=lambda option: options.get(option, str(option)),
+        label_visibility="collapsed",
+        width=width,
+        **bind(field),
+    )
+
+
+def ood_set(spec: RunSpec) -> None:
+    """Which OOD set the numbers are on: one, or the mean."""
+    sets = backend.chosen_sets(spec)
+    mean = f"Mean of {len(sets)} OOD sets" if len(sets) > 1 else "All OOD images"
+    choice("OOD set", {"mean": mean, **{name: f"OOD: {label}" for name, label in sets.items()}}, 200, "on")
+
+
+def budget(spec: RunSpec) -> None:
+    """How much ID accuracy a setting may lose."""
+    limits = {value: f"Accuracy may drop by {amount(value)}" for value in sorted({*BUDGETS, spec.budget})}
+    limits[OFF] = "Accuracy may drop by any amount"
+    choice("Accuracy may drop by", limits, 285, "budget")
+
+
+def show_all() -> None:
+    """The full range of the axes."""
+    st.toggle("Show all", help="The full range, down to settings at chance level.", **bind("show_all"))

@@ -1,0 +1,187 @@
+"""show(figure, key, alt, ...): the one seam between a figure and Streamlit.
+
+A click on a mark and the choice of a row in the table are the same thing: an id, turned into a `Pick` by `on_pick`.
+The id of a mark is its `customdata` (or the first entry of it), the id of a row is its index label. Never a position.
+"""
+
+import html
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.link.spec import Pick
+from app.link.state import current, dispatch
+from app.ui import share
+
+OnPick = Callable[[str], Pick]
+Table: TypeAlias = pd.DataFrame | Callable[[], pd.DataFrame]
+_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"], "responsive": True}
+
+
+def dark() -> bool:
+    """Whether this browser shows the dark theme; light when it does not say."""
+    return bool(st.context.theme.type == "dark")
+
+
+def show(
+    figure: go.Figure,
+    key: str,
+    alt: str,
+    *,
+    on_pick: OnPick | None = None,
+    selected: str | None = None,
+    table: Table | None = None,
+    filename: str = "figure",
+    columns: Mapping[str, Any] | None = None,
+) -> None:
+    """Draw a figure, its table twin and its downloads.
+
+    `alt`: one sentence with the finding, read by screen readers. `selected`: the id whose row is ticked. `table`: a
+    frame of at most a few thousand rows, or a function that makes one; called only while the table is open.
+    `columns`: the `column_config` of the table.
+    """
+    config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
+    if on_pick is None:
+        st.plotly_chart(figure, key=key, alt=alt, theme=None, config=config)
+    else:
+        _keep_opaque(figure)
+        callback = _chart_callback(key, on_pick)
+        st.plotly_chart(
+            figure, key=key, alt=alt, theme=None, config=config, on_select=callback, selection_mode="points"
+        )
+    label = "Table and downloads" if table is not None else "Downloads"
+    with st.expander(label, key=f"{key}_more", on_change="rerun", icon=":material/table:") as more:
+        if more.open:
+            frame = table() if callable(table) else table
+            if frame is not None:
+                rows(frame, f"{key}_rows", on_pick=on_pick, selected=selected, columns=columns)
+            _downloads(figure, frame, key, alt, filename)
+
+
+def rows(
+    frame: pd.DataFrame,
+    key: str,
+    *,
+    on_pick: OnPick | None = None,
+    selected: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    height: int | Literal["auto", "content", "stretch"] = "auto",
+    style: Callable[[pd.DataFrame], Any] | None = None,
+) -> None:
+    """A table whose index holds the ids; choosing a row is a pick, by mouse or by keyboard.
+
+    `style` makes a pandas `Styler` of the frame, for colours.
+    """
+    config = dict(columns) if columns else None
+    shown = style(frame) if style else frame
+    if on_pick is None:
+        st.dataframe(shown, key=key, column_config=config, hide_index=True, height=height, placeholder="–")
+        return
+    ids = [str(label) for label in frame.index]
+    live = _generation(key, selected)
+    ticked: Any = {"selection": {"rows": [ids.index(selected)] if selected in ids else []}}
+    st.dataframe(
+        shown,
+        key=live,
+        column_config=config,
+        hide_index=True,
+        height=height,
+        placeholder="–",
+        on_select=_rows_callback(key, live, ids, on_pick),
+        selection_mode="single-row",
+        selection_default=ticked,
+    )
+
+
+def _generation(key: str, selected: str | None) -> str:
+    """The widget key of a table: a new one, with a fresh tick, when something else than the table changed the pick."""
+    number, last = st.session_state.get(f"{key}_tick", (0, selected))
+    if last != selected:
+        number += 1
+    st.session_state[f"{key}_tick"] = (number, selected)
+    return f"{key}_{number}"
+
+
+def _rows_callback(key: str, live: str, ids: list[str], on_pick: OnPick) -> Callable[[], None]:
+    def picked() -> None:
+        chosen = st.session_state[live]["selection"]["rows"]
+        if chosen and chosen[0] < len(ids):
+            st.session_state[f"{key}_tick"] = (st.session_state[f"{key}_tick"][0], ids[chosen[0]])
+            dispatch(on_pick(ids[chosen[0]]))
+
+    return picked
+
+
+def _chart_callback(key: str, on_pick: OnPick) -> Callable[[], None]:
+    def picked() -> None:
+        chosen = picked_id(st.session_state[key]["selection"]["points"])
+        if chosen is not None:
+            dispatch(on_pick(chosen))
+
+    return picked
+
+
+def picked_id(points: Sequence[Mapping[str, Any]]) -> str | None:
+    """The id of the first selected mark: its `customdata`, or the first entry of it."""
+    marker = points[0].get("customdata") if points else None
+    if isinstance(marker, Mapping):  # the browser sends a row of customdata as {"0": ..., "1": ...}
+        marker = list(marker.values())
+    if isinstance(marker, (list, tuple)):
+        marker = marker[0] if marker else None
+    return None if marker is None else str(marker)
+
+
+def _keep_opaque(figure: go.Figure) -> None:
+    """A click is an event, not a lasting selection: the other marks must not fade."""
+    for trace in figure.data:
+        if trace.customdata is None or trace.type not in ("scatter", "scattergl", "bar"):
+            continue
+        opacity = trace.marker.opacity
+        if trace.unselected.marker.opacity is None and (opacity is None or isinstance(opacity, (int, float))):
+            trace.unselected.marker.opacity = 1 if opacity is None else opacity
+
+
+def _downloads(figure: go.Figure, frame: pd.DataFrame | None, key: str, alt: str, filename: str) -> None:
+    origin = share.provenance(current())
+    with st.container(horizontal=True):
+        if frame is not None:
+            st.download_button(
+                "Table (CSV)",
+                lambda: csv_text(frame, share.dated(origin)),
+                f"{filename}.csv",
+                "text/csv",
+                key=f"{key}_csv",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+        st.download_button(
+            "Figure (HTML)",
+            lambda: html_text(figure, alt, share.dated(origin)),
+            f"{filename}.html",
+            "text/html",
+            key=f"{key}_html",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+
+
+def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
+    """The table as CSV under comment lines with its origin; `pandas.read_csv(..., comment="#")` reads it back."""
+    out = io.StringIO()
+    for name, value in origin.items():
+        out.write(f"# {name}: {value}\n")
+    frame.to_csv(out, index=frame.index.name is not None)
+    return out.getvalue()
+
+
+def html_text(figure: go.Figure, alt: str, origin: Mapping[str, str]) -> str:
+    """One file that needs no network: plotly.js, the figure, what it shows and where it comes from."""
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, config=_CONFIG)
+    lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
+    style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
+    note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'
+    return page.replace("</body>", f"{note}</body>")

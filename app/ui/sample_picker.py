@@ -1,0 +1,147 @@
+"""Choosing one image: quick picks, data set and number, previous and next, and a browser of thumbnails."""
+
+import base64
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from app import backend
+from app.errors import plain
+from app.link.spec import Pick, RunSpec
+from app.link.state import bind, dispatch
+from app.ui import plot
+
+WHY = {
+    "Fixed": "OOD: accepted without shaping, rejected with it. ",
+    "Broken": "OOD: rejected without shaping, accepted with it. ",
+}
+BROWSED = 60  # images in the browser of thumbnails
+LEFT, RIGHT = ":material/chevron_left:", ":material/chevron_right:"
+THUMBNAIL = 36  # pixels on the screen
+
+
+def data_set(spec: RunSpec) -> str:
+    """The data set's own name; in a spec the ID set is called `id`."""
+    return backend.setup(spec).id_set if spec.source == "id" else spec.source
+
+
+def index(spec: RunSpec) -> int:
+    """The number of the image that is shown; a link may ask for one beyond the end."""
+    return min(spec.sample, len(backend.whole_set(data_set(spec))) - 1)
+
+
+def enlarge(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """The picture with every pixel repeated, so that it stays crisp at about this size."""
+    factor = max(1, pixels // max(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def go_to(source: str, number: int) -> None:
+    """Callback: show another image."""
+    dispatch(Pick.field("source", source))
+    dispatch(Pick.field("sample", number))
+
+
+def quick(spec: RunSpec) -> None:
+    """Samples that explain this setting, as small pictures with a button each."""
+    found = backend.suggestions(backend.setup(spec), str(spec.method), tuple(backend.chosen_sets(spec)), spec.tpr / 100)
+    with st.container(horizontal=True, gap="small", key="quick_picks"):
+        for one in found:
+            name = backend.setup(spec).id_set if one.source == "id" else one.source
+            chosen = (spec.source, index(spec)) == (one.source, one.index)
+            with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
+                if picture := _picture(backend.whole_set(name), one.index)[0]:
+                    st.image(enlarge(np.asarray(picture), 2 * THUMBNAIL), width=THUMBNAIL)
+                st.button(
+                    one.label,
+                    key=f"quick_{one.label}",
+                    type="primary" if chosen else "tertiary",
+                    on_click=go_to,
+                    args=(one.source, one.index),
+                    help=f"{WHY.get(one.label, '')}{backend.whole_set(name).label}, number {one.index}",
+                )
+
+
+def bar(spec: RunSpec) -> None:
+    """Data set, number, previous, next, and the browser."""
+    names = {
+        "id": backend.whole_set(backend.setup(spec).id_set).label + " (ID)",
+        **{name: backend.set_label(name) for name in backend.setup(spec).ood},
+    }
+    size, now = len(backend.whole_set(data_set(spec))), index(spec)
+    source, number = bind("source"), bind("sample", to_widget=lambda value: min(value, size - 1))
+    source["on_change"] = _source_changed(source["key"])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.selectbox("Data set", list(names), format_func=lambda name: names.get(name, name), width=165, **source)
+        st.number_input("Number", 0, size - 1, step=1, width=110, help=f"0 to {size - 1:,}", **number)
+        back, on = (spec.source, now - 1), (spec.source, now + 1)
+        st.button(LEFT, key="sample_previous", help="Previous image", disabled=now == 0, on_click=go_to, args=back)
+        st.button(RIGHT, key="sample_next", help="Next image", disabled=now == size - 1, on_click=go_to, args=on)
+        with st.popover("Browse", icon=":material/image_search:", on_change="rerun", key="sample_browse") as browser:
+            if browser.open:
+                _browse(spec, now, size)
+
+
+def broken(spec: RunSpec, error: backend.DataError) -> None:
+    """A sentence in the place of an image that cannot be shown, and the way to another one."""
+    unreadable(error)
+    bar(spec)
+
+
+def unreadable(error: backend.DataError) -> None:
+    """A sentence in the place of an image that cannot be shown."""
+    st.error(plain(backend.shown(error)), icon=":material/broken_image:")
+
+
+def _source_changed(key: str) -> Callable[[], None]:
+    return lambda: go_to(st.session_state[key], 0)
+
+
+def _browse(spec: RunSpec, now: int, size: int) -> None:
+    """Thumbnails of the images from this one on; a row is a pick."""
+    data, classes = backend.whole_set(data_set(spec)), backend.entry(spec.model).classes
+    start = min(now, max(0, size - BROWSED))
+    numbers = range(start, min(start + BROWSED, size))
+    labels = backend.reading(spec.model, data_set(spec)).labels if spec.source == "id" else None
+    pictures, broken = zip(*(_picture(data, i) for i in numbers), strict=True)
+    frame = pd.DataFrame(
+        {
+            "image": [thumbnail(np.asarray(one)) if one else None for one in pictures],
+            "number": list(numbers),
+            "class": ["" if labels is None or labels[i] < 0 else classes[labels[i]] for i in numbers],
+        },
+        index=[str(i) for i in numbers],
+    )
+    if any(broken):
+        frame["no picture"] = broken
+    st.caption("Choose a row. The list starts at the number above.")
+    plot.rows(
+        frame,
+        "sample_rows",
+        on_pick=lambda text: Pick.field("sample", int(text)),
+        selected=str(now),
+        columns={"image": st.column_config.ImageColumn("Image", width="small")},
+        height=360,
+    )
+
+
+def _picture(data: backend.ImageSet, number: int) -> tuple[Image.Image | None, str]:
+    """An image of a set and "", or None and why there is none."""
+    try:
+        return data.image(number), ""
+    except backend.DataError as error:
+        return None, backend.shown(error)
+
+
+def thumbnail(picture: NDArray[np.uint8]) -> str:
+    """A picture of at most 56 pixels as a data URI."""
+    image = Image.fromarray(picture)
+    image.thumbnail((56, 56))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

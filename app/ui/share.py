@@ -1,0 +1,47 @@
+"""The link that keeps a view, and the lines that say where a downloaded file comes from."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import streamlit as st
+
+from app import backend
+from app.link.spec import RunSpec, to_query
+
+_PACKAGES = ("torch", "numpy", "streamlit", "plotly")
+
+
+def full_link(spec: RunSpec) -> str:
+    """The address of this page with every key, so that it shows the same view when a default has changed."""
+    parts = urlsplit(st.context.url or "")
+    return urlunsplit(
+        (parts.scheme, parts.netloc, parts.path or "/", urlencode(to_query(spec, every=True), safe=","), "")
+    )
+
+
+def provenance(spec: RunSpec) -> dict[str, str]:
+    """What a downloaded file says about itself. Call it in the page, not in a download callback."""
+    facts = {name: str(value) for name, value in backend.provenance(spec).items()}
+    versions = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    return {**facts, "versions": versions, "link": full_link(spec)}
+
+
+def dated(origin: Mapping[str, str]) -> dict[str, str]:
+    """`origin` with the time the file was made."""
+    return {**origin, "made": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def menu(spec: RunSpec) -> None:
+    """The share popover: the link with all settings."""
+    with st.popover("Share", icon=":material/link:", width="stretch", key="share"):
+        st.caption("This link holds every setting of this view.")
+        st.code(full_link(spec), language=None, wrap_lines=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,112 @@
+"""Results that ship without their activations: the trade-off of a network that cannot be measured here (yet)."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from app import backend
+from app.charts import pareto
+from app.charts.front import Setting, settings
+from app.charts.tradeoff_words import headline, place_words
+from app.errors import plain
+from app.link.fields import OFF
+from app.link.spec import Pick, RunSpec
+from app.theme import OBJECTIVE_LABELS, count
+from app.ui import plot
+from ash.methods import Method
+
+if TYPE_CHECKING:
+    from ash.results import Results
+
+
+def draw(spec: RunSpec) -> None:
+    """The trade-off from the results that ship of the spec's network; nothing where there are none."""
+    there = backend.shipped(spec.model)
+    if there is None:
+        return
+    st.subheader("Measured before, activations not shipped")
+    st.caption(plain(backend.shipped_words(there)))
+    st.caption(f"Made by `{there.origin['command']}`, {plain(there.origin['versions'])}.")
+    on = spec.on if spec.on in there.ood else "mean"
+    kept = settings(backend.drawn(there, spec.score), on, there.ood)
+    by_name = {one.method: one for one in kept}
+    baseline = str(Method(score=spec.score))
+    current = str(spec.method) if str(spec.method) in by_name else baseline
+    shown = pareto.record(
+        kept,
+        current=current,
+        baseline=baseline,
+        paper=(),
+        x=spec.x,
+        y=spec.y,
+        budget=None if spec.budget == OFF else spec.budget,
+        show_all=spec.show_all,
+    )
+    where = place_words(there.id_set, {name: name for name in there.ood}, on)
+    sentence = headline(by_name[current], by_name[baseline], where)
+    st.markdown(f"**{plain(sentence)}**")
+    plot.show(
+        pareto.figure(shown, plot.dark()),
+        "shipped_pareto",
+        sentence,
+        on_pick=Pick.method,
+        selected=current,
+        table=lambda: _table(kept),
+        filename=f"ash-{there.model}",
+        columns={name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()},
+    )
+
+
+def _table(found: tuple[Setting, ...]) -> pd.DataFrame:
+    rows = [
+        {"Method": one.label, **{label: round(one[name], 3) for name, label in OBJECTIVE_LABELS.items()}}
+        for one in found
+    ]
+    return pd.DataFrame(rows, index=pd.Index([one.method for one in found], name="method"))
+
+
+def section() -> None:
+    """The results that ship, closed at first; opened, they are compared with the activations that are here."""
+    label = "Results that ship, without their activations"
+    with st.expander(label, icon=":material/inventory_2:", key="paper_shipped", on_change="rerun") as more:
+        if more.open:
+            for there in backend.all_shipped():
+                _one(there)
+
+
+def _one(there: "Results") -> None:
+    """What a file holds, where it comes from, and whether the activations here give the same numbers."""
+    origin, methods = there.origin, there.table["method"].nunique()
+    variant = f", {origin['variant']}" if "variant" in origin else ""
+    st.markdown(f"**{plain(backend.entry(there.model).label + variant)}**: {count(methods)} methods.")
+    st.caption(plain(backend.shipped_words(there)))
+    if "weights_note" in origin:
+        st.caption(plain(f"Weights: {origin['weights_note']}."))
+    if "left_out" in origin:
+        st.caption(plain(f"Left out: {origin['left_out']}."))
+    st.caption(f"Made by `{origin['command']}`, {plain(origin['versions'])}.")
+    if not variant:
+        _agreement(there)
+
+
+def _agreement(there: "Results") -> None:
+    """Whether a file agrees with what its activations here give; that they are not here, where they are not."""
+    with st.spinner("Measuring again"):
+        found = backend.agreement(there.model)
+    if found is None:
+        st.caption("Its activations are not on this machine, so it cannot be measured again.")
+    elif found.good:
+        st.success(
+            f"Measured again from the activations here: {count(found.numbers)} numbers agree, the largest difference "
+            f"is {found.worst:.4f} points.",
+            icon=":material/check:",
+        )
+    else:
+        st.warning(
+            plain(
+                f"Measured again from the activations here, {found.where} differs by {found.worst:.2f} points, more "
+                f"than {backend.TOLERANCE:g}."
+            ),
+            icon=":material/warning:",
+        )

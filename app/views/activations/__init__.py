@@ -1,0 +1,1 @@
+"""Activations: before and after shaping."""

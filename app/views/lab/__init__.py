@@ -1,0 +1,1 @@
+"""Shape lab: the algorithms step by step."""

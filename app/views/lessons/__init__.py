@@ -1,0 +1,1 @@
+"""Lessons: short ones, with the numbers of the chosen network."""

@@ -1,0 +1,189 @@
+"""A lesson on paper: one HTML file with its pictures as SVG, which needs no network and prints on A4."""
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from app.charts.line_chart import Against, Line, finding
+
+Place = Callable[[float, float], tuple[float, float]]  # of a point in the picture
+WIDE, HIGH = 640, 300  # of a picture
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # room for the axes
+_DASHES = {
+    "solid": "",
+    "dot": "2 4",
+    "dash": "8 4",
+    "longdash": "14 4",
+    "dashdot": "8 3 2 3",
+    "longdashdot": "14 3 2 3",
+}
+_TONES = {
+    "ash_p": "#0072B2",
+    "ash_b": "#B84A00",
+    "ash_s": "#00795A",
+    "ash_rand": "#A8497B",
+    "id": "#0072B2",
+    "ood": "#B84A00",
+}
+_NOTE = "The pictures are drawn for paper; controls, colours and hatching are in the explorer."
+_STYLE = """
+@page { size: A4; margin: 18mm }
+body { font: 11pt/1.5 Georgia, "Times New Roman", serif; color: #111; background: #fff; max-width: 46rem;
+       margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 20pt; line-height: 1.2; margin: 0 0 .3rem }
+h2 { font-size: 13pt; margin: 1.2rem 0 .3rem; break-after: avoid }
+.question { font-style: italic; font-size: 12.5pt } .small { font-size: 9pt; color: #444; overflow-wrap: anywhere }
+figure { margin: .8rem 0; break-inside: avoid } figcaption { font-size: 9.5pt } svg { width: 100%; height: auto }
+table { border-collapse: collapse; font-size: 10pt; break-inside: avoid } td, th { border-bottom: 1px solid #999;
+padding: .15rem .7rem .15rem 0; text-align: left } li { margin: .2rem 0 } p { orphans: 3; widows: 3 }
+"""
+
+
+def page(
+    title: str,
+    question: str,
+    blocks: Sequence[tuple[str, str]],
+    pictures: Mapping[str, Against],
+    tables: Mapping[str, pd.DataFrame],
+    origin: Mapping[str, str],
+) -> str:
+    """The handout. `blocks`: (`text`, markdown with its numbers filled in) or (`chart`, name of a picture or table).
+
+    Other charts are controls of the page and are left out. `origin`: where the numbers come from.
+    """
+    body = []
+    for kind, text in blocks:
+        if kind == "text":
+            body.append(markdown(text))
+        elif text in pictures:
+            shown = pictures[text]
+            body.append(f"<figure>{svg(shown)}<figcaption>{html.escape(finding(shown))}</figcaption></figure>")
+        elif text in tables:
+            body.append(_table(tables[text]))
+    facts = "; ".join(f"{html.escape(name)}: {html.escape(value)}" for name, value in origin.items())
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
+        f'<p class="question">{html.escape(question)}</p>{"".join(body)}'
+        f'<p class="small">{_NOTE}</p><p class="small">{facts}</p></body></html>'
+    )
+
+
+def markdown(text: str) -> str:
+    """The markdown that the lessons use as HTML: paragraphs, `##`, lists with `-`, bold, italics, code. Escaped."""
+    made = []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        rows = block.split("\n")
+        if block.startswith("## "):
+            made.append(f"<h2>{_inline(block[3:])}</h2>")
+        elif all(row.startswith("- ") for row in rows):
+            made.append("<ul>" + "".join(f"<li>{_inline(row[2:])}</li>" for row in rows) + "</ul>")
+        elif block:
+            made.append(f"<p>{_inline(' '.join(rows))}</p>")
+    return "".join(made)
+
+
+def _inline(text: str) -> str:
+    """Bold, italics and code of one line; a backslash takes a sign as it is."""
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(html.escape(found[1]))
+        return f"\0{len(kept) - 1}\0"
+
+    line = html.escape(re.sub(r"\\([^\w\s])", keep, text))
+    for sign, tag in ((r"\*\*", "strong"), (r"\*", "em"), ("`", "code")):
+        line = re.sub(rf"{sign}(.+?){sign}", rf"<{tag}>\1</{tag}>", line)
+    return re.sub("\0(\\d+)\0", lambda found: kept[int(found[1])], line)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
+    rows = ["".join(f"<td>{html.escape(str(value))}</td>" for value in row) for row in frame.itertuples(index=False)]
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
+# Pictures
+
+
+def svg(shown: Against) -> str:
+    """A picture as one SVG element, told apart in black and white by dashes and by names at the right."""
+    (x0, x1), (y0, y1) = shown.window()
+    names = [*(line.name for line in shown.lines), *([shown.level[0]] if shown.level else [])]
+    key = 20 * len(names)
+    high = HIGH + key
+
+    def spot(x: float, y: float) -> tuple[float, float]:
+        across = LEFT + (x - x0) / (x1 - x0) * (WIDE - LEFT - RIGHT)
+        return round(across, 1), round(HIGH - BOTTOM - (y - y0) / (y1 - y0) * (HIGH - BOTTOM - TOP), 1)
+
+    parts = [_axes(shown, (x0, x1), (y0, y1), spot)]
+    if shown.at is not None:
+        (x, top), (_, foot) = spot(shown.at, y1), spot(shown.at, y0)
+        parts.append(f'<line x1="{x}" y1="{top}" x2="{x}" y2="{foot}" stroke="#777"/>')
+    if shown.level:
+        (a, y), (b, _) = spot(x0, shown.level[1]), spot(x1, shown.level[1])
+        parts.append(f'<line x1="{a}" y1="{y}" x2="{b}" y2="{y}" stroke="#111" stroke-dasharray="2 4"/>')
+    parts += [_polyline([spot(*one) for one in _corners(shown, line)], line) for line in shown.lines]
+    parts += [_key(name, HIGH + 20 * row, shown) for row, name in enumerate(names)]
+    label = html.escape(finding(shown), quote=True)
+    return f'<svg viewBox="0 0 {WIDE} {high}" role="img" aria-label="{label}" font-size="12">{"".join(parts)}</svg>'
+
+
+def _corners(shown: Against, line: Line) -> list[tuple[float, float]]:
+    """The points of a line; of a histogram the corners of its outline."""
+    if not shown.steps:
+        return list(line.points)
+    made: list[tuple[float, float]] = []
+    for x, y in line.points:
+        made += [(x, made[-1][1] if made else 0.0), (x, y)]
+    return made
+
+
+def _polyline(spots: Sequence[tuple[float, float]], line: Line) -> str:
+    text = " ".join(f"{x},{y}" for x, y in spots)
+    return f'<polyline points="{text}" fill="none" {_stroke(line)}/>'
+
+
+def _stroke(line: Line) -> str:
+    dash = _DASHES.get(line.mark.dash, "4 2")
+    return f'stroke="{_TONES.get(line.role, "#444")}" stroke-width="2"' + (
+        f' stroke-dasharray="{dash}"' if dash else ""
+    )
+
+
+def _key(name: str, y: int, shown: Against) -> str:
+    """One line of the legend."""
+    line = next((one for one in shown.lines if one.name == name), None)
+    stroke = _stroke(line) if line else 'stroke="#111" stroke-dasharray="2 4"'
+    sample = f'<line x1="{LEFT}" y1="{y + 8}" x2="{LEFT + 48}" y2="{y + 8}" {stroke}/>'
+    return f'{sample}<text x="{LEFT + 56}" y="{y + 12}">{html.escape(name)}</text>'
+
+
+def _axes(shown: Against, xs: tuple[float, float], ys: tuple[float, float], place: Place) -> str:
+    (left, foot), (right, top) = place(xs[0], ys[0]), place(xs[1], ys[1])
+    made = [f'<path d="M{left},{top}V{foot}H{right}" fill="none" stroke="#333"/>']
+    for x in ticks(*xs):
+        at, _ = place(x, ys[0])
+        made.append(f'<text x="{at}" y="{foot + 16}" text-anchor="middle">{x:g}</text>')
+    for y in ticks(*ys):
+        _, at = place(xs[0], y)
+        made.append(f'<text x="{left - 6}" y="{at + 4}" text-anchor="end">{y:g}</text>')
+    made.append(f'<text x="{(left + right) / 2}" y="{foot + 34}" text-anchor="middle">{html.escape(shown.x)}</text>')
+    middle = (foot + top) / 2
+    turned = f'transform="rotate(-90 14 {middle})"'
+    made.append(f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html.escape(shown.y)}</text>')
+    return "".join(made)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """A few round numbers in a range."""
+    raw = (high - low) / 6
+    power = 10.0 ** len(str(int(raw))) / 10 if raw >= 1 else 1.0
+    while power > raw:
+        power /= 10
+    step = next(power * k for k in (1, 2, 5, 10) if power * k >= raw)
+    first = int(low // step) + 1
+    return [round(k * step, 10) for k in range(first, int(high // step) + 1)]

@@ -1,0 +1,1 @@
+"""Library: models, data sets and activations."""

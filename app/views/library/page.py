@@ -1,0 +1,63 @@
+"""Library page: which models, data sets and activations are on this machine, and how to get, check and delete them."""
+
+import streamlit as st
+
+from app import backend
+from app.link import state
+from app.link.spec import RunSpec
+from app.link.state import bind
+from app.theme import count, size
+from app.ui import facts, job_panel
+from app.views.library import activations, plugins
+from app.views.library import data as library_data
+from app.views.library import models as library_models
+
+SHELVES = {"models": "Models", "data": "Data sets", "activations": "Activations"}
+_DRAW = {
+    "models": library_models.draw,
+    "data": library_data.draw,
+    "activations": activations.draw,
+}
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec."""
+    if st.session_state.pop(library_models.GO, False):
+        state.open_page("tradeoff")
+    st.title("Library")
+    st.html(facts.STYLE)
+    st.markdown(f"**{summary()}**")
+    plugins.draw()
+    if not backend.library_on():
+        st.info(
+            "On this server, fetching, extracting and deleting from the browser is off. "
+            "Whoever starts it turns it on with ASH\\_LIBRARY=on, or uses the commands below.",
+            icon=":material/lock:",
+        )
+    facts.refusal()
+    job_panel.panel()
+    st.segmented_control(
+        "Shelf",
+        list(SHELVES),
+        format_func=SHELVES.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        **bind("shelf"),
+    )
+    _DRAW[spec.shelf](spec)
+
+
+def summary() -> str:
+    """What is here in one sentence."""
+    models, data, banks = backend.model_rows(), backend.data_rows(), backend.bank_rows()
+    ready = sum(row.present for row in models)
+    here = sum(row.status.state == "present" for row in data)
+    own = [row for row in banks if not row.info.bundled]
+    kept = f"{count(len(own))} sets of activations" if len(own) != 1 else "1 set of activations"
+    room = f"take up {size(sum(row.info.bytes for row in own))}" if own else "have been computed"
+    if len(own) == 1:
+        room = room.replace("take", "takes")
+    return (
+        f"{ready} of {len(models)} models and {here} of {len(data)} data sets are here; "
+        f"{kept if own else 'no activations'} {room}{'' if own else ' yet'}."
+    )

@@ -1,0 +1,183 @@
+"""The paper's figures, drawn for the sidebar's network by the charts of the explorer, with what the paper prints."""
+
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+from app import backend
+from app.charts import pareto, placements_curves, published, relu
+from app.charts import placements_words as placed
+from app.charts.front import Range, Setting, settings
+from app.charts.tradeoff_words import headline, place_words
+from app.errors import plain
+from app.link import state
+from app.link.spec import Pick, RunSpec
+from app.theme import OBJECTIVE_LABELS
+from app.ui import activation_sets, plot, prepare
+from app.views.paper import accuracy
+from app.views.placements import page as placements
+from ash.errors import AshError
+
+STAND_IN = 65.0  # percentile of Figure 4 where the method of the sidebar has none
+
+
+def draw(spec: RunSpec, number: int) -> None:
+    """One figure; in its place what is missing for it."""
+    if number in (2, 3):
+        _from_settings(spec, number)
+    elif backend.unready(spec):
+        _unready(spec)
+    elif number == 5:
+        _where(spec)
+    elif prepare.ready(spec):
+        {4: _relu, 6: activation_sets.draw}[number](spec)
+
+
+def _unready(spec: RunSpec) -> None:
+    reason = backend.unready(spec)
+    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so this figure cannot be drawn."), icon=":material/download:")
+    st.code("\n".join(f"python -m ash fetch {name}" for name in backend.needed(spec)), language="bash")
+
+
+# Figures 2 and 3: the settings of a sweep
+
+
+def _from_settings(spec: RunSpec, number: int) -> None:
+    table, source = backend.figure_table(spec)
+    if table is None and not backend.unready(spec) and not prepare.ready(spec):
+        return
+    if source:
+        st.caption(plain(source))
+    if table is None:
+        _unready(spec)
+        if number == 3:
+            _accuracy(spec, ())
+        return
+    sets = tuple(name for name in table["ood"].unique() if name != "mean")
+    found = settings(table, "mean", sets)
+    if number == 2:
+        _tradeoff(spec, found, sets)
+    else:
+        _accuracy(spec, found)
+
+
+def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) -> None:
+    """Figure 2: every setting and method, the Pareto front, and the paper's settings moved to this network's Energy."""
+    by_name = {one.method: one for one in found}
+    current = str(spec.method) if str(spec.method) in by_name else "energy"
+    shown = pareto.record(found, current=current, baseline="energy", paper=(), x="id_accuracy", y="auroc")
+    base, same = by_name["energy"], spec.model == published.NETWORK
+    every = published.settings(both=True) if same else published.moved(base.id_accuracy, base.auroc)
+    points = tuple(one for one in every if max(one.spot) <= 100)
+    beyond = len(points) < len(every)
+    across, up = (_wider(shown.ranges[i], [point.spot[i] for point in points]) for i in (0, 1))
+    shown = replace(shown, published=points, ranges=(across, up))
+    where = place_words(backend.set_label(backend.setup(spec).id_set), {name: name for name in sets}, "mean")
+    sentence = headline(by_name[current], base, where)
+    st.markdown(f"**{plain(sentence)}**")
+    plot.show(
+        pareto.figure(shown, plot.dark()),
+        "paper_figure2",
+        sentence,
+        on_pick=Pick.method,
+        selected=current,
+        table=lambda: _table(found),
+        filename="ash-figure2",
+        columns=_columns(),
+    )
+    moved = (
+        "at the printed numbers"
+        if same
+        else "moved together so that the paper's Energy lies on this network's: compare their distances from it, not "
+        "their place; the numbers under the pointer are the printed ones"
+    )
+    st.caption(
+        "Lines, filled marks and black hexagons are measured here. Grey marks with a dot inside are published, of "
+        f"ResNet-50 on ImageNet, {moved}. Of the paper's Figure 2 only {len(every)} settings are printed as numbers"
+        + (f"; {len(every) - len(points)} of them would lie above 100 % here and are left out." if beyond else ".")
+    )
+
+
+def _wider(span: Range, values: list[float]) -> Range:
+    """A range that holds these values too, with room for their marks."""
+    room = 0.04 * (max(span[1], *values) - min(span[0], *values))
+    return min(span[0], min(values) - room), max(span[1], max(values) + room)
+
+
+def _accuracy(spec: RunSpec, found: tuple[Setting, ...]) -> None:
+    """Figure 3."""
+    energy = [one for one in found if ":" not in one.method]
+    base = next((one for one in found if one.method == "energy"), None)
+    shown = accuracy.record(energy, base, backend.entry(spec.model).label)
+    st.markdown(f"**{plain(accuracy.finding(shown))}**")
+    plot.show(
+        accuracy.figure(shown, plot.dark()),
+        "paper_figure3",
+        accuracy.finding(shown),
+        on_pick=Pick.method,
+        selected=str(spec.method),
+        table=(lambda: _table(found)) if found else None,
+        filename="ash-figure3",
+        columns=_columns(),
+    )
+    st.caption(
+        "Grey marks with a dot inside are published, of ResNet-50 on ImageNet: the accuracies that the text and Table "
+        "4 print. The paper's own lines are not printed as numbers."
+    )
+
+
+def _table(found: tuple[Setting, ...]) -> pd.DataFrame:
+    rows = [
+        {"Method": one.label, **{OBJECTIVE_LABELS[name]: round(one[name], 3) for name in OBJECTIVE_LABELS}}
+        for one in found
+    ]
+    return pd.DataFrame(rows, index=pd.Index([one.method for one in found], name="method"))
+
+
+def _columns() -> dict[str, object]:
+    return {name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()}
+
+
+# Figures 4 and 5
+
+
+def _relu(spec: RunSpec) -> None:
+    """Figure 4: with the thresholds of this network's images."""
+    at, sets = backend.setup(spec), backend.chosen_sets(spec)
+    if not sets:
+        raise AshError("No OOD set is chosen; choose one in the sidebar.")
+    p = spec.method.percentile
+    p = STAND_IN if p is None else p
+    groups = []
+    for role, names in (("id", (at.id_set,)), ("ood", tuple(sets))):
+        one = backend.cutoffs(at, p, names)
+        groups.append(relu.Images(role, ", ".join(names), one.t, one.level, one.factor, one.high))
+    pair = groups[0], groups[1]
+    st.markdown(f"**{plain(relu.finding(pair, p))}**")
+    plot.show(relu.figure(pair, plot.dark()), "paper_figure4", relu.finding(pair, p), filename="ash-figure4")
+    st.caption(
+        "ASH-P is the paper's Figure 4: a ReLU whose cut-off is found for every input. The lines belong to the median "
+        "ID image and the median OOD image; the bands hold the cut-offs of 80 % of the images. Move p in the sidebar."
+    )
+
+
+def _where(spec: RunSpec) -> None:
+    """Figure 5: as far as placements are computed."""
+    shown = placements.shown(spec, "ash_p")
+    st.markdown(f"**{plain(placed.headline(shown))}**")
+    if shown.known:
+        plot.show(
+            placements_curves.figure(shown, plot.dark()),
+            "paper_figure5",
+            placed.headline(shown),
+            on_pick=Pick.cell,
+            selected=shown.selected,
+            filename="ash-figure5",
+        )
+        st.caption(plain(placed.images(shown)))
+    missing = [one.label for one in shown.places if not one.known]
+    if missing:
+        st.caption(plain(f"Not computed yet: {', '.join(missing)}."))
+    st.caption("The paper prints no numbers for its Figure 5; in it, accuracy falls sooner at earlier placements.")
+    state.page_link("placements", "Compute and compare more: Placements")

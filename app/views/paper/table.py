@@ -1,0 +1,175 @@
+"""A table of the paper: every line published and measured, with its downloads. (The chosen line is in `paper_line`.)"""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import backend
+from app.errors import plain
+from app.link.spec import Pick, RunSpec
+from app.link.state import current
+from app.theme import colours
+from app.ui import plot, share
+from app.views.paper import line as paper_line
+from app.views.paper import words
+from app.views.paper.line import METRICS, SHORT
+from ash import paper, reports
+from ash.report_files import SIGNS, csv_text, html_text
+
+_LINE = "paper_line"  # the chosen line of this session, by table
+SETS = {
+    "mean": "Average over the OOD sets",
+    "inaturalist": "iNaturalist",
+    "sun": "SUN",
+    "places": "Places",
+    "dtd": "Textures",
+}
+_PARTS = (("published", SIGNS["published"]), ("measured", SIGNS["measured"]), ("difference", "Δ"))
+
+
+def columns(number: int) -> dict[str, str]:
+    """The OOD sets that a table prints numbers for -> what they are called here, the average first."""
+    printed = [name for name in paper.load(number)["ood"].unique() if name]
+    return {name: SETS[name] for name in SETS if name in printed}
+
+
+def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> DeltaGenerator:
+    """The finding, the table with its downloads, and the chosen line; returns the place for its progress."""
+    column = spec.column if spec.column in columns(number) else "mean"
+    rows = reports.wide(compared, column)
+    st.markdown(f"**{plain(words.finding(number, rows))}**")
+    if number == 5:
+        _duels(spec)
+    _legend()
+    chosen = _chosen(number, rows)
+    plot.rows(
+        _frame(rows),
+        f"paper_table{number}",
+        on_pick=lambda line: _pick(number, rows, line),
+        selected=chosen,
+        columns=_columns(rows),
+        height="content",
+        style=lambda frame: _styled(frame, plot.dark()),
+    )
+    _downloads(spec, number, compared)
+    with st.container(border=True, key="paper_line_details"):
+        progress = paper_line.draw(spec, chosen, rows.loc[chosen])
+    about = paper.TABLES[number]
+    st.caption(plain(f"{about.columns} {about.setting}"))
+    return progress
+
+
+def _duels(spec: RunSpec) -> None:
+    """Where each sample's own threshold beats one for all, and where it does not, network by network."""
+    texts = []
+    for model, wins in backend.threshold_duels(spec).items():
+        if wins:
+            steps = f"{len(wins)} percentiles from {min(wins):g} to {max(wins):g}"
+            if model != spec.model and (there := backend.shipped(model)):
+                steps += f", of results that ship ({there.id_set} against {', '.join(there.ood)})"
+            texts.append(f"* {plain(backend.entry(model).label)}, {steps}: {plain(words.duel(wins))}.")
+    st.markdown("\n".join(texts))
+
+
+def _legend() -> None:
+    with st.container(key="paper_legend"):
+        st.caption(
+            f"{SIGNS['published']} grey: published, from the paper. {SIGNS['measured']} blue: measured, "
+            "on this machine unless the status says that activations are not shipped. Δ: measured minus published, in "
+            "points. A click on a heading sorts; a row loads its "
+            "method on every page."
+        )
+
+
+def _frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is shown; the index is the line."""
+    shown: dict[str, Any] = {}
+    if rows["model"].nunique() > 1:
+        shown["Network"] = rows["model"].map(words.NETWORKS)
+    local = rows.index.str.extract(r" (local|global)$", expand=False)
+    shown["Method"] = rows["printed"] + local.map(lambda text: f", {text}" if isinstance(text, str) else "").to_numpy()
+    for metric in METRICS:
+        if f"{metric} published" in rows:
+            for part, sign in _PARTS:
+                shown[f"{sign} {SHORT[metric]}"] = rows[f"{metric} {part}"].astype(float).round(4)
+    known = rows["n_id"] > 0
+    shown["Status"] = rows["status"]
+    shown["n ID"] = rows["n_id"].where(known)
+    shown["n OOD"] = rows["n_ood"].where(known)
+    shown["Date"] = rows["date"].astype(str).str[:10]
+    shown["Device"] = rows["device"]
+    shown["Runs as"] = rows["method"]
+    return pd.DataFrame(shown, index=rows.index)
+
+
+def _columns(rows: pd.DataFrame) -> dict[str, object]:
+    number = st.column_config.NumberColumn
+    found: dict[str, object] = {"Method": st.column_config.TextColumn(pinned=True)}
+    for metric in METRICS:
+        name = SHORT[metric]
+        found[f"○ {name}"] = number(format="○ %.2f", help=f"{name}, published", width=80)
+        found[f"● {name}"] = number(format="● %.2f", help=f"{name}, measured here", width=80)
+        found[f"Δ {name}"] = number(format="%+.2f", help="Measured minus published, in points", width=70)
+    roomy = sum(f"{metric} published" in rows for metric in METRICS) <= 2
+    found["Status"] = st.column_config.TextColumn(width=250 if roomy else 150)
+    found["Date"] = st.column_config.TextColumn(width=90)
+    for name in ("n ID", "n OOD"):
+        found[name] = number(format="localized", help="Images behind the measured number", width=70)
+    return found
+
+
+def _styled(frame: pd.DataFrame, dark: bool) -> Any:
+    """Published numbers in grey, measured ones in blue on a tint."""
+    colour = colours(dark)
+    published = [name for name in frame if name.startswith(SIGNS["published"])]
+    measured = [name for name in frame if name.startswith(SIGNS["measured"])]
+    return (
+        frame.style.set_properties(subset=published, color=colour["muted"])
+        .set_properties(subset=measured, color=colour["id"])
+        .set_properties(subset=measured, **{"background-color": colour["panel"]})
+    )
+
+
+def _chosen(number: int, rows: pd.DataFrame) -> str:
+    """The chosen line; before anyone has chosen, the first that the loaded method is, or the first network's last."""
+    kept: str = st.session_state.get(f"{_LINE}{number}", "")
+    if kept in rows.index:
+        return kept
+    loaded = rows.index[rows["method"] == str(current().method)]
+    return str(loaded[0] if len(loaded) else rows.index[rows["model"] == rows["model"].iloc[0]][-1])
+
+
+def _pick(number: int, rows: pd.DataFrame, line: str) -> Pick:
+    """Choose a line and load its method; with its network where that is what is shown and it is here."""
+    st.session_state[f"{_LINE}{number}"] = line
+    spec, row = current(), rows.loc[line]
+    if spec.beside == "own" and not backend.unready(backend.own_spec(row["model"])):
+        return Pick.line(f"{row['model']} {row['method']}")
+    return Pick.method(row["method"])
+
+
+def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
+    origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.rules]}"}
+    if not backend.unready(spec):
+        origin |= share.provenance(spec)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Table (CSV)",
+            lambda: csv_text(compared, share.dated(origin)),
+            f"ash-table{number}.csv",
+            "text/csv",
+            key=f"paper_csv{number}",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+        st.download_button(
+            "Report (HTML)",
+            lambda: html_text(number, compared, share.dated(origin)),
+            f"ash-table{number}.html",
+            "text/html",
+            key=f"paper_html{number}",
+            on_click="ignore",
+            icon=":material/download:",
+        )

@@ -1,0 +1,1 @@
+"""Placements: the same methods at every point of the network."""

@@ -1,0 +1,189 @@
+"""Placements page: the same variant at every point of the network, percentile by percentile (Figures 3 and 5)."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import backend
+from app.charts import placements_curves
+from app.charts import placements_words as words
+from app.charts.front import settings
+from app.charts.placements import LOSS, Place, Placements, best_cell, columns, ranking, table
+from app.errors import plain
+from app.link.fields import OFF
+from app.link.spec import Pick, RunSpec
+from app.link.state import bind, dispatch
+from app.theme import OBJECTIVE_LABELS, variant_label
+from app.ui import controls, placements, plot, prepare
+from app.views.placements import cuts, grid
+from ash.methods import VARIANTS, Method
+
+STAND_IN = "ash_s"  # for variants without a percentile
+_STYLE = """<style>
+@media (max-width: 640px) {
+    .st-key-placements_grid .xtick text, .st-key-placements_grid .bars text {font-size: 11px !important}
+}
+</style>"""  # ten cells fit side by side on a phone
+
+
+def _with_percentile() -> list[str]:
+    """The variants that the page can draw, plug-ins too."""
+    return [name for name, one in VARIANTS.items() if one.parameter == "percentile"]
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec, then go on with what is being computed."""
+    st.title("Placements")
+    st.html(_STYLE)
+    names, unknown = backend.compared(spec)
+    variant = spec.variant if spec.variant in _with_percentile() else STAND_IN
+    standings = _standings(spec, names, variant)
+    shown = _record(spec, standings, variant)
+    st.markdown(f"**{plain(words.headline(shown))}**")
+    if unknown:
+        st.warning(
+            plain(f"{spec.model} has no placement {', '.join(unknown)}; it is left out."), icon=":material/link_off:"
+        )
+    _stand_in(shown)
+    _controls(spec, shown.same_images())
+    _advice(shown)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _curves(shown)
+    with right:
+        _grid(shown)
+        slots = placements.draw(spec, standings)
+        notice = st.empty()
+    cuts.draw(spec)
+    _explain()
+    placements.price(slots, notice)
+    placements.go_on(spec, slots, standings, notice)
+
+
+# Data
+
+
+def shown(spec: RunSpec, variant: str) -> Placements:
+    """One variant at the compared placements, as far as it is computed; nothing but the spec's own is evaluated."""
+    return _record(spec, _standings(spec, backend.compared(spec)[0], variant), variant)
+
+
+def _standings(spec: RunSpec, names: Sequence[str], variant: str) -> list[backend.Standing]:
+    """How far every placement is; the spec's own one is evaluated first where one pass gives all of it."""
+    found = [backend.standing(spec, name, variant) for name in names]
+    for index, one in enumerate(found):
+        if one.name == spec.placement and one.pending:
+            placements.evaluate(one, spec.score)
+            found[index] = backend.standing(spec, one.name, variant)
+    return found
+
+
+def _record(spec: RunSpec, standings: Sequence[backend.Standing], variant: str) -> Placements:
+    p = spec.method.percentile if spec.variant == variant else None
+    return Placements(
+        places=tuple(_place(spec, one, variant) for one in standings),
+        variant=variant,
+        score=spec.score,
+        objective=spec.cells,
+        columns=columns(backend.COLUMNS, p),
+        current=(spec.placement, str(spec.method)),
+        loss=LOSS if spec.budget == OFF else spec.budget,
+        chosen=spec.budget != OFF,
+        show_all=spec.show_all,
+    )
+
+
+def _place(spec: RunSpec, one: backend.Standing, variant: str) -> Place:
+    sets = backend.chosen_sets(spec)
+    used = tuple(sets) if spec.on == "mean" else (spec.on,)
+    empty = Place(one.name, one.label, one.images(used), banks=not one.missing, left=len(one.todo))
+    if one.table is None:
+        return empty
+    rows = settings(one.table, spec.on, tuple(sets))
+    baseline = next((row for row in rows if row.method == str(Method(score=spec.score))), None)
+    line = sorted((row for row in rows if row.variant == variant), key=lambda row: row.parameter or 0.0)
+    return Place(one.name, one.label, empty.images, baseline, tuple(line), empty.banks, empty.left)
+
+
+# Drawing
+
+
+def _stand_in(shown: Placements) -> None:
+    """Where the spec's variant has no percentile: which one stands in, and a choice of the others."""
+    if reason := words.method_here(shown):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(plain(reason), width="content")
+            st.segmented_control(
+                "Variant",
+                _with_percentile(),
+                format_func=variant_label,
+                label_visibility="collapsed",
+                **bind("variant", to_widget=lambda name: name if name in _with_percentile() else None, suffix="_here"),
+            )
+
+
+def _controls(spec: RunSpec, same: bool) -> None:
+    cells = {name: f"Grid: {label}" for name, label in OBJECTIVE_LABELS.items()}
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        controls.choice("Objective of the grid", cells, 180, "cells")
+        controls.ood_set(spec)
+        controls.budget(spec)
+        with st.popover(
+            "Images" if same else "Images differ", icon=":material/photo_library:", key="placements_images"
+        ):
+            st.markdown("A number of images here holds for every placement, so that all see the same ones.")
+            prepare.amount(spec)
+        controls.show_all()
+
+
+def _advice(shown: Placements) -> None:
+    found = best_cell(shown)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if text := words.advice(shown, found):
+            st.markdown(text, width="content")
+        if found is not None and found.id != shown.selected:
+            st.button("Load it", key="load_best_cell", on_click=dispatch, args=(Pick.cell(found.id),))
+
+
+def _curves(shown: Placements) -> None:
+    if not shown.known:
+        st.info("The curves appear here as soon as a placement is computed.", icon=":material/show_chart:")
+        return
+    plot.show(
+        placements_curves.figure(shown, plot.dark()),
+        "placements_curves",
+        words.headline(shown),
+        on_pick=Pick.cell,
+        selected=shown.selected,
+        table=lambda: table(shown),
+        filename="ash-placements",
+        columns=_columns(),
+    )
+    st.caption(plain(words.images(shown)))
+
+
+def _grid(shown: Placements) -> None:
+    plot.show(
+        grid.figure(shown, plot.dark()),
+        "placements_grid",
+        grid.finding(shown),
+        on_pick=Pick.cell,
+        selected=shown.selected,
+        table=(lambda: ranking(shown)) if shown.known else None,
+        filename="ash-placements-grid",
+        columns=_columns(),
+    )
+    st.caption(plain(grid.legend(shown)))
+
+
+def _columns() -> dict[str, object]:
+    return {name: st.column_config.NumberColumn(format="%.2f") for name in OBJECTIVE_LABELS.values()}
+
+
+def _explain() -> None:
+    st.markdown(
+        "**How to read it.** Each line, and each row of the grid, is one placement; the grid runs from the input to "
+        "the output. The dotted line is the network without shaping on the same images, `none` in the grid. In the "
+        "paper's Figure 5, accuracy falls sooner the earlier the placement. Click a mark, a cell, or a table row to "
+        "load that method at that placement on every page."
+    )

@@ -1,0 +1,1 @@
+"""Samples: images that a method accepts, rejects, rescues or breaks."""

@@ -1,0 +1,111 @@
+"""The filters of the page Samples: every option says how many samples it would leave, given the other filters."""
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+
+from app import backend
+from app.charts.sample_table import FILTERS, Filters, SampleTable, Selection
+from app.errors import plain
+from app.link.spec import Pick, RunSpec
+from app.link.state import bind, current, dispatch
+from app.theme import count
+
+NAMES = {
+    "among": "data set",
+    "verdict": "verdict",
+    "change": "change",
+    "true": "true class",
+    "predicted": "predicted class",
+    "scores": "score range",
+    "find": "file name",
+}
+
+
+def filters(spec: RunSpec) -> Filters:
+    """The filters of a spec."""
+    return Filters(**{name: getattr(spec, name) for name in FILTERS})
+
+
+def draw(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
+    """Two rows of filters; on a narrow screen they wrap."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+        sets = {"all": "All", "id": f"{_label(found.images.sets[0])} (ID)"}
+        sets |= {name: _label(name) for name in found.images.sets[1:]}
+        _select("Data set", "among", sets, chosen, 215)
+        _segments("Verdict", "verdict", {"all": "All", "accepted": "Accepted", "rejected": "Rejected"}, chosen)
+        _segments("Change by shaping", "change", {"all": "Any", "rescued": "Rescued", "broken": "Broken"}, chosen)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters_more"):
+        classes = {name: name for name in sorted(set(found.images.classes), key=str.casefold)}
+        _select("True class", "true", {"": "Any"} | classes, chosen, 170)
+        _select("Predicted class", "predicted", {"": "Any"} | classes, chosen, 170)
+        _scores(spec, found, chosen)
+        used = chosen.counts["find"].get("used")
+        label = "File name contains" if used is None else f"File name contains ({count(used)})"
+        st.text_input(label, max_chars=80, width=170, **bind("find"))
+        if filters(spec).used:
+            st.button("Clear filters", icon=":material/filter_alt_off:", key="clear_filters", on_click=_clear)
+
+
+def _label(name: str) -> str:
+    return backend.set_label(name)
+
+
+def _counted(names: Mapping[str, str], counts: Mapping[str, int]) -> Callable[[str], str]:
+    return lambda option: f"{names.get(option, option)} ({count(counts.get(option, 0))})"
+
+
+def _select(label: str, name: str, names: Mapping[str, str], chosen: Selection, width: int) -> None:
+    """A select box; options that would leave nothing go last, so that the useful ones are in sight."""
+    counts = chosen.counts[name]
+    now = getattr(current(), name)
+    options = sorted(names, key=lambda option: not counts.get(option, 0) and option not in ("", "all", now))
+    st.selectbox(label, options, format_func=_counted(names, counts), width=width, **bind(name))
+
+
+def _segments(label: str, name: str, names: Mapping[str, str], chosen: Selection) -> None:
+    shown = _counted(names, chosen.counts[name])
+    st.segmented_control(label, list(names), format_func=shown, required=True, **bind(name))
+
+
+def _scores(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
+    """Two number fields for one filter; an empty one is the end of the scores."""
+    ends = float(found.after.score.min()), float(found.after.score.max())
+    shown = spec.scores or (None, None)
+    unit = ", log-odds" if spec.method.score == "msp" else ""
+    used = chosen.counts["scores"].get("used")
+    tail = "" if used is None else f" ({count(used)})"
+    for key, label, value, end in zip(
+        ("scores_low", "scores_high"), (f"Score from{unit}", f"Score to{tail}"), shown, ends, strict=True
+    ):
+        if key not in st.session_state or st.session_state[key] != value:
+            st.session_state[key] = value
+        st.number_input(
+            label, value=None, key=key, format="%.6g", placeholder=f"{end:.4g}", width=130, on_change=_range, args=ends
+        )
+
+
+def _range(low: float, high: float) -> None:
+    """Callback: a range of scores from the two fields."""
+    typed = [st.session_state[key] for key in ("scores_low", "scores_high")]
+    ends = [end if value is None else value for value, end in zip(typed, (low, high), strict=True)]
+    dispatch(Pick.field("scores", () if typed == [None, None] else tuple(sorted(ends))))
+
+
+def _clear() -> None:
+    for name in FILTERS:
+        dispatch(Pick.field(name, getattr(Filters(), name)))
+
+
+def nothing(spec: RunSpec, chosen: Selection) -> str:
+    """Why there is no sample, and which filter to loosen."""
+    best = sorted(chosen.without.items(), key=lambda item: -item[1])
+    if not best or not best[0][1]:
+        names = " and ".join(NAMES[name] for name, _ in best)
+        return f"No sample passes these filters, and no single one of them is to blame ({names}): clear the filters."
+    ways = [f"without the {NAMES[name]} there are {count(left)}" for name, left in best[:2] if left]
+    return (
+        plain(f"No sample passes all {len(best)} filters: {', '.join(ways)}.")
+        if len(best) > 1
+        else plain(f"No sample passes the filter on the {NAMES[best[0][0]]}: {ways[0]}.")
+    )

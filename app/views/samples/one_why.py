@@ -1,0 +1,159 @@
+"""Why a sample was judged so, in three pictures: the verdict, its score among the others, the units that decided."""
+
+import numpy as np
+import streamlit as st
+
+from app import backend
+from app.charts import sample_summary
+from app.charts.verdict_words import distance
+from app.errors import plain
+from app.ui import plot, sample_picker
+from app.views.samples import placed_score, units_decided
+from app.views.samples.one_facts import Facts
+
+LARGE = 120  # pixels of the image
+THUMBNAIL = 56  # pixels of an image beside a unit
+
+
+def wide(one: Facts) -> None:
+    """The three pictures in two columns."""
+    _headline(one, "####")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _verdict(one)
+        _scores(one)
+    with right:
+        _units(one)
+
+
+def narrow(one: Facts) -> None:
+    """The three pictures below each other, for one of two samples."""
+    _headline(one, "#####")
+    _verdict(one)
+    _scores(one)
+    _units(one)
+
+
+def _headline(one: Facts, level: str) -> None:
+    label = backend.whole_set(one.data).label
+    noun = f"This {one.truth.lower()}" if one.truth else f"This image of {label}"
+    text = f"{level} {plain(noun)} is {one.words(1)}"
+    if one.shaped:
+        text += f"; without shaping {one.words(0)}"
+    st.markdown(f"{text}.")
+
+
+def _verdict(one: Facts) -> None:
+    judged = sample_summary.Verdict(
+        one.truth or "", "", one.spec.score, one.scores, one.thresholds, one.predicted, one.truth
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        caption = f"{one.one.name.rsplit('/', 1)[-1]}: {one.truth or 'none of the classes'}"
+        st.image(sample_picker.enlarge(one.one.picture, 2 * LARGE), caption=plain(caption), width=LARGE)
+        lines = [f"| {name} | {before} | {after} |" for name, before, after in sample_summary.rows(judged)]
+        places = [distance(above, one.spec.tpr).removesuffix(f" the {one.spec.tpr:g} % line") for above in one.margins]
+        lines.append(f"| Margin | {places[0]} | {places[1]} |")
+        st.markdown("\n".join(["| | before | after |", "| :--- | :--- | :--- |", *lines]), width="content")
+
+
+def _scores(one: Facts) -> None:
+    """The score before and after against the ID set and the OOD sets."""
+    sets = backend.chosen_sets(one.spec)
+    names = [one.spec.source] if one.spec.source in one.evaluations[1].ood_scores else list(sets)
+    if not names:
+        st.caption("No OOD set is here to compare with; the page Library says how to get one.")
+        return
+    label = backend.set_label(names[0]) if len(names) == 1 else f"{len(names)} OOD sets"
+    labels = {one.at.id_set: backend.whole_set(one.at.id_set).label, "ood": label}
+    sides = [("before", 0), ("after", 1)] if one.shaped else [("now", 1)]
+    panels = []
+    for when, side in sides:
+        some = one.evaluations[side]
+        ood = np.concatenate([some.ood_scores[name] for name in names])
+        found = placed_score.panel(
+            when, some.method.label, labels, (some.id_scores, ood), one.scores[side], one.spec.tpr
+        )
+        panels.append(found)
+    record = placed_score.Placed(tuple(panels), one.spec.score)
+    text = placed_score.finding(record, one.spec.tpr)
+    st.markdown(f"**Its score among the others.** {plain(text)}")
+    plot.show(
+        placed_score.figure(record, plot.dark()),
+        one.key("scores"),
+        text,
+        table=lambda: placed_score.table(record),
+        filename=one.file("score"),
+    )
+
+
+def _units(one: Facts) -> None:
+    """The kept units that add most to the winning logit and to the score."""
+    record = _decided(one)
+    text = units_decided.finding(record)
+    st.markdown(f"**Which units decided.** {plain(text)}")
+    if not record.units:
+        return
+    plot.show(
+        units_decided.figure(record, one.spec.variant, plot.dark()),
+        one.key("units"),
+        text,
+        table=lambda: units_decided.table(record),
+        filename=one.file("units"),
+    )
+    st.caption(plain(_reading(record)))
+
+
+def _reading(record: units_decided.Decided) -> str:
+    bar = "weight times activation: all units and the bias sum to the logit"
+    if not record.exact:
+        bar = "gradient times activation, exact to first order: the tail here is not linear"
+    return (
+        f"How to read it: the bar is what a unit adds to the logit of {record.winner} after shaping ({bar}). The "
+        f"diamond is the same for the {record.quantity}, by gradient times activation (exact to first order). The "
+        f"cross is what the {record.quantity} loses without the unit (exact). A star marks a unit that alone decides "
+        "the verdict."
+    )
+
+
+def _decided(one: Facts) -> units_decided.Decided:
+    after = one.decision.after
+    units = units_decided.leading(after.to_logit, after.to_score, one.decision.kept)
+    without = backend.scores_without(one.at, str(one.spec.method), one.data, one.number, units) if units else ()
+    rows = backend.exciting(one.at, units) if units else ()
+    return units_decided.Decided(
+        tuple(
+            units_decided.Unit(
+                unit,
+                float(after.values[unit]),
+                float(after.to_logit[unit]),
+                float(after.to_score[unit]),
+                _without(one, less),
+                tuple(_excited(one, row) for row in images),
+            )
+            for unit, less, images in zip(units, without, rows, strict=True)
+        ),
+        one.predicted[1],
+        int(np.count_nonzero(one.decision.kept)),
+        len(one.decision.kept),
+        units_decided.share_of(units, after.to_logit),
+        one.spec.score,
+        one.noun,
+        one.scores[1],
+        one.thresholds[1],
+        one.decision.exact,
+    )
+
+
+def _without(one: Facts, score: float) -> float:
+    """The score without a unit, on the scale of the evaluation: what it loses is computed on one path."""
+    now = one.decision.after.score
+    return one.scores[1] if score == now else one.scores[1] + (score - now)
+
+
+def _excited(one: Facts, row: int) -> units_decided.Excited:
+    """An ID image for the side of a unit."""
+    name, pixels = backend.picture(one.at, one.at.id_set, row)
+    label = int(backend.id_labels(one.at)[row])
+    word = one.classes[label] if 0 <= label < len(one.classes) else "class unknown"
+    uri = sample_picker.thumbnail(sample_picker.enlarge(pixels, THUMBNAIL))
+    return units_decided.Excited(name.rsplit("/", 1)[-1], word, uri)

@@ -1,0 +1,31 @@
+"""Samples page: single images and the verdict on each: a story of six, all of them in a grid, one, or your own."""
+
+from importlib import import_module
+
+import streamlit as st
+
+from app.link.spec import RunSpec
+from app.link.state import bind
+from app.ui import deep_progress, prepare
+from app.views.samples import cards
+
+LOOKS = {"story": "Six that tell it", "grid": "All samples", "one": "One sample", "own": "Your own images"}
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec. Every look is a module of its own, loaded when it is first asked for."""
+    st.title("Samples")
+    if spec.look != "own" and not prepare.ready(spec):  # your own images have classes before there is a threshold
+        return
+    if spec.look != "own" and not deep_progress.ready(spec, classes=spec.look != "one"):
+        return
+    st.html(cards.STYLE)
+    st.segmented_control(
+        "Look at",
+        list(LOOKS),
+        format_func=LOOKS.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        **bind("look"),
+    )
+    import_module(f"app.views.samples_{spec.look}").draw(spec)

@@ -1,0 +1,1 @@
+"""Scores: histograms, ROC and PR of one setting."""

@@ -1,0 +1,190 @@
+"""Scores page: how far ID and OOD scores lie apart, what one threshold accepts, ROC, PR, and the live scrub."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import backend
+from app.backend import Evaluation
+from app.charts import bins, score_words, scores
+from app.errors import plain
+from app.link.spec import Pick, RunSpec
+from app.link.state import bind
+from app.ui import code, deep_progress, doubts, plot, prepare, share
+from app.views.scores import curves, roc_pr
+from app.views.scores.parts import CHOSEN, bar_images, player, shown_sets
+from ash.metrics import accepts, threshold_at_tpr
+
+PICTURES = {"hist": "Histograms", "scrub": "Scrub p", "roc": "ROC", "pr": "PR"}
+AXES = {"relative": "Relative", "raw": "Raw", "rank": "Rank"}
+AXIS_HELP = (
+    "Relative: score minus threshold, in inter-quartile ranges of the ID scores, so methods can be compared. "
+    "Raw: the score itself. Rank: share of ID images below, so ID is flat and good OOD scores pile up at the left."
+)
+LEAST_TPR, MOST_TPR = 50.0, 99.9
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec."""
+    st.title("Scores")
+    if not (prepare.ready(spec) and deep_progress.ready(spec)):
+        return
+    after = backend.evaluation(backend.setup(spec), str(spec.method))
+    before = None
+    if spec.method != backend.unshaped(spec).method:
+        before = backend.evaluation(backend.setup(spec), str(backend.unshaped(spec).method))
+    labels = shown_sets(spec)
+    record = bins.histograms(
+        after.method.label, labels, _scores(after), _scores(before) if before else None, spec.axis, spec.tpr
+    )
+    reference = backend.unshaped(spec).method.label
+    st.markdown(f"#### {plain(score_words.finding(record, reference))}")
+    doubts.draw(spec)
+    _controls(spec)
+    if spec.curve == "hist":
+        _histograms(spec, record, after)
+    elif spec.curve == "scrub":
+        player(spec)
+    else:
+        _curves(spec, after, before, labels)
+    st.markdown("##### What the threshold does")
+    st.table(score_words.counts(record, reference), width="content")
+    _reading(spec)
+    _export(spec, after, before)
+    with st.expander("Python for this view", icon=":material/code:", key="scores_code", on_change="rerun") as more:
+        if more.open:
+            st.code(code.program(spec), language="python")
+
+
+def _scores(one: Evaluation) -> tuple[bins.Scores, Mapping[str, bins.Scores]]:
+    return one.id_scores, one.ood_scores
+
+
+def _controls(spec: RunSpec) -> None:
+    sets = backend.chosen_sets(spec)
+    names = {"all": "All, one panel each", **sets}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control(
+            "Picture", list(PICTURES), format_func=PICTURES.__getitem__, required=True, **bind("curve")
+        )
+        if spec.curve in ("hist", "scrub"):
+            axis = bind("axis")
+            st.segmented_control(
+                "Axis", list(AXES), format_func=AXES.__getitem__, required=True, help=AXIS_HELP, **axis
+            )
+        st.selectbox("OOD set", list(names), format_func=lambda name: names.get(name, name), width=185, **bind("set"))
+        st.slider(
+            "ID accepted (TPR)",
+            LEAST_TPR,
+            MOST_TPR,
+            step=0.1,
+            format="%.1f %%",
+            width=190,
+            help="Moves the threshold: the highest score that still accepts this share of the ID images.",
+            **bind("tpr", to_widget=lambda tpr: min(max(round(tpr, 1), LEAST_TPR), MOST_TPR)),
+        )
+
+
+def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> None:
+    if record.before and record.before_scale is None:
+        st.caption("The unshaped scores lie outside this window of raw scores; the relative axis shows both.")
+
+    def pick(marker: str) -> Pick:
+        st.session_state[CHOSEN] = (_source(spec), marker)
+        return Pick.field("set", spec.set)  # the bar is no part of the link: nothing else changes
+
+    source, marker = st.session_state.get(CHOSEN, (None, None))
+    chosen = bins.parse_bar(marker) if source == _source(spec) else None
+    plot.show(
+        scores.figure(record, spec.method.score, plot.dark()),
+        "scores_hist",
+        score_words.finding(record, backend.unshaped(spec).method.label),
+        on_pick=pick,
+        selected=marker if chosen else None,
+        table=lambda: score_words.table(record, spec.method.score),
+        filename=f"scores-{spec.method}".replace("@", "-").replace(":", "-"),
+    )
+    if chosen:
+        bar_images(spec, after, *chosen)
+    else:
+        st.caption("Click a bar to see its images.")
+
+
+def _source(spec: RunSpec) -> tuple[backend.Setup, str]:
+    """What the scores of a bar belong to."""
+    return backend.setup(spec), str(spec.method)
+
+
+def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels: Mapping[str, str]) -> None:
+    kind: roc_pr.Kind = "roc" if spec.curve == "roc" else "pr"
+    sets = dict(list(labels.items())[1:])
+    new = (after.method.label, *_scores(after))
+    old = None if before is None else (before.method.label, *_scores(before))
+    record = roc_pr.curves(kind, sets, new, old, spec.tpr)
+    plot.show(
+        curves.figure(record, "none" if spec.other else spec.variant, spec.method.score, spec.tpr, plot.dark()),
+        f"scores_{kind}",
+        roc_pr.finding(record),
+        table=lambda: roc_pr.table(record),
+        filename=f"{kind}-{spec.method}".replace("@", "-").replace(":", "-"),
+    )
+
+
+def _reading(spec: RunSpec) -> None:
+    """How to read the pictures, and the convention behind every number."""
+    text = (
+        "A higher score means more in-distribution. The threshold is the highest score that still accepts "
+        f"{spec.tpr:g} % of the ID images (score >= threshold); ID is the positive class."
+    )
+    if spec.curve == "hist":
+        text += " The hatched OOD images lie on the accepted side: the less of them, the better."
+        if spec.method != backend.unshaped(spec).method:
+            text += " The outlines are the same images without shaping."
+    elif spec.curve == "scrub":
+        text += " The slider under the picture plays in your browser, without waiting for the server."
+    else:
+        text += " The filled mark is this threshold; moving it moves along the curve."
+    if spec.method.score == "msp":
+        text += " The softmax score is ranked by its log-odds, which do not saturate; texts show the probability."
+    st.caption(plain(text))
+
+
+def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None:
+    origin = {**{name: str(value) for name, value in backend.provenance(spec).items()}, **share.provenance(spec)}
+    names = {name: _named(spec, name) for name in shown_sets(replace(spec, set="all"))}
+    st.download_button(
+        "Scores of every image (CSV)",
+        lambda: plot.csv_text(samples(names, after, before, spec.tpr), share.dated(origin)),
+        f"scores-{spec.method}.csv".replace("@", "-").replace(":", "-"),
+        "text/csv",
+        key="scores_samples",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _named(spec: RunSpec, name: str) -> pd.DataFrame:
+    """Columns sample and label of a set: class names for the ID set, numbers elsewhere, empty where unknown."""
+    at = backend.setup(spec)
+    bank, is_id = backend.bank(at, name), name == at.id_set
+    classes, labels = backend.entry(spec.model).classes, backend.id_labels(at) if is_id else bank.labels
+    words = [(classes[label] if is_id else label) if label >= 0 else "" for label in labels.tolist()]
+    return pd.DataFrame({"set": name, "sample": bank.names, "label": words})
+
+
+def samples(
+    names: Mapping[str, pd.DataFrame], after: Evaluation, before: Evaluation | None, tpr: float
+) -> pd.DataFrame:
+    """One row per image: its columns of `names` (ID set first), score and verdict without shaping and with it."""
+    frames = []
+    for position, (name, known) in enumerate(names.items()):
+        columns: dict[str, Any] = {}
+        for when, one in (("before", before or after), ("after", after)):
+            values = one.id_scores if position == 0 else one.ood_scores[name]
+            columns[f"score_{when}"] = values
+            columns[f"accepted_{when}"] = accepts(values, threshold_at_tpr(one.id_scores, tpr / 100))
+        frames.append(known.assign(**columns))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Trade-off: accuracy against detection."""

@@ -1,0 +1,247 @@
+"""Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from app import backend
+from app.charts import pareto
+from app.charts.front import Setting, best, inside, settings, within
+from app.charts.tradeoff_words import advice, headline, method_words, place_words
+from app.errors import plain
+from app.link.fields import OFF
+from app.link.spec import Pick, RunSpec
+from app.link.state import bind, dispatch
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
+from app.ui import code, controls, deep_progress, doubts, plot, prepare, shipped
+from ash.methods import VARIANTS, Method
+
+_INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
+_STYLE = """<style>
+.st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem}
+.st-key-cards > div {width: auto}
+@media (max-width: 640px) {.st-key-pareto .scatterlayer > .trace:first-child {display: none}}
+</style>"""  # equal cards in one row or two; no minor labels on a phone
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page is about: all settings, the current and the unshaped one among them, and on which sets."""
+
+    settings: tuple[Setting, ...]
+    current: Setting
+    baseline: Setting
+    paper: tuple[str, ...]
+    where: str
+
+
+def render(spec: RunSpec) -> None:
+    """Draw the page for this spec."""
+    st.title("Trade-off")
+    st.html(_STYLE)
+    if not prepare.ready(spec):
+        shipped.draw(spec)
+        return
+    linear = backend.is_linear(backend.setup(spec))
+    if not linear and not deep_progress.progress(spec):
+        return
+    view = _view(spec, linear)
+    st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
+    _cards(spec, view)
+    doubts.draw(spec)
+    _controls(spec)
+    shown = _record(spec, view)
+    _advice(spec, view)
+    if math.isnan(view.current[spec.x] + view.current[spec.y]):
+        st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
+    else:
+        _chart(shown, view)
+        _explain(shown)
+    st.subheader("The Pareto front")
+    plot.rows(
+        _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.method, columns=_columns()
+    )
+    _program(spec)
+    if not linear:
+        deep_progress.step(spec)
+
+
+# Data
+
+
+def _view(spec: RunSpec, linear: bool) -> View:
+    """All settings of the sweep with those of the page that lie between its marks."""
+    current, unshaped = str(spec.method), str(Method(score=spec.score))
+    paper = tuple(text for label, text in backend.presets(spec.model).items() if label.startswith("Paper"))
+    paper = tuple(str(Method(one.variant, one.parameter, spec.score)) for one in map(Method.parse, paper))
+    if linear:
+        found: pd.DataFrame | None = backend.table(backend.setup(spec), spec.score)
+    else:
+        found = backend.deep_table(backend.setup(spec), spec.score)
+    assert found is not None
+    known = set(found["method"])
+    others = backend.baselines_here(spec) if spec.others else ()
+    extra = [method for method in dict.fromkeys((current, unshaped, *paper, *others)) if method not in known]
+    if not linear:  # a setting that is not there yet comes with the next step, it does not hold up the page
+        extra = [method for method in extra if method in (current, unshaped, *others)]
+    parts = [found, *(backend.measure(backend.setup(spec), method) for method in extra)]
+    sets = backend.chosen_sets(spec)
+    rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
+    by_name = {one.method: one for one in rows}
+    id_label = backend.set_label(backend.setup(spec).id_set)
+    where = place_words(id_label, sets, spec.on)
+    return View(rows, by_name[current], by_name[unshaped], tuple(one for one in paper if one in by_name), where)
+
+
+def _record(spec: RunSpec, view: View) -> pareto.Pareto:
+    return pareto.record(
+        view.settings,
+        current=view.current.method,
+        baseline=view.baseline.method,
+        paper=view.paper,
+        x=spec.x,
+        y=spec.y,
+        budget=None if spec.budget == OFF else spec.budget,
+        show_all=spec.show_all,
+    )
+
+
+# Drawing
+
+
+def _cards(spec: RunSpec, view: View) -> None:
+    sets = tuple(backend.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+    about = (backend.setup(spec), view.current.method, sets)
+    span = backend.auroc_interval(*about)
+    notes = {
+        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {backend.no_interval(*about)}",
+        "fpr95": "lower is better",
+        "id_accuracy": "no label is known" if math.isnan(view.current.id_accuracy) else "of the shaped network",
+        "aupr": "ID is the positive class",
+    }
+    with st.container(key="cards"):
+        for name, note in notes.items():
+            with st.container(border=True, height="stretch", gap="xxsmall", key=f"card_{name}"):
+                st.metric(
+                    OBJECTIVE_LABELS[name],
+                    "not defined" if math.isnan(view.current[name]) else percent(view.current[name]),
+                    _delta(view, name),
+                    delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
+                    delta_description=_against(view, name),
+                )
+                st.caption(note, help=_INTERVAL if name == "auroc" else None)
+
+
+def _delta(view: View, name: str) -> str | None:
+    """The difference with an ASCII minus, which is how a metric card knows its direction; None for no difference."""
+    difference = view.current[name] - view.baseline[name]
+    return f"{difference:+.1f}" if float(f"{difference:.1f}") and not math.isnan(difference) else None
+
+
+def _against(view: View, name: str) -> str:
+    if view.current.method == view.baseline.method:
+        return "the reference"
+    return f"vs {view.baseline.label}" if _delta(view, name) else f"as {view.baseline.label}"
+
+
+def _controls(spec: RunSpec) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="controls", gap="small"):
+        controls.ood_set(spec)
+        controls.budget(spec)
+        with st.popover("Axes", icon=":material/swap_vert:"):
+            for label, field in (("Across", "x"), ("Upward", "y")):
+                st.selectbox(
+                    label, list(OBJECTIVE_LABELS), format_func=lambda name: OBJECTIVE_LABELS[name], **bind(field)
+                )
+        controls.show_all()
+        st.toggle(
+            "Other methods",
+            help="ODIN, Mahalanobis, ReAct, DICE and combinations at this network's settings, as far as they are "
+            "measured: the page Paper says what is missing for the rest.",
+            **bind("others"),
+        )
+
+
+def _advice(spec: RunSpec, view: View) -> None:
+    goal = next((name for name in (spec.y, spec.x) if name != "id_accuracy"), "auroc")
+    budget = None if spec.budget == OFF else spec.budget
+    allowed = view.settings if budget is None else within(view.settings, view.baseline.id_accuracy - budget)
+    found = best(allowed, goal)
+    with st.container(horizontal=True, vertical_alignment="center", key="advice"):
+        st.markdown(advice(found, view.baseline, view.current, goal, budget), width="content")
+        if found is not None and found.method != view.current.method:
+            st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.method),))
+
+
+def _chart(shown: pareto.Pareto, view: View) -> None:
+    plot.show(
+        pareto.figure(shown, plot.dark()),
+        "pareto",
+        headline(view.current, view.baseline, view.where),
+        on_pick=Pick.method,
+        selected=view.current.method,
+        table=lambda: _table(view, shown.front, whole=True),
+        filename="ash-trade-off",
+        columns=_columns(),
+    )
+
+
+def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.DataFrame:
+    """The front, and below it every other setting where `whole`; the index is the method."""
+    members = set(front)
+    order = sorted(front, key=lambda one: -one.auroc)
+    if whole:
+        order += [one for one in view.settings if one not in members]
+    base = view.baseline
+    rows = [
+        {
+            "Method": variant_label(one.variant) if one.parameter is not None else one.label,
+            "p or c": one.short,
+            **{OBJECTIVE_LABELS[name]: round(one[name], 3) for name in ("auroc", "fpr95", "aupr", "id_accuracy")},
+            "Δ AUROC": round(one.auroc - base.auroc, 3),
+            "Δ FPR95": round(one.fpr95 - base.fpr95, 3),
+            "Δ accuracy": round(one.id_accuracy - base.id_accuracy, 3),
+            **({"Front": one in members} if whole else {}),
+        }
+        for one in order
+    ]
+    return pd.DataFrame(rows, index=pd.Index([one.method for one in order], name="method"))
+
+
+def _columns() -> dict[str, object]:
+    plus = {name: st.column_config.NumberColumn(format="%+.2f") for name in ("Δ AUROC", "Δ FPR95", "Δ accuracy")}
+    plain_numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in OBJECTIVE_LABELS.values()}
+    return {
+        **plain_numbers,
+        **plus,
+        "Front": st.column_config.CheckboxColumn(help="No other setting beats it on both axes."),
+    }
+
+
+def _explain(shown: pareto.Pareto) -> None:
+    """How to read the chart, and what it leaves out."""
+    hidden = [
+        one for one in dict.fromkeys((shown.current, *shown.paper)) if not inside(one, shown.x, shown.y, shown.ranges)
+    ]
+    if hidden:
+        names = "; ".join(f"{method_words(one)} ({one[shown.x]:.1f}, {one[shown.y]:.1f})" for one in hidden)
+        st.caption(f"Outside the picture: {names}. Turn on Show all to see them.")
+    st.markdown(
+        "**How to read it.** Each mark is one setting of a variant; better is up and to the right. The grey steps are "
+        "the Pareto front: no setting is better on both axes, and each setting off the steps is beaten by one on them. "
+        "The dotted lines cross at the unshaped score. Click a mark, or a row of the table, to load it on every page."
+    )
+    if shown.paper:
+        names = ", ".join(f"{VARIANTS[one.variant].label} at {one.short}" for one in shown.paper)
+        st.caption(
+            f"Hollow marks are settings of the paper ({names}), measured on this network and these images. "
+            "The paper's own numbers are not drawn in this picture."
+        )
+
+
+def _program(spec: RunSpec) -> None:
+    with st.expander("Python for this view", icon=":material/code:", key="tradeoff_code", on_change="rerun") as more:
+        if more.open:
+            st.code(code.program(spec), language="python")
