@@ -1,13 +1,13 @@
 """Entry point: `streamlit run app/main.py`. Page set-up, link, sidebar, and the page inside an error boundary.
 
-To add a page: write `app/views/name.py` with `render(spec: RunSpec) -> None`, and add one line to `SECTIONS`.
+To add a page: write `app/views/name/page.py` with `render(spec: RunSpec) -> None`, and add a line to `SECTIONS` and
+one to `_view`.
 """
 
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,21 +17,17 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only the folder of this fi
 import streamlit as st  # noqa: E402
 
 import app.link.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
-from app import backend, sidebar  # noqa: E402
+from app import sidebar  # noqa: E402
+from app.backend import engine, provenance  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.link import state  # noqa: E402
 from app.link.spec import RunSpec  # noqa: E402
 from app.link.streamlit_private import Page  # noqa: E402
 from app.serving import door  # noqa: E402
 from app.theme import colours  # noqa: E402
-from app.ui import (  # noqa: E402
-    missing,
-    plot,
-    shipped,
-    texts,
-)
+from app.ui import missing, plot, shipped, texts  # noqa: E402
 
-# section -> (module in app/views, title, what the page is for); the first one is the home page
+# section -> (folder in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Explore": [
         ("tradeoff", "Trade-off", "Accuracy against detection for every setting."),
@@ -54,17 +50,41 @@ ANY_TIME = ("paper", "library")  # pages that need neither weights nor images
 ONE_STEP = ("activations", "placements", "lab")
 
 
-def _render(module: str, title: str) -> None:
+def _view(name: str, spec: RunSpec) -> None:
+    """Draw a page; what it needs is loaded when it is first opened."""
+    match name:
+        case "tradeoff":
+            from app.views.tradeoff import page
+        case "scores":
+            from app.views.scores import page  # type: ignore[no-redef]
+        case "activations":
+            from app.views.activations import page  # type: ignore[no-redef]
+        case "placements":
+            from app.views.placements import page  # type: ignore[no-redef]
+        case "samples":
+            from app.views.samples import page  # type: ignore[no-redef]
+        case "lab":
+            from app.views.lab import page  # type: ignore[no-redef]
+        case "lessons":
+            from app.views.lessons import page  # type: ignore[no-redef]
+        case "paper":
+            from app.views.paper import page  # type: ignore[no-redef]
+        case "library":
+            from app.views.library import page  # type: ignore[no-redef]
+    page.render(spec)
+
+
+def _render(name: str, title: str) -> None:
     with boundary():
         spec = state.current()
-        if module in ONE_STEP and spec.other:
+        if name in ONE_STEP and spec.other:
             spec = _with_variant(spec)
-        if module not in ANY_TIME and backend.unready(spec):
+        if name not in ANY_TIME and provenance.unready(spec):
             missing.draw(spec, title)
-            if module == "tradeoff":
+            if name == "tradeoff":
                 shipped.draw(spec)
         else:
-            import_module(f"app.views.{module}").render(spec)
+            _view(name, spec)
 
 
 def _with_variant(spec: RunSpec) -> RunSpec:
@@ -80,10 +100,10 @@ def _with_variant(spec: RunSpec) -> RunSpec:
     return shown
 
 
-def _page(module: str, title: str, purpose: str, default: bool) -> Page:
-    run: Callable[[], None] = partial(_render, module, title)
+def _page(name: str, title: str, purpose: str, default: bool) -> Page:
+    run: Callable[[], None] = partial(_render, name, title)
     # No `icon`: Streamlit would fetch it from a font server for the browser's tab.
-    return st.Page(run, title=title, url_path=module, default=default, help=purpose)
+    return st.Page(run, title=title, url_path=name, default=default, help=purpose)
 
 
 def _controls(page: Page, spec: RunSpec) -> Collection[str] | None:
@@ -109,9 +129,9 @@ def draw() -> None:
         section: [_page(*entry, default=entry[0] == first) for entry in entries]
         for section, entries in SECTIONS.items()
     }
-    modules = [entry[0] for entries in SECTIONS.values() for entry in entries]
+    names = [entry[0] for entries in SECTIONS.values() for entry in entries]
     pages = [page for some in sections.values() for page in some]
-    state.remember_pages(dict(zip(modules, pages, strict=True)))
+    state.remember_pages(dict(zip(names, pages, strict=True)))
     page = st.navigation(sections, position="hidden")
     icon = str(ROOT / "assets" / "icon.png")
     st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=icon, layout="wide")
@@ -123,7 +143,7 @@ def draw() -> None:
         for notice in state.notices():
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()
-        backend.warm_up()
+        engine.warm_up()
 
 
 def main() -> None:

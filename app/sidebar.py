@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import backend
+from app.backend import engine, provenance, registry, setups
 from app.errors import plain
 from app.link.fields import write_number
 from app.link.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
@@ -19,15 +19,15 @@ from ash.methods import SCORE_LABELS, VARIANTS, Method, Variant
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """Field -> the names the server has, the default first."""
-    models = backend.model_names(spec.model)
+    models = registry.model_names(spec.model)
     if spec.model not in models:
         return {"model": models}
-    own, *others = backend.id_choices(spec.model)
-    every = backend.ood_choices(spec.model, spec.id or own)
-    chosen = [name for name in every if name in spec.ood] or list(backend.setup(spec).ood)
+    own, *others = setups.id_choices(spec.model)
+    every = setups.ood_choices(spec.model, spec.id or own)
+    chosen = [name for name in every if name in spec.ood] or list(setups.setup(spec).ood)
     return {
         "model": models,
-        "placement": backend.placement_names(spec.model, spec.placement),
+        "placement": registry.placement_names(spec.model, spec.placement),
         "id": {"": "", own: "", **{name: name for name in others}},
         "ood": tuple(every),
         "on": ("mean", *chosen),
@@ -44,7 +44,7 @@ def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """The classes that a link may name, where it names any: reading those of ImageNet takes a moment."""
     if not spec.true and not spec.predicted:
         return {}
-    names = ("", *backend.entry(spec.model).classes)
+    names = ("", *registry.entry(spec.model).classes)
     return {"true": names, "predicted": names}
 
 
@@ -66,13 +66,13 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection
         with st.container(horizontal=True):
             st.button("Reset", icon=":material/restart_alt:", width="stretch", on_click=dispatch, args=(Pick.reset(),))
             share.menu(spec)
-        st.caption(f":material/database: {plain(backend.badge(spec))}")
+        st.caption(f":material/database: {plain(provenance.badge(spec))}")
         job_panel.badge()
 
 
 def _placement(spec: RunSpec) -> None:
     _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
-    if backend.is_signed(backend.setup(spec)):
+    if engine.is_signed(setups.setup(spec)):
         st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
 
 
@@ -83,12 +83,12 @@ def _variant(spec: RunSpec) -> None:
 
 def _model(spec: RunSpec) -> None:
     """The model; a setting that is a preset of the old one becomes the new one's preset of the same variant."""
-    names, tied = {spec.model: spec.model, **backend.models()}, bind("model")
+    names, tied = {spec.model: spec.model, **registry.models()}, bind("model")
 
     def changed() -> None:
-        was_preset = str(spec.method) in backend.presets(spec.model).values()
+        was_preset = str(spec.method) in registry.presets(spec.model).values()
         tied["on_change"]()
-        presets = map(Method.parse, backend.presets(current().model).values())
+        presets = map(Method.parse, registry.presets(current().model).values())
         same = [str(one) for one in presets if (one.variant, one.score) == (spec.variant, spec.score)]
         if was_preset and same:
             dispatch(Pick.method(same[0]))
@@ -105,8 +105,8 @@ def _select(label: str, name: str, options: Mapping[str, str], help: str | None 
 
 def _placements(spec: RunSpec) -> Mapping[str, str]:
     """The placements with a name, and the one in use; all others are on the page Placements."""
-    named = backend.placements(spec.model)
-    return {spec.placement: backend.placement_label(spec.model, spec.placement), **named}
+    named = registry.placements(spec.model)
+    return {spec.placement: registry.placement_label(spec.model, spec.placement), **named}
 
 
 def _pages(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
@@ -120,7 +120,7 @@ def _pages(spec: RunSpec, sections: Mapping[str, Sequence[Page]]) -> None:
 
 
 def _preset(spec: RunSpec) -> None:
-    presets = backend.presets(spec.model)
+    presets = registry.presets(spec.model)
     now = str(spec.method)
     shown = next((label for label, method in presets.items() if method == now), None)
     if st.session_state.get("preset", "") != shown:
@@ -179,9 +179,9 @@ def _in_use(spec: RunSpec) -> None:
 
 
 def _score_and_sets(spec: RunSpec, with_score: bool = True) -> None:
-    id_sets = backend.id_choices(spec.model)
-    sets = backend.ood_choices(spec.model, backend.setup(spec).id_set)
-    used = len(backend.chosen_sets(spec))
+    id_sets = setups.id_choices(spec.model)
+    sets = setups.ood_choices(spec.model, setups.setup(spec).id_set)
+    used = len(setups.chosen_sets(spec))
     label = f"{used} of {len(sets)} OOD sets"
     if with_score:
         label = f"{SCORE_LABELS[spec.score]}, {label}"
@@ -194,7 +194,7 @@ def _score_and_sets(spec: RunSpec, with_score: bool = True) -> None:
             own = next(iter(id_sets))
             _select("ID set", "id", {"" if name == own else name: label for name, label in id_sets.items()})
         if spec.id:
-            reading = backend.reading(spec.model, spec.id)
+            reading = setups.reading(spec.model, spec.id)
             st.caption(plain(reading.problem or reading.words))
         st.multiselect(
             "OOD sets",

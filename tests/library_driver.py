@@ -18,7 +18,7 @@ from app_pages import at_link
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import jobs as jobs_
 from app.backend import library
 from app.backend.jobs import Job, Jobs
 from ash.bank import cache_root
@@ -41,7 +41,7 @@ def data_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     shutil.rmtree(cache_root(), ignore_errors=True)  # what tests of other files left
     _forget()
     yield root
-    until(lambda: not backend.anyone_at_work())
+    until(lambda: not jobs_.anyone_at_work())
     shutil.rmtree(cache_root(), ignore_errors=True)
     _forget()
 
@@ -49,7 +49,7 @@ def data_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 def _forget() -> None:
     st.cache_resource.clear()
     st.cache_data.clear()
-    backend.refresh()
+    library.refresh()
 
 
 @pytest.fixture(name="mine")
@@ -209,5 +209,5 @@ def extracted(mine: str) -> AppTest:
 
 def own_bank(app: AppTest) -> tuple[str, Path]:
     """Name and folder of the one bank that was computed."""
-    (row,) = [row for row in backend.bank_rows() if not row.info.bundled]
+    (row,) = [row for row in library.bank_rows() if not row.info.bundled]
     return row.name, row.info.folder

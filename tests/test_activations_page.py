@@ -11,7 +11,7 @@ import pytest
 from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import evaluations, samples, setups
 from app.charts import sample
 from app.link.spec import RunSpec
 from app.views.activations import sample_code
@@ -50,7 +50,7 @@ def test_every_picture_of_every_variant(variant: str, view: str) -> None:
 
 def test_the_sentence_has_the_numbers_of_the_sample() -> None:
     app = page(variant="ash_s", p=90, source="digits", sample=7)
-    one = backend.sample(backend.setup(RunSpec()), "ash_s@90", "digits", 7)
+    one = samples.sample(setups.setup(RunSpec()), "ash_s@90", "digits", 7)
     record = sample.curve(one.trace)
     assert f"keeps {record.k} of {record.n} units of this image of" in headline(app)
     assert f"multiplies them by {record.factor:.4g}" in headline(app).replace("\N{MINUS SIGN}", "-")
@@ -87,9 +87,9 @@ def test_quick_picks_are_what_they_say(method: str) -> None:
     from ash.metrics import threshold_at_tpr
 
     found = {
-        one.label: one for one in backend.suggestions(backend.setup(RunSpec()), method, ("digits", "letters"), 0.95)
+        one.label: one for one in samples.suggestions(setups.setup(RunSpec()), method, ("digits", "letters"), 0.95)
     }
-    done = backend.evaluation(backend.setup(RunSpec()), method)
+    done = evaluations.evaluation(setups.setup(RunSpec()), method)
     line = threshold_at_tpr(done.id_scores)
     assert done.id_scores[found["Confident ID"].index] == done.id_scores.max()
     assert done.id_scores[found["Borderline ID"].index] == line
@@ -145,7 +145,7 @@ def test_the_program_prints_the_numbers_of_the_page(variant: str) -> None:
     with contextlib.redirect_stdout(out):
         exec(compile(sample_code.program(spec, "letters", 3), "program", "exec"), {})
     printed = dict(line.rsplit(" ", 1) for line in out.getvalue().splitlines())
-    one = backend.sample(backend.setup(RunSpec()), str(spec.method), "letters", 3)
+    one = samples.sample(setups.setup(RunSpec()), str(spec.method), "letters", 3)
     record = sample.curve(one.trace)
     assert float(printed["s1"]) == pytest.approx(record.s1, rel=1e-6)
     assert ("s2" in printed) == (record.s2 is not None) == (variant == "ash_s")

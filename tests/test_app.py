@@ -4,7 +4,7 @@ import pytest
 from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import registry, setups
 from app.link.fields import write_number
 from app.link.spec import RunSpec
 from app.views.tradeoff import page as tradeoff
@@ -63,10 +63,10 @@ def test_another_model_brings_its_own_preset_and_says_what_is_missing(app: AppTe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("label", list(backend.presets("demo")))
+@pytest.mark.parametrize("label", list(registry.presets("demo")))
 def test_every_preset_loads(app: AppTest, label: str) -> None:
     app.run().selectbox(key="preset").select(label).run()
-    assert str(spec_of(app).method) == backend.presets("demo")[label]
+    assert str(spec_of(app).method) == registry.presets("demo")[label]
     assert app.selectbox(key="preset").value == label
     assert not app.error
 
@@ -91,7 +91,7 @@ def test_junk_in_a_link_is_named_once_and_the_page_still_opens(app: AppTest) -> 
     shown = [warning.value.replace("\\", "") for warning in app.warning]
     assert shown == [
         f"p=abc is not a percentile in [0, 100); using {P}.",
-        f"placement=nowhere is not known here; using {list(backend.placements(RunSpec().model))[-1]}.",
+        f"placement=nowhere is not known here; using {list(registry.placements(RunSpec().model))[-1]}.",
     ]
     app.slider(key="spec_p").set_value(50).run()
     assert not app.warning
@@ -139,7 +139,7 @@ def test_reset(app: AppTest) -> None:
 
 
 def test_ood_sets_can_be_chosen(app: AppTest) -> None:
-    sets = list(backend.setup(RunSpec()).ood)
+    sets = list(setups.setup(RunSpec()).ood)
     app.run().multiselect(key="spec_ood").select(sets[0]).run()
     assert spec_of(app).ood == (sets[0],)
     app.multiselect(key="spec_ood").unselect(sets[0]).run()

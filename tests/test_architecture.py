@@ -30,10 +30,44 @@ def test_the_library_knows_nothing_of_the_app(path: Path) -> None:
     assert not {name.split(".")[0] for name in imported(path)} & {"app", "streamlit", "plotly"}
 
 
-@pytest.mark.parametrize("path", files("app/charts"), ids=lambda path: path.stem)
+# Every module of the app may import what stands before it. A page imports no other page: what two share is in `ui`.
+LAYERS = ("errors", "theme", "link", "charts", "backend", "serving", "ui", "views", "sidebar", "main")
+
+
+def layer(name: str) -> int:
+    return LAYERS.index(name.split(".")[1])
+
+
+@pytest.mark.parametrize("path", files("app"), ids=lambda path: path.stem)
+def test_arrows_of_the_app_point_one_way(path: Path) -> None:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    if name == "app.__init__":
+        return
+    others = {other for other in imported(path) if other.startswith("app.")}
+    assert not {other for other in others if layer(other) > layer(name)}
+    if name.startswith("app.views.") and path.stem != "__init__":
+        pages = {other.split(".")[2] for other in others if other.startswith("app.views.")}
+        assert pages <= {path.parent.name}
+
+
+@pytest.mark.parametrize("path", files("app"), ids=lambda path: path.stem)
 def test_charts_know_nothing_of_streamlit(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imported(path)} & {"streamlit"}
-    assert not any(name.startswith(("app.views", "app.backend")) for name in imported(path))
+    used = imported(path)
+    if path.parent.name == "charts" or ("plotly" in {name.split(".")[0] for name in used} and path.stem != "plot"):
+        assert not {name.split(".")[0] for name in used} & {"streamlit"}
+        assert not any(name.startswith("app.backend") for name in used)
+
+
+@pytest.mark.parametrize("path", files("app"), ids=lambda path: path.stem)
+def test_modules_are_imported_by_name(path: Path) -> None:
+    assert "import_module(f" not in path.read_text()
+
+
+def test_nothing_is_loose_at_the_top() -> None:
+    assert {path.name for path in (ROOT / "app").glob("*.py")} == {
+        "__init__.py", "main.py", "sidebar.py", "theme.py", "errors.py"
+    }  # fmt: skip
+    assert {path.name for path in (ROOT / "app/views").glob("*.py")} == {"__init__.py"}
 
 
 OUTSIDE = [path for path in files("app") if path.parent.name != "backend"]
@@ -52,6 +86,7 @@ PURE = {
     "reports",
     "report_files",
     "results",
+    "images",
 }
 NO_TORCH = (
     "plugins",

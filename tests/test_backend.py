@@ -10,8 +10,8 @@ import streamlit as st
 import torch
 
 import ash
-from app import backend
-from app.backend import engine, store
+from app.backend import banks as banks_
+from app.backend import engine, evaluations, provenance, samples, setups, store
 from app.backend.setups import identity
 from app.link.spec import RunSpec
 from ash import sweeping
@@ -21,7 +21,7 @@ from ash.methods import Method
 from ash.models import get_model
 from ash.tables import Sweep
 
-PLACE = backend.Setup("demo", "avgpool", "fashion_mnist", get_model("demo").ood_sets)
+PLACE = setups.Setup("demo", "avgpool", "fashion_mnist", get_model("demo").ood_sets)
 METHODS = ("energy", "ash_p@37", "ash_b@65", "ash_s@90", "ash_s@12.5", "react@1.0", "ash_rand@50", "ash_b@80:msp")
 
 
@@ -38,15 +38,15 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_two_users_get_their_own_numbers() -> None:
-    alone = {method: backend.evaluation(PLACE, method) for method in METHODS}
+    alone = {method: evaluations.evaluation(PLACE, method) for method in METHODS}
 
     def user(turn: int) -> bool:
         method = METHODS[turn % len(METHODS)]
         if turn % 5 == 0:
-            backend.evaluation.clear(PLACE, method)
-        one = backend.evaluation(PLACE, method)
-        picture = backend.sample(PLACE, method, "digits", turn % 7)
-        again = backend.sample.__wrapped__(PLACE, method, "digits", turn % 7)
+            evaluations.evaluation.clear(PLACE, method)
+        one = evaluations.evaluation(PLACE, method)
+        picture = samples.sample(PLACE, method, "digits", turn % 7)
+        again = samples.sample.__wrapped__(PLACE, method, "digits", turn % 7)
         same = np.array_equal(picture.shaped_logits, again.shaped_logits)
         return same and str(one.method) == method and np.array_equal(one.id_scores, alone[method].id_scores)
 
@@ -58,7 +58,7 @@ def test_evaluations_are_those_of_the_library() -> None:
     import torch
 
     _, tail = ash.split(ash.get_model("demo").build(), "avgpool")
-    x = torch.from_numpy(backend.activations(PLACE, "digits").copy())
+    x = torch.from_numpy(banks_.activations(PLACE, "digits").copy())
     largest = 0.0
     for text in METHODS:
         method = ash.Method.parse(text)
@@ -66,7 +66,7 @@ def test_evaluations_are_those_of_the_library() -> None:
 
         with torch.inference_mode():
             expected = SCORES[method.score](tail(method.shape(x))).numpy()
-        found = backend.evaluation(PLACE, text).ood_scores["digits"]
+        found = evaluations.evaluation(PLACE, text).ood_scores["digits"]
         largest = max(largest, float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), 1))))
     print(f"largest relative difference: {largest:.2g}")
     assert largest < 1e-5
@@ -80,33 +80,33 @@ def test_moving_the_percentile_back_and_forth_computes_nothing_twice(
     original = sweeping.sweep
     monkeypatch.setattr(sweeping, "sweep", lambda *a, **k: calls.append(1) or original(*a, **k))
     for p in (65, 66, 67, 66, 65, 90, 67, 12, 66):
-        backend.evaluation(PLACE, f"ash_s@{p}")
+        evaluations.evaluation(PLACE, f"ash_s@{p}")
     assert len(calls) == 2, "one sweep for the trade-off, one for the slider"
     st.cache_resource.clear()
-    backend.evaluation(PLACE, "ash_s@66")
+    evaluations.evaluation(PLACE, "ash_s@66")
     assert len(calls) == 2, "a restarted server reads both from disk"
 
 
 @pytest.mark.slow
 def test_a_damaged_sweep_file_is_computed_again(fresh: Path) -> None:
-    first = backend.grid(PLACE, "energy")
+    first = evaluations.grid(PLACE, "energy")
     (file,) = (fresh / "sweeps").glob("*.npz")
     whole = file.read_bytes()
     for damage in (b"", whole[: len(whole) // 2], b"junk" * 100):
         file.write_bytes(damage)
         st.cache_resource.clear()
-        again = backend.grid(PLACE, "energy")
+        again = evaluations.grid(PLACE, "energy")
         np.testing.assert_array_equal(again.id_scores, first.id_scores)
         np.testing.assert_array_equal(again.ood_scores["digits"], first.ood_scores["digits"])
         assert again.methods == first.methods
 
 
 def test_only_the_newest_sweep_files_are_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend.run(PLACE, ("energy",))
+    engine.run(PLACE, ("energy",))
     (first,) = (fresh / "sweeps").glob("*.npz")
     monkeypatch.setattr(store, "MOST_BYTES", 2 * first.stat().st_size + 100)
     for text in ("msp", "max_logit"):
-        backend.run(PLACE, (text,))
+        engine.run(PLACE, (text,))
     assert len(list((fresh / "sweeps").glob("*.npz"))) == 2
     assert not first.exists()
 
@@ -114,7 +114,7 @@ def test_only_the_newest_sweep_files_are_kept(fresh: Path, monkeypatch: pytest.M
 def test_a_cache_that_cannot_be_written_changes_nothing(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (fresh / "file").write_text("")
     monkeypatch.setenv("ASH_CACHE", str(fresh / "file"))
-    assert backend.evaluation(PLACE, "energy").accuracy > 0.9
+    assert evaluations.evaluation(PLACE, "energy").accuracy > 0.9
 
 
 def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
@@ -126,31 +126,31 @@ def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
     shard = copy / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-4] + b"junk")
     with pytest.raises(AshError, match=r"shard-00000\.npy .* missing or damaged; run the extraction again"):
-        backend.evaluation(PLACE, "energy")
+        evaluations.evaluation(PLACE, "energy")
 
 
 def test_a_network_first_asked_for_in_inference_mode_can_still_be_differentiated() -> None:
     engine.network.clear()
     engine._parts.clear()
     with torch.inference_mode():
-        _, tail = engine.parts(backend.setup(RunSpec(placement="layer3.0.relu2")))
+        _, tail = engine.parts(setups.setup(RunSpec(placement="layer3.0.relu2")))
     assert not any(weight.is_inference() for weight in tail.parameters())
 
 
 def test_wrong_samples_are_refused() -> None:
     with pytest.raises(AshError, match="Digits has the samples 0 to 999; there is no 1000"):
-        backend.sample(PLACE, "energy", "digits", 1000)
+        samples.sample(PLACE, "energy", "digits", 1000)
 
 
 def test_the_badge_says_what_is_on_the_page() -> None:
-    backend.grid(PLACE, "energy")
-    badge = backend.badge(RunSpec())
+    evaluations.grid(PLACE, "energy")
+    badge = provenance.badge(RunSpec())
     assert badge.startswith("bundled, 10,000 ID + 6,000 OOD images, ")
-    assert backend.badge(RunSpec(ood=("digits", "noise"))).startswith("bundled, 10,000 ID + 2,000 OOD images")
+    assert provenance.badge(RunSpec(ood=("digits", "noise"))).startswith("bundled, 10,000 ID + 2,000 OOD images")
 
 
 def test_every_export_says_where_it_comes_from() -> None:
-    facts = backend.provenance(RunSpec())
+    facts = provenance.provenance(RunSpec())
     assert {"model", "weights_sha256", "placement", "method", "n_id", "n_ood", "device", "date"} <= set(facts)
 
 

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 import ash
-from app import backend
+from app.backend import setups
 from ash.data import get_dataset
 from ash.models import get_model
 
@@ -36,10 +36,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     file = folder / f"{TRUNCATED}.png"
     file.write_bytes(file.read_bytes()[:-60])
     (folder / f"{TEXT}.png").write_text("no image")
-    backend.look_again()
+    setups.look_again()
     ash.extract(get_model("demo"), "penultimate", get_dataset(SET))
     yield folder
-    backend.look_again()
+    setups.look_again()
 
 
 def page(name: str, sample: int, **query: str) -> AppTest:
@@ -90,12 +90,12 @@ def test_an_image_that_was_deleted_while_the_page_was_open(name: str, own: Path)
 
 @pytest.mark.parametrize("name", ["activations", "modified ReLU"])
 def test_the_first_visit_after_an_image_was_deleted_says_so_and_the_next_run_looks_again(name: str, own: Path) -> None:
-    assert len(backend.whole_set(SET)) == COUNT
+    assert len(setups.whole_set(SET)) == COUNT
     (own / f"{GONE}.png").unlink()
     app = page(name, WHOLE)
     assert all(f"{GONE}.png cannot be read" in said for said in sentences(app))
     assert sentences(sound(app.run())) == []
-    assert len(backend.whole_set(SET)) == COUNT - 1
+    assert len(setups.whole_set(SET)) == COUNT - 1
     assert sentences(sound(app.get_by_key("spec_sample").set_value(COUNT - 2).run())) == []
 
 

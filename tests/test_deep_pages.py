@@ -6,8 +6,7 @@ import torch
 from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
 
-from app import backend
-from app.backend import engine
+from app.backend import banks, engine, sample_rows, setups
 from app.link.spec import RunSpec
 from ash.methods import Method
 
@@ -17,10 +16,10 @@ VIEW = {"placement": "layer3.0.relu2", "n": 40, "ood": "digits"}
 
 
 @pytest.fixture(scope="module")
-def third_block() -> backend.Setup:
+def third_block() -> setups.Setup:
     """A deep placement with few images, its banks computed."""
-    at = backend.setup(RunSpec(placement="layer3.0.relu2", images=40, ood=("digits",)))
-    list(backend.compute_banks(at))
+    at = setups.setup(RunSpec(placement="layer3.0.relu2", images=40, ood=("digits",)))
+    list(banks.compute_banks(at))
     return at
 
 
@@ -33,7 +32,7 @@ def buttons(app: AppTest) -> dict[str | None, str]:
 
 
 @pytest.mark.parametrize("page", ["scores", "samples", "activations"])
-def test_a_stopped_page_goes_on_when_it_is_told_to(page: str, third_block: backend.Setup) -> None:
+def test_a_stopped_page_goes_on_when_it_is_told_to(page: str, third_block: setups.Setup) -> None:
     p = {"scores": 21, "samples": 22, "activations": 23}[page]  # settings that nothing has evaluated yet
     app = opened(page, p=p)
     app.session_state["deep_stopped"] = (third_block, "energy")
@@ -47,12 +46,12 @@ def test_a_stopped_page_goes_on_when_it_is_told_to(page: str, third_block: backe
     assert app.get("plotly_chart") or page == "samples"
 
 
-def test_classes_of_ood_images_are_those_of_the_tail(third_block: backend.Setup) -> None:
+def test_classes_of_ood_images_are_those_of_the_tail(third_block: setups.Setup) -> None:
     method = "ash_b@60"
-    assert [one.total for one in backend.class_steps(third_block, (method,))] == [40]
-    assert list(backend.class_steps(third_block, (method,))) == []
+    assert [one.total for one in sample_rows.class_steps(third_block, (method,))] == [40]
+    assert list(sample_rows.class_steps(third_block, (method,))) == []
     _, tail = engine.parts(third_block)
-    x = torch.from_numpy(np.array(backend.activations(third_block, "digits")))
+    x = torch.from_numpy(np.array(banks.activations(third_block, "digits")))
     with torch.inference_mode():
         classes = tail(Method.parse(method).shape(x)).argmax(1).numpy()
-    np.testing.assert_array_equal(backend.predictions(third_block, method)["digits"], classes)
+    np.testing.assert_array_equal(sample_rows.predictions(third_block, method)["digits"], classes)

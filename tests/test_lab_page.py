@@ -9,7 +9,7 @@ import torch
 from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import samples, setups
 from app.link.spec import RunSpec
 from app.views.lab import algorithm_facts
 from app.views.lab.algorithm_facts import VARIANTS
@@ -41,7 +41,7 @@ def chart(app: AppTest, key: str) -> dict[str, Any]:
 
 
 def activation(placement: str = "penultimate", name: str = "fashion_mnist", number: int = 0) -> np.ndarray:
-    x: np.ndarray = backend.sample(backend.setup(RunSpec(placement=placement)), "energy", name, number).x
+    x: np.ndarray = samples.sample(setups.setup(RunSpec(placement=placement)), "energy", name, number).x
     return x
 
 

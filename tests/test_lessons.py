@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import evaluations
 from app.backend import lessons as numbers
 from app.charts.front import Setting
 from app.charts.line_chart import Against, Line, figure, finding, table
@@ -110,7 +110,7 @@ def test_words_are_true_for_every_sign() -> None:
 
 
 def test_curves_are_those_of_the_trade_off(here: Here) -> None:
-    rows = backend.table(here.at, "energy").query("ood == 'mean'").set_index("method")
+    rows = evaluations.table(here.at, "energy").query("ood == 'mean'").set_index("method")
     for variant in ("ash_p", "ash_b", "ash_s"):
         for one in here.curve(variant):
             row = rows.loc[f"{variant}@{one.p:g}"]
@@ -135,7 +135,7 @@ def test_the_linear_curve_meets_the_unshaped_network_at_zero(here: Here) -> None
 
 def test_what_a_held_out_set_costs(here: Here) -> None:
     found, sets = [], here.sets
-    scrub = {p: backend.evaluation(here.at, f"ash_b@{p}") for p in range(0, 100, 5)}
+    scrub = {p: evaluations.evaluation(here.at, f"ash_b@{p}") for p in range(0, 100, 5)}
     area = {p: {name: 100 * auroc(one.id_scores, one.ood_scores[name]) for name in sets} for p, one in scrub.items()}
     for left in sets:
         chosen = max(area, key=lambda p: np.mean([area[p][name] for name in sets if name != left]))

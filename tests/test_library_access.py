@@ -21,8 +21,7 @@ from library_driver import (  # noqa: F401  (fixtures)
 )
 from streamlit.testing.v1 import AppTest
 
-from app import backend
-from app.backend import library
+from app.backend import banks, library, library_work, setups
 from app.backend.jobs import Jobs, Work
 from app.link import streamlit_private
 from ash.bank import cache_root
@@ -53,7 +52,7 @@ def test_the_library_is_on_where_only_this_machine_is_served(
 ) -> None:
     monkeypatch.setenv(library.SETTING, setting)
     monkeypatch.setattr(st, "get_option", {"server.address": address}.get)
-    assert backend.library_on() is on
+    assert library.library_on() is on
 
 
 def from_browser(monkeypatch: pytest.MonkeyPatch, ip: str | None = None, **headers: str) -> None:
@@ -66,7 +65,7 @@ def from_browser(monkeypatch: pytest.MonkeyPatch, ip: str | None = None, **heade
 
 
 LOCAL = {"Host": "localhost:8501", "Origin": "http://localhost:8501"}
-RULES = {library.SETTING: backend.library_on, library.COMPUTE: backend.may_compute}
+RULES = {library.SETTING: library.library_on, library.COMPUTE: library.may_compute}
 rules = pytest.mark.parametrize("setting", list(RULES))
 
 
@@ -118,21 +117,21 @@ def test_who_calls_the_server_by_another_name_may_not(
 
 def test_a_client_of_another_machine_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
     from_browser(monkeypatch, "192.168.1.7", **LOCAL)
-    assert not backend.library_on()
-    assert not backend.may_compute()
+    assert not library.library_on()
+    assert not library.may_compute()
 
 
 def test_computing_is_refused_on_the_server_before_anything_is_written(
     mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = backend.Setup("demo", "avgpool", "fashion_mnist", (mine,))
+    at = setups.Setup("demo", "avgpool", "fashion_mnist", (mine,))
     monkeypatch.setenv(library.COMPUTE, "off")
     with pytest.raises(AshError, match="ASH_COMPUTE=on"):
-        next(backend.compute_banks(at))
-    assert all(row.info.bundled for row in backend.bank_rows())
+        next(banks.compute_banks(at))
+    assert all(row.info.bundled for row in library.bank_rows())
     monkeypatch.setenv(library.COMPUTE, "on")
     monkeypatch.setenv(library.SETTING, "off")  # the two are told apart
-    assert next(backend.compute_banks(at)).total == IMAGES
+    assert next(banks.compute_banks(at)).total == IMAGES
 
 
 def test_pages_say_that_computing_is_off_in_place_of_the_button(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,13 +183,13 @@ def test_a_click_from_a_page_that_was_drawn_before_is_refused(monkeypatch: pytes
     assert not app.session_state["library_jobs"].all()
 
 
-AT = backend.Setup("demo", "avgpool", "fashion_mnist", get_model("demo").ood_sets)
+AT = setups.Setup("demo", "avgpool", "fashion_mnist", get_model("demo").ood_sets)
 ACTIONS: dict[str, Callable[[str], object]] = {
-    "fetch": backend.fetch,
-    "extract": lambda name: backend.extract(AT, name),
-    "verify": backend.verify,
-    "finish": backend.finish,
-    "delete": backend.delete,
+    "fetch": library_work.fetch,
+    "extract": lambda name: library_work.extract(AT, name),
+    "verify": library_work.verify,
+    "finish": library_work.finish,
+    "delete": library_work.delete,
 }
 
 
@@ -216,7 +215,7 @@ def test_only_known_names_are_taken(action: str, name: str, monkeypatch: pytest.
 
 def test_what_ships_is_neither_fetched_nor_deleted_nor_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(library.SETTING, "on")
-    row = backend.bank_rows()[0]
+    row = library.bank_rows()[0]
     assert row.info.bundled
     for action, name in (("delete", row.name), ("finish", row.name), ("fetch", "digits"), ("fetch", "demo")):
         with pytest.raises(AshError):

@@ -25,7 +25,6 @@ from library_driver import (  # noqa: F401  (fixtures)
 )
 from PIL import Image
 
-from app import backend
 from app.backend import library, library_work, setups
 from ash.bank import shard_path
 
@@ -88,7 +87,7 @@ def test_a_partial_bank_is_finished(mine: str) -> None:
     whole = shard_path(folder, 2).read_bytes()
     for path in (folder / "manifest.json", shard_path(folder, 2), shard_path(folder, 2).with_suffix(".json")):
         path.unlink()
-    backend.bank_rows.clear()
+    library.bank_rows.clear()
     run(app)
     assert (table(app)[name]["State"], table(app)[name]["Rows"]) == ("◐ partial", 128)
     assert "bank_verify" not in keys(app)
@@ -105,7 +104,7 @@ def test_activations_of_images_that_were_replaced_are_outdated_and_stay(mine: st
     path = data / mine / "000.png"
     Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     path.write_bytes(path.read_bytes()[:-20].ljust(os.path.getsize(data / mine / "001.png"), b"\0"))
-    backend.refresh()
+    library.refresh()
     run(app)
     assert table(app)[name]["State"] == "◌ outdated"
     assert "images has changed" in words(app)
@@ -122,7 +121,7 @@ def test_what_cannot_be_computed_again_is_said_before_it_is_deleted(mine: str, d
     click(app, "bank_delete")
     assert "cannot be computed again" in words(app)
     (folder / "manifest.json").unlink()
-    backend.bank_rows.clear()
+    library.bank_rows.clear()
     click(app, "bank_keep")
     click(app, "bank_finish")
     assert "not here any more" in words(app)

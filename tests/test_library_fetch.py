@@ -24,7 +24,7 @@ from library_driver import (
 )
 from web_server import Site, serving
 
-from app import backend
+from app.backend import setups
 from ash.models import MODELS, get_model
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def test_a_data_set_is_fetched_and_there(site: Site, monkeypatch: pytest.MonkeyP
     assert toasts.count("Fetch Tiny: done") == 1  # a small file may be there before the first run ends
     assert (table(app)["tiny"]["Images"], table(app)["tiny"]["Number"]) == ("● present", 3)
     assert "data_fetch" not in keys(app)
-    assert "tiny" in backend.present()
+    assert "tiny" in setups.present()
     assert len(list(data.rglob("*.png"))) == 3
     click(app, "job_forget_1")
     assert "Fetch Tiny" not in words(app)

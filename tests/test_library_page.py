@@ -29,7 +29,7 @@ from library_driver import (  # noqa: F401  (fixtures)
 )
 from PIL import Image
 
-from app import backend
+from app.backend import library, setups
 from app.backend.jobs import Job, Report, Work
 from app.backend.setups import setup
 from app.link.spec import RunSpec
@@ -91,7 +91,7 @@ def test_activations_are_empty_but_for_the_bundled_ones() -> None:
 
 
 def test_the_summary_counts_what_is_here(mine: str) -> None:
-    here = sum(row.status.state == "present" for row in backend.data_rows())
+    here = sum(row.status.state == "present" for row in library.data_rows())
     known = len(DATASETS) + 1
     text = words(opened())
     assert f"1 of {len(MODELS)} models and {here} of {known} data sets are here; no activations" in text
@@ -213,7 +213,7 @@ def test_the_page_polls_only_while_something_runs(monkeypatch: pytest.MonkeyPatc
     assert set(polls) == {None}
     with slowly(archive()) as slow:
         register(monkeypatch, slow.address, slow.body)
-        backend.data_rows.clear()
+        library.data_rows.clear()
         choose(app, "data", "tiny")
         click(app, "data_fetch")
         until(slow.half_sent.is_set)
@@ -231,6 +231,6 @@ def test_a_list_whose_labels_were_corrected_is_looked_at_as_another(data: Path) 
     looks = []
     for label in ("Bag", "Coat"):
         (data / "listed.csv").write_text(f"image,label\na.png,{label}\n")
-        backend.look_again()
+        setups.look_again()
         looks.append(setup(RunSpec(id="listed")).look)
     assert looks[0] != looks[1]

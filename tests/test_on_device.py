@@ -13,8 +13,19 @@ from PIL import Image
 from torch import fx
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from app import backend
-from app.backend import banks, decisions, evaluations, lessons, library_work, sample_rows, samples, setups, uploads
+from app.backend import (
+    banks,
+    decisions,
+    deep,
+    engine,
+    evaluations,
+    lessons,
+    library_work,
+    sample_rows,
+    samples,
+    setups,
+    uploads,
+)
 from app.backend.jobs import Jobs, Work
 from app.backend.turns import semaphore
 from app.link.spec import RunSpec
@@ -46,19 +57,19 @@ def passes() -> Iterator[list[bool]]:
     hook.remove()
 
 
-def placed(placement: str, images: int) -> backend.Setup:
-    return backend.setup(RunSpec(placement=placement, images=images, ood=("digits",)))
+def placed(placement: str, images: int) -> setups.Setup:
+    return setups.setup(RunSpec(placement=placement, images=images, ood=("digits",)))
 
 
-def ready(placement: str, methods: tuple[str, ...] = ()) -> backend.Setup:
+def ready(placement: str, methods: tuple[str, ...] = ()) -> setups.Setup:
     at = placed(placement, NEW)
-    list(backend.compute_banks(at))
-    if not backend.is_linear(at):
-        list(backend.deep_steps(at, "energy", methods))
+    list(banks.compute_banks(at))
+    if not engine.is_linear(at):
+        list(deep.deep_steps(at, "energy", methods))
     return at
 
 
-def own_image(at: backend.Setup) -> None:
+def own_image(at: setups.Setup) -> None:
     buffer, mine = io.BytesIO(), uploads.Uploads()
     Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(buffer, "PNG")
     mine.add("mine.png", buffer.getvalue())
@@ -66,7 +77,7 @@ def own_image(at: backend.Setup) -> None:
     assert mine.scored
 
 
-WORK: dict[str, Callable[[backend.Setup], object]] = {
+WORK: dict[str, Callable[[setups.Setup], object]] = {
     "one setting": lambda at: evaluations.measure(at, METHOD),
     "a threshold for all": lambda at: evaluations.measure(at, "ash_b_global@66"),
     "every sample": lambda at: sample_rows.every_sample(at, METHOD, ("digits",), 0.95),
@@ -116,7 +127,7 @@ def test_images_are_read_before_the_device_is_asked_for(monkeypatch: pytest.Monk
 
     for module in (setups, banks):
         monkeypatch.setattr(module, "identity_of", noted)
-    list(backend.compute_banks(placed("layer3.0.relu2", NEW + 2)))
+    list(banks.compute_banks(placed("layer3.0.relu2", NEW + 2)))
     assert reads
     assert not any(reads)
 

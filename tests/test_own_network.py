@@ -16,7 +16,8 @@ from app_pages import ENTRY, open_page
 from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import banks as banks_
+from app.backend import evaluations, samples, setups
 from app.link.spec import RunSpec
 from ash import plugins
 from ash.__main__ import main
@@ -75,7 +76,7 @@ def banks(example: Path) -> None:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert "digits8: 898 x 128 x 1 x 1" in done.output
-    assert len(list(backend.compute_banks(backend.setup(RunSpec(model=MODEL, placement="5"))))) > 1
+    assert len(list(banks_.compute_banks(setups.setup(RunSpec(model=MODEL, placement="5"))))) > 1
 
 
 def words(app: AppTest) -> str:
@@ -106,7 +107,7 @@ def test_it_is_known_by_its_weights_and_cut_by_tracing(example: Path) -> None:
 @pytest.mark.usefixtures("banks")
 def test_shaping_helps_it() -> None:
     """That the network has learned something, and that the sweep is about it: nothing finer."""
-    table = backend.measure(backend.setup(RunSpec(model=MODEL)), "energy")
+    table = evaluations.measure(setups.setup(RunSpec(model=MODEL)), "energy")
     mean = table[table["ood"] == "mean"].iloc[0]
     assert mean.id_accuracy > 90
     assert set(table["ood"]) == {*SETS[1:], "mean"}
@@ -126,8 +127,8 @@ def test_every_page_opens_with_it(page: str, placement: str) -> None:
 
 @pytest.mark.usefixtures("banks")
 def test_one_image_through_it_by_the_app_is_the_networks_own_output() -> None:
-    at = backend.setup(RunSpec(model=MODEL))
-    one = backend.sample(at, "ash_s@90", "digits8", 3)
+    at = setups.setup(RunSpec(model=MODEL))
+    one = samples.sample(at, "ash_s@90", "digits8", 3)
     entry = get_model(MODEL)
     with torch.inference_mode():
         logits = entry.build()(entry.preprocess.build()(get_dataset("digits8").image(3))[None])

@@ -9,9 +9,8 @@ import pytest
 from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import banks, distributions, evaluations, metric_rules, provenance, requirements, setups, shipping
 from app.backend import paper as paper_backend
-from app.backend import requirements
 from app.charts import published, relu
 from app.link.spec import LEAVES, Pick, RunSpec, reduce
 from app.views.paper import accuracy, words
@@ -70,7 +69,7 @@ def test_every_leaf_opens_without_weights_and_images(app: AppTest, leaf: str) ->
 
 def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
     lines = pd.concat([reports.lines(number) for number in paper.TABLES])
-    own = {one.model: set(one.table.method) for one in backend.usual()}
+    own = {one.model: set(one.table.method) for one in shipping.usual()}
     shipped = sum(row.method in own.get(row.model, ()) for row in lines.itertuples())
     odin = ((lines.method == "odin") & ~lines.model.isin(own)).sum()  # the demo's perturbed images are not there yet
     text = text_of(opened(app))
@@ -87,8 +86,8 @@ def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
     frame = shown(opened(app))
     measured = frame[frame["● AUROC"].notna()]
     assert set(measured["Status"]) == {reports.BUNDLED}
-    at = backend.setup(RunSpec())
-    expected = backend.measure(at, "ash_b@65").query("ood == 'mean'")
+    at = setups.setup(RunSpec())
+    expected = evaluations.measure(at, "ash_b@65").query("ood == 'mean'")
     row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
     assert row["● AUROC"] == pytest.approx(expected.auroc.iloc[0], abs=1e-4)
     assert row["● FPR95"] == pytest.approx(expected.fpr95.iloc[0], abs=1e-4)
@@ -98,7 +97,7 @@ def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
 
 def test_only_chosen_ood_sets_count(app: AppTest) -> None:
     frame = shown(opened(app, ood="digits,noise"))
-    rows = backend.measure(backend.setup(RunSpec()), "energy").set_index("ood").auroc
+    rows = evaluations.measure(setups.setup(RunSpec()), "energy").set_index("ood").auroc
     measured = frame[frame["Runs as"] == "energy"]["● AUROC"].iloc[0]
     assert measured == pytest.approx((rows["digits"] + rows["noise"]) / 2, abs=1e-4)
 
@@ -138,8 +137,8 @@ def test_table_5_says_where_one_threshold_for_all_is_better(app: AppTest) -> Non
     text = text_of(opened(app, leaf="table5"))
     assert "Published: a threshold for each sample has the higher AUROC at p = 70 to 98, one for all at p = 99." in text
     assert "Measured here: a threshold for each sample has the higher AUROC" in text
-    duels = backend.threshold_duels(RunSpec())
-    means = {p: [backend.measure(backend.setup(RunSpec()), f"{name}@{p}") for name in PAIR] for p in (30, 65, 90)}
+    duels = paper_backend.threshold_duels(RunSpec())
+    means = {p: [evaluations.measure(setups.setup(RunSpec()), f"{name}@{p}") for name in PAIR] for p in (30, 65, 90)}
     for p, (local, everywhere) in means.items():
         first, second = (table.query("ood == 'mean'").auroc.iloc[0] for table in (local, everywhere))
         assert duels["demo"][p] == (first > second)
@@ -190,7 +189,7 @@ def test_a_method_beyond_the_sidebar_is_loaded_on_every_page(app: AppTest, metho
     few = {}
     if method == "odin":  # the only one of them that needs banks that do not ship
         few = {"n": "60", "ood": "digits"}
-        list(backend.measure_steps(RunSpec(images=60, ood=("digits",)), "odin"))
+        list(requirements.measure_steps(RunSpec(images=60, ood=("digits",)), "odin"))
     app.query_params.update(few)
     for page in ("tradeoff", "scores", "activations", "placements", "paper", "library"):
         app.query_params["method"] = method
@@ -210,7 +209,7 @@ def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: 
         ("own", True, Pick.line("resnet50 dice@70")),
     ):
         monkeypatch.setattr(paper_table, "current", lambda beside=beside: RunSpec(beside=beside))
-        monkeypatch.setattr(backend, "unready", lambda spec, ready=ready: "" if ready else "weights")
+        monkeypatch.setattr(provenance, "unready", lambda spec, ready=ready: "" if ready else "weights")
         assert paper_table._pick(1, rows, "resnet50 Dice") == expected
     assert state["paper_line1"] == "resnet50 Dice"
 
@@ -223,11 +222,11 @@ def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pyt
     monkeypatch.setattr(requirements, "missing_perturbed", lambda at: dict(left))
     done: list[str] = []
 
-    def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
-        yield backend.Step("Digits, perturbed", 1, 2, 10.0, 0.1)
+    def steps(spec: RunSpec, method: str) -> Iterator[banks.Step]:
+        yield banks.Step("Digits, perturbed", 1, 2, 10.0, 0.1)
         done.append(method)
 
-    monkeypatch.setattr(backend, "measure_steps", steps)
+    monkeypatch.setattr(requirements, "measure_steps", steps)
     choose(opened(app), "resnet50 ODIN")
     assert "the activations of 500 perturbed images are not computed" in text_of(app)
     assert app.button(key="paper_measure").label == "Measure this row"
@@ -240,11 +239,11 @@ def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pyt
 def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "missing_perturbed", lambda at: {"digits": 300})
 
-    def steps(spec: RunSpec, method: str) -> Iterator[backend.Step]:
+    def steps(spec: RunSpec, method: str) -> Iterator[banks.Step]:
         raise backend_error()
         yield
 
-    monkeypatch.setattr(backend, "measure_steps", steps)
+    monkeypatch.setattr(requirements, "measure_steps", steps)
     choose(opened(app), "resnet50 ODIN")
     app.button(key="paper_measure").click().run()
     assert app.error
@@ -266,9 +265,9 @@ def test_missing_weights_come_with_their_command(app: AppTest) -> None:
 
 def test_odin_of_the_demo_is_measured_from_its_images() -> None:
     spec = RunSpec(images=60, ood=("digits",))
-    for step in backend.measure_steps(spec, "odin"):
+    for step in requirements.measure_steps(spec, "odin"):
         assert 0 <= step.done <= step.total
-    assert backend.lack(spec, "odin") is None
+    assert requirements.lack(spec, "odin") is None
     found = paper_backend.found(spec)
     row = found.row("odin", "digits")
     assert row is not None
@@ -277,15 +276,15 @@ def test_odin_of_the_demo_is_measured_from_its_images() -> None:
 
 
 def test_a_fit_is_made_once_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = backend.setup(RunSpec())
-    one = backend.fit_of(at)
-    assert one is not None
-    assert (one.identity.dataset, one.rows) == ("fashion_mnist_train", 3000)
     from app.backend import fits
 
+    at = setups.setup(RunSpec())
+    one = fits.fit_of(at)
+    assert one is not None
+    assert (one.identity.dataset, one.rows) == ("fashion_mnist_train", 3000)
     fits._fitted.clear()
     monkeypatch.setattr(fits, "fit", lambda bank: pytest.fail("fitted again"))
-    again = backend.fit_of(at)
+    again = fits.fit_of(at)
     assert again is not None
     assert again.date == one.date
 
@@ -336,9 +335,9 @@ def test_figure_4_is_what_shaping_does() -> None:
 
     from ash import shaping
 
-    at, p = backend.setup(RunSpec()), 70.0
-    one = backend.cutoffs(at, p, (at.id_set,))
-    x = backend.activations(at, at.id_set)[:50].reshape(50, -1)
+    at, p = setups.setup(RunSpec()), 70.0
+    one = distributions.cutoffs(at, p, (at.id_set,))
+    x = banks.activations(at, at.id_set)[:50].reshape(50, -1)
     operations = {"ash_p": shaping.ash_p, "ash_b": shaping.ash_b, "ash_s": shaping.ash_s}
     for row in range(0, 50, 7):
         group = relu.Images("id", "one", one.t[[row]], one.level[[row]], one.factor[[row]], one.high)
@@ -353,9 +352,9 @@ def test_figure_4_is_what_shaping_does() -> None:
 
 
 def test_the_conventions_have_measured_effects(app: AppTest) -> None:
-    effects, saturated = backend.convention_effects(RunSpec())
+    effects, saturated = metric_rules.convention_effects(RunSpec())
     by_key = {(one.convention, one.method, one.metric): one for one in effects}
-    table = backend.measure(backend.setup(RunSpec()), "energy").query("ood == 'mean'")
+    table = evaluations.measure(setups.setup(RunSpec()), "energy").query("ood == 'mean'")
     assert by_key["fpr95", "energy", "fpr95"].ours == pytest.approx(table.fpr95.iloc[0])
     assert by_key["aupr", "energy", "aupr"].ours == pytest.approx(table.aupr.iloc[0])
     soft = by_key["msp", "ash_s@95:msp", "auroc"]

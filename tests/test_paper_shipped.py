@@ -8,9 +8,8 @@ from app_pages import at_link
 from streamlit.testing.v1 import AppTest
 from test_paper_page import figure, opened, shown, text_of
 
-from app import backend
 from app.backend import paper as paper_backend
-from app.backend import requirements, shipping
+from app.backend import provenance, registry, requirements, setups, shipping
 from app.backend.setups import identity
 from app.link.spec import RunSpec
 from ash import reports, results
@@ -25,7 +24,7 @@ def app() -> AppTest:
 
 def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> None:
     frame = shown(opened(app, beside="own", leaf="table2"))
-    there = backend.shipped("densenet101_cifar10")
+    there = shipping.shipped("densenet101_cifar10")
     assert there is not None
     row = frame[(frame["Runs as"] == "ash_s@95") & (frame["Network"] == "DenseNet, CIFAR-10")].iloc[0]
     assert row["● AUROC"] == there.table.query("method == 'ash_s@95' and ood == 'isun'").auroc.iloc[0]
@@ -41,7 +40,7 @@ def test_the_trade_off_shows_results_that_ship(app: AppTest, model: str) -> None
     app.run()
     assert not app.exception
     assert "Measured before, activations not shipped" in [one.value for one in app.subheader]
-    there = backend.shipped(model)
+    there = shipping.shipped(model)
     assert there is not None
     assert there.file.name in text_of(app)
     marks = figure(app, "shipped_pareto")
@@ -55,11 +54,11 @@ def test_the_trade_off_shows_results_that_ship(app: AppTest, model: str) -> None
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> results.Results:
     """Results of the demo, as if they had shipped without its activations."""
-    at = backend.setup(RunSpec())
+    at = setups.setup(RunSpec())
     rows = paper_backend._rows(at, ("energy", "ash_b@65", "msp"), at.ood).drop(columns=["device", "date"])
     origin = {
         **dict.fromkeys(("versions", "command"), "x"), "device": "CPU (test)", "date": "2026-01-02T03:04:05",
-        "weights_sha256": backend.entry("demo").weights_hash(), "model": "demo", "placement": at.placement,
+        "weights_sha256": registry.entry("demo").weights_hash(), "model": "demo", "placement": at.placement,
         "id": at.id_set, "ood": ", ".join(at.ood),
         "files": ", ".join(f"{name} {identity(at, name).files[:16]}" for name in at.sets),
     }  # fmt: skip
@@ -70,7 +69,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> results.Results:
 
 
 def test_results_agree_with_what_is_measured_again(small: results.Results) -> None:
-    found = backend.agreement("demo")
+    found = shipping.agreement("demo")
     assert found is not None
     assert found.good
     assert found.worst < 1e-3
@@ -82,7 +81,7 @@ def test_a_changed_number_is_found(small: results.Results, monkeypatch: pytest.M
     table.loc[(table.method == "msp") & (table.ood == "digits"), "auroc"] += 1.0
     monkeypatch.setattr(shipping, "all_shipped", lambda: (replace(small, table=table),))
     shipping._compared.clear()
-    found = backend.agreement("demo")
+    found = shipping.agreement("demo")
     shipping._compared.clear()
     assert found is not None
     assert not found.good
@@ -92,7 +91,7 @@ def test_a_changed_number_is_found(small: results.Results, monkeypatch: pytest.M
 def test_results_stand_in_where_nothing_can_be_measured(
     app: AppTest, small: results.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "unready", lambda spec: "the weights are missing")
+    monkeypatch.setattr(provenance, "unready", lambda spec: "the weights are missing")
     for module in (paper_backend, requirements):
         monkeypatch.setattr(module, "unready", lambda spec: "the weights are missing")
     frame = shown(opened(app))
@@ -108,22 +107,21 @@ def test_results_of_other_images_are_not_measured_again(
 ) -> None:
     other = replace(small, origin={**small.origin, "files": small.origin["files"].replace("digits ", "digits 0")})
     monkeypatch.setattr(shipping, "all_shipped", lambda: (other,))
-    assert backend.agreement("demo") is None
+    assert shipping.agreement("demo") is None
 
 
 def section() -> None:
     """The section of results, opened."""
-    from app import backend
     from app.ui import shipped
 
-    for there in backend.all_shipped():
+    for there in shipping.all_shipped():
         shipped._one(there)
 
 
 def test_the_section_of_results_says_whether_they_agree(
     small: results.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "all_shipped", lambda: (small,))
+    monkeypatch.setattr(shipping, "all_shipped", lambda: (small,))
     app = AppTest.from_function(section, default_timeout=60).run()
     assert not app.exception
     assert f"{len(small.table) * 4} numbers agree" in app.success[0].value
@@ -134,6 +132,6 @@ def test_the_section_of_results_says_what_cannot_be_measured_again() -> None:
     app = AppTest.from_function(section, default_timeout=60).run()
     assert not app.exception
     assert not app.success
-    assert text_of(app).count("it cannot be measured again") == len(backend.usual())
-    assert text_of(app).count("activations not shipped:") == len(backend.all_shipped())
+    assert text_of(app).count("it cannot be measured again") == len(shipping.usual())
+    assert text_of(app).count("activations not shipped:") == len(shipping.all_shipped())
     assert "Left out: 51 methods" in text_of(app)

@@ -16,7 +16,8 @@ import pytest
 from benchmarks.pipeline import authors
 
 import ash
-from app import backend
+from app.backend import banks as banks_
+from app.backend import evaluations, setups
 from app.link.spec import RunSpec
 from ash.data import evenly
 from ash.models import get_model
@@ -100,14 +101,14 @@ def test_the_command_line(root: Path, expected: Expected, tmp_path: Path, capsys
 def test_the_app(root: Path, expected: Expected, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASH_DATA", str(root))
-        backend.look_again()
-        at = backend.setup(RunSpec(model=MODEL, images=FEW))
+        setups.look_again()
+        at = setups.setup(RunSpec(model=MODEL, images=FEW))
         assert at.sets == (ID, OOD)
-        assert backend.missing_sets(at) == {ID: FEW, OOD: FEW}
-        for step in backend.compute_banks(at):
+        assert banks_.missing_sets(at) == {ID: FEW, OOD: FEW}
+        for step in banks_.compute_banks(at):
             assert step.done <= step.total
-        found = pd.concat([backend.measure(at, str(method)) for method in ash.parse_methods(METHODS)])
-    backend.look_again()
+        found = pd.concat([evaluations.measure(at, str(method)) for method in ash.parse_methods(METHODS)])
+    setups.look_again()
     compare("app", FEW, found.query("ood == @OOD").set_index("method"), expected(FEW), capsys)
 
 

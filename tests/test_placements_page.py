@@ -12,8 +12,7 @@ import streamlit as st
 from app_pages import ENTRY, at_link, ran
 from streamlit.testing.v1 import AppTest
 
-from app import backend
-from app.backend import layer_status
+from app.backend import banks, deep, evaluations, layer_status, setups
 from app.charts.front import settings
 from app.link.spec import PENULTIMATE, Pick, RunSpec, reduce
 from app.ui import placements
@@ -29,7 +28,7 @@ NUMBER = "30"  # images a set where a test computes activations
 @pytest.fixture
 def app() -> AppTest:
     try:
-        missing = backend.missing_sets(backend.setup(RunSpec()))
+        missing = banks.missing_sets(setups.setup(RunSpec()))
     except AshError as error:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
@@ -69,7 +68,7 @@ def keys(app: AppTest) -> dict[str, str]:
 
 
 def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "compute_banks", lambda at: pytest.fail("nobody asked for it"))
+    monkeypatch.setattr(banks, "compute_banks", lambda at: pytest.fail("nobody asked for it"))
     opened(app, n="31", variant="ash_s")  # no bank is there with 31 images
     assert "ASH-S is not computed yet at any of 3 placements." in texts(app)
     assert "7 data sets, 217 images" in texts(app)
@@ -81,7 +80,7 @@ def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, mon
 
 def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> None:
     opened(app, variant="ash_s", p="80")
-    rows = settings(backend.table(backend.setup(RunSpec()), "energy"), "mean", backend.setup(RunSpec()).ood)
+    rows = settings(evaluations.table(setups.setup(RunSpec()), "energy"), "mean", setups.setup(RunSpec()).ood)
     base = next(row for row in rows if row.method == "energy")
     line = [row for row in rows if row.variant == "ash_s"]
     held = [row.parameter for row in line if row.id_accuracy >= base.id_accuracy - 1]
@@ -99,7 +98,7 @@ def test_a_percentile_between_the_marks_has_its_own_column_and_its_value(app: Ap
     opened(app, variant="ash_s", p="66")
     row = traces(app, "placements_grid")["Penultimate layer"]
     at = row["customdata"].index(f"{PENULTIMATE} ash_s@66")
-    (one,) = settings(backend.measure(backend.setup(RunSpec()), "ash_s@66"), "mean", backend.setup(RunSpec()).ood)
+    (one,) = settings(evaluations.measure(setups.setup(RunSpec()), "ash_s@66"), "mean", setups.setup(RunSpec()).ood)
     assert row["text"][at] == f"{one.auroc:.1f}"
 
 
@@ -108,7 +107,7 @@ def test_objective_score_and_range(app: AppTest, query: dict[str, str]) -> None:
     opened(app, budget="0.5", on="digits", **query)
     score = query.get("score", "energy")
     (one,) = settings(
-        backend.measure(backend.setup(RunSpec()), str(Method("ash_b", 65.0, score))), "digits", ("digits",)
+        evaluations.measure(setups.setup(RunSpec()), str(Method("ash_b", 65.0, score))), "digits", ("digits",)
     )
     row = traces(app, "placements_grid")["Penultimate layer"]
     at = row["customdata"].index(f"{PENULTIMATE} {one.method}")
@@ -150,7 +149,7 @@ def test_every_mark_and_cell_names_a_placement_of_the_network_and_a_method(app: 
         for row in traces(app, chart).values()
         for text in row.get("customdata", [])
     ]
-    nodes = {cut.name for cut in backend.cuts("demo")}
+    nodes = {cut.name for cut in layer_status.cuts("demo")}
     assert len(ids) > 60
     for text in ids:
         spec = reduce(RunSpec(), Pick.cell(text))
@@ -185,9 +184,9 @@ def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, mo
     assert f"Every placement is measured on the same images: {NUMBER} ID and {6 * int(NUMBER)} OOD." in texts(app)
     for label, node in (("Third block", DEEP), ("Last block", BLOCK), ("Penultimate layer", PENULTIMATE)):
         row = traces(app, "placements_grid")[label]
-        at = backend.setup(RunSpec(placement=node, images=int(NUMBER)))
+        at = setups.setup(RunSpec(placement=node, images=int(NUMBER)))
         for text, cell in zip(row["text"], row["customdata"], strict=True):
-            (one,) = settings(backend.measure(at, cell.split(" ")[1]), "mean", at.ood)
+            (one,) = settings(evaluations.measure(at, cell.split(" ")[1]), "mean", at.ood)
             assert text == f"{one.auroc:.1f}", cell
     accuracies = {trace["y"][0] for name, trace in traces(app, "placements_curves").items() if name == "Unshaped"}
     assert len(accuracies) == 1
@@ -198,19 +197,19 @@ def fake_banks(monkeypatch: pytest.MonkeyPatch, script: list[str]) -> list[str]:
     calls: list[str] = []
     real = layer_status.missing_sets
 
-    def missing_sets(at: backend.Setup) -> dict[str, int]:
+    def missing_sets(at: setups.Setup) -> dict[str, int]:
         return {} if "done" in calls and at.placement == DEEP else real(at)
 
-    def steps(at: backend.Setup) -> Iterator[backend.Step]:
+    def steps(at: setups.Setup) -> Iterator[banks.Step]:
         calls.append(script[len(calls)])
-        yield backend.Step("Digits", 10, 217, 5.0, 41.4)
+        yield banks.Step("Digits", 10, 217, 5.0, 41.4)
         if calls[-1] == "stop":
             st.stop()
         if calls[-1] == "fail":
             raise AshError("The disk is full.")
 
     monkeypatch.setattr(layer_status, "missing_sets", missing_sets)
-    monkeypatch.setattr(backend, "compute_banks", steps)
+    monkeypatch.setattr(banks, "compute_banks", steps)
     return calls
 
 
@@ -264,10 +263,10 @@ def test_what_it_costs_is_measured_on_request(app: AppTest) -> None:
 
 def test_a_deep_tail_says_how_many_settings_it_has_and_goes_on(app: AppTest) -> None:
     spec = RunSpec(placement=DEEP, variant="ash_p", p=70.0, images=int(NUMBER))
-    at = backend.setup(spec)
-    for _ in backend.compute_banks(at):
+    at = setups.setup(spec)
+    for _ in banks.compute_banks(at):
         pass
-    for step in backend.deep_steps(at, "energy", ("energy", "ash_p@65")):
+    for step in deep.deep_steps(at, "energy", ("energy", "ash_p@65")):
         assert step.total == 2
     query = {"placement": DEEP, "variant": "ash_p", "p": "72", "n": NUMBER}
     opened(app, **query)
@@ -282,18 +281,18 @@ def test_a_deep_tail_says_how_many_settings_it_has_and_goes_on(app: AppTest) -> 
 
 def test_settings_of_an_earlier_server_are_there_without_a_click() -> None:
     spec = RunSpec(placement=DEEP, variant="ash_s", images=29)
-    at = backend.setup(spec)
-    for _ in backend.compute_banks(at):
+    at = setups.setup(spec)
+    for _ in banks.compute_banks(at):
         pass
-    backend.measure(at, "ash_s@90")
+    evaluations.measure(at, "ash_s@90")
     st.cache_resource.clear()
     st.cache_data.clear()
-    found = backend.standing(spec, DEEP, "ash_s")
+    found = layer_status.standing(spec, DEEP, "ash_s")
     assert found.table is not None
     assert set(found.table["method"]) == {"ash_s@90"}
     assert set(found.wanted) - set(found.todo) == {"ash_s@90"}
     assert found.linear is False
-    other = backend.standing(replace(spec, variant="ash_p"), DEEP, "ash_p")
+    other = layer_status.standing(replace(spec, variant="ash_p"), DEEP, "ash_p")
     assert other.table is None
     assert other.todo == other.wanted
 

@@ -12,7 +12,8 @@ from app_pages import open_page
 from odd_methods import ODD, registered
 from streamlit.testing.v1 import AppTest
 
-from app import backend, theme
+from app import theme
+from app.backend import banks, engine, evaluations, sample_rows, samples, setups
 from app.link.spec import RunSpec
 from ash import auroc
 from ash.methods import Method
@@ -69,15 +70,15 @@ def shaped(text: str, x: np.ndarray, first: int = 0) -> np.ndarray:
 
 def scores(text: str, x: np.ndarray) -> np.ndarray:
     """Energies of activations x (n, D) through the demo's last layer."""
-    tail = backend.engine.parts(backend.setup(RunSpec()))[1]
+    tail = engine.parts(setups.setup(RunSpec()))[1]
     with torch.no_grad():
         return tail(torch.from_numpy(shaped(text, x))).logsumexp(1).numpy()
 
 
 @pytest.mark.parametrize("text", [*ODD, *KNOWN])
 def test_activations(text: str) -> None:
-    app, at = page("activations", text, source="digits", sample=7, set="digits"), backend.setup(RunSpec())
-    x = backend.samples.activation(at, "digits", 7)[1]
+    app, at = page("activations", text, source="digits", sample=7, set="digits"), setups.setup(RunSpec())
+    x = samples.activation(at, "digits", 7)[1]
     y, said = shaped(text, x[None], 7)[0], words(app)
     total = theme.number(float(y.sum(dtype=np.float64))).replace("\N{MINUS SIGN}", "-")
     if text in ODD:
@@ -91,7 +92,7 @@ def test_activations(text: str) -> None:
     assert len(after) == (text != "energy")
     notes = [note["text"] for note in figure(app, "activations_values")["layout"]["annotations"]]
     for note, name in zip(notes, (at.id_set, "digits"), strict=True):
-        bank = backend.banks.activations(at, name)
+        bank = banks.activations(at, name)
         zeros = [100 * float(np.mean(values == 0)) for values in (bank, shaped(text, bank))]
         assert f"Exact zeros: {zeros[0]:.1f} % before, {zeros[1]:.1f} % after" in note
     for row, trace in enumerate(one for one in figure(app, "activations_values")["data"] if one["type"] == "bar"):
@@ -101,15 +102,15 @@ def test_activations(text: str) -> None:
 
 def test_scale_says_what_it_does_and_no_more() -> None:
     said = words(page("activations", "odd_scale@85"))
-    x = backend.samples.activation(backend.setup(RunSpec()), "fashion_mnist", 0)[1]
+    x = samples.activation(setups.setup(RunSpec()), "fashion_mnist", 0)[1]
     factor = float(shaped("odd_scale@85", x[None])[0].max() / x.max())
     assert f"SCALE at p = 85 multiplies all 192 units of this ankle boot by {factor:.4g}" in said
 
 
 @pytest.mark.parametrize("text", ["odd_scale@85", "odd_permute@50", "odd_negate@50", "react@0.5", "ash_b@85"])
 def test_maps(text: str) -> None:
-    app, at = page("activations", text, placement=LAST_BLOCK, view="maps"), backend.setup(RunSpec(placement=LAST_BLOCK))
-    x = backend.samples.activation(at, "fashion_mnist", 0)[1]
+    app, at = page("activations", text, placement=LAST_BLOCK, view="maps"), setups.setup(RunSpec(placement=LAST_BLOCK))
+    x = samples.activation(at, "fashion_mnist", 0)[1]
     gone = (x != 0) & (shaped(text, x[None])[0] == 0)
     share = 100 * (1 - gone.mean(0))
     said = words(app)
@@ -121,8 +122,8 @@ def test_maps(text: str) -> None:
 
 @pytest.mark.parametrize("text", ODD)
 def test_one_sample(text: str) -> None:
-    app, at = page("samples", text, look="one", source="digits", sample=7), backend.setup(RunSpec())
-    own, other = (backend.banks.activations(at, name) for name in (at.id_set, "digits"))
+    app, at = page("samples", text, look="one", source="digits", sample=7), setups.setup(RunSpec())
+    own, other = (banks.activations(at, name) for name in (at.id_set, "digits"))
     line, score = threshold_at_tpr(scores(text, own)), scores(text, other)[7]
     said = words(app)
     verdict = "accepted" if accepts(score, line) else "rejected"
@@ -141,9 +142,9 @@ def test_one_sample(text: str) -> None:
 @pytest.mark.parametrize("text", ["odd_scale@85", "odd_negate@50", "odd_floor@0.5"])
 def test_samples(text: str) -> None:
     page("samples", text, look="grid")
-    at = backend.setup(RunSpec())
-    found = backend.every_sample(at, text, ("digits",), 0.95)
-    own, other = (scores(text, backend.banks.activations(at, name)) for name in (at.id_set, "digits"))
+    at = setups.setup(RunSpec())
+    found = sample_rows.every_sample(at, text, ("digits",), 0.95)
+    own, other = (scores(text, banks.activations(at, name)) for name in (at.id_set, "digits"))
     wanted = np.concatenate([own, other]) >= threshold_at_tpr(own)
     assert (found.after.accepted == wanted).mean() > 0.9999  # a score on the line may be rounded to either side
     assert ((found.after.margin >= 0) == found.after.accepted).all()
@@ -157,10 +158,10 @@ def test_the_lab_says_that_it_shows_another_algorithm(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["odd_scale@85", "odd_permute@50"])
 def test_placements(text: str) -> None:
-    app, at = page("placements", text, ood="digits"), backend.setup(RunSpec())
+    app, at = page("placements", text, ood="digits"), setups.setup(RunSpec())
     bars = figure(app, "placements_grid")["data"]
     cells = {cell: shown for bar in bars for cell, shown in zip(bar["customdata"], bar["text"], strict=True)}
-    own, other = (scores(text, backend.banks.activations(at, name)) for name in (at.id_set, "digits"))
+    own, other = (scores(text, banks.activations(at, name)) for name in (at.id_set, "digits"))
     assert cells[f"penultimate {text}"] == f"{100 * auroc(own, other):.1f}"
     stand_in = words(page("placements", "odd_floor@0.5"))
     assert "Floor has a threshold and no percentile, so what follows is ASH-S" in stand_in
@@ -168,11 +169,11 @@ def test_placements(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["energy", "ash_b@65", "ash_s@90", "odd_scale@85"])
 def test_the_verdict_of_a_sample_is_that_of_its_stored_score(text: str) -> None:
-    at, method = backend.setup(RunSpec()), Method.parse(text)
-    found = {one.label: one for one in backend.suggestions(at, text, ("digits",), 0.95)}
-    edge, done = found["Borderline ID"].index, backend.evaluation(at, text)
+    at, method = setups.setup(RunSpec()), Method.parse(text)
+    found = {one.label: one for one in samples.suggestions(at, text, ("digits",), 0.95)}
+    edge, done = found["Borderline ID"].index, evaluations.evaluation(at, text)
     line = threshold_at_tpr(done.id_scores)
-    assert backend.stored_score(at, done, at.id_set, edge) == line
+    assert samples.stored_score(at, done, at.id_set, edge) == line
     assert "on the 95 % line" in verdict_line(page("samples", text, look="one", sample=edge)).split(";")[0]
     below = int(np.where(done.id_scores < line, done.id_scores, -np.inf).argmax())  # by however little
     assert "is rejected as" in verdict_line(page("samples", text, look="one", sample=below)).split(";")[0]

@@ -10,8 +10,7 @@ import pytest
 import streamlit as st
 from app_pages import open_page
 
-from app import backend
-from app.backend import store
+from app.backend import setups, store
 from ash import plugins
 from ash.data import DATASETS, DataError, get_dataset
 from ash.methods import STEPS
@@ -212,8 +211,8 @@ def test_a_model_whose_images_fail_says_so_and_the_sidebar_stays(load: Load) -> 
 
 def test_a_set_of_a_plug_in_is_offered_to_every_model_without_being_made(load: Load) -> None:
     load(SET + "ash.register_dataset('more', 'More', 'ood')(lambda: np.zeros((9, 8, 8), np.uint8))\n")
-    assert list(backend.ood_choices("demo", "fashion_mnist"))[-1] == "more"
-    assert list(backend.id_choices("demo")) == ["fashion_mnist", "mine"]
+    assert list(setups.ood_choices("demo", "fashion_mnist"))[-1] == "more"
+    assert list(setups.id_choices("demo")) == ["fashion_mnist", "mine"]
     assert "_made" not in vars(DATASETS["more"])
 
 

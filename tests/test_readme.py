@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ash
-from app import backend
+from app.backend import evaluations, setups
 from app.link.spec import RunSpec
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ def test_the_results_are_those_of_what_ships(row: tuple[str, str, str]) -> None:
     name, parameter, numbers = row
     variant = name.lower().replace("-", "_")
     method = ash.Method.parse("energy" if name == "Energy," else f"{variant}@{parameter}")
-    table = backend.measure(backend.setup(RunSpec()), str(method))
+    table = evaluations.measure(setups.setup(RunSpec()), str(method))
     mean = table[table["ood"] == "mean"].iloc[0]
     stated = [float(number) for number in numbers.split(" | ")]
     assert [mean.auroc, mean.fpr95, mean.id_accuracy] == pytest.approx(stated, abs=0.05001)

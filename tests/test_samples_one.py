@@ -8,7 +8,7 @@ import pytest
 from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import banks, decisions, engine, evaluations, registry, samples, setups
 from app.charts.bins import spread
 from app.charts.verdict_words import margin, verdict
 from app.link.spec import Pick, RunSpec, reduce
@@ -46,13 +46,13 @@ def texts(app: AppTest) -> str:
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_variant_answers_why(variant: str) -> None:
     app = page(variant=variant, source="digits", sample=7)
-    at, spec = backend.setup(RunSpec()), RunSpec(variant=variant)
-    one = backend.evaluation(at, str(spec.method))
+    at, spec = setups.setup(RunSpec()), RunSpec(variant=variant)
+    one = evaluations.evaluation(at, str(spec.method))
     above = margin(
         float(one.ood_scores["digits"][7]), threshold_at_tpr(one.id_scores), spread(one.id_scores)
     )  # the bank's score, the page's is that of the image itself
-    decided = backend.decision(at, str(spec.method), "digits", 7)
-    name = backend.entry("demo").classes[decided.after.winner]
+    decided = decisions.decision(at, str(spec.method), "digits", 7)
+    name = registry.entry("demo").classes[decided.after.winner]
     assert f"This image of Digits is {verdict(name, above, 95.0, lambda word: f'*{word}*')}" in texts(app)
     prunes = VARIANTS[variant].parameter == "percentile"
     assert [drawn(app, key) for key in PICTURES] == [True, True, prunes]
@@ -67,9 +67,9 @@ def test_other_scores_are_taken_apart_too(score: str) -> None:
 
 
 def test_the_units_add_up() -> None:
-    at = backend.setup(RunSpec())
-    found = backend.decision(at, "ash_s@90", "digits", 7)
-    bias = backend.engine.parts(at)[1].state_dict()
+    at = setups.setup(RunSpec())
+    found = decisions.decision(at, "ash_s@90", "digits", 7)
+    bias = engine.parts(at)[1].state_dict()
     for side in (found.before, found.after):
         (offset,) = (values[side.winner] for name, values in bias.items() if name.endswith("bias"))
         assert side.to_logit.sum() + float(offset) == pytest.approx(float(side.logits[side.winner]), rel=1e-4)
@@ -79,9 +79,9 @@ def test_the_units_add_up() -> None:
 
 
 def test_units_show_the_images_with_the_largest_activation() -> None:
-    at = backend.setup(RunSpec())
-    values = np.asarray(backend.activations(at, at.id_set)).reshape(10_000, -1)
-    for unit, rows in zip((0, 86, 191), backend.exciting(at, (0, 86, 191)), strict=True):
+    at = setups.setup(RunSpec())
+    values = np.asarray(banks.activations(at, at.id_set)).reshape(10_000, -1)
+    for unit, rows in zip((0, 86, 191), decisions.exciting(at, (0, 86, 191)), strict=True):
         assert sorted(values[list(rows), unit]) == sorted(np.sort(values[:, unit])[-3:])
         assert values[rows[0], unit] == values[:, unit].max()
     picture = figure(page(source="digits", sample=7), "one_units")
@@ -90,12 +90,12 @@ def test_units_show_the_images_with_the_largest_activation() -> None:
 
 
 def test_the_path_holds_the_scores_of_the_sweep_and_a_point_loads_its_p() -> None:
-    at = backend.setup(RunSpec())
-    found = backend.percentile_path(at, "ash_s", "energy", "digits", 7, 66.6)
+    at = setups.setup(RunSpec())
+    found = decisions.percentile_path(at, "ash_s", "energy", "digits", 7, 66.6)
     assert found.p == tuple(sorted([*range(0, 100, 5), 66.6]))
     for p, score in zip(found.p, found.scores, strict=True):
         if p != 66.6:
-            assert backend.evaluation(at, f"ash_s@{p:g}").ood_scores["digits"][7] == pytest.approx(score, rel=1e-4)
+            assert evaluations.evaluation(at, f"ash_s@{p:g}").ood_scores["digits"][7] == pytest.approx(score, rel=1e-4)
     app = page(source="digits", sample=7, variant="ash_s", p=90)
     (line,) = [trace for trace in figure(app, "one_percentiles")["data"] if trace["type"] == "scatter"]
     assert line["customdata"] == [str(p) for p in range(0, 100, 5)]
@@ -140,7 +140,7 @@ def test_a_pin_that_is_no_sample_is_said(pin: str) -> None:
 
 def test_suggestions_are_stepped_through_and_come_round() -> None:
     app = page(source="digits", sample=7)
-    found = backend.suggestions(backend.setup(RunSpec()), "ash_b@65", tuple(backend.setup(RunSpec()).ood), 0.95)
+    found = samples.suggestions(setups.setup(RunSpec()), "ash_b@65", tuple(setups.setup(RunSpec()).ood), 0.95)
     seen = []
     for _ in range(len(found) + 1):
         app.button(key="one_on").click().run()
@@ -159,13 +159,13 @@ def test_a_method_beyond_the_sidebar_says_what_is_shown_instead() -> None:
 @pytest.mark.parametrize("placement", ["layer4.0.relu2", "layer3.0.relu2"])
 def test_a_spatial_placement_shows_where(placement: str) -> None:
     spec = RunSpec(placement=placement, images=20, ood=("digits",))
-    at = backend.setup(spec)
-    for _ in backend.compute_banks(at):
+    at = setups.setup(spec)
+    for _ in banks.compute_banks(at):
         pass
     app = page(placement=placement, n=20, ood="digits", part="where", source="digits", sample=7)
     heats = [trace for trace in figure(app, "one_where")["data"] if trace["type"] == "heatmap"]
     assert len(heats) == 3
-    one = backend.decision(at, str(spec.method), "digits", 7)
+    one = decisions.decision(at, str(spec.method), "digits", 7)
     assert one.share is not None
     assert one.share.mean() == pytest.approx(0.35, abs=1e-3)
     assert one.after.evidence is not None
@@ -180,8 +180,8 @@ def test_a_spatial_placement_shows_where(placement: str) -> None:
 
 def test_thresholds_of_a_deep_tail_are_computed_on_request_and_kept() -> None:
     spec = RunSpec(placement="layer3.0.relu2", variant="ash_p", images=20, ood=("digits",))
-    at = backend.setup(spec)
-    for _ in backend.compute_banks(at):
+    at = setups.setup(spec)
+    for _ in banks.compute_banks(at):
         pass
     app = page(placement="layer3.0.relu2", variant="ash_p", n=20, ood="digits")
     assert "not computed at 19 percentiles" in texts(app)

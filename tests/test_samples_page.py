@@ -11,7 +11,7 @@ from app_pages import open_page, turn_to
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import evaluations, sample_rows, setups
 from app.backend import thumbnails as pictures
 from app.charts.sample_table import Filters, SampleTable, select
 from app.link.spec import RunSpec
@@ -33,8 +33,8 @@ def sound(app: AppTest) -> AppTest:
 
 
 def table(method: str = "ash_b@65", tpr: float = 0.95) -> SampleTable:
-    at = backend.setup(RunSpec())
-    return backend.every_sample(at, method, at.ood, tpr)
+    at = setups.setup(RunSpec())
+    return sample_rows.every_sample(at, method, at.ood, tpr)
 
 
 def opened(app: AppTest) -> list[str]:
@@ -71,10 +71,10 @@ def test_six_images_tell_the_story_and_one_opens() -> None:
 
 
 def test_the_sentence_counts_what_the_scores_say() -> None:
-    at = backend.setup(RunSpec())
-    after, before = (backend.evaluation(at, method) for method in ("ash_b@65", "energy"))
+    at = setups.setup(RunSpec())
+    after, before = (evaluations.evaluation(at, method) for method in ("ash_b@65", "energy"))
 
-    def right(one: backend.Evaluation) -> np.ndarray:
+    def right(one: evaluations.Evaluation) -> np.ndarray:
         line = np.sort(one.id_scores)[len(one.id_scores) - int(np.ceil(0.95 * len(one.id_scores)))]
         return np.concatenate([one.id_scores >= line, *(scores < line for scores in one.ood_scores.values())])
 
@@ -167,7 +167,7 @@ def test_a_bar_of_the_scores_opens_exactly_its_samples(axis: str) -> None:
     chart = json.loads(app.get_by_key("scores_hist").proto.spec)
     bars = [bar for trace in chart["data"] if trace.get("customdata") for bar in trace["customdata"]]
     marker, _, count, *_ = max((bar for bar in bars if bar[0].startswith("chimeras|")), key=lambda bar: bar[2])
-    app.session_state["scores_bar"] = ((backend.setup(RunSpec()), "ash_b@65"), marker)
+    app.session_state["scores_bar"] = ((setups.setup(RunSpec()), "ash_b@65"), marker)
     app.run()
     app = page(**bar_link(app))
     spec = app.session_state["spec"]
@@ -188,7 +188,7 @@ def test_the_link_of_a_bar_works_a_second_time() -> None:
         for bar in trace.get("customdata") or []
         if bar[2]
     )
-    app.session_state["scores_bar"] = ((backend.setup(RunSpec()), "ash_b@65"), bar[0])
+    app.session_state["scores_bar"] = ((setups.setup(RunSpec()), "ash_b@65"), bar[0])
     app.run()
     query = bar_link(app)
     for _ in range(2):
@@ -216,7 +216,7 @@ def test_a_broken_image_is_a_sentence_and_is_read_again(monkeypatch: pytest.Monk
             Broken.reads += 1
             raise ImageError(f"{number:05}.png is not a readable image: truncated.")
 
-    broken, whole_set = Broken(), backend.whole_set
+    broken, whole_set = Broken(), setups.whole_set
     monkeypatch.setattr(pictures, "whole_set", lambda name: broken if name == "chimeras" else whole_set(name))
     for _ in range(2):
         text = words(page(look="grid", among="chimeras"))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import backend
+from app.backend import banks, evaluations, sample_rows, setups
 from app.backend.engine import parts
 from app.charts.sample_table import FILTERS, Filters, Images, SampleTable, frame, judge, select
 from app.link.spec import ORDERS, RunSpec
@@ -138,8 +138,8 @@ def test_the_story_shows_different_samples_that_are_what_they_are_called(table: 
 
 
 def test_a_table_is_closed_for_writing() -> None:
-    at = backend.setup(RunSpec())
-    table = backend.every_sample(at, "ash_b@65", at.ood, 0.95)
+    at = setups.setup(RunSpec())
+    table = sample_rows.every_sample(at, "ash_b@65", at.ood, 0.95)
     with pytest.raises(ValueError, match="read-only"):
         table.after.score[0] = 0
     with pytest.raises(ValueError, match="read-only"):
@@ -148,9 +148,9 @@ def test_a_table_is_closed_for_writing() -> None:
 
 @pytest.mark.parametrize("method", ["ash_s@80", "ash_rand@50:msp", "energy", "react@1.0+ash_p@60"])
 def test_the_table_holds_the_scores_and_the_classes_of_the_library(method: str) -> None:
-    at = backend.setup(RunSpec())
-    table = backend.every_sample(at, method, at.ood[1:3], 0.9)
-    one, plain = backend.evaluation(at, method), backend.evaluation(at, Method.parse(method).score)
+    at = setups.setup(RunSpec())
+    table = sample_rows.every_sample(at, method, at.ood[1:3], 0.9)
+    one, plain = evaluations.evaluation(at, method), evaluations.evaluation(at, Method.parse(method).score)
     head = 200  # samples through the network itself
     for code, name in enumerate((at.id_set, *at.ood[1:3])):
         mine = table.images.set == code
@@ -158,7 +158,7 @@ def test_the_table_holds_the_scores_and_the_classes_of_the_library(method: str) 
             scores = by.ood_scores[name] if code else by.id_scores
             assert np.array_equal(judged.score[mine], scores)
             assert np.array_equal(judged.accepted[mine], scores >= threshold_at_tpr(by.id_scores, 0.9))
-        x = torch.from_numpy(np.array(backend.activations(at, name)[:head]))
+        x = torch.from_numpy(np.array(banks.activations(at, name)[:head]))
         for judged, steps in ((table.before, Method()), (table.after, Method.parse(method))):
             logits = parts(at)[1](steps.shape(x)).numpy()
             top = np.sort(logits)[:, -2:]
@@ -168,18 +168,18 @@ def test_the_table_holds_the_scores_and_the_classes_of_the_library(method: str) 
 
 
 def test_classes_of_a_global_threshold_come_from_the_threshold_of_the_id_set() -> None:
-    at = backend.setup(RunSpec())
-    line = np.quantile(backend.activations(at, at.id_set), 0.9)
-    found = backend.predictions(at, "ash_p_global@90")
+    at = setups.setup(RunSpec())
+    line = np.quantile(banks.activations(at, at.id_set), 0.9)
+    found = sample_rows.predictions(at, "ash_p_global@90")
     for name in at.ood:
-        x = torch.from_numpy(np.array(backend.activations(at, name)))
+        x = torch.from_numpy(np.array(banks.activations(at, name)))
         wanted = parts(at)[1](torch.where(x >= line, x, 0)).argmax(1).numpy()
         assert np.mean(found[name] == wanted) > 0.99
 
 
 def test_the_export_reads_back_with_ids_that_name_the_images() -> None:
-    at = backend.setup(RunSpec())
-    table = backend.every_sample(at, "ash_b@65", at.ood, 0.95)
+    at = setups.setup(RunSpec())
+    table = sample_rows.every_sample(at, "ash_b@65", at.ood, 0.95)
     chosen = select(table, Filters(change="broken"), "change", True)
     text = csv_text(frame(table, chosen.rows), {"method": "ash_b@65"})
     read = pd.read_csv(io.StringIO(text), comment="#", dtype={"file": str})
@@ -188,7 +188,7 @@ def test_the_export_reads_back_with_ids_that_name_the_images() -> None:
     assert read["id"].is_unique
     for row in read.head(20).itertuples():
         assert row.id == f"{row.set}:{row.number}"
-        assert backend.whole_set(row.set).names[row.number] == row.file
-    assert (read["score_after"] >= threshold_at_tpr(backend.evaluation(at, "ash_b@65").id_scores)).equals(
+        assert setups.whole_set(row.set).names[row.number] == row.file
+    assert (read["score_after"] >= threshold_at_tpr(evaluations.evaluation(at, "ash_b@65").id_scores)).equals(
         read["accepted_after"]
     )

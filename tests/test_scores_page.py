@@ -10,7 +10,7 @@ import pytest
 from app_pages import open_page
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import evaluations, registry, setups
 from app.link.spec import RunSpec
 from app.ui.plot import csv_text
 from app.views.scores import page as scores
@@ -28,7 +28,7 @@ def chart(app: AppTest, key: str) -> dict[str, Any]:
 
 
 def test_the_sentence_counts_what_the_library_counts() -> None:
-    one = backend.evaluation(backend.setup(RunSpec()), "ash_b@65")
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
     near = one.ood_scores["photographs"]
     accepted = round(fpr_at_tpr(one.id_scores, near) * len(near))
     text = " ".join(block.value for block in page(set="photographs").markdown).replace("\\", "")
@@ -39,7 +39,7 @@ def test_the_sentence_counts_what_the_library_counts() -> None:
 @pytest.mark.parametrize("score", ["energy", "msp"])
 def test_every_axis_and_score_draws_each_set(axis: str, score: str) -> None:
     spec = chart(page(axis=axis, score=score), "scores_hist")
-    sets = list(backend.setup(RunSpec()).ood)
+    sets = list(setups.setup(RunSpec()).ood)
     accepted = [trace for trace in spec["data"] if trace.get("name") == "OOD, accepted"]
     assert len(accepted) == len(sets)
 
@@ -55,7 +55,7 @@ def test_the_curves_replace_the_histograms(curve: str) -> None:
 def test_the_threshold_moves_the_counts() -> None:
     app = page(set="photographs")
     app.slider(key="spec_tpr").set_value(80.0).run()
-    one = backend.evaluation(backend.setup(RunSpec()), "ash_b@65")
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
     table = app.table[0].value
     near = one.ood_scores["photographs"]
     rejected = len(near) - round(fpr_at_tpr(one.id_scores, near, 0.8) * len(near))
@@ -70,8 +70,8 @@ def test_what_has_no_percentile_says_that_there_is_nothing_to_scrub(variant: str
 
 
 def test_scores_of_every_image_read_back() -> None:
-    one = backend.evaluation(backend.setup(RunSpec()), "ash_b@65")
-    plain = backend.evaluation(backend.setup(RunSpec()), "energy")
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
+    plain = evaluations.evaluation(setups.setup(RunSpec()), "energy")
     spec = RunSpec()
     names = {name: scores._named(spec, name) for name in scores.shown_sets(spec)}
     text = csv_text(scores.samples(names, one, plain, 95.0), {"method": "ash_b@65"})
@@ -81,7 +81,7 @@ def test_scores_of_every_image_read_back() -> None:
     assert near["accepted_after"].mean() == fpr_at_tpr(one.id_scores, one.ood_scores["photographs"])
     assert near["accepted_before"].mean() == fpr_at_tpr(plain.id_scores, plain.ood_scores["photographs"])
     assert frame["sample"].is_unique
-    assert set(frame.loc[frame["set"] == "fashion_mnist", "label"]) == set(backend.entry("demo").classes)
+    assert set(frame.loc[frame["set"] == "fashion_mnist", "label"]) == set(registry.entry("demo").classes)
     line = threshold_at_tpr(one.id_scores)
     assert (near["score_after"].to_numpy() >= line).sum() == near["accepted_after"].sum()
 
@@ -89,7 +89,7 @@ def test_scores_of_every_image_read_back() -> None:
 def test_a_chosen_bar_lists_its_images_and_closes() -> None:
     app = page(set="photographs")
     bars = next(trace for trace in chart(app, "scores_hist")["data"] if trace.get("name") == "OOD, accepted")
-    app.session_state["scores_bar"] = ((backend.setup(RunSpec()), "ash_b@65"), bars["customdata"][0][0])
+    app.session_state["scores_bar"] = ((setups.setup(RunSpec()), "ash_b@65"), bars["customdata"][0][0])
     app.run()
     count = bars["customdata"][0][2]
     assert any(f"{count} images" in block.value for block in app.markdown)
@@ -99,9 +99,9 @@ def test_a_chosen_bar_lists_its_images_and_closes() -> None:
 
 
 def test_a_setting_whose_cut_falls_among_equals_says_so() -> None:
-    at = backend.setup(RunSpec())
+    at = setups.setup(RunSpec())
     p = 5
-    rows = backend.measure(at, f"ash_b@{p}")
+    rows = evaluations.measure(at, f"ash_b@{p}")
     share = rows[rows["ood"] == "mean"].tied.item()
     warnings = " ".join(one.value for one in page(variant="ash_b", p=str(p)).warning)
     assert share > 1

@@ -14,7 +14,7 @@ import pytest
 from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
 
-from app import backend
+from app.backend import banks, engine, evaluations, setups
 from app.backend import deep as deep_tails
 from app.charts.front import Setting, settings
 from app.charts.tradeoff_words import advice, headline, method_words, place_words
@@ -95,7 +95,7 @@ def test_durations(seconds: float, words: str) -> None:
 @pytest.fixture
 def app() -> AppTest:
     try:
-        missing = backend.missing_sets(backend.setup(RunSpec()))
+        missing = banks.missing_sets(setups.setup(RunSpec()))
     except AshError as error:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
@@ -116,8 +116,8 @@ def figure(app: AppTest) -> dict[str, dict[str, object]]:
 
 
 def expected(method: str, on: str = "mean", ood: tuple[str, ...] = ()) -> Setting:
-    table = backend.measure(backend.setup(RunSpec()), method)
-    sets = ood or backend.setup(RunSpec()).ood
+    table = evaluations.measure(setups.setup(RunSpec()), method)
+    sets = ood or setups.setup(RunSpec()).ood
     (one,) = settings(table, on, sets)
     return one
 
@@ -136,7 +136,7 @@ def test_cards_sentence_and_chart_agree_with_the_backend(app: AppTest) -> None:
 
 
 def test_one_set_and_fewer_sets_change_the_numbers(app: AppTest) -> None:
-    sets = list(backend.setup(RunSpec()).ood)
+    sets = list(setups.setup(RunSpec()).ood)
     opened(app, ood=",".join(sets[:2]))
     assert app.metric[0].value == f"{expected('ash_b@65', ood=tuple(sets[:2])).auroc:.1f} %"
     app.selectbox(key="spec_on").select(sets[1]).run()
@@ -179,7 +179,7 @@ def test_another_score_has_its_own_baseline(app: AppTest, score: str) -> None:
 def test_missing_banks_are_offered_and_not_computed_without_a_click(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "missing_sets", lambda at: {"digits": 500, "noise": 500})
+    monkeypatch.setattr(banks, "missing_sets", lambda at: {"digits": 500, "noise": 500})
     app.run()
     assert not app.exception
     (offer,) = app.info
@@ -189,14 +189,14 @@ def test_missing_banks_are_offered_and_not_computed_without_a_click(
 
 def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"digits": 2}
-    monkeypatch.setattr(backend, "missing_sets", lambda at: dict(left))
+    monkeypatch.setattr(banks, "missing_sets", lambda at: dict(left))
 
-    def steps(at: backend.Setup) -> Iterator[backend.Step]:
-        yield backend.Step("Digits", 1, 2, 10.0, 0.1)
+    def steps(at: setups.Setup) -> Iterator[banks.Step]:
+        yield banks.Step("Digits", 1, 2, 10.0, 0.1)
         left.clear()
-        yield backend.Step("Digits", 2, 2, 10.0, 0.0)
+        yield banks.Step("Digits", 2, 2, 10.0, 0.0)
 
-    monkeypatch.setattr(backend, "compute_banks", steps)
+    monkeypatch.setattr(banks, "compute_banks", steps)
     app.run().button(key="prepare_button").click().run()
     assert not app.exception
     assert "Pareto front" in figure(app)
@@ -204,45 +204,45 @@ def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def third_block() -> backend.Setup:
+def third_block() -> setups.Setup:
     """A placement whose tail is deep, with few images, so that its banks are quick."""
-    at = backend.setup(RunSpec(placement="layer3.0.relu2", images=60, ood=("digits",)))
-    list(backend.compute_banks(at))
-    return backend.setup(RunSpec(placement="layer3.0.relu2", images=60, ood=("digits",)))
+    at = setups.setup(RunSpec(placement="layer3.0.relu2", images=60, ood=("digits",)))
+    list(banks.compute_banks(at))
+    return setups.setup(RunSpec(placement="layer3.0.relu2", images=60, ood=("digits",)))
 
 
 def test_a_deep_tail_fills_in_setting_by_setting(
-    app: AppTest, third_block: backend.Setup, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, third_block: setups.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not backend.is_linear(third_block)
+    assert not engine.is_linear(third_block)
     monkeypatch.setattr(deep_progress, "SLICE", 0.2)
     for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
         app.query_params[key] = value
     opened(app)
     assert "current" in figure(app)
-    found = backend.deep_table(third_block, "energy")
+    found = deep_tails.deep_table(third_block, "energy")
     assert found is not None
-    assert set(found["method"]) == {"ash_b@70", *backend.deep_methods(third_block, "energy")}
+    assert set(found["method"]) == {"ash_b@70", *deep_tails.deep_methods(third_block, "energy")}
 
 
-def test_a_stopped_deep_tail_goes_on_in_the_middle_of_a_setting(third_block: backend.Setup) -> None:
+def test_a_stopped_deep_tail_goes_on_in_the_middle_of_a_setting(third_block: setups.Setup) -> None:
     methods = ("msp", "ash_s@70:msp", "ash_b@70:msp")
-    seen = [next(backend.deep_steps(third_block, "msp", methods)) for _ in range(2)]
+    seen = [next(deep_tails.deep_steps(third_block, "msp", methods)) for _ in range(2)]
     assert [step.done for step in seen] == [0, 0]
     (work,) = deep_tails._known(third_block, "msp").works
     assert 0 < work.share < 1
     before, steps = work.share, work.steps
-    rest = list(backend.deep_steps(third_block, "msp", methods))
+    rest = list(deep_tails.deep_steps(third_block, "msp", methods))
     assert work.steps is steps, "a new sweep was begun"
     assert work.share == 1 > before
     assert [step.done for step in rest] == sorted(step.done for step in rest)
-    assert list(backend.deep_steps(third_block, "msp", methods)) == []
+    assert list(deep_tails.deep_steps(third_block, "msp", methods)) == []
     for method in methods:
-        pd.testing.assert_frame_equal(backend.measure(third_block, method), deep_table(third_block, method))
+        pd.testing.assert_frame_equal(evaluations.measure(third_block, method), deep_table(third_block, method))
 
 
-def deep_table(at: backend.Setup, method: str) -> pd.DataFrame:
-    found = backend.deep_table(at, "msp")
+def deep_table(at: setups.Setup, method: str) -> pd.DataFrame:
+    found = deep_tails.deep_table(at, "msp")
     assert found is not None
     return found[found["method"] == method].reset_index(drop=True)
 
@@ -251,7 +251,7 @@ def deep_table(at: backend.Setup, method: str) -> pd.DataFrame:
 
 
 def test_the_program_prints_the_numbers_of_the_page(app: AppTest) -> None:
-    sets = backend.setup(RunSpec()).ood[:2]
+    sets = setups.setup(RunSpec()).ood[:2]
     spec = replace(RunSpec(), variant="ash_s", p=66.0, ood=sets)
     text = code.program(spec)
     done = subprocess.run(
@@ -275,8 +275,8 @@ def test_the_program_is_valid_and_short(app: AppTest, placement: str) -> None:
 
 
 def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = backend.setup(RunSpec())
-    whole = backend.evaluation(at, "energy")
+    at = setups.setup(RunSpec())
+    whole = evaluations.evaluation(at, "energy")
     first = next(iter(whole.ood_scores))
     for scores, id_scores, why in (
         (whole.ood_scores[first][:1], whole.id_scores, "single image"),
@@ -286,11 +286,11 @@ def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.
     ):
         few = replace(whole, id_scores=id_scores, ood_scores={first: scores})
         monkeypatch.setattr("app.backend.evaluations.evaluation", lambda *_, few=few: few)
-        assert why in backend.no_interval(at, "energy", (first,))
-        assert bool(backend.no_interval(at, "energy", (first,))) == bool(why)
-        backend.auroc_interval.clear()
-        assert (backend.auroc_interval(at, "energy", (first,)) is None) == bool(why)
-    backend.auroc_interval.clear()
+        assert why in evaluations.no_interval(at, "energy", (first,))
+        assert bool(evaluations.no_interval(at, "energy", (first,))) == bool(why)
+        evaluations.auroc_interval.clear()
+        assert (evaluations.auroc_interval(at, "energy", (first,)) is None) == bool(why)
+    evaluations.auroc_interval.clear()
 
 
 def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

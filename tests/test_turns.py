@@ -15,8 +15,8 @@ import pytest
 from streamlit.runtime.scriptrunner_utils.exceptions import RerunException, StopException
 from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 
-from app import backend
 from app.backend import banks, deep, engine, turns
+from app.backend import setups as setups_
 from app.backend.turns import Turns, on_device, semaphore, shared
 from app.link.spec import RunSpec
 from ash import extraction
@@ -258,8 +258,8 @@ def test_a_failure_is_told_to_all_who_follow_and_who_comes_later_tries_again() -
 # Banks
 
 
-def placed(images: int, **more: Any) -> backend.Setup:
-    return backend.setup(RunSpec(placement=DEEP, images=images, ood=("digits",), **more))
+def placed(images: int, **more: Any) -> setups_.Setup:
+    return setups_.setup(RunSpec(placement=DEEP, images=images, ood=("digits",), **more))
 
 
 @pytest.fixture
@@ -284,13 +284,13 @@ def test_two_sessions_that_want_one_bank_compute_it_once_and_see_the_same(begun:
     one.close()  # its tab is closed
     assert list(two)[-1].done == 206
     assert len(begun) == len(at.sets), "what one had done the other goes on with"
-    assert not backend.missing_sets(at)
+    assert not banks.missing_sets(at)
 
 
 def test_sessions_with_other_sets_share_the_banks_they_have_in_common(begun: list[str]) -> None:
-    few, more = placed(105), backend.setup(RunSpec(placement=DEEP, images=105, ood=("digits", "noise")))
+    few, more = placed(105), setups_.setup(RunSpec(placement=DEEP, images=105, ood=("digits", "noise")))
     together(lambda: list(banks.compute_banks(few)), lambda: list(banks.compute_banks(more)))
-    assert not backend.missing_sets(more)
+    assert not banks.missing_sets(more)
     assert len(set(begun)) == 3
     assert len(begun) <= 4, "one that is done within a step may be looked at again"
 
@@ -299,7 +299,7 @@ def test_ten_sessions_with_ten_banks_all_finish() -> None:
     setups = [placed(40 + number) for number in range(10)]
     found = together(*(lambda at=at: list(banks.compute_banks(at))[-1] for at in setups))  # type: ignore[misc]
     assert [(step.done, step.total) for step in found] == [(2 * (40 + n), 2 * (40 + n)) for n in range(10)]
-    assert not any(backend.missing_sets(at) for at in setups)
+    assert not any(banks.missing_sets(at) for at in setups)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
@@ -318,7 +318,7 @@ def test_a_closed_tab_leaves_no_thread_and_no_claim(steps: int) -> None:
     assert list(banks.compute_banks(at))[-1].done == 2 * (110 + steps)
 
 
-def claims_of(at: backend.Setup) -> Path:
+def claims_of(at: setups_.Setup) -> Path:
     return cache_root() / banks.identity(at, at.id_set).folder.parent
 
 
@@ -360,7 +360,7 @@ def test_a_waiting_session_lets_others_on_the_device() -> None:
     who = banks.identity(at, at.id_set)
     plan = folder.parents[0] / who.folder.relative_to(who.folder.parents[1]) / "plan.lock"
     held = claims.wait(plan)
-    data = backend.images(at, at.id_set)
+    data = setups_.images(at, at.id_set)
     with closing(extraction.extract_steps(get_model("demo"), DEEP, data, sleep=sleep)) as steps:
         first = next(steps)
         assert first.by == f"process {os.getpid()}", "who finds the batch size is named too"
@@ -375,7 +375,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The methods of every step that a sweep takes from now on."""
     taken, real = list[tuple[str, ...]](), engine.start
 
-    def start(at: backend.Setup, methods: tuple[str, ...]) -> Iterator[Any]:
+    def start(at: setups_.Setup, methods: tuple[str, ...]) -> Iterator[Any]:
         for step in real(at, methods):
             taken.append(methods)
             yield step
@@ -385,7 +385,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 @pytest.fixture(scope="module")
-def block() -> backend.Setup:
+def block() -> setups_.Setup:
     at = placed(70)
     list(banks.compute_banks(at))
     return at
@@ -401,14 +401,14 @@ def block() -> backend.Setup:
     ],
 )
 def test_users_with_other_methods_at_one_deep_placement_both_finish(
-    block: backend.Setup, monkeypatch: pytest.MonkeyPatch, mine: tuple[str, ...], yours: tuple[str, ...]
+    block: setups_.Setup, monkeypatch: pytest.MonkeyPatch, mine: tuple[str, ...], yours: tuple[str, ...]
 ) -> None:
     taken, users = counted(monkeypatch), (mine, yours)
-    found = together(*(lambda one=one: list(backend.deep_steps(block, "energy", one)) for one in users))  # type: ignore[misc]
+    found = together(*(lambda one=one: list(deep.deep_steps(block, "energy", one)) for one in users))  # type: ignore[misc]
     assert [(steps[-1].done, steps[-1].total) for steps in found] == [(len(one), len(one)) for one in users]
     alone = sum(len(list(engine.start(block, one))) for one in users)
     assert len(taken) <= alone + 2, "nobody's half-done work is thrown away"
-    table = backend.deep_table(block, "energy")
+    table = deep.deep_table(block, "energy")
     assert table is not None
     for method in {*mine, *yours}:
         fresh = engine.fresh(block, (method,)).table("demo", DEEP, block.id_set)
@@ -419,36 +419,36 @@ def test_users_with_other_methods_at_one_deep_placement_both_finish(
 
 
 def test_who_wants_one_setting_does_not_wait_for_a_long_list(
-    block: backend.Setup, monkeypatch: pytest.MonkeyPatch
+    block: setups_.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = counted(monkeypatch)
-    many = backend.deep_steps(block, "energy", tuple(f"ash_s@{p}" for p in range(30, 50)))
+    many = deep.deep_steps(block, "energy", tuple(f"ash_s@{p}" for p in range(30, 50)))
     next(many)
     alone = len(list(engine.start(block, ("ash_s@49",))))
     taken.clear()
-    assert list(backend.deep_steps(block, "energy", ("ash_s@49",)))[-1].done == 1
+    assert list(deep.deep_steps(block, "energy", ("ash_s@49",)))[-1].done == 1
     assert len(taken) <= alone
     many.close()
 
 
 def test_a_half_done_setting_is_gone_on_with_by_whoever_comes(
-    block: backend.Setup, monkeypatch: pytest.MonkeyPatch
+    block: setups_.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken, methods = counted(monkeypatch), ("ash_s@51", "ash_s@52")
     alone = len(list(engine.start(block, methods)))
     for _ in range(200):  # every run of a page takes one step and is interrupted
-        with closing(backend.deep_steps(block, "energy", methods)) as steps:
+        with closing(deep.deep_steps(block, "energy", methods)) as steps:
             if next(steps, None) is None:
                 break
     assert len(taken) == alone
 
 
-def test_idle_works_are_let_go_and_used_ones_are_not(block: backend.Setup) -> None:
+def test_idle_works_are_let_go_and_used_ones_are_not(block: setups_.Setup) -> None:
     known = deep._known(block, "energy")
-    used = backend.deep_steps(block, "energy", ("ash_p@51", "ash_p@52"))
+    used = deep.deep_steps(block, "energy", ("ash_p@51", "ash_p@52"))
     next(used)
     for p in range(60, 80):  # a slider that is moved on before anything is done
-        with closing(backend.deep_steps(block, "energy", (f"ash_p@{p}", "ash_p@53"))) as steps:
+        with closing(deep.deep_steps(block, "energy", (f"ash_p@{p}", "ash_p@53"))) as steps:
             next(steps)
     assert len(known.works) <= deep.MOST_IDLE + 2
     (mine,) = [work for work in known.works if work.users]
@@ -458,17 +458,17 @@ def test_idle_works_are_let_go_and_used_ones_are_not(block: backend.Setup) -> No
 
 
 def test_a_broken_step_is_told_and_the_next_try_begins_anew(
-    block: backend.Setup, monkeypatch: pytest.MonkeyPatch
+    block: setups_.Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(at: backend.Setup, methods: tuple[str, ...]) -> Iterator[Any]:
+    def broken(at: setups_.Setup, methods: tuple[str, ...]) -> Iterator[Any]:
         raise AshError("The disk is full.")
         yield
 
     with monkeypatch.context() as patch:
         patch.setattr(deep, "start", broken)
         with pytest.raises(AshError):
-            list(backend.deep_steps(block, "energy", ("ash_b@33",)))
-    assert list(backend.deep_steps(block, "energy", ("ash_b@33",)))[-1].done == 1
+            list(deep.deep_steps(block, "energy", ("ash_b@33",)))
+    assert list(deep.deep_steps(block, "energy", ("ash_b@33",)))[-1].done == 1
 
 
 # What is asked for
@@ -476,18 +476,18 @@ def test_a_broken_step_is_told_and_the_next_try_begins_anew(
 
 def test_a_bank_that_somebody_finishes_changes_nobodys_setup() -> None:
     spec = RunSpec(placement=DEEP, images=71, ood=("digits",))
-    before, asked = backend.setup(spec), backend.asked(spec)
-    list(banks.compute_banks(backend.setup(RunSpec(placement=DEEP, images=71, ood=("noise",)))))
-    backend.look_again()
-    assert backend.setup(spec) == before
-    assert backend.asked(spec) == asked
+    before, asked = setups_.setup(spec), setups_.asked(spec)
+    list(banks.compute_banks(setups_.setup(RunSpec(placement=DEEP, images=71, ood=("noise",)))))
+    setups_.look_again()
+    assert setups_.setup(spec) == before
+    assert setups_.asked(spec) == asked
 
 
 def test_a_sweep_over_more_sets_is_narrowed_and_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = backend.setup(RunSpec(placement=DEEP, images=20))
+    usual = setups_.setup(RunSpec(placement=DEEP, images=20))
     list(banks.compute_banks(usual))
     whole, _ = engine.run(usual, ("ash_s@90",))
-    few = backend.setup(RunSpec(placement=DEEP, images=20, ood=("digits", "noise")))
+    few = setups_.setup(RunSpec(placement=DEEP, images=20, ood=("digits", "noise")))
     fresh = engine.fresh(few, ("ash_s@90",))
     monkeypatch.setattr(engine, "fresh", lambda *_: pytest.fail("it is on disk"))
     found, _ = engine.run(few, ("ash_s@90",))

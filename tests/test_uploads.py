@@ -19,8 +19,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
 
-from app import backend
-from app.backend import decoding, uploads
+from app.backend import decoding, evaluations, registry, samples, setups, uploads
 from app.backend.decoding import Picture, Refusal, decode, shown_name
 from app.backend.uploads import Uploads
 from app.link.spec import RunSpec
@@ -151,13 +150,13 @@ def test_every_exif_orientation_ends_upright(orientation: int) -> None:
 
 
 def run(own: Uploads, spec: RunSpec) -> None:
-    for _ in own.work(backend.setup(spec), str(backend.unshaped(spec).method), str(spec.method)):
+    for _ in own.work(setups.setup(spec), str(evaluations.unshaped(spec).method), str(spec.method)):
         pass
 
 
 def garments(count: int) -> Uploads:
     """The first images of the ID set as uploads."""
-    own, data = Uploads(), backend.whole_set("fashion_mnist")
+    own, data = Uploads(), setups.whole_set("fashion_mnist")
     for row in range(count):
         own.add(f"garment {row}.png", saved(data.image(row), "PNG"))
     assert len(own.files) == count
@@ -170,8 +169,8 @@ def garments(count: int) -> Uploads:
 def test_an_image_of_the_id_set_scores_as_it_does_there(query: dict[str, object]) -> None:
     spec, own = RunSpec(**query), garments(19)
     run(own, spec)
-    for column, one in enumerate((backend.unshaped(spec), spec)):
-        known = backend.evaluation(backend.setup(spec), str(one.method))
+    for column, one in enumerate((evaluations.unshaped(spec), spec)):
+        known = evaluations.evaluation(setups.setup(spec), str(one.method))
         scores = [found.scores[column] for found in own.scored.values()]
         np.testing.assert_allclose(scores, known.id_scores[:19], rtol=1e-4, atol=1e-4)
         assert [found.predicted[column] for found in own.scored.values()] == known.predictions[:19].tolist()
@@ -183,7 +182,7 @@ def test_an_image_scores_at_a_spatial_placement_too() -> None:
     spec, own = RunSpec(placement=DEEP, variant="ash_s", p=80.0), garments(3)
     run(own, spec)
     for row, found in enumerate(own.scored.values()):
-        one = backend.sample(backend.setup(spec), str(spec.method), "fashion_mnist", row)
+        one = samples.sample(setups.setup(spec), str(spec.method), "fashion_mnist", row)
         import torch
 
         for logits, score in zip((one.logits, one.shaped_logits), found.scores, strict=True):
@@ -219,7 +218,7 @@ def test_moving_p_decodes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_interrupted_run_goes_on_where_it_stopped() -> None:
     own, spec = garments(20), RunSpec()
-    step = next(own.work(backend.setup(spec), "energy", str(spec.method)))
+    step = next(own.work(setups.setup(spec), "energy", str(spec.method)))
     assert (step.done, step.total, len(own.scored)) == (uploads.BATCH, 20, uploads.BATCH)
     run(own, spec)
     whole = garments(20)
@@ -338,10 +337,10 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     own: Uploads = app.session_state["own_uploads"]
     assert len(own.files) == 2
     spec = RunSpec(look="own")
-    known = backend.evaluation(backend.setup(spec), "ash_b@65")
+    known = evaluations.evaluation(setups.setup(spec), "ash_b@65")
     shown = text(app)
     assert "of your 2 images; Energy accepts" in shown
-    assert f"as <em>{backend.entry('demo').classes[known.predictions[0]]}</em>" in shown
+    assert f"as <em>{registry.entry('demo').classes[known.predictions[0]]}</em>" in shown
     assert "a.png: This is a GIF image, although its name ends in .png" in shown
     assert "e.png: The file is empty" in shown
     assert "<img src=x" not in shown
@@ -350,7 +349,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     app.slider(key="spec_p").set_value(80.0).run()
     assert {name for name, _ in own.refused} == {"a.png", "e.png"}
     assert own.scored[next(iter(own.files))].scores[1] == pytest.approx(
-        backend.evaluation(backend.setup(spec), "ash_b@80").id_scores[0], rel=1e-4
+        evaluations.evaluation(setups.setup(spec), "ash_b@80").id_scores[0], rel=1e-4
     )
     for other in ("scores", "samples"):
         turn_to(app, other).run()

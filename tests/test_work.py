@@ -9,8 +9,7 @@ from app_pages import at_link
 from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
 
-from app import backend
-from app.backend import banks, deep
+from app.backend import banks, deep, setups
 from app.link.spec import RunSpec
 from app.ui import work
 from ash.errors import AshError
@@ -18,11 +17,11 @@ from ash.errors import AshError
 DEEP = "layer3.0.relu2"
 
 
-def step(done: int, total: int = 4, **more: Any) -> backend.Step:
-    return backend.Step("Digits", done, total, 0.0, float("inf"), **more)
+def step(done: int, total: int = 4, **more: Any) -> banks.Step:
+    return banks.Step("Digits", done, total, 0.0, float("inf"), **more)
 
 
-def steps(closed: list[str], error: BaseException | None = None) -> Generator[backend.Step, None, None]:
+def steps(closed: list[str], error: BaseException | None = None) -> Generator[banks.Step, None, None]:
     try:
         yield step(1)
         if error is not None:
@@ -55,7 +54,7 @@ def test_what_a_step_raises_ends_the_work_and_goes_on_to_the_boundary(error: Exc
 def test_a_run_that_is_interrupted_closes_the_work_and_does_not_end_it() -> None:
     closed = list[str]()
 
-    def interrupted(_: backend.Step) -> None:
+    def interrupted(_: banks.Step) -> None:
         raise StopException
 
     with pytest.raises(StopException):
@@ -64,7 +63,7 @@ def test_a_run_that_is_interrupted_closes_the_work_and_does_not_end_it() -> None
 
 
 def test_words_name_who_is_waited_for_and_show_no_markdown() -> None:
-    assert work.words(backend.Step("Digits", 4200, 16000, 310.4, 38.0)) == (
+    assert work.words(banks.Step("Digits", 4200, 16000, 310.4, 38.0)) == (
         "Digits: 4,200 of 16,000 images, 310 a second, 38 s left"
     )
     text = work.words(step(1, by="process 12 on node_7"), "settings").replace("\\", "")
@@ -88,16 +87,16 @@ def label(app: AppTest, key: str) -> str | None:
     return next((one.label for one in app.button if one.key == key), None)
 
 
-def play(monkeypatch: pytest.MonkeyPatch, end: Callable[[], None]) -> list[backend.Setup]:
+def play(monkeypatch: pytest.MonkeyPatch, end: Callable[[], None]) -> list[setups.Setup]:
     """Extraction as a play that ends its script run in the middle."""
-    calls = list[backend.Setup]()
+    calls = list[setups.Setup]()
 
-    def compute(at: backend.Setup) -> Iterator[backend.Step]:
+    def compute(at: setups.Setup) -> Iterator[banks.Step]:
         calls.append(at)
         yield step(1)
         end()
 
-    monkeypatch.setattr(backend, "compute_banks", compute)
+    monkeypatch.setattr(banks, "compute_banks", compute)
     return calls
 
 
@@ -107,9 +106,9 @@ def test_computing_goes_on_when_a_bank_of_somebody_elses_is_finished(monkeypatch
     app = opened(n=81).run()
     app.button(key="prepare_button").click().run()
     assert label(app, "prepare_button") == "Cancel"
-    other = backend.setup(RunSpec(placement=DEEP, images=81, ood=("noise",)))
+    other = setups.setup(RunSpec(placement=DEEP, images=81, ood=("noise",)))
     list(banks.compute_banks(other))  # a job of the Library, of this session or of another
-    backend.look_again()
+    setups.look_again()
     app.run()
     assert label(app, "prepare_button") == "Cancel"
     assert len(calls) == 2
@@ -149,10 +148,10 @@ def test_a_failure_of_an_extraction_is_shown_once_and_not_begun_again(
 def test_a_failure_at_a_deep_tail_is_shown_once_and_waits_for_a_click(
     page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list(banks.compute_banks(backend.setup(RunSpec(placement=DEEP, images=84, ood=("digits",)))))
+    list(banks.compute_banks(setups.setup(RunSpec(placement=DEEP, images=84, ood=("digits",)))))
     begun = list[tuple[str, ...]]()
 
-    def broken(at: backend.Setup, methods: tuple[str, ...]) -> Iterator[Any]:
+    def broken(at: setups.Setup, methods: tuple[str, ...]) -> Iterator[Any]:
         begun.append(methods)
         raise AshError("The disk is full.")
         yield

@@ -1,6 +1,6 @@
 """Measured curves: one line per variant, a dotted reference, the same record for the screen and for paper.
 
-Two steps: whoever draws makes an `Against` of plain numbers; `figure` draws it on the page, `app.views.lessons.handout` as SVG.
+Two steps: whoever draws makes an `Against` of plain numbers; `figure` draws it on the page, a handout as SVG.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """RunSpec: the one frozen dataclass every page reads, its URL form, and picks -> new spec. No streamlit, no torch.
 
 For the author of a page: `render(spec: RunSpec) -> None` gets the configuration of this run and only reads it. A
-control or a chart that changes it sends a `Pick` (see `app.link.state`); nobody writes session state or the URL by hand.
+control or a chart that changes it sends a `Pick` (see `state`); nobody writes session state or the URL by hand.
 A view option that belongs in the link is one more field below: name, URL key, default, and what is allowed.
 """
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import banks, distributions, setups
 from app.charts import distribution
 from app.errors import plain
 from app.link.spec import RunSpec
@@ -17,7 +17,7 @@ def draw(spec: RunSpec) -> None:
     st.markdown("##### All images")
     if not prepare.ready(spec):
         return
-    sets = {"all": "All OOD sets", **backend.chosen_sets(spec)}
+    sets = {"all": "All OOD sets", **setups.chosen_sets(spec)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Compared with",
@@ -35,14 +35,14 @@ def draw(spec: RunSpec) -> None:
             key="value_axis",
             persist_state="session",
         )
-    chosen = tuple(name for name in backend.chosen_sets(spec) if spec.set in ("all", name))
+    chosen = tuple(name for name in setups.chosen_sets(spec) if spec.set in ("all", name))
     if not chosen:
         raise AshError("No OOD set is chosen; choose one in the sidebar.")
-    found = backend.spread(
-        backend.setup(spec), str(Method(spec.variant, spec.method.parameter)), chosen, scale != "linear"
+    found = distributions.spread(
+        setups.setup(spec), str(Method(spec.variant, spec.method.parameter)), chosen, scale != "linear"
     )
     label = sets[spec.set] if spec.set in sets else sets["all"]
-    labels = backend.whole_set(backend.setup(spec).id_set).label, label
+    labels = setups.whole_set(setups.setup(spec).id_set).label, label
     record = distribution.distribution(found.within, labels, found.before, found.after)
     plot.show(
         distribution.values_figure(record, bool(spec.method.steps), plot.dark()),
@@ -59,15 +59,15 @@ def draw(spec: RunSpec) -> None:
     _quantities(spec, found)
 
 
-def _partly(spec: RunSpec, found: backend.Spread) -> None:
+def _partly(spec: RunSpec, found: distributions.Spread) -> None:
     """Says so where banks are too large to be shown whole."""
-    at = backend.setup(spec)
-    whole, shown = len(backend.bank(at, at.id_set)), len(found.s1[0])
+    at = setups.setup(spec)
+    whole, shown = len(banks.bank(at, at.id_set)), len(found.s1[0])
     if shown < whole:
         st.caption(f"Of these large activations, {shown:,} of {whole:,} ID images are shown, evenly spaced.")
 
 
-def _quantities(spec: RunSpec, found: backend.Spread) -> None:
+def _quantities(spec: RunSpec, found: distributions.Spread) -> None:
     values = {"scale": found.exponent, "prune": found.s2, "random": found.s2}.get(spec.method.does)
     choices = {"s1": "Sum s1"}
     if values is not None:

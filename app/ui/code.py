@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from app import backend
+from app.backend import library, setups
 from app.link.spec import RunSpec
 from ash.methods import Method
 
@@ -33,10 +33,10 @@ moved_ood = {{name: extract(entry, placement, {ood_data}{options}, **odin) for n
 
 def program(spec: RunSpec) -> str:
     """It prints, as CSV in percent, the unshaped score and the method of the spec on the chosen OOD sets."""
-    at = backend.setup(spec)
+    at = setups.setup(spec)
     methods = dict.fromkeys((str(Method(score=spec.score)), str(spec.method)))
     id_data, ood_data = f'get_dataset("{at.id_set}")', "get_dataset(name)"
-    limits = [spec.images] * 2 if spec.images else [backend.SUBSET_ID, backend.SUBSET_OOD]
+    limits = [spec.images] * 2 if spec.images else [setups.SUBSET_ID, setups.SUBSET_OOD]
     subsets = bool(spec.images) or not at.penultimate
     if subsets:
         id_data, ood_data = (
@@ -56,7 +56,7 @@ def program(spec: RunSpec) -> str:
         model=spec.model,
         placement=at.placement,
         more_imports=imports,
-        sets=repr(list(backend.chosen_sets(spec))).replace("'", '"'),
+        sets=repr(list(setups.chosen_sets(spec))).replace("'", '"'),
         methods=",".join(methods),
         id_set=at.id_set,
         more=more,
@@ -67,5 +67,5 @@ def program(spec: RunSpec) -> str:
 
 def plugins() -> str:
     """What a program needs besides `ash` to know what this server knows."""
-    names = [str(PurePath(file).name) for file in backend.plugin_contents()]
+    names = [str(PurePath(file).name) for file in library.plugin_contents()]
     return f" and ASH_PLUGINS names {', '.join(names)}" if names else ""

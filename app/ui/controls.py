@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import backend
+from app.backend import setups
 from app.charts.tradeoff_words import amount
 from app.link.fields import OFF
 from app.link.spec import RunSpec
@@ -28,7 +28,7 @@ def choice(label: str, options: Mapping[Any, str], width: int, field: str) -> No
 
 def ood_set(spec: RunSpec) -> None:
     """Which OOD set the numbers are on: one, or the mean."""
-    sets = backend.chosen_sets(spec)
+    sets = setups.chosen_sets(spec)
     mean = f"Mean of {len(sets)} OOD sets" if len(sets) > 1 else "All OOD images"
     choice("OOD set", {"mean": mean, **{name: f"OOD: {label}" for name, label in sets.items()}}, 200, "on")
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import backend
+from app.backend import banks, deep, engine, sample_rows, setups
 from app.link.spec import RunSpec
 from app.ui import work
 from app.ui.work import SLICE
@@ -17,7 +17,7 @@ _LAST = "deep_last"  # progress in words, from the last slice
 
 def progress(spec: RunSpec) -> bool:
     """How far the settings of this placement are, with a button to stop or go on; whether there is one to draw."""
-    table = backend.deep_table(*_key(spec))
+    table = deep.deep_table(*_key(spec))
     have = set() if table is None else set(table["method"])
     wanted = {*_wanted(spec)}
     share = len(wanted & have) / len(wanted)
@@ -40,8 +40,8 @@ def ready(spec: RunSpec, classes: bool = False) -> bool:
     They are done in this script run, with progress; a click interrupts them, and the next run goes on from there.
     `classes`: with the class of every OOD image.
     """
-    at = backend.setup(spec)
-    if backend.is_linear(at):
+    at = setups.setup(spec)
+    if engine.is_linear(at):
         return True
     asked = tuple(dict.fromkeys((spec.method.score, str(spec.method))))
     first, unit = _ahead(at, spec.score, asked, classes)
@@ -56,31 +56,31 @@ def ready(spec: RunSpec, classes: bool = False) -> bool:
     if stopped:
         return False
     failed = partial(_STOPPED.start, _key(spec))
-    work.take(backend.deep_steps(at, spec.score, asked), work.shower(bar, "settings", before), failed)
+    work.take(deep.deep_steps(at, spec.score, asked), work.shower(bar, "settings", before), failed)
     if classes:
-        work.take(backend.class_steps(at, asked), work.shower(bar, "images", before), failed)
+        work.take(sample_rows.class_steps(at, asked), work.shower(bar, "images", before), failed)
     place.empty()
     return True
 
 
-def _ahead(at: backend.Setup, score: str, asked: tuple[str, ...], classes: bool) -> tuple[backend.Step | None, str]:
+def _ahead(at: setups.Setup, score: str, asked: tuple[str, ...], classes: bool) -> tuple[banks.Step | None, str]:
     """What is to be done first, before any of it is, and its unit; None where all is there."""
-    if left := backend.deep_left(at, score, asked):
+    if left := deep.deep_left(at, score, asked):
         done = len(asked) - len(left)
-        return backend.Step(Method.parse(left[0]).label, done, len(asked), 0.0, math.inf), "settings"
-    return next(backend.class_steps(at, asked), None) if classes else None, "images"
+        return banks.Step(Method.parse(left[0]).label, done, len(asked), 0.0, math.inf), "settings"
+    return next(sample_rows.class_steps(at, asked), None) if classes else None, "images"
 
 
 def step(spec: RunSpec) -> None:
     """Compute settings for a moment, then draw the page again with them; nothing if all are there or it was stopped."""
-    if _STOPPED.what == _key(spec) or not backend.deep_left(*_key(spec), _wanted(spec)):
+    if _STOPPED.what == _key(spec) or not deep.deep_left(*_key(spec), _wanted(spec)):
         return
-    steps = backend.deep_steps(*_key(spec), _wanted(spec))
+    steps = deep.deep_steps(*_key(spec), _wanted(spec))
     work.take(steps, _remember, partial(_STOPPED.start, _key(spec)), SLICE)
     st.rerun()
 
 
-def _remember(one: backend.Step) -> None:
+def _remember(one: banks.Step) -> None:
     st.session_state[_LAST] = work.words(one, "settings")
 
 
@@ -89,8 +89,8 @@ def _button(spec: RunSpec, stopped: bool) -> None:
     work.button("deep_button", not stopped, start, stop)
 
 
-def _key(spec: RunSpec) -> tuple[backend.Setup, str]:
-    return backend.setup(spec), spec.score
+def _key(spec: RunSpec) -> tuple[setups.Setup, str]:
+    return setups.setup(spec), spec.score
 
 
 def _also(spec: RunSpec) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def _also(spec: RunSpec) -> tuple[str, ...]:
 
 def _wanted(spec: RunSpec) -> tuple[str, ...]:
     """The settings of the page, what it cannot do without first."""
-    return tuple(dict.fromkeys((*_also(spec), *backend.deep_methods(*_key(spec)))))
+    return tuple(dict.fromkeys((*_also(spec), *deep.deep_methods(*_key(spec)))))
 
 
 def _stop(spec: RunSpec) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import backend
+from app.backend import jobs, library
 from app.errors import plain
 from app.link.spec import Pick
 from app.link.state import current
@@ -34,14 +34,14 @@ def act(action: Callable[..., Any], *args: Any) -> None:
     except AshError as error:
         st.session_state[_ERROR] = str(error)
         return
-    if isinstance(job, backend.Job):  # the list of jobs may be out of sight
+    if isinstance(job, jobs.Job):  # the list of jobs may be out of sight
         st.toast(f"Started: {plain(job.work.title)}", icon=":material/sync:")
 
 
 def refusal() -> None:
     """Why the last action was refused, once."""
     if reason := st.session_state.pop(_ERROR, ""):
-        st.error(plain(backend.shown(reason)), icon=":material/error:")
+        st.error(plain(library.shown(reason)), icon=":material/error:")
 
 
 def button(label: str, icon: str, key: str, action: Callable[..., Any], *args: Any, **more: Any) -> None:
@@ -85,7 +85,7 @@ def table(frame: pd.DataFrame, shelf: str, selected: str, columns: Mapping[str, 
                 icon=":material/download:",
                 type="tertiary",
             )
-            button("Look again", "refresh", f"library_{shelf}_again", backend.refresh, type="tertiary")
+            button("Look again", "refresh", f"library_{shelf}_again", library.refresh, type="tertiary")
 
 
 def facts(pairs: Mapping[str, str], links: Mapping[str, str] | None = None) -> None:

@@ -4,8 +4,8 @@ import math
 
 import streamlit as st
 
-from app import backend
-from app.backend import Job, Report
+from app.backend import library, library_work
+from app.backend.jobs import Job, Report, anyone_at_work, jobs_ended
 from app.errors import boundary, plain
 from app.theme import count, size
 from app.ui.facts import act
@@ -26,26 +26,26 @@ def panel() -> None:
 
 
 def _now() -> tuple[int, bool]:
-    return backend.jobs_ended(), backend.session_jobs().busy or backend.anyone_at_work()
+    return jobs_ended(), library_work.session_jobs().busy or anyone_at_work()
 
 
 def _panel() -> None:
     with boundary():
         if _now() != st.session_state.get(_SEEN):
             st.rerun()  # of the whole page: there are new rows, or polling begins or ends
-        for job in backend.session_jobs().all():
+        for job in library_work.session_jobs().all():
             _job(job)
 
 
 def _job(job: Job) -> None:
-    jobs = backend.session_jobs()
+    jobs = library_work.session_jobs()
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"job_{job.number}"):
         with st.container(gap="xxsmall", width="stretch", key=f"job_words_{job.number}"):
             state = f": {job.state}" if job.ended else ""
             icon = f":material/{ICONS[job.state]}: " if job.ended else ""
             st.markdown(f"{icon}**{plain(job.work.title)}**{state}")
             if job.ended:  # in the place of the bar, so that no old bar is left standing
-                st.caption(plain(backend.shown(job.note)))
+                st.caption(plain(library.shown(job.note)))
             else:
                 stopping = jobs.cancelling(job.number)
                 st.progress(share_done(job.report), "Stopping" if stopping else plain(words(job)))
@@ -59,7 +59,7 @@ def _job(job: Job) -> None:
             label = "Resume" if job.state == "cancelled" else "Try again"
             st.button(
                 label, icon=":material/play_arrow:", key=f"job_resume_{job.number}", on_click=act,
-                args=(backend.resume_job, job.number),
+                args=(library_work.resume_job, job.number),
             )  # fmt: skip
         st.button(
             "Dismiss", icon=":material/close:", key=f"job_forget_{job.number}", on_click=act, type="tertiary",
@@ -99,7 +99,7 @@ def amount(number: int, unit: str) -> str:
 def _announce() -> None:
     """Say once of every job that it has ended: its place on the page may be out of sight, or on another page."""
     told: set[int] = st.session_state.setdefault("library_told", set())
-    for job in backend.session_jobs().all():
+    for job in library_work.session_jobs().all():
         if job.ended and job.number not in told:
             told.add(job.number)
             st.toast(f"{plain(job.work.title)}: {job.state}", icon=f":material/{ICONS[job.state]}:")
@@ -108,14 +108,14 @@ def _announce() -> None:
 def badge() -> None:
     """One line for the sidebar of every page while a job runs, and nothing otherwise; the page redraws when it ends."""
     _announce()
-    jobs = backend.session_jobs()
+    jobs = library_work.session_jobs()
     st.session_state["library_badge"] = jobs.ended
     st.fragment(_badge, run_every=2 * POLL if jobs.busy else None)()
 
 
 def _badge() -> None:
     with boundary():
-        jobs = backend.session_jobs()
+        jobs = library_work.session_jobs()
         if jobs.ended != st.session_state.get("library_badge"):
             st.rerun()
         for job in jobs.all():

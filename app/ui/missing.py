@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import provenance, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
@@ -12,15 +12,15 @@ from app.link.state import dispatch
 def draw(spec: RunSpec, title: str) -> None:
     """The page's title, what is missing for this spec, the command that brings it, and the way to the Library."""
     st.title(title)
-    reason = backend.unready(spec)
+    reason = provenance.unready(spec)
     st.info(plain(f"{reason[0].upper()}{reason[1:]}, so nothing can be measured here yet."), icon=":material/download:")
-    for sentence in backend.unfetchable(spec):
+    for sentence in provenance.unfetchable(spec):
         st.markdown(plain(sentence))
-    if names := backend.needed(spec):
+    if names := provenance.needed(spec):
         st.markdown("Get it on the **Library** page, or where the server runs:")
         st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
-    own, *others = backend.id_choices(spec.model)
-    if others and backend.setup(spec).id_set == own and not backend.is_present(own):
+    own, *others = setups.id_choices(spec.model)
+    if others and setups.setup(spec).id_set == own and not setups.is_present(own):
         st.markdown("Or measure on labelled images of your own:")
         for name in others:
             pick = (Pick.field("id", name),)

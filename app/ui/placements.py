@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import backend
+from app.backend import banks, deep, layer_status, library, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
@@ -36,12 +36,12 @@ _TIMED = "placements_timed"  # this session wants to know how long things take
 class Slot:
     """Where a placement is drawn of which something is missing: its standing, its text, its progress."""
 
-    standing: backend.Standing
+    standing: layer_status.Standing
     text: DeltaGenerator
     bar: DeltaGenerator
 
 
-def draw(spec: RunSpec, standings: Sequence[backend.Standing]) -> list[Slot]:
+def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot]:
     """One box for each placement that needs a click, its text still without what only the network's graph tells.
 
     One that is done stays until the whole queue is: a box less would leave an old one on the page in the meantime.
@@ -57,7 +57,7 @@ def draw(spec: RunSpec, standings: Sequence[backend.Standing]) -> list[Slot]:
     return slots
 
 
-def _box(one: backend.Standing, queued: bool) -> Slot:
+def _box(one: layer_status.Standing, queued: bool) -> Slot:
     with st.container(border=True, gap="xxsmall", key=f"missing_{one.name.replace('.', '_')}"):
         left, right = st.columns([5, 2], vertical_alignment="center")
         with left:
@@ -71,19 +71,19 @@ def _box(one: backend.Standing, queued: bool) -> Slot:
     return slot
 
 
-def _button(one: backend.Standing, queued: bool) -> None:
+def _button(one: layer_status.Standing, queued: bool) -> None:
     start = ("Go on" if len(one.todo) < len(one.wanted) else "Compute", "play_arrow", _join)
     able = one.computing and _may(one)
     stop, more = ("Cancel", "stop", _leave), {"width": "stretch", "disabled": not able}
     work.button(f"compute_{one.name}", queued, start, stop, args=(one.name,), **more)
 
 
-def _may(one: backend.Standing) -> bool:
+def _may(one: layer_status.Standing) -> bool:
     """Whether this browser may start what a placement needs: activations are written to the server's disk."""
-    return not one.missing or backend.may_compute()
+    return not one.missing or library.may_compute()
 
 
-def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
+def _together(boxes: Sequence[layer_status.Standing], queue: Sequence[str]) -> None:
     """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
     if not all(map(_may, boxes)):
         st.caption(f":material/lock: {NOT_HERE}")
@@ -104,7 +104,7 @@ def _together(boxes: Sequence[backend.Standing], queue: Sequence[str]) -> None:
 def price(slots: Sequence[Slot], total: DeltaGenerator) -> None:
     """Complete the texts: bytes from the network's graph and, where that was asked for, seconds on this device."""
     missing = [slot for slot in slots if slot.standing.missing]
-    sizes = [backend.bank_bytes(slot.standing.at, _images(slot.standing)) for slot in missing]
+    sizes = [layer_status.bank_bytes(slot.standing.at, _images(slot.standing)) for slot in missing]
     for slot, byte_count in zip(missing, sizes, strict=True):
         _write(slot, byte_count)
     if len(missing) > 1:
@@ -112,7 +112,7 @@ def price(slots: Sequence[Slot], total: DeltaGenerator) -> None:
     if missing and st.session_state.pop(_TIMED, False):
         for slot in missing:
             with slot.bar, st.spinner(f"Measuring {plain(slot.standing.label)} on this device"):
-                backend.measured_cost(slot.standing.at, _images(slot.standing))
+                layer_status.measured_cost(slot.standing.at, _images(slot.standing))
         st.rerun()
 
 
@@ -120,7 +120,7 @@ def _write(slot: Slot, byte_count: int | None) -> None:
     slot.text.markdown(f"**{plain(slot.standing.label)}**: {facts(slot.standing, byte_count)}")
 
 
-def facts(one: backend.Standing, byte_count: int | None) -> str:
+def facts(one: layer_status.Standing, byte_count: int | None) -> str:
     """`7 data sets, 5,000 images, 63 MB, about 40 s`, or how many settings a deep tail has."""
     if not one.computing:
         return "computed."
@@ -138,7 +138,7 @@ def facts(one: backend.Standing, byte_count: int | None) -> str:
     return f"{', '.join(part.replace(' ', JOINT) for part in parts)}."
 
 
-def together(some: Sequence[backend.Standing], byte_count: int) -> str:
+def together(some: Sequence[layer_status.Standing], byte_count: int) -> str:
     """The same for several placements: `10,000 images, 124 MB, about 2 min on CPU (2 threads)`."""
     text = f"{count(sum(_images(one) for one in some))} images, {size(byte_count)}"
     costs = [cost for one in some if (cost := _cost(one))]
@@ -147,12 +147,12 @@ def together(some: Sequence[backend.Standing], byte_count: int) -> str:
     return f"{text}, about {duration(sum(cost.seconds for cost in costs))} on {plain(costs[0].device)}."
 
 
-def _images(one: backend.Standing) -> int:
+def _images(one: layer_status.Standing) -> int:
     return sum(one.missing.values())
 
 
-def _cost(one: backend.Standing) -> "Cost | None":
-    return backend.known_cost(one.at, _images(one))
+def _cost(one: layer_status.Standing) -> "Cost | None":
+    return layer_status.known_cost(one.at, _images(one))
 
 
 def _time() -> None:
@@ -164,7 +164,7 @@ def _time() -> None:
 
 def _about(spec: RunSpec) -> tuple[object, ...]:
     """What a queue is for: with another network or other images it is void."""
-    return backend.asked(replace(spec, placement=""))
+    return setups.asked(replace(spec, placement=""))
 
 
 def _queue(spec: RunSpec) -> tuple[str, ...]:
@@ -185,13 +185,15 @@ def _leave(*names: str) -> None:
 # Computing
 
 
-def evaluate(one: backend.Standing, score: str) -> None:
+def evaluate(one: layer_status.Standing, score: str) -> None:
     """All settings of a placement that one pass gives."""
     with st.spinner(f"Evaluating every percentile at {plain(one.label)}"):
-        backend.evaluate(one.at, score)
+        layer_status.evaluate(one.at, score)
 
 
-def go_on(spec: RunSpec, slots: Sequence[Slot], standings: Sequence[backend.Standing], notice: DeltaGenerator) -> None:
+def go_on(
+    spec: RunSpec, slots: Sequence[Slot], standings: Sequence[layer_status.Standing], notice: DeltaGenerator
+) -> None:
     """Compute what needs no click, then what is in the queue; draws the page again whenever there is more to show."""
     for one in standings:
         if one.pending:
@@ -211,18 +213,18 @@ def go_on(spec: RunSpec, slots: Sequence[Slot], standings: Sequence[backend.Stan
 
 
 def _banks(slot: Slot) -> None:
-    steps = backend.compute_banks(slot.standing.at)
+    steps = banks.compute_banks(slot.standing.at)
     work.take(steps, work.shower(slot.bar), lambda: _leave(slot.standing.name))
 
 
 def _settings(slot: Slot, score: str) -> None:
     """Settings of a deep tail until there are new ones to draw; what is half done is kept as well."""
     one = slot.standing
-    steps = backend.deep_steps(one.at, score, one.wanted)
+    steps = deep.deep_steps(one.at, score, one.wanted)
     work.take(_until(steps, one), work.shower(slot.bar, "settings"), lambda: _leave(one.name))
 
 
-def _until(steps: Generator[backend.Step, None, None], one: backend.Standing) -> Generator[backend.Step, None, None]:
+def _until(steps: Generator[banks.Step, None, None], one: layer_status.Standing) -> Generator[banks.Step, None, None]:
     """Steps for a moment, and on until there is something new to draw."""
     begun = time.monotonic()
     with closing(steps):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import banks, library, registry, requirements, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
@@ -21,10 +21,10 @@ AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the 
 
 def ready(spec: RunSpec) -> bool:
     """Whether all banks of the spec's setup exist. Where they do not: what they cost, a button, then progress."""
-    missing = backend.missing_sets(backend.setup(spec))
+    missing = banks.missing_sets(setups.setup(spec))
     if not missing:
         return not spec.other or _other_ready(spec)
-    if _JOB.what != backend.asked(spec):
+    if _JOB.what != setups.asked(spec):
         _offer(spec, missing)
     else:
         _compute(spec)
@@ -33,7 +33,7 @@ def ready(spec: RunSpec) -> bool:
 
 def _other_ready(spec: RunSpec) -> bool:
     """Whether the method in use has what it needs besides banks; where not: what that is, and the way to it."""
-    lack = backend.lack(spec, spec.other)
+    lack = requirements.lack(spec, spec.other)
     if lack is None or lack.by_passes:
         return True
     text = f"{spec.method.label} cannot be shown yet: {lack.text}."
@@ -45,10 +45,10 @@ def _other_ready(spec: RunSpec) -> bool:
 
 
 def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
-    name = backend.placement_label(spec.model, spec.placement)
+    name = registry.placement_label(spec.model, spec.placement)
     sets = "1 data set" if len(missing) == 1 else f"{len(missing)} data sets"
     images = sum(missing.values())
-    if not backend.may_compute():
+    if not library.may_compute():
         st.info(
             f"The activations of this placement ({plain(name)}) are not computed yet: {sets}, {count(images)} images. "
             + NOT_HERE,
@@ -57,7 +57,7 @@ def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
         state.page_link("library", "All activations: Library")
         return
     with st.spinner("Measuring what it costs on this device"):
-        cost = backend.cost(backend.setup(spec), images)
+        cost = banks.cost(setups.setup(spec), images)
     st.info(
         f"The activations of this placement ({plain(name)}) are not computed yet: {sets}, {count(images)} images, "
         f"{size(cost.bytes)}, about {duration(cost.seconds)} at {cost.rate:,.0f} images a second, "
@@ -75,21 +75,21 @@ def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
 def amount(spec: RunSpec) -> None:
     """Images a set and number format of the banks."""
     labels = {value: f"At most {count(value)} a set" for value in sorted({*AMOUNTS, spec.images})}
-    labels[0] = f"Usual: all, or {count(backend.SUBSET_ID)} ID and {count(backend.SUBSET_OOD)} of each OOD set"
+    labels[0] = f"Usual: all, or {count(setups.SUBSET_ID)} ID and {count(setups.SUBSET_OOD)} of each OOD set"
     st.selectbox("Images", list(labels), format_func=lambda value: labels.get(value, str(value)), **bind("images"))
     formats = {"float32": "float32", "float16": "float16: half the size"}
     st.selectbox("Number format", list(formats), format_func=lambda name: formats[name], **bind("dtype"))
 
 
 def _button(busy: bool) -> None:
-    start = ("Compute", "play_arrow", lambda: _JOB.start(backend.asked(state.current())))
+    start = ("Compute", "play_arrow", lambda: _JOB.start(setups.asked(state.current())))
     work.button("prepare_button", busy, start, ("Cancel", "stop", _JOB.stop), type="secondary" if busy else "primary")
 
 
 def _compute(spec: RunSpec) -> None:
     """Run the extraction in this script run; a click anywhere interrupts it, the next run goes on where it stopped."""
-    name = backend.placement_label(spec.model, spec.placement)
+    name = registry.placement_label(spec.model, spec.placement)
     bar = st.progress(0.0, f"Computing the activations at {plain(name)}")
     _button(busy=True)
-    _JOB.take(backend.compute_banks(backend.setup(spec)), work.shower(bar))
+    _JOB.take(banks.compute_banks(setups.setup(spec)), work.shower(bar))
     st.rerun()

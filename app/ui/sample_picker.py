@@ -10,11 +10,12 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import backend
+from app.backend import library, registry, samples, setups
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
 from app.ui import plot
+from ash import images
 
 WHY = {
     "Fixed": "OOD: accepted without shaping, rejected with it. ",
@@ -27,12 +28,12 @@ THUMBNAIL = 36  # pixels on the screen
 
 def data_set(spec: RunSpec) -> str:
     """The data set's own name; in a spec the ID set is called `id`."""
-    return backend.setup(spec).id_set if spec.source == "id" else spec.source
+    return setups.setup(spec).id_set if spec.source == "id" else spec.source
 
 
 def index(spec: RunSpec) -> int:
     """The number of the image that is shown; a link may ask for one beyond the end."""
-    return min(spec.sample, len(backend.whole_set(data_set(spec))) - 1)
+    return min(spec.sample, len(setups.whole_set(data_set(spec))) - 1)
 
 
 def enlarge(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
@@ -49,13 +50,13 @@ def go_to(source: str, number: int) -> None:
 
 def quick(spec: RunSpec) -> None:
     """Samples that explain this setting, as small pictures with a button each."""
-    found = backend.suggestions(backend.setup(spec), str(spec.method), tuple(backend.chosen_sets(spec)), spec.tpr / 100)
+    found = samples.suggestions(setups.setup(spec), str(spec.method), tuple(setups.chosen_sets(spec)), spec.tpr / 100)
     with st.container(horizontal=True, gap="small", key="quick_picks"):
         for one in found:
-            name = backend.setup(spec).id_set if one.source == "id" else one.source
+            name = setups.setup(spec).id_set if one.source == "id" else one.source
             chosen = (spec.source, index(spec)) == (one.source, one.index)
             with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
-                if picture := _picture(backend.whole_set(name), one.index)[0]:
+                if picture := _picture(setups.whole_set(name), one.index)[0]:
                     st.image(enlarge(np.asarray(picture), 2 * THUMBNAIL), width=THUMBNAIL)
                 st.button(
                     one.label,
@@ -63,17 +64,17 @@ def quick(spec: RunSpec) -> None:
                     type="primary" if chosen else "tertiary",
                     on_click=go_to,
                     args=(one.source, one.index),
-                    help=f"{WHY.get(one.label, '')}{backend.whole_set(name).label}, number {one.index}",
+                    help=f"{WHY.get(one.label, '')}{setups.whole_set(name).label}, number {one.index}",
                 )
 
 
 def bar(spec: RunSpec) -> None:
     """Data set, number, previous, next, and the browser."""
     names = {
-        "id": backend.whole_set(backend.setup(spec).id_set).label + " (ID)",
-        **{name: backend.set_label(name) for name in backend.setup(spec).ood},
+        "id": setups.whole_set(setups.setup(spec).id_set).label + " (ID)",
+        **{name: setups.set_label(name) for name in setups.setup(spec).ood},
     }
-    size, now = len(backend.whole_set(data_set(spec))), index(spec)
+    size, now = len(setups.whole_set(data_set(spec))), index(spec)
     source, number = bind("source"), bind("sample", to_widget=lambda value: min(value, size - 1))
     source["on_change"] = _source_changed(source["key"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
@@ -87,15 +88,15 @@ def bar(spec: RunSpec) -> None:
                 _browse(spec, now, size)
 
 
-def broken(spec: RunSpec, error: backend.DataError) -> None:
+def broken(spec: RunSpec, error: images.DataError) -> None:
     """A sentence in the place of an image that cannot be shown, and the way to another one."""
     unreadable(error)
     bar(spec)
 
 
-def unreadable(error: backend.DataError) -> None:
+def unreadable(error: images.DataError) -> None:
     """A sentence in the place of an image that cannot be shown."""
-    st.error(plain(backend.shown(error)), icon=":material/broken_image:")
+    st.error(plain(library.shown(error)), icon=":material/broken_image:")
 
 
 def _source_changed(key: str) -> Callable[[], None]:
@@ -104,10 +105,10 @@ def _source_changed(key: str) -> Callable[[], None]:
 
 def _browse(spec: RunSpec, now: int, size: int) -> None:
     """Thumbnails of the images from this one on; a row is a pick."""
-    data, classes = backend.whole_set(data_set(spec)), backend.entry(spec.model).classes
+    data, classes = setups.whole_set(data_set(spec)), registry.entry(spec.model).classes
     start = min(now, max(0, size - BROWSED))
     numbers = range(start, min(start + BROWSED, size))
-    labels = backend.reading(spec.model, data_set(spec)).labels if spec.source == "id" else None
+    labels = setups.reading(spec.model, data_set(spec)).labels if spec.source == "id" else None
     pictures, broken = zip(*(_picture(data, i) for i in numbers), strict=True)
     frame = pd.DataFrame(
         {
@@ -130,12 +131,12 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
     )
 
 
-def _picture(data: backend.ImageSet, number: int) -> tuple[Image.Image | None, str]:
+def _picture(data: images.ImageSet, number: int) -> tuple[Image.Image | None, str]:
     """An image of a set and "", or None and why there is none."""
     try:
         return data.image(number), ""
-    except backend.DataError as error:
-        return None, backend.shown(error)
+    except images.DataError as error:
+        return None, library.shown(error)
 
 
 def thumbnail(picture: NDArray[np.uint8]) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 
-from app import backend
+from app.backend.provenance import provenance as provenance_of
 from app.link.spec import RunSpec, to_query
 
 _PACKAGES = ("torch", "numpy", "streamlit", "plotly")
@@ -23,7 +23,7 @@ def full_link(spec: RunSpec) -> str:
 
 def provenance(spec: RunSpec) -> dict[str, str]:
     """What a downloaded file says about itself. Call it in the page, not in a download callback."""
-    facts = {name: str(value) for name, value in backend.provenance(spec).items()}
+    facts = {name: str(value) for name, value in provenance_of(spec).items()}
     versions = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     return {**facts, "versions": versions, "link": full_link(spec)}
 

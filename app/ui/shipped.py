@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from app import backend
+from app.backend import registry, shipping
 from app.charts import pareto
 from app.charts.front import Setting, settings
 from app.charts.tradeoff_words import headline, place_words
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 def draw(spec: RunSpec) -> None:
     """The trade-off from the results that ship of the spec's network; nothing where there are none."""
-    there = backend.shipped(spec.model)
+    there = shipping.shipped(spec.model)
     if there is None:
         return
     st.subheader("Measured before, activations not shipped")
-    st.caption(plain(backend.shipped_words(there)))
+    st.caption(plain(shipping.shipped_words(there)))
     st.caption(f"Made by `{there.origin['command']}`, {plain(there.origin['versions'])}.")
     on = spec.on if spec.on in there.ood else "mean"
-    kept = settings(backend.drawn(there, spec.score), on, there.ood)
+    kept = settings(shipping.drawn(there, spec.score), on, there.ood)
     by_name = {one.method: one for one in kept}
     baseline = str(Method(score=spec.score))
     current = str(spec.method) if str(spec.method) in by_name else baseline
@@ -71,7 +71,7 @@ def section() -> None:
     label = "Results that ship, without their activations"
     with st.expander(label, icon=":material/inventory_2:", key="paper_shipped", on_change="rerun") as more:
         if more.open:
-            for there in backend.all_shipped():
+            for there in shipping.all_shipped():
                 _one(there)
 
 
@@ -79,8 +79,8 @@ def _one(there: "Results") -> None:
     """What a file holds, where it comes from, and whether the activations here give the same numbers."""
     origin, methods = there.origin, there.table["method"].nunique()
     variant = f", {origin['variant']}" if "variant" in origin else ""
-    st.markdown(f"**{plain(backend.entry(there.model).label + variant)}**: {count(methods)} methods.")
-    st.caption(plain(backend.shipped_words(there)))
+    st.markdown(f"**{plain(registry.entry(there.model).label + variant)}**: {count(methods)} methods.")
+    st.caption(plain(shipping.shipped_words(there)))
     if "weights_note" in origin:
         st.caption(plain(f"Weights: {origin['weights_note']}."))
     if "left_out" in origin:
@@ -93,7 +93,7 @@ def _one(there: "Results") -> None:
 def _agreement(there: "Results") -> None:
     """Whether a file agrees with what its activations here give; that they are not here, where they are not."""
     with st.spinner("Measuring again"):
-        found = backend.agreement(there.model)
+        found = shipping.agreement(there.model)
     if found is None:
         st.caption("Its activations are not on this machine, so it cannot be measured again.")
     elif found.good:
@@ -106,7 +106,7 @@ def _agreement(there: "Results") -> None:
         st.warning(
             plain(
                 f"Measured again from the activations here, {found.where} differs by {found.worst:.2f} points, more "
-                f"than {backend.TOLERANCE:g}."
+                f"than {shipping.TOLERANCE:g}."
             ),
             icon=":material/warning:",
         )

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.backend import Step
+from app.backend.banks import Step
 from app.errors import plain
 from app.theme import count
 

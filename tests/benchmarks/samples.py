@@ -87,13 +87,14 @@ def thumbnails(rounds: int) -> None:
         (Path(root) / "photographs_own").mkdir()
         photographs(Path(root) / "photographs_own", 24 * rounds)
         os.environ["ASH_DATA"] = root
-        from app import backend
+        from app.backend import setups
+        from app.backend import thumbnails as thumbnails_
 
         pages = [[("photographs_own", i + 24 * k) for i in range(24)] for k in range(rounds)]
-        backend.whole_set("photographs_own")
+        setups.whole_set("photographs_own")
         waiting = iter(pages)
-        print(f"24 photographs, decoded:     {took(lambda: backend.small_pictures(next(waiting)), rounds)}")
-        print(f"24 photographs, from memory: {took(lambda: backend.small_pictures(pages[0]), rounds)}")
+        print(f"24 photographs, decoded:     {took(lambda: thumbnails_.small_pictures(next(waiting)), rounds)}")
+        print(f"24 photographs, from memory: {took(lambda: thumbnails_.small_pictures(pages[0]), rounds)}")
 
 
 ENTRY = """

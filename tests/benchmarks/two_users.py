@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["ASH_CACHE"] = tempfile.mkdtemp()
 os.environ["ASH_DATA"] = tempfile.mkdtemp()
 
-from app import backend
+from app.backend import banks, deep, setups
 from app.backend.turns import semaphore
 from app.link.spec import RunSpec
 
@@ -52,19 +52,19 @@ def seconds(*users: Callable[[], object]) -> list[float]:
     return took
 
 
-def evaluate(at: backend.Setup, some: tuple[str, ...]) -> Callable[[], object]:
+def evaluate(at: setups.Setup, some: tuple[str, ...]) -> Callable[[], object]:
     """A user who wants some settings."""
-    return lambda: list(backend.deep_steps(at, "energy", some))
+    return lambda: list(deep.deep_steps(at, "energy", some))
 
 
-def extract(at: backend.Setup) -> Callable[[], object]:
+def extract(at: setups.Setup) -> Callable[[], object]:
     """A user who wants the banks of a setup."""
-    return lambda: list(backend.compute_banks(at))
+    return lambda: list(banks.compute_banks(at))
 
 
-def placed(images: int) -> backend.Setup:
+def placed(images: int) -> setups.Setup:
     """A deep placement with so many images a set."""
-    return backend.setup(RunSpec(placement=DEEP, images=images, ood=("digits",)))
+    return setups.setup(RunSpec(placement=DEEP, images=images, ood=("digits",)))
 
 
 def compare(what: str, rounds: int, alone: Callable[[], list[float]], both: Callable[[], list[float]]) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from app import backend
-from app.backend import lessons
+from app.backend import banks, engine, layer_status, lessons, setups
 from app.charts import line_chart, pareto, placements_curves, placements_words, score_words, scores
 from app.charts.placements import Placements
 from app.charts.tradeoff_words import amount
@@ -15,12 +14,10 @@ from app.link.fields import OFF
 from app.link.spec import PENULTIMATE, Pick, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS
-from app.ui import controls, plot, prepare
-from app.ui import placements as placements_compute
+from app.ui import controls, placement_values, placements, plot, prepare
 from app.ui.lessons import facts, facts_choice
 from app.ui.lessons.facts import Found, Here, lesson_spec
 from app.ui.lessons.words import SAME
-from app.views.placements import page as placements
 
 EARLIER = "ash_p"  # the variant of Figure 5
 
@@ -28,13 +25,13 @@ EARLIER = "ash_p"  # the variant of Figure 5
 def ready(spec: RunSpec) -> bool:
     """Whether the penultimate layer's activations are there; where not: what they cost, and a button."""
     shown = lesson_spec(spec)
-    if spec.placement != PENULTIMATE and backend.missing_sets(backend.setup(shown)):
+    if spec.placement != PENULTIMATE and banks.missing_sets(setups.setup(shown)):
         st.info("The penultimate layer of this network is not computed yet.", icon=":material/hourglass_empty:")
         st.button("Go to the penultimate layer", on_click=dispatch, args=(Pick.field("placement", PENULTIMATE),))
         return False
     if not prepare.ready(shown):
         return False
-    if not backend.is_linear(backend.setup(shown)):
+    if not engine.is_linear(setups.setup(shown)):
         st.info(
             "Behind the penultimate layer of this network there is more than one linear layer, so each percentile "
             "needs a pass of its own. Choose another model in the sidebar.",
@@ -52,11 +49,11 @@ def found(here: Here, lesson: str) -> Found:
 
 def earlier(here: Here) -> Placements:
     """ASH-P at the placements of the page Placements, as far as their activations are there."""
-    for name in backend.compared(here.spec)[0]:
-        one = backend.standing(here.spec, name, EARLIER)
+    for name in layer_status.compared(here.spec)[0]:
+        one = layer_status.standing(here.spec, name, EARLIER)
         if one.pending:
-            placements_compute.evaluate(one, here.spec.score)
-    return placements.shown(here.spec, EARLIER)
+            placements.evaluate(one, here.spec.score)
+    return placement_values.shown(here.spec, EARLIER)
 
 
 _FOUND: dict[str, Callable[[Here], Found]] = {

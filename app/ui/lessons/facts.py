@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from app import backend
-from app.backend import Curve, Point, Share, lessons
+from app.backend import evaluations, lessons, registry, setups
+from app.backend.lessons import Curve, Point, Share
 from app.charts import bins, score_words
 from app.charts.line_chart import PERCENTILE, Against, Line, outlines
 from app.link.spec import PENULTIMATE, RunSpec
@@ -39,8 +39,8 @@ class Here:
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = lesson_spec(spec)
-        self.at = backend.setup(self.spec)
-        self.labels = backend.chosen_sets(self.spec)
+        self.at = setups.setup(self.spec)
+        self.labels = setups.chosen_sets(self.spec)
         self.sets = tuple(self.labels)
 
     def curve(self, variant: str) -> Curve:
@@ -60,11 +60,11 @@ class Here:
 
     def common(self) -> dict[str, str]:
         """Values that every text may use."""
-        evaluation = backend.evaluation(self.at, "energy")
-        classes = len(backend.entry(self.spec.model).classes)
+        evaluation = evaluations.evaluation(self.at, "energy")
+        classes = len(registry.entry(self.spec.model).classes)
         return {
-            "model": backend.entry(self.spec.model).label,
-            "id_set": backend.set_label(self.at.id_set),
+            "model": registry.entry(self.spec.model).label,
+            "id_set": setups.set_label(self.at.id_set),
             "sets": self.labels[self.sets[0]] if len(self.sets) == 1 else f"{len(self.sets)} OOD sets",
             "id_images": count(len(evaluation.id_scores)),
             "ood_images": count(sum(len(evaluation.ood_scores[name]) for name in self.sets)),
@@ -115,9 +115,9 @@ def against(lines: Sequence[Line], y: str, level: tuple[str, float] | None, at: 
 
 def histogram(here: Here, method: str, name: str) -> bins.Histograms:
     """Scores of one method, the ID set against one OOD set."""
-    one = backend.evaluation(here.at, method)
-    plain = backend.evaluation(here.at, "energy")
-    labels = {here.at.id_set: backend.set_label(here.at.id_set), name: here.labels[name]}
+    one = evaluations.evaluation(here.at, method)
+    plain = evaluations.evaluation(here.at, "energy")
+    labels = {here.at.id_set: setups.set_label(here.at.id_set), name: here.labels[name]}
     before = None if method == "energy" else (plain.id_scores, plain.ood_scores)
     return bins.histograms(one.method.label, labels, (one.id_scores, one.ood_scores), before, "relative", TPR)
 
@@ -233,7 +233,7 @@ def shaping(here: Here) -> Found:
     facts = {
         **favours(ratio),
         "s_falls": last.auroc < here.base.auroc - SAME,
-        "b_collapses": zero.accuracy <= 2 * 100 / len(backend.entry(here.spec.model).classes),
+        "b_collapses": zero.accuracy <= 2 * 100 / len(registry.entry(here.spec.model).classes),
         "winner_helps": order(tops[winner].auroc - here.base.auroc) == "higher",
     }
     found, right = (

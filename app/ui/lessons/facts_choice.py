@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
-from app import backend
-from app.backend import Point, lessons
+from app.backend import evaluations, lessons
+from app.backend.lessons import Point
 from app.charts.front import Setting, front, settings, within
 from app.charts.front import best as best_setting
 from app.charts.line_chart import Against, Line
@@ -21,7 +21,7 @@ STAND_IN = "ash_s"  # for variants without a percentile
 
 def grid(here: Here) -> tuple[Setting, ...]:
     """Every setting of the trade-off."""
-    return settings(backend.table(here.at, "energy"), "mean", here.sets)
+    return settings(evaluations.table(here.at, "energy"), "mean", here.sets)
 
 
 def budget(here: Here) -> float:
@@ -195,7 +195,7 @@ def reporting(here: Here) -> Found:
     method = reported(here)
     own, plain = (lessons.per_set(here.at, text, here.sets) for text in (str(method), "energy"))
     mean = {name: sum(getattr(one, name) for one in own.values()) / len(own) for name in ("accuracy", "auroc", "fpr95")}
-    span = backend.auroc_interval(here.at, str(method), here.sets)
+    span = evaluations.auroc_interval(here.at, str(method), here.sets)
     worse = [here.labels[name] for name in here.sets if own[name].auroc < plain[name].auroc - SAME]
     variant = method.variant if method.percentile is not None else STAND_IN
     cost = lessons.held_out(here.at, variant, here.sets)

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app import backend
-from app.backend import lessons
+from app.backend import lessons, registry
 from app.charts.line_chart import Against
 from app.charts.placements import Placements
 from app.theme import count, percent
@@ -29,7 +28,7 @@ class Outcome:
 def zero(here: Here) -> Outcome:
     """ASH-B at p = 0: keeps, loses or guesses."""
     curve = here.curve("ash_b")
-    first, guess = curve[0], 100 / len(backend.entry(here.spec.model).classes)
+    first, guess = curve[0], 100 / len(registry.entry(here.spec.model).classes)
     lost = here.base.accuracy - first.accuracy
     right = "keeps" if lost <= SAME else "guesses" if first.accuracy <= 2 * guess else "loses"
     word, share = lessons.commonest_class(here.at, "ash_b@0")

@@ -3,8 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from app import backend
-from app.backend import Sample
+from app.backend import banks, evaluations, registry, samples, setups
+from app.backend.samples import Sample
 from app.charts import logits, mosaic, sample, sample_summary
 from app.errors import plain
 from app.link import state
@@ -12,6 +12,7 @@ from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
 from app.ui import activation_sets, deep_progress, doubts, plot, sample_picker
 from app.views.activations import sample_code
+from ash import images
 
 VIEWS = {"units": "Sorted units", "maps": "Channel maps", "logits": "Logits"}
 LARGE = 140  # pixels of the image
@@ -22,9 +23,9 @@ def render(spec: RunSpec) -> None:
     st.title("Activations")
     computed = False
     try:
-        computed = not backend.missing_sets(backend.setup(spec)) and deep_progress.ready(spec)
+        computed = not banks.missing_sets(setups.setup(spec)) and deep_progress.ready(spec)
         one = _sample(spec)
-    except backend.DataError as error:
+    except images.DataError as error:
         sample_picker.broken(spec, error)
         if computed:
             sample_picker.quick(spec)
@@ -53,9 +54,9 @@ def _spatial(one: Sample) -> bool:
 def _sample(spec: RunSpec) -> Sample:
     number = sample_picker.index(spec)
     if number != spec.sample:
-        label = backend.whole_set(sample_picker.data_set(spec)).label
+        label = setups.whole_set(sample_picker.data_set(spec)).label
         st.warning(plain(f"{label} has no number {spec.sample:,}; showing its last image, {number:,}."))
-    return backend.sample(backend.setup(spec), str(spec.method), sample_picker.data_set(spec), number)
+    return samples.sample(setups.setup(spec), str(spec.method), sample_picker.data_set(spec), number)
 
 
 def _verdict(spec: RunSpec, one: Sample, computed: bool) -> sample_summary.Verdict:
@@ -64,19 +65,19 @@ def _verdict(spec: RunSpec, one: Sample, computed: bool) -> sample_summary.Verdi
     from ash.metrics import threshold_at_tpr
     from ash.scores import SCORES
 
-    at, classes = backend.setup(spec), backend.entry(spec.model).classes
+    at, classes = setups.setup(spec), registry.entry(spec.model).classes
     pairs = (one.logits, one.shaped_logits)
     before, after = (float(SCORES[spec.score](torch.from_numpy(np.array(values))[None])) for values in pairs)
     lines = None
     if computed:
         name, number = sample_picker.data_set(spec), sample_picker.index(spec)
-        first, second = (backend.evaluation(at, str(some.method)) for some in (backend.unshaped(spec), spec))
+        first, second = (evaluations.evaluation(at, str(some.method)) for some in (evaluations.unshaped(spec), spec))
         lines = threshold_at_tpr(first.id_scores, spec.tpr / 100), threshold_at_tpr(second.id_scores, spec.tpr / 100)
-        stored = [backend.stored_score(at, some, name, number) for some in (first, second)]
+        stored = [samples.stored_score(at, some, name, number) for some in (first, second)]
         before, after = (new if old is None else old for old, new in zip(stored, (before, after), strict=True))
     known = spec.source == "id" and 0 <= one.label < len(classes)
     truth = classes[one.label] if known else None
-    label = backend.whole_set(sample_picker.data_set(spec)).label
+    label = setups.whole_set(sample_picker.data_set(spec)).label
     noun = f"this {truth.lower()}" if truth else f"this image of {label}"
     unit = "units" if one.x.size == one.x.shape[0] else "values"
     return sample_summary.Verdict(
@@ -142,7 +143,7 @@ def _logits(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
         key="logits_scale",
         persist_state="session",
     )
-    record = logits.record(one.logits, one.shaped_logits, backend.entry(spec.model).classes)
+    record = logits.record(one.logits, one.shaped_logits, registry.entry(spec.model).classes)
     plot.show(
         logits.figure(record, spec.variant, shown == "relative", plot.dark()),
         "activations_logits",
@@ -220,7 +221,7 @@ def _mosaics(spec: RunSpec, one: Sample) -> None:
 
 def _no_maps(spec: RunSpec, one: Sample) -> None:
     st.markdown("At this placement every channel is one number. Maps exist at placements before the pooling.")
-    names = backend.placements(spec.model)
+    names = registry.placements(spec.model)
     if len(names) > 1:
         last = list(names)[-2]
         pick = Pick.field("placement", last)

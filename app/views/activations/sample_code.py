@@ -1,6 +1,6 @@
 """Python for the Activations page: a short program with the `ash` API that prints the numbers of its image."""
 
-from app import backend
+from app.backend import registry, setups
 from app.link.spec import RunSpec
 from app.ui.code import plugins
 
@@ -38,8 +38,8 @@ def program(spec: RunSpec, name: str, index: int) -> str:
     return _PROGRAM.format(
         label=spec.method.label,
         method=spec.method,
-        model=backend.entry(spec.model).name,
-        placement=backend.setup(spec).placement,
+        model=registry.entry(spec.model).name,
+        placement=setups.setup(spec).placement,
         name=name,
         index=index,
         score=spec.score,

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app import backend
-from app.backend import Setup
+from app.backend import registry
+from app.backend.setups import Setup
 from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
@@ -41,7 +41,7 @@ def _heading(spec: RunSpec, chosen: Question) -> None:
     st.subheader(chosen.title)
     st.caption(
         plain(
-            f"Question {order.index(chosen.id) + 1} of {len(order)}, measured on {backend.entry(spec.model).label}"
+            f"Question {order.index(chosen.id) + 1} of {len(order)}, measured on {registry.entry(spec.model).label}"
             f"{' at the penultimate layer' if chosen.id in OUTCOMES else ''}, with the energy score"
         )
     )

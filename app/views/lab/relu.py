@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import engine, setups
 from app.errors import plain
 from app.link.fields import write_number
 from app.link.spec import RunSpec
 from app.ui import plot, sample_picker
 from app.views.lab import relu_live, sample, steps
+from ash import images
 
 PICTURE = 56  # pixels of an image
 
@@ -17,7 +18,7 @@ def draw(spec: RunSpec) -> None:
     both = sorted((spec, sample.beside(spec)), key=lambda one: one.source != "id")  # the ID image first
     try:
         ones = [sample.chosen(one) for one in both]
-    except backend.DataError as error:
+    except images.DataError as error:
         sample_picker.unreadable(error)
         _pickers(spec)
         return
@@ -43,7 +44,7 @@ def draw(spec: RunSpec) -> None:
         "the jump, an image's values become 0, as below 0 in a plain ReLU (dotted). The marks at the foot are the "
         "values of the two images. Drag p under the picture: k is the same for both, t follows the values of each."
     )
-    if backend.is_signed(backend.setup(spec)):
+    if engine.is_signed(setups.setup(spec)):
         st.caption("Values may be negative here: a ReLU that follows sets what is still negative to 0.")
     _pickers(spec)
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app import backend
-from app.backend import Sample
+from app.backend import registry, samples, setups
+from app.backend.samples import Sample
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import dispatch
@@ -18,17 +18,17 @@ def chosen(spec: RunSpec) -> Sample:
     """The sample of this spec, unshaped; a warning where a link asks for one beyond the last."""
     number, data = sample_picker.index(spec), sample_picker.data_set(spec)
     if number != spec.sample:
-        label = backend.whole_set(data).label
+        label = setups.whole_set(data).label
         st.warning(plain(f"{label} has no number {spec.sample:,}; showing its last image, {number:,}."))
-    return backend.sample(backend.setup(spec), "energy", data, number)
+    return samples.sample(setups.setup(spec), "energy", data, number)
 
 
 def words(spec: RunSpec, one: Sample) -> str:
     """`this sneaker` for an image of a class of the network, `this image of Digits` for any other."""
-    classes = backend.entry(spec.model).classes
+    classes = registry.entry(spec.model).classes
     if spec.source == "id" and 0 <= one.label < len(classes):
         return f"this {classes[one.label].lower()}"
-    return f"this image of {backend.whole_set(sample_picker.data_set(spec)).label}"
+    return f"this image of {setups.whole_set(sample_picker.data_set(spec)).label}"
 
 
 def beside(spec: RunSpec) -> RunSpec:
@@ -43,8 +43,8 @@ def beside(spec: RunSpec) -> RunSpec:
 def _sides(spec: RunSpec) -> dict[str, str]:
     """Source -> label of the data sets on the other side of the ID / OOD line."""
     if spec.source != "id":
-        return {"id": backend.whole_set(backend.setup(spec).id_set).label + " (ID)"}
-    sets = backend.chosen_sets(spec)
+        return {"id": setups.whole_set(setups.setup(spec).id_set).label + " (ID)"}
+    sets = setups.chosen_sets(spec)
     if not sets:
         raise AshError("No OOD set is chosen; choose one in the sidebar.")
     return sets
@@ -53,7 +53,7 @@ def _sides(spec: RunSpec) -> dict[str, str]:
 def beside_bar(spec: RunSpec) -> None:
     """Data set and number of the image beside the chosen one; they are the link's `pin`."""
     now, sets = beside(spec), _sides(spec)
-    last = len(backend.whole_set(sample_picker.data_set(now))) - 1
+    last = len(setups.whole_set(sample_picker.data_set(now))) - 1
     shown = {"lab_beside_set": now.source, "lab_beside_number": min(now.sample, last)}
     for key, value in shown.items():
         if st.session_state.get(key) != value:

@@ -3,8 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from app import backend
-from app.backend import Sample
+from app.backend import registry, setups
+from app.backend.samples import Sample
 from app.errors import plain
 from app.link import state
 from app.link.fields import write_number
@@ -15,6 +15,7 @@ from app.ui import plot, sample_picker
 from app.views.lab import algorithm, algorithm_facts, algorithm_film, algorithm_steps, sample
 from app.views.lab.algorithm_facts import VARIANTS
 from app.views.lab.algorithm_steps import ALGORITHM, LINES, TEXTS, Step
+from ash import images
 
 PICTURE = 64  # pixels of the image
 KEYS = {"First": "Home", "Previous": "Left", "Next": "Right", "Last": "End"}
@@ -25,7 +26,7 @@ def draw(spec: RunSpec) -> None:
     variant = shown_variant(spec)
     try:
         one = sample.chosen(spec)
-    except backend.DataError as error:
+    except images.DataError as error:
         sample_picker.broken(spec, error)
         return
     vector = twelve(one)
@@ -177,7 +178,7 @@ def _which(spec: RunSpec, one: Sample, vector: algorithm.Vector) -> None:
     from ash.shaping import kept_count
 
     size, count = one.x.size, len(vector.values)
-    label = backend.whole_set(sample_picker.data_set(spec)).label
+    label = setups.whole_set(sample_picker.data_set(spec)).label
     where = "" if size == len(one.x) else f", flattened from {' x '.join(map(str, one.x.shape))},"
     top = algorithm_facts.TOP
     chosen = (
@@ -196,4 +197,4 @@ def _which(spec: RunSpec, one: Sample, vector: algorithm.Vector) -> None:
 
 
 def _place(spec: RunSpec) -> str:
-    return backend.placement_label(spec.model, spec.placement)
+    return registry.placement_label(spec.model, spec.placement)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import registry
 from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
@@ -55,7 +55,7 @@ def _overview(spec: RunSpec) -> None:
     total = sum(one.minutes for one in every.values())
     st.markdown(
         f"**{len(every)} lessons, about {total} minutes together. Every number in them is measured on the network in "
-        f"the sidebar, now {plain(backend.entry(spec.model).label)}.**"
+        f"the sidebar, now {plain(registry.entry(spec.model).label)}.**"
     )
     with st.container(key="lesson_cards"):
         for number, one in enumerate(every.values(), 1):

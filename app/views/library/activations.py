@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from app import backend
-from app.backend import BankRow
+from app.backend import library, library_work
+from app.backend.library import BankRow
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.theme import count, size
@@ -16,7 +16,7 @@ _DELETE = "library_delete"  # the bank whose deletion waits for a second click
 
 def draw(spec: RunSpec) -> None:
     """The table of banks and the chosen one, or what to do where there is none."""
-    rows = {row.name: row for row in backend.bank_rows()}
+    rows = {row.name: row for row in library.bank_rows()}
     own = [row for row in rows.values() if not row.info.bundled]
     if not own:
         st.info(
@@ -27,7 +27,7 @@ def draw(spec: RunSpec) -> None:
     if not rows:
         return
     here = f"{count(len(own))} computed here, {size(sum(row.info.bytes for row in own))}; " if own else ""
-    st.caption(f"{here}{len(rows) - len(own)} bundled. Computed ones are in {plain(backend.cache_folder())}.")
+    st.caption(f"{here}{len(rows) - len(own)} bundled. Computed ones are in {plain(library.cache_folder())}.")
     selected = parts.chosen("activations", list(rows))
     parts.table(_frame(rows), "activations", selected, _columns())
     with st.container(border=True, key="library_bank"):
@@ -35,9 +35,9 @@ def draw(spec: RunSpec) -> None:
 
 
 def _state(row: BankRow) -> str:
-    if row.info.complete and backend.damaged_shards(row.name):
+    if row.info.complete and library_work.damaged_shards(row.name):
         return "✕ damaged"
-    if backend.outdated(row.name):
+    if library_work.outdated(row.name):
         return "◌ outdated"
     return "● complete" if row.info.complete else parts.STATES["partial"]
 
@@ -78,7 +78,7 @@ def _set_words(row: BankRow) -> str:
 
 def _details(spec: RunSpec, row: BankRow) -> None:
     st.subheader(f"{plain(_set_words(row))} at {plain(row.placement)} of {plain(row.model)}")
-    damaged, since = backend.damaged_shards(row.name), backend.outdated(row.name)
+    damaged, since = library_work.damaged_shards(row.name), library_work.outdated(row.name)
     whole = f"outdated, kept and not used: {since}" if since else "complete"
     verified = {None: "", 0: "every checksum matched when this server last looked"}
     parts.facts(
@@ -88,16 +88,16 @@ def _details(spec: RunSpec, row: BankRow) -> None:
             "Rows": count(row.rows),
             "Size": size(row.info.bytes),
             "Number format": row.dtype + (f", computed in {row.precision}" if row.precision != row.dtype else ""),
-            "Folder": backend.shown(row.info.folder),
+            "Folder": library.shown(row.info.folder),
         }
     )
     if row.info.bundled:
         st.caption("They come with the explorer, so there is nothing to finish or to delete.")
-    if not backend.library_on():
+    if not library.library_on():
         if not row.info.bundled:
-            parts.commands(*backend.bank_commands(row.name))
+            parts.commands(*library_work.bank_commands(row.name))
         return
-    if backend.bank_at_work(row.name):
+    if library_work.bank_at_work(row.name):
         st.caption(":material/sync: A job works on them now.")
     elif st.session_state.get(_DELETE) == row.name:
         _confirm(row)
@@ -108,10 +108,10 @@ def _details(spec: RunSpec, row: BankRow) -> None:
 def _actions(row: BankRow, damaged: int | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if row.info.complete:
-            parts.button("Verify", "fact_check", "bank_verify", backend.verify, row.name)
+            parts.button("Verify", "fact_check", "bank_verify", library_work.verify, row.name)
         if not row.info.bundled and (damaged or not row.info.complete):
             label = "Rebuild the damaged shards" if row.info.complete else "Finish"
-            parts.button(label, "play_arrow", "bank_finish", backend.finish, row.name, type="primary")
+            parts.button(label, "play_arrow", "bank_finish", library_work.finish, row.name, type="primary")
         if not row.info.bundled:
             st.button("Delete", icon=":material/delete:", key="bank_delete", on_click=_ask, args=(row.name,))
 
@@ -123,7 +123,7 @@ def _ask(name: str) -> None:
 def _confirm(row: BankRow) -> None:
     """What is lost and what it takes to get it back, then the button that does it."""
     with st.spinner("Measuring how long it would take to compute them again"):
-        cost = backend.cost_again(row.name)
+        cost = library_work.cost_again(row.name)
     again = (
         f"Computing them again takes about {duration(cost.seconds)} on {plain(cost.device)}."
         if cost
@@ -141,4 +141,4 @@ def _confirm(row: BankRow) -> None:
 
 def _delete(name: str) -> None:
     st.session_state[_DELETE] = ""
-    backend.delete(name)
+    library_work.delete(name)

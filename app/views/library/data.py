@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from app import backend
-from app.backend import DataRow
+from app.backend import banks, jobs, library, library_work, registry, setups
+from app.backend.library import DataRow
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.theme import count, size
@@ -17,13 +17,13 @@ _COST = "library_cost"  # the data set whose extraction is about to be started, 
 
 def draw(spec: RunSpec) -> None:
     """The table of data sets and the chosen one."""
-    rows = {row.entry.name: row for row in backend.data_rows()}
-    selected = parts.chosen("data", list(rows), backend.setup(spec).id_set)
+    rows = {row.entry.name: row for row in library.data_rows()}
+    selected = parts.chosen("data", list(rows), setups.setup(spec).id_set)
     parts.table(_frame(rows), "data", selected, _columns())
     with st.container(border=True, key="library_data_set"):
         _details(spec, rows[selected])
-    st.caption(f"A folder of images, or a list NAME.csv, in {plain(backend.data_folder())} is offered under its name.")
-    for sentence in backend.sets_not_offered():
+    st.caption(f"A folder of images, or a list NAME.csv, in {plain(library.data_folder())} is offered under its name.")
+    for sentence in library.sets_not_offered():
         st.caption(plain(sentence))
 
 
@@ -54,7 +54,7 @@ def _columns() -> dict[str, object]:
 def _details(spec: RunSpec, row: DataRow) -> None:
     entry, status = row.entry, row.status
     st.subheader(plain(entry.label))
-    reason = backend.shown(status.reason)
+    reason = library.shown(status.reason)
     missing = f"missing: {reason}" if row.made else "missing"
     here = {"present": "present", "missing": missing, "incomplete": f"incomplete: {reason}"}
     number = f", {count(status.count)} images, {size(status.bytes)}" if status.count else ""
@@ -62,11 +62,11 @@ def _details(spec: RunSpec, row: DataRow) -> None:
     download = ", ".join(file.file for file in entry.files)
     parts.facts(
         {
-            "What": backend.shown(entry.note),
+            "What": library.shown(entry.note),
             "Which images": entry.rule,
             "State": here[status.state] + number + wanted,
-            _place(row): backend.shown(status.path),
-            **(backend.set_facts(spec.model, entry.name) if status.count else {}),
+            _place(row): library.shown(status.path),
+            **(library.set_facts(spec.model, entry.name) if status.count else {}),
             "Licence": entry.licence,
             "From": entry.homepage,
             "Files": download + (f" ({size(row.download)})" if row.download else ""),
@@ -88,34 +88,34 @@ def _place(row: DataRow) -> str:
 def _fetch(row: DataRow) -> None:
     name = row.entry.name
     if row.entry.wall:
-        st.markdown(plain(backend.shown(row.entry.instructions)))
-    if not backend.library_on():
+        st.markdown(plain(library.shown(row.entry.instructions)))
+    if not library.library_on():
         parts.commands(f"python -m ash fetch {name}")
         return
-    other = backend.fetched_by_another(name)
+    other = library_work.fetched_by_another(name)
     label = "Unpack and verify" if row.entry.wall else "Fetch"
     label = "Being fetched by another user" if other else label
-    parts.button(label, "download", "data_fetch", backend.fetch, name, type="primary", disabled=other)
+    parts.button(label, "download", "data_fetch", library_work.fetch, name, type="primary", disabled=other)
 
 
 def _extraction(spec: RunSpec, row: DataRow) -> None:
     """Activations of this set at the model and placement of the sidebar: there, or what they cost, then a button."""
-    name, model = row.entry.name, backend.entry(spec.model)
-    place = f"{plain(backend.placement_label(spec.model, spec.placement))} of {plain(model.label)}"
+    name, model = row.entry.name, registry.entry(spec.model)
+    place = f"{plain(registry.placement_label(spec.model, spec.placement))} of {plain(model.label)}"
     if not model.present:
         st.caption(f"Its activations at {place} need the weights first: they are on the shelf of models.")
         return
-    at = backend.setup(spec)
-    if backend.extracted(at, name):
+    at = setups.setup(spec)
+    if library_work.extracted(at, name):
         st.caption(f":material/check: Its activations at {place} are computed.")
         return
-    if backend.extracting(at, name):
+    if library_work.extracting(at, name):
         st.caption(f":material/sync: Its activations at {place} are being computed.")
         return
-    number = len(backend.images(at, name))
-    if not backend.library_on():
+    number = len(setups.images(at, name))
+    if not library.library_on():
         st.caption(f"Its activations at {place} are not computed yet; a page that needs them offers to.")
-        parts.commands(*backend.extract_command(at, name))
+        parts.commands(*library_work.extract_command(at, name))
         return
     if st.session_state.get(_COST) != (name, at):
         st.button(
@@ -127,7 +127,7 @@ def _extraction(spec: RunSpec, row: DataRow) -> None:
         )
         return
     with st.spinner("Measuring what it costs on this device"):
-        cost = backend.cost(at, number)
+        cost = banks.cost(at, number)
     st.info(
         f"{count(number)} images at {place}: {size(cost.bytes)}, about {work.duration(cost.seconds)} at "
         f"{cost.rate:,.0f} images a second, measured on {plain(cost.device)}. It runs in the background: you can go on "
@@ -145,6 +145,6 @@ def _ask(what: object) -> None:
     st.session_state[_COST] = what
 
 
-def _extract(at: backend.Setup, name: str) -> backend.Job:
+def _extract(at: setups.Setup, name: str) -> jobs.Job:
     st.session_state[_COST] = None
-    return backend.extract(at, name)
+    return library_work.extract(at, name)

@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from app import backend
-from app.backend import ModelRow
+from app.backend import library, library_work
+from app.backend.library import ModelRow
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import current, dispatch
@@ -17,8 +17,8 @@ _OTHER = "library_torchvision"
 
 def draw(spec: RunSpec) -> None:
     """The table of models, torchvision's others by name, and the chosen one."""
-    rows = {row.name: row for row in backend.model_rows()}
-    selected = parts.chosen("models", [*rows, *backend.torchvision_choices()], spec.model)
+    rows = {row.name: row for row in library.model_rows()}
+    selected = parts.chosen("models", [*rows, *library.torchvision_choices()], spec.model)
     parts.table(_frame(rows), "models", selected, _columns())
     _search(selected if selected not in rows else None)
     with st.container(border=True, key="library_model"):
@@ -56,7 +56,7 @@ def _search(selected: str | None) -> None:
         st.session_state[_OTHER] = selected
     st.selectbox(
         "Any torchvision classifier",
-        backend.torchvision_choices(),
+        library.torchvision_choices(),
         index=None,
         placeholder="Any other classifier of torchvision: type its name",
         label_visibility="collapsed",
@@ -73,13 +73,13 @@ def _details(name: str, known: ModelRow | None) -> None:
     """What is known of a model and what can be done with it; one of torchvision's is looked up for that."""
     if known is None or not known.placements:
         with st.spinner("Asking torchvision"):
-            known = backend.model_row(name)
+            known = library.model_row(name)
     st.subheader(plain(known.label))
     parts.facts(
         {
             "Weights": _weights(known),
-            "File" if known.present else "They belong at": "" if known.built_in else backend.shown(known.path),
-            "Plug-in": backend.shown(known.source) if known.source else "",
+            "File" if known.present else "They belong at": "" if known.built_in else library.shown(known.path),
+            "Plug-in": library.shown(known.source) if known.source else "",
             "Published at": known.url,
             "Classes": count(known.classes or 0),
             "Placements": ", ".join(known.placements),
@@ -97,7 +97,7 @@ def _weights(row: ModelRow) -> str:
 
 
 def _actions(row: ModelRow) -> None:
-    on = backend.library_on()
+    on = library.library_on()
     with st.container(horizontal=True, vertical_alignment="center"):
         if row.present:
             st.button(
@@ -109,9 +109,9 @@ def _actions(row: ModelRow) -> None:
                 args=(row.name,),
             )
         elif on and row.url:
-            other = backend.fetched_by_another(row.name)
+            other = library_work.fetched_by_another(row.name)
             label = "Being fetched by another user" if other else "Fetch the weights"
-            parts.button(label, "download", "model_fetch", backend.fetch, row.name, type="primary", disabled=other)
+            parts.button(label, "download", "model_fetch", library_work.fetch, row.name, type="primary", disabled=other)
     if not row.present and not on and row.url:
         parts.commands(f"python -m ash fetch {row.name}")
     if not row.present and not row.url:

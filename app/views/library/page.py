@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import library
 from app.link import state
 from app.link.spec import RunSpec
 from app.link.state import bind
@@ -28,7 +28,7 @@ def render(spec: RunSpec) -> None:
     st.html(facts.STYLE)
     st.markdown(f"**{summary()}**")
     plugins.draw()
-    if not backend.library_on():
+    if not library.library_on():
         st.info(
             "On this server, fetching, extracting and deleting from the browser is off. "
             "Whoever starts it turns it on with ASH\\_LIBRARY=on, or uses the commands below.",
@@ -49,7 +49,7 @@ def render(spec: RunSpec) -> None:
 
 def summary() -> str:
     """What is here in one sentence."""
-    models, data, banks = backend.model_rows(), backend.data_rows(), backend.bank_rows()
+    models, data, banks = library.model_rows(), library.data_rows(), library.bank_rows()
     ready = sum(row.present for row in models)
     here = sum(row.status.state == "present" for row in data)
     own = [row for row in banks if not row.info.bundled]

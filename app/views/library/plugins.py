@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from app import backend
+from app.backend import library
 from app.errors import plain
 from app.theme import count
 
 
 def draw() -> None:
     """One line of what the plug-ins bring and a box of what is wrong; nothing where there are none."""
-    contents = backend.plugin_contents()
+    contents = library.plugin_contents()
     if not contents:
         return
     with st.spinner("Trying the models and data sets of the plug-ins"):
-        problems = backend.plugin_problems()
+        problems = library.plugin_problems()
     brought = [f"{file} brings {words(names)}" for file, names in contents.items() if names]
     if brought:
         st.caption(f":material/extension: {plain('; '.join(brought))}.")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from app import backend
+from app.backend import distributions, paper, provenance, registry, setups
 from app.charts import pareto, placements_curves, published, relu
 from app.charts import placements_words as placed
 from app.charts.front import Range, Setting, settings
@@ -14,9 +14,8 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
 from app.theme import OBJECTIVE_LABELS
-from app.ui import activation_sets, plot, prepare
+from app.ui import activation_sets, placement_values, plot, prepare
 from app.views.paper import accuracy
-from app.views.placements import page as placements
 from ash.errors import AshError
 
 STAND_IN = 65.0  # percentile of Figure 4 where the method of the sidebar has none
@@ -26,7 +25,7 @@ def draw(spec: RunSpec, number: int) -> None:
     """One figure; in its place what is missing for it."""
     if number in (2, 3):
         _from_settings(spec, number)
-    elif backend.unready(spec):
+    elif provenance.unready(spec):
         _unready(spec)
     elif number == 5:
         _where(spec)
@@ -35,17 +34,17 @@ def draw(spec: RunSpec, number: int) -> None:
 
 
 def _unready(spec: RunSpec) -> None:
-    reason = backend.unready(spec)
+    reason = provenance.unready(spec)
     st.info(plain(f"{reason[0].upper()}{reason[1:]}, so this figure cannot be drawn."), icon=":material/download:")
-    st.code("\n".join(f"python -m ash fetch {name}" for name in backend.needed(spec)), language="bash")
+    st.code("\n".join(f"python -m ash fetch {name}" for name in provenance.needed(spec)), language="bash")
 
 
 # Figures 2 and 3: the settings of a sweep
 
 
 def _from_settings(spec: RunSpec, number: int) -> None:
-    table, source = backend.figure_table(spec)
-    if table is None and not backend.unready(spec) and not prepare.ready(spec):
+    table, source = paper.figure_table(spec)
+    if table is None and not provenance.unready(spec) and not prepare.ready(spec):
         return
     if source:
         st.caption(plain(source))
@@ -73,7 +72,7 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     beyond = len(points) < len(every)
     across, up = (_wider(shown.ranges[i], [point.spot[i] for point in points]) for i in (0, 1))
     shown = replace(shown, published=points, ranges=(across, up))
-    where = place_words(backend.set_label(backend.setup(spec).id_set), {name: name for name in sets}, "mean")
+    where = place_words(setups.set_label(setups.setup(spec).id_set), {name: name for name in sets}, "mean")
     sentence = headline(by_name[current], base, where)
     st.markdown(f"**{plain(sentence)}**")
     plot.show(
@@ -109,7 +108,7 @@ def _accuracy(spec: RunSpec, found: tuple[Setting, ...]) -> None:
     """Figure 3."""
     energy = [one for one in found if ":" not in one.method]
     base = next((one for one in found if one.method == "energy"), None)
-    shown = accuracy.record(energy, base, backend.entry(spec.model).label)
+    shown = accuracy.record(energy, base, registry.entry(spec.model).label)
     st.markdown(f"**{plain(accuracy.finding(shown))}**")
     plot.show(
         accuracy.figure(shown, plot.dark()),
@@ -144,14 +143,14 @@ def _columns() -> dict[str, object]:
 
 def _relu(spec: RunSpec) -> None:
     """Figure 4: with the thresholds of this network's images."""
-    at, sets = backend.setup(spec), backend.chosen_sets(spec)
+    at, sets = setups.setup(spec), setups.chosen_sets(spec)
     if not sets:
         raise AshError("No OOD set is chosen; choose one in the sidebar.")
     p = spec.method.percentile
     p = STAND_IN if p is None else p
     groups = []
     for role, names in (("id", (at.id_set,)), ("ood", tuple(sets))):
-        one = backend.cutoffs(at, p, names)
+        one = distributions.cutoffs(at, p, names)
         groups.append(relu.Images(role, ", ".join(names), one.t, one.level, one.factor, one.high))
     pair = groups[0], groups[1]
     st.markdown(f"**{plain(relu.finding(pair, p))}**")
@@ -164,7 +163,7 @@ def _relu(spec: RunSpec) -> None:
 
 def _where(spec: RunSpec) -> None:
     """Figure 5: as far as placements are computed."""
-    shown = placements.shown(spec, "ash_p")
+    shown = placement_values.shown(spec, "ash_p")
     st.markdown(f"**{plain(placed.headline(shown))}**")
     if shown.known:
         plot.show(

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import backend
+from app.backend import library, paper, requirements
 from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
@@ -23,15 +23,15 @@ SHORT = {**reports.METRIC_LABELS, "id_accuracy": "Accuracy"}
 
 def draw(spec: RunSpec, line: str, row: pd.Series) -> DeltaGenerator:
     """What is known of the chosen line, and what can be done about it; returns the place for its progress."""
-    at = backend.own_spec(row["model"]) if spec.beside == "own" else spec
+    at = paper.own_spec(row["model"]) if spec.beside == "own" else spec
     name = words.NETWORKS[row["model"]]
     kind = {"local": ", one threshold a sample", "global": ", one threshold for all"}.get(line.rpartition(" ")[2], "")
     st.markdown(f"##### {plain(row['printed'] + kind)} on {plain(name)}")
     facts.facts(_facts(row))
-    lack = backend.lack(at, row["method"])
+    lack = requirements.lack(at, row["method"])
     with st.container(horizontal=True, vertical_alignment="center"):
         _load_buttons(spec, row, name)
-        if lack is not None and lack.click and (lack.by_passes or backend.may_compute()):
+        if lack is not None and lack.click and (lack.by_passes or library.may_compute()):
             _measure_button(at, row["method"])
     progress = st.container()
     if lack is not None and pd.isna(row["auroc measured"]):
@@ -88,15 +88,15 @@ def _load_buttons(spec: RunSpec, row: pd.Series, name: str) -> None:
     state.page_link("tradeoff", "Trade-off")
 
 
-def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: backend.Lack) -> None:
+def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: requirements.Lack) -> None:
     if row["status"] == reports.PUBLISHED:
         return
     text = f"Not measured here: {lack.text}."
     if lack.click:
-        todo = backend.images_of(at, row["method"])
+        todo = requirements.images_of(at, row["method"])
         text += f" Measure this row sends {count(todo)} images through the network once." if todo else ""
     st.caption(plain(text))
-    if lack.click and not lack.by_passes and not backend.may_compute():
+    if lack.click and not lack.by_passes and not library.may_compute():
         st.caption(f":material/lock: {NOT_HERE}")
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash", wrap_lines=True)
@@ -118,5 +118,5 @@ def go_on(place: DeltaGenerator) -> None:
     if _JOB.what is None:
         return
     spec, method = _JOB.what
-    _JOB.take(backend.measure_steps(spec, method), work.shower(place.progress(0.0, f"Measuring {plain(method)}")))
+    _JOB.take(requirements.measure_steps(spec, method), work.shower(place.progress(0.0, f"Measuring {plain(method)}")))
     st.rerun()

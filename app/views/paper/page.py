@@ -5,7 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import backend
+from app.backend import paper as measured
+from app.backend import registry
 from app.errors import plain
 from app.link.spec import LEAVES, PENULTIMATE, RunSpec
 from app.link.state import bind
@@ -25,8 +26,8 @@ def render(spec: RunSpec) -> None:
     st.title("Paper")
     st.html(_STYLE + facts.STYLE)
     with st.spinner("Measuring the paper's methods"):
-        found = backend.found_beside(spec)
-        own = found if spec.beside == "own" else backend.found_beside(replace(spec, beside="own"))
+        found = measured.found_beside(spec)
+        own = found if spec.beside == "own" else measured.found_beside(replace(spec, beside="own"))
     compared = {number: reports.compare(number, found, spec.rules) for number in paper.TABLES}
     best = [reports.compare(number, own) for number in paper.TABLES] if own is not found else []
     st.markdown(plain(words.standing(reports.counted(*compared.values(), *best), _whose(spec))))
@@ -55,16 +56,16 @@ def render(spec: RunSpec) -> None:
 
 def _whose(spec: RunSpec) -> str:
     """The sidebar's network, and where it is cut if that is not the usual place."""
-    label = backend.entry(spec.model).label
+    label = registry.entry(spec.model).label
     if spec.placement != PENULTIMATE:
-        label += f" at {backend.placement_label(spec.model, spec.placement)}"
+        label += f" at {registry.placement_label(spec.model, spec.placement)}"
     return f"the bundled network ({label})" if spec.model == reports.BUNDLED_MODEL else label
 
 
 def _controls(spec: RunSpec, number: int) -> None:
     """Whose measurements, by whose rules, on which OOD set of the table."""
     beside = {
-        "sidebar": f"Measured: {backend.entry(spec.model).label}",
+        "sidebar": f"Measured: {registry.entry(spec.model).label}",
         "own": "Measured: the paper's own network",
     }
     rules = {"ours": "Metrics: this program's rules", "authors": "Metrics: the authors' rules"}

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app import backend
+from app.backend import metric_rules, registry, setups, shipping
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.theme import OBJECTIVE_LABELS, percent
@@ -52,8 +52,8 @@ def _draw(spec: RunSpec) -> None:
         f"* **{what}**: here {plain(here)}; elsewhere {plain(there)}." for what, here, there in CONVENTIONS.values()
     ]
     st.markdown("\n".join(texts))
-    effects, saturated = backend.convention_effects(spec)
-    scaled = backend.scale_effects()
+    effects, saturated = metric_rules.convention_effects(spec)
+    scaled = metric_rules.scale_effects()
     rows = [
         {
             "Convention": CONVENTIONS[one.convention][0],
@@ -73,19 +73,19 @@ def _draw(spec: RunSpec) -> None:
             pd.DataFrame(rows), hide_index=True, column_config=columns, height="content", key="paper_rules_table"
         )
     if saturated is not None:
-        sets = len(backend.chosen_sets(spec))
+        sets = len(setups.chosen_sets(spec))
         text = (
-            f"Measured on {backend.entry(spec.model).label}, means over {sets} OOD sets; its max softmax is exactly 1 "
+            f"Measured on {registry.entry(spec.model).label}, means over {sets} OOD sets; its max softmax is exactly 1 "
             f"in float32 for {percent(saturated)} of the ID images. FPR95 and AUPR of max softmax are compared on the "
             "float32 probability, so that each row shows one convention alone."
         )
         st.caption(plain(text))
-    elif effects and (there := backend.shipped(spec.model)):
-        st.caption(plain(backend.shipped_words(there)))
+    elif effects and (there := shipping.shipped(spec.model)):
+        st.caption(plain(shipping.shipped_words(there)))
     if scaled:
         st.caption("The scale of CIFAR's pixels is that of results that ship, of DenseNet-101 on CIFAR-10.")
 
 
-def _method(one: "backend.Effect") -> str:
+def _method(one: metric_rules.Effect) -> str:
     label = Method.parse(one.method).label
     return f"{label}, as probability" if one.convention in ("fpr95", "aupr") and "softmax" in label else label

@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import backend
+from app.backend import paper as measured
+from app.backend import provenance, registry, shipping
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import current
@@ -64,12 +65,12 @@ def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> DeltaGenerator:
 def _duels(spec: RunSpec) -> None:
     """Where each sample's own threshold beats one for all, and where it does not, network by network."""
     texts = []
-    for model, wins in backend.threshold_duels(spec).items():
+    for model, wins in measured.threshold_duels(spec).items():
         if wins:
             steps = f"{len(wins)} percentiles from {min(wins):g} to {max(wins):g}"
-            if model != spec.model and (there := backend.shipped(model)):
+            if model != spec.model and (there := shipping.shipped(model)):
                 steps += f", of results that ship ({there.id_set} against {', '.join(there.ood)})"
-            texts.append(f"* {plain(backend.entry(model).label)}, {steps}: {plain(words.duel(wins))}.")
+            texts.append(f"* {plain(registry.entry(model).label)}, {steps}: {plain(words.duel(wins))}.")
     st.markdown("\n".join(texts))
 
 
@@ -145,14 +146,14 @@ def _pick(number: int, rows: pd.DataFrame, line: str) -> Pick:
     """Choose a line and load its method; with its network where that is what is shown and it is here."""
     st.session_state[f"{_LINE}{number}"] = line
     spec, row = current(), rows.loc[line]
-    if spec.beside == "own" and not backend.unready(backend.own_spec(row["model"])):
+    if spec.beside == "own" and not provenance.unready(measured.own_spec(row["model"])):
         return Pick.line(f"{row['model']} {row['method']}")
     return Pick.method(row["method"])
 
 
 def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
     origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.rules]}"}
-    if not backend.unready(spec):
+    if not provenance.unready(spec):
         origin |= share.provenance(spec)
     with st.container(horizontal=True):
         st.download_button(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import backend
+from app.backend import layer_status, registry, setups
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind
 from app.theme import size
@@ -29,7 +29,7 @@ def draw(spec: RunSpec) -> None:
         if not more.open:
             return
         with st.spinner("Tracing the network"):
-            cuts = backend.cuts(spec.model)
+            cuts = layer_status.cuts(spec.model)
         _choice(spec, cuts)
         st.markdown(
             f"{len(cuts)} placements from input to output. A row loads its placement on every page; where its "
@@ -38,14 +38,14 @@ def draw(spec: RunSpec) -> None:
         plot.rows(
             table(spec, cuts),
             "cuts",
-            on_pick=lambda node: Pick.field("placement", backend.link_name(spec.model, node)),
-            selected=backend.setup(spec).placement,
+            on_pick=lambda node: Pick.field("placement", layer_status.link_name(spec.model, node)),
+            selected=setups.setup(spec).placement,
             columns=_columns(),
         )
 
 
 def _choice(spec: RunSpec, cuts: "tuple[Cut, ...]") -> None:
-    named = {backend.entry(spec.model).penultimate, *backend.placements(spec.model)}
+    named = {registry.entry(spec.model).penultimate, *registry.placements(spec.model)}
     offered = {cut.name: describe(cut, spec.dtype) for cut in cuts if cut.name not in named}
     st.multiselect(
         "Compare as well",
@@ -75,7 +75,7 @@ def _bytes(cut: "Cut", dtype: str) -> int:
 
 def table(spec: RunSpec, cuts: "tuple[Cut, ...]") -> pd.DataFrame:
     """One row a placement in network order; the index is its node."""
-    labels = backend.entry(spec.model).placements
+    labels = registry.entry(spec.model).placements
     rows = [
         {
             "Placement": cut.name,

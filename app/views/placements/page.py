@@ -1,22 +1,18 @@
 """Placements page: the same variant at every point of the network, percentile by percentile (Figures 3 and 5)."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
-from app import backend
+from app.backend import layer_status
 from app.charts import placements_curves
 from app.charts import placements_words as words
-from app.charts.front import settings
-from app.charts.placements import LOSS, Place, Placements, best_cell, columns, ranking, table
+from app.charts.placements import Placements, best_cell, ranking, table
 from app.errors import plain
-from app.link.fields import OFF
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
-from app.ui import controls, placements, plot, prepare
+from app.ui import controls, placement_values, placements, plot, prepare
 from app.views.placements import cuts, grid
-from ash.methods import VARIANTS, Method
+from ash.methods import VARIANTS
 
 STAND_IN = "ash_s"  # for variants without a percentile
 _STYLE = """<style>
@@ -35,10 +31,10 @@ def render(spec: RunSpec) -> None:
     """Draw the page for this spec, then go on with what is being computed."""
     st.title("Placements")
     st.html(_STYLE)
-    names, unknown = backend.compared(spec)
+    names, unknown = layer_status.compared(spec)
     variant = spec.variant if spec.variant in _with_percentile() else STAND_IN
-    standings = _standings(spec, names, variant)
-    shown = _record(spec, standings, variant)
+    standings = placement_values.standings(spec, names, variant)
+    shown = placement_values.record(spec, standings, variant)
     st.markdown(f"**{plain(words.headline(shown))}**")
     if unknown:
         st.warning(
@@ -58,54 +54,6 @@ def render(spec: RunSpec) -> None:
     _explain()
     placements.price(slots, notice)
     placements.go_on(spec, slots, standings, notice)
-
-
-# Data
-
-
-def shown(spec: RunSpec, variant: str) -> Placements:
-    """One variant at the compared placements, as far as it is computed; nothing but the spec's own is evaluated."""
-    return _record(spec, _standings(spec, backend.compared(spec)[0], variant), variant)
-
-
-def _standings(spec: RunSpec, names: Sequence[str], variant: str) -> list[backend.Standing]:
-    """How far every placement is; the spec's own one is evaluated first where one pass gives all of it."""
-    found = [backend.standing(spec, name, variant) for name in names]
-    for index, one in enumerate(found):
-        if one.name == spec.placement and one.pending:
-            placements.evaluate(one, spec.score)
-            found[index] = backend.standing(spec, one.name, variant)
-    return found
-
-
-def _record(spec: RunSpec, standings: Sequence[backend.Standing], variant: str) -> Placements:
-    p = spec.method.percentile if spec.variant == variant else None
-    return Placements(
-        places=tuple(_place(spec, one, variant) for one in standings),
-        variant=variant,
-        score=spec.score,
-        objective=spec.cells,
-        columns=columns(backend.COLUMNS, p),
-        current=(spec.placement, str(spec.method)),
-        loss=LOSS if spec.budget == OFF else spec.budget,
-        chosen=spec.budget != OFF,
-        show_all=spec.show_all,
-    )
-
-
-def _place(spec: RunSpec, one: backend.Standing, variant: str) -> Place:
-    sets = backend.chosen_sets(spec)
-    used = tuple(sets) if spec.on == "mean" else (spec.on,)
-    empty = Place(one.name, one.label, one.images(used), banks=not one.missing, left=len(one.todo))
-    if one.table is None:
-        return empty
-    rows = settings(one.table, spec.on, tuple(sets))
-    baseline = next((row for row in rows if row.method == str(Method(score=spec.score))), None)
-    line = sorted((row for row in rows if row.variant == variant), key=lambda row: row.parameter or 0.0)
-    return Place(one.name, one.label, empty.images, baseline, tuple(line), empty.banks, empty.left)
-
-
-# Drawing
 
 
 def _stand_in(shown: Placements) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import backend
-from app.backend import Thumbnail
+from app.backend import library, sample_rows, setups, thumbnails
+from app.backend.thumbnails import Thumbnail
 from app.charts.sample_table import SampleTable
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
@@ -30,15 +30,15 @@ STYLE = """<style>
 
 def table(spec: RunSpec) -> SampleTable:
     """All samples of this spec, ID and OOD."""
-    at, sets = backend.setup(spec), tuple(backend.chosen_sets(spec))
+    at, sets = setups.setup(spec), tuple(setups.chosen_sets(spec))
     with st.spinner("Judging every sample", show_time=True):
-        return backend.every_sample(at, str(spec.method), sets, spec.tpr / 100)
+        return sample_rows.every_sample(at, str(spec.method), sets, spec.tpr / 100)
 
 
 def pictures(found: SampleTable, rows: Sequence[int]) -> list[Thumbnail]:
     """The thumbnails of some rows."""
     images = found.images
-    return backend.small_pictures([(images.sets[images.set[row]], int(images.number[row])) for row in rows])
+    return thumbnails.small_pictures([(images.sets[images.set[row]], int(images.number[row])) for row in rows])
 
 
 def open_one(source: str, number: int) -> None:
@@ -95,14 +95,14 @@ def _mark(found: SampleTable, row: int) -> str:
 
 def _image(found: SampleTable, row: int, picture: Thumbnail) -> str:
     if picture.broken:
-        return f'<div class="broken">No picture: {html.escape(backend.shown(picture.broken))}</div>'
+        return f'<div class="broken">No picture: {html.escape(library.shown(picture.broken))}</div>'
     kind = ' class="crisp"' if picture.crisp else ""
     return f'<img src="{picture.uri}"{kind} alt="{html.escape(_is(found, row))}">'
 
 
 def _button(found: SampleTable, row: int) -> None:
     source, number = found.source(row), int(found.images.number[row])
-    label = backend.set_label(found.images.sets[found.images.set[row]]).split(" (")[0]
+    label = setups.set_label(found.images.sets[found.images.set[row]]).split(" (")[0]
     st.button(
         f"Open {plain(label)} {count(number)}",
         key=f"open_{source}_{number}",

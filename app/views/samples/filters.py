@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from app import backend
+from app.backend import setups
 from app.charts.sample_table import FILTERS, Filters, SampleTable, Selection
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
@@ -48,7 +48,7 @@ def draw(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
 
 
 def _label(name: str) -> str:
-    return backend.set_label(name)
+    return setups.set_label(name)
 
 
 def _counted(names: Mapping[str, str], counts: Mapping[str, int]) -> Callable[[str], str]:

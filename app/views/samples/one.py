@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app import backend
+from app.backend import samples, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
@@ -12,6 +12,7 @@ from app.link.state import bind, dispatch
 from app.ui import sample_picker
 from app.views.samples import one_lines, one_more, one_why
 from app.views.samples.one_facts import Facts, facts
+from ash import images
 
 PARTS = {"percentiles": "Percentiles", "top5": "Top 5 classes", "where": "Over the image"}
 
@@ -26,7 +27,7 @@ def draw(spec: RunSpec) -> None:
     try:
         first = facts(spec)
         second = facts(beside, "_pin") if beside else None
-    except backend.DataError as error:  # the way to another image stays
+    except images.DataError as error:  # the way to another image stays
         sample_picker.unreadable(error)
         return
     if second is None:
@@ -58,9 +59,9 @@ def _pinned(spec: RunSpec) -> RunSpec | None:
     if not spec.pin:
         return None
     source, _, text = spec.pin.rpartition(":")
-    at = backend.setup(spec)
+    at = setups.setup(spec)
     if source == "id" or source in at.ood:
-        size = len(backend.whole_set(at.id_set if source == "id" else source))
+        size = len(setups.whole_set(at.id_set if source == "id" else source))
         if text.isdecimal() and len(text) < 10 and int(text) < size:
             return replace(spec, source=source, sample=int(text))
     st.warning(
@@ -93,7 +94,7 @@ def _pin(text: str) -> Pick:
 
 def _steps(spec: RunSpec, number: int) -> None:
     """Previous and next of the samples that explain this setting; from any other sample on to the first or the last."""
-    found = backend.suggestions(backend.setup(spec), str(spec.method), tuple(backend.chosen_sets(spec)), spec.tpr / 100)
+    found = samples.suggestions(setups.setup(spec), str(spec.method), tuple(setups.chosen_sets(spec)), spec.tpr / 100)
     if not found:
         return
     places = [(one.source, one.index) for one in found]

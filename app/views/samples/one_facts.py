@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import backend
-from app.backend import Decision, Evaluation, Sample, Setup
+from app.backend import decisions, registry, samples, setups
+from app.backend.decisions import Decision
+from app.backend.evaluations import Evaluation, evaluation, unshaped
+from app.backend.samples import Sample
+from app.backend.setups import Setup
 from app.charts import bins, sample_summary
 from app.charts.verdict_words import margin, verdict
 from app.errors import plain
@@ -67,23 +70,23 @@ class Facts:
 
 def facts(spec: RunSpec, suffix: str = "") -> Facts:
     """Gather them; warns where a link asks for a number beyond the end of the set."""
-    at, data, number = backend.setup(spec), sample_picker.data_set(spec), sample_picker.index(spec)
+    at, data, number = setups.setup(spec), sample_picker.data_set(spec), sample_picker.index(spec)
     if number != spec.sample:
-        label = backend.whole_set(data).label
+        label = setups.whole_set(data).label
         st.warning(plain(f"{label} has no number {spec.sample:,}; showing its last image, {number:,}."))
     with st.spinner("Taking the decision apart", show_time=True):
-        one = backend.sample(at, str(spec.method), data, number)
-        decided = backend.decision(at, str(spec.method), data, number)
-        before, after = (backend.evaluation(at, str(some.method)) for some in (backend.unshaped(spec), spec))
+        one = samples.sample(at, str(spec.method), data, number)
+        decided = decisions.decision(at, str(spec.method), data, number)
+        before, after = (evaluation(at, str(some.method)) for some in (unshaped(spec), spec))
     pair = (before, after)
     lines = [threshold_at_tpr(some.id_scores, spec.tpr / 100) for some in pair]
-    stored = [backend.stored_score(at, some, data, number) for some in pair]
+    stored = [samples.stored_score(at, some, data, number) for some in pair]
     sides = zip((decided.before, decided.after), stored, strict=True)
     scores = [side.score if one_score is None else one_score for side, one_score in sides]
     found = [
         margin(score, line, bins.spread(some.id_scores)) for score, line, some in zip(scores, lines, pair, strict=True)
     ]
-    classes = backend.entry(spec.model).classes
+    classes = registry.entry(spec.model).classes
     truth = classes[one.label] if spec.source == "id" and 0 <= one.label < len(classes) else None
     return Facts(
         *(spec, suffix, at, data, number, one, decided, pair),

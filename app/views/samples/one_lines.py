@@ -5,8 +5,8 @@ They are computed for a moment at a time, after everything is drawn; a click any
 
 import streamlit as st
 
-from app import backend
-from app.backend import Setup
+from app.backend import banks, decisions, deep, evaluations, setups
+from app.backend.setups import Setup
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.ui import work
@@ -26,19 +26,19 @@ def grid(spec: RunSpec) -> tuple[str, ...]:
     """The variant at the percentiles of the trade-off's grid, coarse steps first; none without a percentile."""
     if VARIANTS[spec.variant].parameter != "percentile":
         return ()
-    order = sorted(range(0, 100, backend.STEP), key=lambda p: (p % 20 != 0, p % 10 != 0, p))
+    order = sorted(range(0, 100, evaluations.STEP), key=lambda p: (p % 20 != 0, p % 10 != 0, p))
     return tuple(methods(spec, tuple(map(float, order))))
 
 
 def missing(at: Setup, spec: RunSpec) -> tuple[str, ...]:
     """The settings of the grid whose scores are not known."""
-    return tuple(one for one in grid(spec) if backend.known_evaluation(at, one) is None)
+    return tuple(one for one in grid(spec) if decisions.known_evaluation(at, one) is None)
 
 
 def draw(spec: RunSpec) -> None:
     """A button that computes what is missing, then progress with a way to stop; nothing where nothing is missing."""
-    at = backend.setup(spec)
-    todo, job = missing(at, spec), (backend.asked(spec), spec.variant, spec.score)
+    at = setups.setup(spec)
+    todo, job = missing(at, spec), (setups.asked(spec), spec.variant, spec.score)
     if not todo:
         return
     working = _JOB.what == job
@@ -55,9 +55,9 @@ def draw(spec: RunSpec) -> None:
     start = ("Compute the thresholds", "play_arrow", lambda: _JOB.start(job))
     work.button("one_lines_button", working, start, ("Cancel", "stop", _JOB.stop))
     if working:
-        _JOB.take(backend.deep_steps(at, spec.score, grid(spec)), _remember, SLICE)
+        _JOB.take(deep.deep_steps(at, spec.score, grid(spec)), _remember, SLICE)
         st.rerun()  # with what is there
 
 
-def _remember(step: backend.Step) -> None:
+def _remember(step: banks.Step) -> None:
     st.session_state[_WORDS] = work.words(step, "settings")

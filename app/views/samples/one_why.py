@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import backend
+from app.backend import banks, decisions, samples, setups
 from app.charts import sample_summary
 from app.charts.verdict_words import distance
 from app.errors import plain
@@ -35,7 +35,7 @@ def narrow(one: Facts) -> None:
 
 
 def _headline(one: Facts, level: str) -> None:
-    label = backend.whole_set(one.data).label
+    label = setups.whole_set(one.data).label
     noun = f"This {one.truth.lower()}" if one.truth else f"This image of {label}"
     text = f"{level} {plain(noun)} is {one.words(1)}"
     if one.shaped:
@@ -58,13 +58,13 @@ def _verdict(one: Facts) -> None:
 
 def _scores(one: Facts) -> None:
     """The score before and after against the ID set and the OOD sets."""
-    sets = backend.chosen_sets(one.spec)
+    sets = setups.chosen_sets(one.spec)
     names = [one.spec.source] if one.spec.source in one.evaluations[1].ood_scores else list(sets)
     if not names:
         st.caption("No OOD set is here to compare with; the page Library says how to get one.")
         return
-    label = backend.set_label(names[0]) if len(names) == 1 else f"{len(names)} OOD sets"
-    labels = {one.at.id_set: backend.whole_set(one.at.id_set).label, "ood": label}
+    label = setups.set_label(names[0]) if len(names) == 1 else f"{len(names)} OOD sets"
+    labels = {one.at.id_set: setups.whole_set(one.at.id_set).label, "ood": label}
     sides = [("before", 0), ("after", 1)] if one.shaped else [("now", 1)]
     panels = []
     for when, side in sides:
@@ -118,8 +118,8 @@ def _reading(record: units_decided.Decided) -> str:
 def _decided(one: Facts) -> units_decided.Decided:
     after = one.decision.after
     units = units_decided.leading(after.to_logit, after.to_score, one.decision.kept)
-    without = backend.scores_without(one.at, str(one.spec.method), one.data, one.number, units) if units else ()
-    rows = backend.exciting(one.at, units) if units else ()
+    without = decisions.scores_without(one.at, str(one.spec.method), one.data, one.number, units) if units else ()
+    rows = decisions.exciting(one.at, units) if units else ()
     return units_decided.Decided(
         tuple(
             units_decided.Unit(
@@ -152,8 +152,8 @@ def _without(one: Facts, score: float) -> float:
 
 def _excited(one: Facts, row: int) -> units_decided.Excited:
     """An ID image for the side of a unit."""
-    name, pixels = backend.picture(one.at, one.at.id_set, row)
-    label = int(backend.id_labels(one.at)[row])
+    name, pixels = samples.picture(one.at, one.at.id_set, row)
+    label = int(banks.id_labels(one.at)[row])
     word = one.classes[label] if 0 <= label < len(one.classes) else "class unknown"
     uri = sample_picker.thumbnail(sample_picker.enlarge(pixels, THUMBNAIL))
     return units_decided.Excited(name.rsplit("/", 1)[-1], word, uri)

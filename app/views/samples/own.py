@@ -11,8 +11,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app import backend
-from app.backend import uploads
+from app.backend import banks, evaluations, provenance, registry, setups, uploads
 from app.backend.uploads import Scored, Uploads
 from app.charts import bins, verdict_words
 from app.charts.score_words import score_text
@@ -49,7 +48,7 @@ def draw(spec: RunSpec) -> None:
             "are, and is judged at the threshold that accepts most of the ID images."
         )
         return
-    if backend.missing_sets(backend.setup(spec)):
+    if banks.missing_sets(setups.setup(spec)):
         _without_threshold(spec, own)
     elif prepare.ready(spec):
         _judged(spec, own)
@@ -103,11 +102,11 @@ def _remove(digest: str) -> None:
 
 def _work(spec: RunSpec, own: Uploads) -> bool:
     """Score what is new; a click anywhere interrupts it, and the next run goes on. False where it cannot be scored."""
-    if spec.other and not backend.missing_sets(backend.setup(spec)) and not prepare.ready(spec):
+    if spec.other and not banks.missing_sets(setups.setup(spec)) and not prepare.ready(spec):
         return False
     bar = st.empty()
     show = work.shower(bar)
-    steps = own.work(backend.setup(spec), str(backend.unshaped(spec).method), str(spec.method))
+    steps = own.work(setups.setup(spec), str(evaluations.unshaped(spec).method), str(spec.method))
     # a method that uploads cannot have is refused for as long as it is chosen: nothing is to be ended
     work.take(steps, lambda step: step.done < step.total and show(step), lambda: None)
     bar.empty()
@@ -136,16 +135,16 @@ def _without_threshold(spec: RunSpec, own: Uploads) -> None:
 
 
 def _judged(spec: RunSpec, own: Uploads) -> None:
-    at = backend.setup(spec)
-    after = backend.evaluation(at, str(spec.method))
-    before = backend.evaluation(at, str(backend.unshaped(spec).method))
+    at = setups.setup(spec)
+    after = evaluations.evaluation(at, str(spec.method))
+    before = evaluations.evaluation(at, str(evaluations.unshaped(spec).method))
     lines = _lines(spec)
-    classes = backend.entry(spec.model).classes
+    classes = registry.entry(spec.model).classes
     marks = upload_histogram.marks(
         after.method.label,
-        backend.images(at, at.id_set).label,
+        setups.images(at, at.id_set).label,
         after.id_scores,
-        {label: after.ood_scores[name] for name, label in backend.chosen_sets(spec).items()},
+        {label: after.ood_scores[name] for name, label in setups.chosen_sets(spec).items()},
         [
             (number, own.files[digest].name, classes[own.scored[digest].predicted[1]], own.scored[digest].scores[1])
             for number, digest in enumerate(own.files, start=1)
@@ -183,9 +182,9 @@ Line = tuple[float, float]  # a threshold, and the spread of the ID scores
 
 def _lines(spec: RunSpec) -> tuple[Line, Line]:
     """Threshold and unit of the margin, by the score alone and by the method."""
-    at, found = backend.setup(spec), []
-    for method in (backend.unshaped(spec).method, spec.method):
-        ids = backend.evaluation(at, str(method)).id_scores
+    at, found = setups.setup(spec), []
+    for method in (evaluations.unshaped(spec).method, spec.method):
+        ids = evaluations.evaluation(at, str(method)).id_scores
         found.append((threshold_at_tpr(ids, spec.tpr / 100), bins.spread(ids)))
     return found[0], found[1]
 
@@ -226,8 +225,8 @@ def _card(spec: RunSpec, own: Uploads, number: int, digest: str, lines: tuple[Li
 
 def _words(spec: RunSpec, scored: Scored, lines: tuple[Line, Line] | None) -> list[str]:
     """What a card says, as HTML: the verdict, and what it was without shaping."""
-    names = [backend.entry(spec.model).classes[one] for one in scored.predicted]
-    methods = backend.unshaped(spec).method, spec.method
+    names = [registry.entry(spec.model).classes[one] for one in scored.predicted]
+    methods = evaluations.unshaped(spec).method, spec.method
     found = []
     for method, name, score, line in zip(methods, names, scored.scores, lines or (None, None), strict=True):
         shown = score_text(score, method.score)
@@ -244,7 +243,7 @@ def _words(spec: RunSpec, scored: Scored, lines: tuple[Line, Line] | None) -> li
 
 
 def _export(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> None:
-    facts = {name: str(value) for name, value in backend.provenance(spec).items()}
+    facts = {name: str(value) for name, value in provenance.provenance(spec).items()}
     origin = {**facts, **share.provenance(spec), "images": "uploaded by the user, named by the SHA-256 of their files"}
     made = frame(spec, own, lines)
     st.download_button(
@@ -260,7 +259,7 @@ def _export(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> None:
 
 def frame(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> pd.DataFrame:
     """One row per image: what it is, then score, margin, verdict and class without shaping and with it."""
-    classes = backend.entry(spec.model).classes
+    classes = registry.entry(spec.model).classes
     rows = []
     for number, (digest, file) in enumerate(own.files.items(), start=1):
         seen, scored = own.seen[digest], own.scored[digest]

@@ -1,7 +1,5 @@
 """Samples page: single images and the verdict on each: a story of six, all of them in a grid, one, or your own."""
 
-from importlib import import_module
-
 import streamlit as st
 
 from app.link.spec import RunSpec
@@ -28,4 +26,13 @@ def render(spec: RunSpec) -> None:
         label_visibility="collapsed",
         **bind("look"),
     )
-    import_module(f"app.views.samples_{spec.look}").draw(spec)
+    match spec.look:
+        case "grid":
+            from app.views.samples import grid as look
+        case "one":
+            from app.views.samples import one as look  # type: ignore[no-redef]
+        case "own":
+            from app.views.samples import own as look  # type: ignore[no-redef]
+        case _:
+            from app.views.samples import story as look  # type: ignore[no-redef]
+    look.draw(spec)

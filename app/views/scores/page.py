@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import backend
-from app.backend import Evaluation
+from app.backend import banks, evaluations, provenance, registry, setups
+from app.backend.evaluations import Evaluation
 from app.charts import bins, score_words, scores
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
@@ -32,15 +32,15 @@ def render(spec: RunSpec) -> None:
     st.title("Scores")
     if not (prepare.ready(spec) and deep_progress.ready(spec)):
         return
-    after = backend.evaluation(backend.setup(spec), str(spec.method))
+    after = evaluations.evaluation(setups.setup(spec), str(spec.method))
     before = None
-    if spec.method != backend.unshaped(spec).method:
-        before = backend.evaluation(backend.setup(spec), str(backend.unshaped(spec).method))
+    if spec.method != evaluations.unshaped(spec).method:
+        before = evaluations.evaluation(setups.setup(spec), str(evaluations.unshaped(spec).method))
     labels = shown_sets(spec)
     record = bins.histograms(
         after.method.label, labels, _scores(after), _scores(before) if before else None, spec.axis, spec.tpr
     )
-    reference = backend.unshaped(spec).method.label
+    reference = evaluations.unshaped(spec).method.label
     st.markdown(f"#### {plain(score_words.finding(record, reference))}")
     doubts.draw(spec)
     _controls(spec)
@@ -64,7 +64,7 @@ def _scores(one: Evaluation) -> tuple[bins.Scores, Mapping[str, bins.Scores]]:
 
 
 def _controls(spec: RunSpec) -> None:
-    sets = backend.chosen_sets(spec)
+    sets = setups.chosen_sets(spec)
     names = {"all": "All, one panel each", **sets}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
@@ -101,7 +101,7 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
     plot.show(
         scores.figure(record, spec.method.score, plot.dark()),
         "scores_hist",
-        score_words.finding(record, backend.unshaped(spec).method.label),
+        score_words.finding(record, evaluations.unshaped(spec).method.label),
         on_pick=pick,
         selected=marker if chosen else None,
         table=lambda: score_words.table(record, spec.method.score),
@@ -113,9 +113,9 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
         st.caption("Click a bar to see its images.")
 
 
-def _source(spec: RunSpec) -> tuple[backend.Setup, str]:
+def _source(spec: RunSpec) -> tuple[setups.Setup, str]:
     """What the scores of a bar belong to."""
-    return backend.setup(spec), str(spec.method)
+    return setups.setup(spec), str(spec.method)
 
 
 def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels: Mapping[str, str]) -> None:
@@ -141,7 +141,7 @@ def _reading(spec: RunSpec) -> None:
     )
     if spec.curve == "hist":
         text += " The hatched OOD images lie on the accepted side: the less of them, the better."
-        if spec.method != backend.unshaped(spec).method:
+        if spec.method != evaluations.unshaped(spec).method:
             text += " The outlines are the same images without shaping."
     elif spec.curve == "scrub":
         text += " The slider under the picture plays in your browser, without waiting for the server."
@@ -153,7 +153,7 @@ def _reading(spec: RunSpec) -> None:
 
 
 def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None:
-    origin = {**{name: str(value) for name, value in backend.provenance(spec).items()}, **share.provenance(spec)}
+    origin = {**{name: str(value) for name, value in provenance.provenance(spec).items()}, **share.provenance(spec)}
     names = {name: _named(spec, name) for name in shown_sets(replace(spec, set="all"))}
     st.download_button(
         "Scores of every image (CSV)",
@@ -168,9 +168,9 @@ def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None
 
 def _named(spec: RunSpec, name: str) -> pd.DataFrame:
     """Columns sample and label of a set: class names for the ID set, numbers elsewhere, empty where unknown."""
-    at = backend.setup(spec)
-    bank, is_id = backend.bank(at, name), name == at.id_set
-    classes, labels = backend.entry(spec.model).classes, backend.id_labels(at) if is_id else bank.labels
+    at = setups.setup(spec)
+    bank, is_id = banks.bank(at, name), name == at.id_set
+    classes, labels = registry.entry(spec.model).classes, banks.id_labels(at) if is_id else bank.labels
     words = [(classes[label] if is_id else label) if label >= 0 else "" for label in labels.tolist()]
     return pd.DataFrame({"set": name, "sample": bank.names, "label": words})
 

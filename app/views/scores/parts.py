@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from app import backend, theme
-from app.backend import Evaluation
+from app import theme
+from app.backend import engine, evaluations, samples, setups
+from app.backend.evaluations import Evaluation
 from app.charts import score_words
 from app.errors import boundary, plain
 from app.link.spec import SAMPLE_FILTERS, RunSpec
@@ -22,22 +23,22 @@ CHOSEN = "scores_bar"  # (what its scores belong to, id of the bar) in the sessi
 
 def shown_sets(spec: RunSpec) -> dict[str, str]:
     """The ID set, then the OOD sets on this page: name -> label."""
-    id_set = backend.setup(spec).id_set
-    sets = backend.chosen_sets(spec)
+    id_set = setups.setup(spec).id_set
+    sets = setups.chosen_sets(spec)
     if spec.set in sets:
         sets = {spec.set: sets[spec.set]}
-    return {id_set: backend.images(backend.setup(spec), id_set).label, **sets}
+    return {id_set: setups.images(setups.setup(spec), id_set).label, **sets}
 
 
 def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: float) -> None:
     """Images of one bar: up to SHOWN, evenly spaced by score."""
-    id_set = backend.setup(spec).id_set
+    id_set = setups.setup(spec).id_set
     values = after.id_scores if name == id_set else after.ood_scores.get(name)
     if values is None:
         return
     inside = np.flatnonzero((values >= low) & (values < high))
     inside = inside[np.argsort(values[inside], kind="stable")]
-    label = backend.images(backend.setup(spec), name).label
+    label = setups.images(setups.setup(spec), name).label
     with st.container(horizontal=True, vertical_alignment="center"):
         text = f"{label}, {score_words.span_text(low, high, spec.method.score)}: {theme.count(len(inside))} images"
         st.markdown(plain(text + (f", {SHOWN} of them here" if len(inside) > SHOWN else "")), width="content")
@@ -48,7 +49,7 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
     chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(SHOWN, len(inside))).round().astype(int))]
     with st.container(horizontal=True):
         for index in chosen.tolist():
-            title, pixels = backend.picture(backend.setup(spec), name, index)
+            title, pixels = samples.picture(setups.setup(spec), name, index)
             factor = max(1, 88 // max(pixels.shape[:2]))
             large = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
             st.image(
@@ -79,7 +80,7 @@ def player(spec: RunSpec) -> None:
         name = f"{VARIANTS[spec.variant].label} has" if spec.method.steps else "Unshaped scores have"
         st.caption(f"{name} no percentile, so there is nothing to scrub; choose an ASH variant in the sidebar.")
         return
-    if not backend.is_linear(backend.setup(spec)):
+    if not engine.is_linear(setups.setup(spec)):
         st.caption("At this placement the network runs once for every percentile; scrub at the penultimate layer.")
         return
     _player(spec)
@@ -90,7 +91,7 @@ def _player(spec: RunSpec) -> None:
     """The live scrub, made when it is asked for; its frames play in the browser."""
     with boundary():
         sets = dict(list(shown_sets(spec).items())[1:])
-        key = (backend.setup(spec), spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
+        key = (setups.setup(spec), spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
         if st.session_state.get("scores_frames", (None, None))[0] != key:
             st.session_state["scores_frames"] = (key, _frames(spec, sets))
         record: scrub.Scrub = st.session_state["scores_frames"][1]
@@ -104,10 +105,10 @@ def _player(spec: RunSpec) -> None:
 
 def _frames(spec: RunSpec, sets: Mapping[str, str]) -> scrub.Scrub:
     with st.spinner("Counting the scores of 100 percentiles"):
-        done = backend.scrub(backend.setup(spec), spec.variant, spec.score)
-    id_set = backend.setup(spec).id_set
+        done = evaluations.scrub(setups.setup(spec), spec.variant, spec.score)
+    id_set = setups.setup(spec).id_set
     ood = next(iter(sets.values())) if len(sets) == 1 else f"mean of {len(sets)} OOD sets"
-    label = backend.images(backend.setup(spec), id_set).label
+    label = setups.images(setups.setup(spec), id_set).label
     scores_of = {name: done.ood_scores[name] for name in sets}
     return scrub.scrub(
         (VARIANTS[spec.variant].label, label, ood), done.id_scores, scores_of, done.id_accuracy(), spec.axis, spec.tpr

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app import backend
+from app.backend import deep, engine, evaluations, registry, requirements, setups
 from app.charts import pareto
 from app.charts.front import Setting, best, inside, settings, within
 from app.charts.tradeoff_words import advice, headline, method_words, place_words
@@ -44,7 +44,7 @@ def render(spec: RunSpec) -> None:
     if not prepare.ready(spec):
         shipped.draw(spec)
         return
-    linear = backend.is_linear(backend.setup(spec))
+    linear = engine.is_linear(setups.setup(spec))
     if not linear and not deep_progress.progress(spec):
         return
     view = _view(spec, linear)
@@ -74,23 +74,23 @@ def render(spec: RunSpec) -> None:
 def _view(spec: RunSpec, linear: bool) -> View:
     """All settings of the sweep with those of the page that lie between its marks."""
     current, unshaped = str(spec.method), str(Method(score=spec.score))
-    paper = tuple(text for label, text in backend.presets(spec.model).items() if label.startswith("Paper"))
+    paper = tuple(text for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(str(Method(one.variant, one.parameter, spec.score)) for one in map(Method.parse, paper))
     if linear:
-        found: pd.DataFrame | None = backend.table(backend.setup(spec), spec.score)
+        found: pd.DataFrame | None = evaluations.table(setups.setup(spec), spec.score)
     else:
-        found = backend.deep_table(backend.setup(spec), spec.score)
+        found = deep.deep_table(setups.setup(spec), spec.score)
     assert found is not None
     known = set(found["method"])
-    others = backend.baselines_here(spec) if spec.others else ()
+    others = requirements.baselines_here(spec) if spec.others else ()
     extra = [method for method in dict.fromkeys((current, unshaped, *paper, *others)) if method not in known]
     if not linear:  # a setting that is not there yet comes with the next step, it does not hold up the page
         extra = [method for method in extra if method in (current, unshaped, *others)]
-    parts = [found, *(backend.measure(backend.setup(spec), method) for method in extra)]
-    sets = backend.chosen_sets(spec)
+    parts = [found, *(evaluations.measure(setups.setup(spec), method) for method in extra)]
+    sets = setups.chosen_sets(spec)
     rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
     by_name = {one.method: one for one in rows}
-    id_label = backend.set_label(backend.setup(spec).id_set)
+    id_label = setups.set_label(setups.setup(spec).id_set)
     where = place_words(id_label, sets, spec.on)
     return View(rows, by_name[current], by_name[unshaped], tuple(one for one in paper if one in by_name), where)
 
@@ -112,11 +112,11 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
 
 
 def _cards(spec: RunSpec, view: View) -> None:
-    sets = tuple(backend.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    about = (backend.setup(spec), view.current.method, sets)
-    span = backend.auroc_interval(*about)
+    sets = tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+    about = (setups.setup(spec), view.current.method, sets)
+    span = evaluations.auroc_interval(*about)
     notes = {
-        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {backend.no_interval(*about)}",
+        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}",
         "fpr95": "lower is better",
         "id_accuracy": "no label is known" if math.isnan(view.current.id_accuracy) else "of the shaped network",
         "aupr": "ID is the positive class",

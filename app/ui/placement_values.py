@@ -1,0 +1,54 @@
+"""One variant at every compared placement, as far as it is computed: the record that pages draw."""
+
+from collections.abc import Sequence
+
+from app.backend import layer_status, setups
+from app.charts.front import settings
+from app.charts.placements import LOSS, Place, Placements, columns
+from app.link.fields import OFF
+from app.link.spec import RunSpec
+from app.ui.placements import evaluate
+from ash.methods import Method
+
+
+def shown(spec: RunSpec, variant: str) -> Placements:
+    """One variant at the compared placements, as far as it is computed; nothing but the spec's own is evaluated."""
+    return record(spec, standings(spec, layer_status.compared(spec)[0], variant), variant)
+
+
+def standings(spec: RunSpec, names: Sequence[str], variant: str) -> list[layer_status.Standing]:
+    """How far every placement is; the spec's own one is evaluated first where one pass gives all of it."""
+    found = [layer_status.standing(spec, name, variant) for name in names]
+    for index, one in enumerate(found):
+        if one.name == spec.placement and one.pending:
+            evaluate(one, spec.score)
+            found[index] = layer_status.standing(spec, one.name, variant)
+    return found
+
+
+def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) -> Placements:
+    """What is drawn of placements that are so far."""
+    p = spec.method.percentile if spec.variant == variant else None
+    return Placements(
+        places=tuple(_place(spec, one, variant) for one in found),
+        variant=variant,
+        score=spec.score,
+        objective=spec.cells,
+        columns=columns(layer_status.COLUMNS, p),
+        current=(spec.placement, str(spec.method)),
+        loss=LOSS if spec.budget == OFF else spec.budget,
+        chosen=spec.budget != OFF,
+        show_all=spec.show_all,
+    )
+
+
+def _place(spec: RunSpec, one: layer_status.Standing, variant: str) -> Place:
+    sets = setups.chosen_sets(spec)
+    used = tuple(sets) if spec.on == "mean" else (spec.on,)
+    empty = Place(one.name, one.label, one.images(used), banks=not one.missing, left=len(one.todo))
+    if one.table is None:
+        return empty
+    rows = settings(one.table, spec.on, tuple(sets))
+    baseline = next((row for row in rows if row.method == str(Method(score=spec.score))), None)
+    line = sorted((row for row in rows if row.variant == variant), key=lambda row: row.parameter or 0.0)
+    return Place(one.name, one.label, empty.images, baseline, tuple(line), empty.banks, empty.left)
