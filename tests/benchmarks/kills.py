@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS / "library"), str(TESTS), str(TESTS.parent)]
 
 from test_kills import WORKS, kill_and_go_on, undisturbed  # noqa: E402
 

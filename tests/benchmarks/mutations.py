@@ -271,7 +271,7 @@ def fails(names: Sequence[str], tree: Path) -> str:
     log = tree / LOG
     child = os.fork()  # it has the libraries loaded, and the project not
     if child == 0:
-        _test(tree, [f"tests/{name}.py" for name in names], log)
+        _test(tree, [str(next(tree.glob(f"tests/**/{name}.py")).relative_to(tree)) for name in names], log)
     code = _wait(child)
     if code not in (0, 1, None):  # of pytest: all passed, some failed; else it did not run
         sys.exit(f"pytest did not run on {', '.join(names)}:\n{log.read_text()[-2000:]}")

@@ -18,7 +18,7 @@ from ash.data import DataError
 from ash.datasets import downloading
 from ash.datasets.downloading import FetchProgress, download_steps
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BODY = random.Random(0).randbytes(3_000_000)
 MD5 = "md5:" + hashlib.md5(BODY).hexdigest()
 

@@ -23,7 +23,7 @@ from ash.scores import energy
 from ash.sweeping import sweep
 from ash.variants import forget_method
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 (SCALE,) = (
     block
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -12,7 +12,7 @@ from app.backend import setups
 from ash.data import get_dataset
 from ash.models import get_model
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+ENTRY = Path(__file__).parents[2] / "app" / "main.py"
 SET, COUNT = "own_pictures", 6
 WHOLE, TRUNCATED, TEXT, GONE = 0, 1, 2, 3  # numbers of its images; 1 and 2 cannot be read
 SAYS = {TRUNCATED: "1.png is not a readable image", TEXT: "2.png is not an image in a known format"}

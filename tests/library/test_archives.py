@@ -18,7 +18,7 @@ import pytest
 from ash.data import DataError
 from ash.datasets.archives import unpack_steps
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = {"set/a/1.png": b"one" * 1000, "set/b/2.png": b"two", "set/notes.txt": b""}
 
 

@@ -32,7 +32,7 @@ from ash.models import MODELS, ModelEntry, Preprocess, get_model
 from ash.networks.code import code_hash
 from ash.networks.own import DemoNet
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OLD = 1_600_000_000  # a time long before any bank of these tests
 
 

@@ -26,7 +26,7 @@ from ash.methods import Method
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASE = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
 
 

@@ -91,7 +91,7 @@ def test_the_command_line(root: Path, expected: Expected, tmp_path: Path, capsys
     words = [sys.executable, "-m", "ash", "sweep", "--model", MODEL, "--id", ID, "--ood", OOD, "--methods", METHODS]
     words += ["--images", str(FEW), "--out", str(out)]
     there = {**os.environ, "ASH_DATA": str(root), "ASH_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(words, env=there, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=900)
+    done = subprocess.run(words, env=there, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(out)
     found = table[table["ood"].str.startswith(OOD)].set_index("method")

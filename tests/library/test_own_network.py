@@ -26,8 +26,8 @@ from ash.models import cuts_of, get_model, offered_models
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-EXAMPLE = Path(__file__).with_name("own_network.py")
+ROOT = Path(__file__).parents[2]
+EXAMPLE = Path(__file__).parents[1] / "own_network.py"
 MODEL, SETS = "digits_net", ("digits8", "gratings", "letters", "textures")
 
 

@@ -16,7 +16,7 @@ from extraction_children import SHARD_ROWS, agree, content, images, only_bank, r
 pytestmark = pytest.mark.slow
 
 COUNT, BROKEN = 1000, 517
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from ash.methods import Method
 from ash.models import MODELS, ModelError, Preprocess, cuts_of, get_model, offered_models, torchvision_names
 from ash.networks import torchvision_models
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WIDTHS = {"demo": 192, "resnet50": 2048, "mobilenet_v2": 1280, "densenet101_cifar10": 342, "densenet101_cifar100": 342}
 
 

@@ -16,7 +16,7 @@ from ash.data import DATASETS, DataError, get_dataset
 from ash.methods import STEPS
 from ash.models import MODELS, ModelError, get_model, offered_models, working_models
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEAD = "import ash\nimport numpy as np\n"
 SET = HEAD + "ash.register_dataset('mine', 'Mine', 'id')(lambda: (np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2))\n"
 MODEL = (

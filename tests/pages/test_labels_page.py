@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ash.data import get_dataset
 
-ENTRY = Path(__file__).parents[1] / "app" / "main.py"
+ENTRY = Path(__file__).parents[2] / "app" / "main.py"
 SET = "own_garments"
 
 

@@ -432,7 +432,7 @@ class TestLeftovers:
             "files.write_atomically(pathlib.Path(sys.argv[1]), b'half')"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "fit.npz")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
             assert child.stdout
             child.stdout.readline()
             write_atomically(tmp_path / "fit.npz", b"whole")

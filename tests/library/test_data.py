@@ -229,7 +229,7 @@ def test_a_folder_without_images_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_status_and_listing_need_no_torch() -> None:
     code = "import sys, ash.data, ash.fetching; list(ash.data.list_sets()); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 
 
 def test_the_reference_data_is_understood(reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,7 +193,7 @@ def test_what_is_too_long_or_no_method_is_refused(query: dict[str, str]) -> None
     assert (spec, len(notices)) == (RunSpec(), 1)
 
 
-SAVED = json.loads(Path(__file__).with_name("saved_links.json").read_text())
+SAVED = json.loads((Path(__file__).parents[1] / "saved_links.json").read_text())
 
 
 @pytest.mark.parametrize("saved", SAVED, ids=lambda saved: saved["link"][:60])

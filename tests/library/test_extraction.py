@@ -269,7 +269,7 @@ except BankError as error:
 def test_a_killed_decoding_process_is_one_sentence(entry: ModelEntry, data: FolderImages, tmp_path: Path) -> None:
     """In a process of its own: torch reports the death from a signal handler, so anywhere, in pytest's code as well."""
     words = [sys.executable, "-c", DEADLY, str(entry.weights), str(data.path), str(tmp_path)]
-    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
     assert re.match(r"A decoding process was killed, .* take fewer with --workers", done.stdout), done.stderr
     assert not list(tmp_path.rglob("*.lock")), "nothing stays claimed"
 

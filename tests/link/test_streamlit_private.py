@@ -25,7 +25,7 @@ from streamlit.web.server.starlette import starlette_routes
 
 from app.link import streamlit_private
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_only_one_module_reaches_into_streamlit() -> None:
