@@ -1,6 +1,6 @@
 """The parts of Streamlit and of Starlette below it that are not promised to stay: all of them are used from here.
 
-`requirements.txt` bounds both versions, and `tests/link/test_streamlit_private.py` fails when one of these parts is gone.
+`requirements.txt` bounds both versions, and `test_streamlit_private.py` fails when one of these parts is gone.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
     ASH_TEST_DATA=../shared python tests/benchmarks/pipeline.py
 
-Prints the largest differences in points over the settings without tie effects (see tests/library/test_oracle.py). Banks go to
+Prints the largest differences in points over the settings without tie effects (see test_oracle.py). Banks go to
 ASH_CACHE as usual, so a second run starts from them; the first one measures the extraction too.
 """
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from app_pages import ENTRY
 from library_driver import (  # noqa: F401  (fixtures)
-    ENTRY,
     IMAGES,
     ROOT,
     archive,
