@@ -101,18 +101,18 @@ ENTRY = """
 import runpy, sys
 sys.path[:0] = [{root!r}, {here!r}]
 import streamlit as st
-from app import backend
+from app.backend import registry, setups
 from app.backend.thumbnails import small_pictures
-from app.views import samples_cards
+from app.views.samples import cards as samples_cards
 import samples
 
 @st.cache_resource
 def big():
     sets = ("photographs_own", "digits", "textures", "photographs")
-    return samples.synthetic(sets, backend.entry("demo").classes)
+    return samples.synthetic(sets, registry.entry("demo").classes)
 
 def wrapped(asked):
-    return small_pictures([(name, number % len(backend.whole_set(name))) for name, number in asked])
+    return small_pictures([(name, number % len(setups.whole_set(name))) for name, number in asked])
 
 backend.small_pictures = wrapped
 backend.every_sample = lambda *_: big()

@@ -137,10 +137,8 @@ def test_one_image_through_it_by_the_app_is_the_networks_own_output() -> None:
 
 
 def test_the_first_page_does_not_wait_for_torch(example: Path) -> None:
-    code = (
-        "import sys, app.sidebar, app.views.tradeoff.page; from app import backend; from app.link.spec import RunSpec\n"
-    )
-    code += f"assert '{MODEL}' in backend.models(); backend.ood_choices('demo', ''); sys.exit('torch' in sys.modules)"
+    code = "import sys, app.sidebar, app.views.tradeoff.page; from app.backend import registry, setups\n"
+    code += f"assert '{MODEL}' in registry.models(); setups.ood_choices('demo', ''); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -21,7 +21,7 @@ from app.link import streamlit_private
 from app.serving import door
 from app.serving.door import MOST_A_SESSION, MOST_IN_ALL, Uploads, is_known_host
 
-sys.path.append(str(Path(__file__).parent / "browser"))
+sys.path.append(str(Path(__file__).parents[1] / "browser"))
 pytest.importorskip("playwright")
 websockets = pytest.importorskip("websockets")
 from driver import ROOT, serve, streamlit_command  # noqa: E402

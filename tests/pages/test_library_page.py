@@ -121,8 +121,8 @@ def test_a_row_that_is_gone_is_not_chosen_any_more() -> None:
 def test_the_page_opens_without_torch() -> None:
     program = f"""
 import os, sys
-from app import backend
-backend.badge, backend.warm_up = (lambda spec: "bundled"), (lambda: None)
+from app.backend import engine, provenance
+provenance.badge, engine.warm_up = (lambda spec: "bundled"), (lambda: None)
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 app = AppTest.from_file({str(ENTRY)!r}, default_timeout=120)
