@@ -106,7 +106,7 @@ def last_job(app: AppTest) -> Job:
 
 def words(app: AppTest) -> str:
     """Everything that can be read in the page, without the escapes of markdown."""
-    elements = (*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.ui.code, *app.subheader)
+    elements = (*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.code, *app.subheader)
     texts = [str(one.value) for one in elements] + [str(one.proto.body) for one in app.get("html")]
     return "\n".join(texts).replace("\\", "").replace("**", "")
 

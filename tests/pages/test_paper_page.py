@@ -260,7 +260,7 @@ def backend_error() -> Exception:
 def test_missing_weights_come_with_their_command(app: AppTest) -> None:
     choose(opened(app, beside="own", leaf="table4"), "resnet50 ASH-S@90")
     assert "the weights of ResNet-50 on ImageNet are missing" in text_of(app)
-    assert any("python -m ash fetch resnet50" in one.value for one in app.ui.code)
+    assert any("python -m ash fetch resnet50" in one.value for one in app.code)
 
 
 def test_odin_of_the_demo_is_measured_from_its_images() -> None:
