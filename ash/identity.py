@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, takeover
+from ash.bank import Bank, BankError, BankIdentity, roots, takeover
 from ash.data import ImageSet
 from ash.datasets.content import Content, content_of, known_content
 from ash.fitting import perturbation, perturbed_transform
@@ -136,7 +136,7 @@ def changes(old: BankIdentity, now: BankIdentity) -> str:
 
 def outdated(who: BankIdentity, root: Path | None = None) -> tuple[Path, str] | None:
     """The newest complete bank of the same name that is not this identity's, and what has changed since in words."""
-    places = ((base / who.folder).parent for base in ((cache_root(), BUNDLED) if root is None else (root,)))
+    places = ((base / who.folder).parent for base in roots(root))
     named = f"{who.folder.name.rpartition('-')[0]}-*/manifest.json"
     folders: list[Path] = []
     for place in places:
