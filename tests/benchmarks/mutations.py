@@ -145,8 +145,8 @@ MUTATIONS = (
         ("keys[:, most].contiguous()", "keys[:, most - 1].contiguous()"),
         ("flip &= 0x7FFFFFFF", "flip &= 0x7FFFFFFE"),
         ("(x + np.float32(0)).view(np.int32)", "x.view(np.int32)"),
-        ("sums[j] += sums[j - 1]", "sums[j] += sums[0]"),
     ),
+    *_of("ash/engine/linear.py", ("parts[j] += parts[j - 1]", "parts[j] += parts[0]")),
     *_of(
         "ash/engine/masked.py",
         ("torch.maximum(values[:, 0].abs(), least[j].abs())", "values[:, 0].abs()"),
