@@ -18,7 +18,7 @@ import streamlit as st  # noqa: E402
 
 import app.link.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
 from app import sidebar  # noqa: E402
-from app.backend import engine, provenance  # noqa: E402
+from app.backend import engine, provenance, setups  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.link import state  # noqa: E402
 from app.link.spec import RunSpec  # noqa: E402
@@ -148,7 +148,7 @@ def draw() -> None:
 
 def main() -> None:
     """One run of the script."""
-    with state.first_meeting():
+    with state.first_meeting(), setups.one_run():
         draw()
 
 

@@ -1,7 +1,9 @@
 """What is evaluated: `Setup`, the frozen key of every cached evaluation, made from a spec and from what is here."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +106,30 @@ def asked(spec: RunSpec) -> tuple[object, ...]:
     return spec.model, spec.placement, spec.id, spec.ood, spec.images, spec.dtype
 
 
+_OF_THIS_RUN: ContextVar[dict[tuple[object, ...], Setup] | None] = ContextVar("setups of this run", default=None)
+
+
+@contextmanager
+def one_run() -> Iterator[None]:
+    """Round a run of the script: what a spec is about is looked up once in it, or again after `look_again`."""
+    before = _OF_THIS_RUN.set({})
+    try:
+        yield
+    finally:
+        _OF_THIS_RUN.reset(before)
+
+
 def setup(spec: RunSpec) -> Setup:
+    """What a spec is about, looked up once a run of the script; outside of one, in a job say, every time."""
+    known = _OF_THIS_RUN.get()
+    if known is None:
+        return _setup(spec)
+    if asked(spec) not in known:
+        known[asked(spec)] = _setup(spec)
+    return known[asked(spec)]
+
+
+def _setup(spec: RunSpec) -> Setup:
     """What a spec is about. The OOD sets: those it names, and of the usual ones those whose banks ship.
 
     What ships is taken along, so that choosing fewer sets needs no new evaluation. What was computed here is not: a
@@ -239,3 +264,5 @@ def look_again() -> None:
     """Forget what was seen in the data folder, after something there has changed."""
     for cached in (status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity):
         cached.clear()
+    if (known := _OF_THIS_RUN.get()) is not None:
+        known.clear()

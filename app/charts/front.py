@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -19,10 +20,7 @@ _LOSS: dict[str, Range] = {"id_accuracy": (2.5, 5.0), "auroc": (3.0, 8.0), "fpr9
 class Setting:
     """One method and its metrics in percent, on one OOD set or as the mean over some."""
 
-    method: str
-    variant: str
-    parameter: float | None
-    label: str
+    method: Method
     id_accuracy: float
     auroc: float
     fpr95: float
@@ -31,6 +29,26 @@ class Setting:
     def __getitem__(self, objective: str) -> float:
         value: float = getattr(self, objective)
         return value
+
+    @cached_property
+    def id(self) -> str:
+        """What a click on it sends, and the index of its row: the method as it is written."""
+        return str(self.method)
+
+    @property
+    def variant(self) -> str:
+        """The name of its step, `none` for the score alone."""
+        return self.method.variant
+
+    @property
+    def parameter(self) -> float | None:
+        """Percentile or threshold of its only step."""
+        return self.method.parameter
+
+    @property
+    def label(self) -> str:
+        """The method as people read it."""
+        return self.method.label
 
     def merit(self, objective: str) -> float:
         """The metric with the sign that makes more better."""
@@ -52,9 +70,7 @@ def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setti
     means = rows.groupby("method", sort=False)[list(OBJECTIVES)].mean()
     made = []
     for text, values in means.iterrows():
-        method = Method.parse(str(text))
-        metrics = {name: float(values[name]) for name in OBJECTIVES}
-        made.append(Setting(str(method), method.variant, method.parameter, method.label, **metrics))
+        made.append(Setting(Method.parse(str(text)), **{name: float(values[name]) for name in OBJECTIVES}))
     return tuple(made)
 
 
@@ -71,7 +87,7 @@ def front(points: Iterable[Setting], x: str, y: str) -> tuple[Setting, ...]:
         if best is None or point.merit(y) > best.merit(y) or twin:
             members.append(point)
             best = point
-    return tuple(sorted(members, key=lambda one: (one[x], one[y], one.method)))
+    return tuple(sorted(members, key=lambda one: (one[x], one[y], one.id)))
 
 
 def within(points: Iterable[Setting], least_accuracy: float) -> tuple[Setting, ...]:

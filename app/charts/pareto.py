@@ -54,11 +54,7 @@ class Pareto:
         return tuple(one for one in self.settings if not self._on_a_line(one) and one != self.baseline)
 
     def _on_a_line(self, one: Setting) -> bool:
-        return one.variant in self._drawn_as_lines and Method.parse(one.method).score == self._score
-
-    @property
-    def _score(self) -> str:
-        return Method.parse(self.baseline.method).score
+        return one.variant in self._drawn_as_lines and one.method.score == self.baseline.method.score
 
     @cached_property
     def _drawn_as_lines(self) -> frozenset[str]:
@@ -85,17 +81,17 @@ class Pareto:
 def record(
     settings: Sequence[Setting],
     *,
-    current: str,
-    baseline: str,
-    paper: Sequence[str],
+    current: Method,
+    baseline: Method,
+    paper: Sequence[Method],
     x: str,
     y: str,
     budget: float | None = None,
     show_all: bool = False,
 ) -> Pareto:
     """What to show of these settings; `current`, `baseline`, `paper` are methods among them, `budget` is in points."""
-    by_name = {one.method: one for one in settings}
-    base, marked = by_name[baseline], tuple(by_name[name] for name in paper)
+    by_method = {one.method: one for one in settings}
+    base, marked = by_method[baseline], tuple(by_method[name] for name in paper)
     fixed = [one for one in settings if one.method != current]  # the ranges must not move with the percentile
     marks = (*marked, *front(fixed, x, y))
     if show_all:
@@ -104,7 +100,7 @@ def record(
         ranges = (window(fixed, base, marks, x), window(fixed, base, marks, y))
     floor = None if budget is None else base.id_accuracy - budget
     members = front(settings, x, y)
-    return Pareto(x, y, tuple(settings), members, base, by_name[current], marked, floor, ranges)
+    return Pareto(x, y, tuple(settings), members, base, by_method[current], marked, floor, ranges)
 
 
 def figure(shown: Pareto, dark: bool) -> go.Figure:
@@ -168,7 +164,7 @@ def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -
             "color": [colour[variant] if fits else colour["grid"] for fits in allowed],
             "line": {"color": colour[variant], "width": 1},
         },
-        customdata=[one.method for one in members],
+        customdata=[one.id for one in members],
         hovertext=[_hover(shown, one) for one in members],
         hoverinfo="text",
     )
@@ -204,7 +200,7 @@ def _marks(
         name=name,
         mode="markers",
         marker={"symbol": symbol, "size": size, "color": ink, "line": {"color": ink, "width": width}},
-        customdata=[one.method for one in members],
+        customdata=[one.id for one in members],
         hovertext=[_hover(shown, one) for one in members],
         hoverinfo="text",
         showlegend=False,

@@ -39,7 +39,7 @@ class Place:
         """Whether there is anything to draw."""
         return self.baseline is not None and bool(self.settings)
 
-    def find(self, method: str) -> Setting | None:
+    def find(self, method: Method) -> Setting | None:
         """The setting of a method, None where it is not computed."""
         every = (*((self.baseline,) if self.baseline else ()), *self.settings)
         return next((one for one in every if one.method == method), None)
@@ -50,7 +50,7 @@ class Cell:
     """One cell of the grid: a method at a placement, with its metrics where they are computed."""
 
     place: Place
-    method: str
+    method: Method
     setting: Setting | None
 
     @property
@@ -72,7 +72,7 @@ class Placements:
     score: str
     objective: str
     columns: tuple[float, ...]
-    current: tuple[str, str]
+    current: tuple[str, Method]
     loss: float = LOSS
     chosen: bool = False
     show_all: bool = False
@@ -85,12 +85,12 @@ class Placements:
     @property
     def selected(self) -> str:
         """The id of the current cell."""
-        return " ".join(self.current)
+        return " ".join(map(str, self.current))
 
     @property
     def p(self) -> float | None:
         """The current percentile where it is one of this variant."""
-        method = Method.parse(self.current[1])
+        method = self.current[1]
         return method.percentile if method.variant == self.variant else None
 
     @property
@@ -98,9 +98,9 @@ class Placements:
         """The objective of the second picture: the chosen one, AUROC where that is the accuracy of the first."""
         return "auroc" if self.objective == "id_accuracy" else self.objective
 
-    def method(self, p: float | None) -> str:
+    def method(self, p: float | None) -> Method:
         """The method of a column; None is the unshaped score."""
-        return str(Method(score=self.score) if p is None else Method(self.variant, p, self.score))
+        return Method(score=self.score) if p is None else Method(self.variant, p, self.score)
 
     def row(self, place: Place) -> tuple[Cell, ...]:
         """The cells of one placement: the unshaped score, then every column."""

@@ -4,7 +4,7 @@ import math
 
 from app.charts.placements import Cell, Place, Placements
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, percent, points
-from ash.methods import VARIANTS, Method
+from ash.methods import VARIANTS
 
 NAMED = 4  # placements that one sentence names
 LOW = 10.0  # "up to p" is only said where something this low has been computed
@@ -154,7 +154,7 @@ def images(shown: Placements) -> str:
 
 def method_here(shown: Placements) -> str:
     """Why the curves are not of the spec's variant; empty when they are."""
-    method = Method.parse(shown.current[1])
+    method = shown.current[1]
     if method.variant == shown.variant:
         return ""
     reason = (

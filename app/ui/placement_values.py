@@ -35,7 +35,7 @@ def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) 
         score=spec.score,
         objective=spec.cells,
         columns=columns(layer_status.COLUMNS, p),
-        current=(spec.placement, str(spec.method)),
+        current=(spec.placement, spec.method),
         loss=LOSS if spec.budget == OFF else spec.budget,
         chosen=spec.budget != OFF,
         show_all=spec.show_all,
@@ -49,6 +49,6 @@ def _place(spec: RunSpec, one: layer_status.Standing, variant: str) -> Place:
     if one.table is None:
         return empty
     rows = settings(one.table, spec.on, tuple(sets))
-    baseline = next((row for row in rows if row.method == str(Method(score=spec.score))), None)
+    baseline = next((row for row in rows if row.method == Method(score=spec.score)), None)
     line = sorted((row for row in rows if row.variant == variant), key=lambda row: row.parameter or 0.0)
     return Place(one.name, one.label, empty.images, baseline, tuple(line), empty.banks, empty.left)

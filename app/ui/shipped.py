@@ -30,9 +30,9 @@ def draw(spec: RunSpec) -> None:
     st.caption(f"Made by `{there.origin['command']}`, {plain(there.origin['versions'])}.")
     on = spec.on if spec.on in there.ood else "mean"
     kept = settings(shipping.drawn(there, spec.score), on, there.ood)
-    by_name = {one.method: one for one in kept}
-    baseline = str(Method(score=spec.score))
-    current = str(spec.method) if str(spec.method) in by_name else baseline
+    by_method = {one.method: one for one in kept}
+    baseline = Method(score=spec.score)
+    current = spec.method if spec.method in by_method else baseline
     shown = pareto.record(
         kept,
         current=current,
@@ -44,14 +44,14 @@ def draw(spec: RunSpec) -> None:
         show_all=spec.show_all,
     )
     where = place_words(there.id_set, {name: name for name in there.ood}, on)
-    sentence = headline(by_name[current], by_name[baseline], where)
+    sentence = headline(by_method[current], by_method[baseline], where)
     st.markdown(f"**{plain(sentence)}**")
     plot.show(
         pareto.figure(shown, plot.dark()),
         "shipped_pareto",
         sentence,
         on_pick=Pick.method,
-        selected=current,
+        selected=str(current),
         table=lambda: _table(kept),
         filename=f"ash-{there.model}",
         columns={name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()},
@@ -63,7 +63,7 @@ def _table(found: tuple[Setting, ...]) -> pd.DataFrame:
         {"Method": one.label, **{label: round(one[name], 3) for name, label in OBJECTIVE_LABELS.items()}}
         for one in found
     ]
-    return pd.DataFrame(rows, index=pd.Index([one.method for one in found], name="method"))
+    return pd.DataFrame(rows, index=pd.Index([one.id for one in found], name="method"))
 
 
 def section() -> None:

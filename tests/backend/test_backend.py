@@ -54,6 +54,34 @@ def test_two_users_get_their_own_numbers() -> None:
         assert all(users.map(user, range(200)))
 
 
+def test_a_run_looks_up_once_what_a_spec_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = setups.ood_choices
+
+    def counted(model: str, id_set: str) -> dict[str, str]:
+        asked.append(model)
+        return real(model, id_set)
+
+    monkeypatch.setattr(setups, "ood_choices", counted)
+    one, other = RunSpec(), RunSpec(ood=("digits",))
+    outside = [setups.setup(spec) for spec in (one, one)]
+    assert len(asked) == 2, "outside of a run nothing is remembered"
+    with setups.one_run():
+        assert [setups.setup(spec) for spec in (one, one, RunSpec(p=90.0))] == [outside[0]] * 3
+        assert len(asked) == 3, "a percentile does not change what a spec is about"
+        assert setups.setup(RunSpec(placement="layer4.0.relu2")) != outside[0]
+        setups.setup(other)
+        assert len(asked) == 5
+        with ThreadPoolExecutor(1) as job:
+            assert job.submit(setups.setup, one).result() == outside[0]
+        assert len(asked) == 6, "a job has no part in the run"
+        setups.look_again()
+        setups.setup(one)
+        assert len(asked) == 7, "what may have changed is looked up again"
+    setups.setup(one)
+    assert len(asked) == 8, "the next run begins anew"
+
+
 def test_evaluations_are_those_of_the_library() -> None:
     import torch
 

@@ -34,9 +34,9 @@ def made_up(methods: list[str] = METHODS, seed: int = 0) -> pd.DataFrame:
 
 def record(**changes: object) -> pareto.Pareto:
     spec = {
-        "current": "ash_b@65",
-        "baseline": "energy",
-        "paper": ("ash_p@60", "ash_s@90"),
+        "current": Method("ash_b", 65),
+        "baseline": Method(),
+        "paper": (Method("ash_p", 60), Method("ash_s", 90)),
         "x": "id_accuracy",
         "y": "auroc",
     }
@@ -56,7 +56,7 @@ clouds = st.lists(st.tuples(coarse, coarse, coarse, coarse), max_size=40)
 def test_no_member_of_the_front_is_beaten_and_every_other_point_is(
     cloud: list[tuple[float, float, float, float]], x: str, y: str
 ) -> None:
-    points = [Setting(f"ash_p@{i + 1}", "ash_p", i + 1, "", *values) for i, values in enumerate(cloud)]
+    points = [Setting(Method("react", i + 1), *values) for i, values in enumerate(cloud)]
     members = front(points, x, y)
     assert len(set(members)) == len(members)
     assert [one[x] for one in members] == sorted(one[x] for one in members)
@@ -65,8 +65,8 @@ def test_no_member_of_the_front_is_beaten_and_every_other_point_is(
 
 
 def test_a_metric_that_is_not_known_keeps_a_setting_off_the_front() -> None:
-    unknown = Setting("energy", "none", None, "Energy", float("nan"), 90.0, 10.0, 90.0)
-    known = Setting("ash_p@5", "ash_p", 5.0, "", 80.0, 80.0, 20.0, 80.0)
+    unknown = Setting(Method(), float("nan"), 90.0, 10.0, 90.0)
+    known = Setting(Method("ash_p", 5), 80.0, 80.0, 20.0, 80.0)
     assert front([unknown, known], "id_accuracy", "auroc") == (known,)
     assert front([unknown], "id_accuracy", "auroc") == ()
 
@@ -76,7 +76,7 @@ def test_the_mean_is_over_the_chosen_sets() -> None:
     for on, sets in (("mean", SETS), ("mean", ("noise",)), ("digits", SETS)):
         used = sets if on == "mean" else (on,)
         for one in settings(table, on, sets):
-            rows = table[(table["method"] == one.method) & table["ood"].isin(used)]
+            rows = table[(table["method"] == one.id) & table["ood"].isin(used)]
             for name in OBJECTIVES:
                 assert one[name] == pytest.approx(rows[name].mean())
     with pytest.raises(ValueError, match="no rows"):
@@ -111,9 +111,9 @@ def test_the_window_shows_the_front_and_the_baseline(x: str, y: str) -> None:
 
 
 def test_the_window_leaves_out_chance_level() -> None:
-    base = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
-    good = Setting("ash_b@65", "ash_b", 65.0, "", 91.0, 97.0, 10.0, 99.5)
-    chance = Setting("ash_b@0", "ash_b", 0.0, "", 10.0, 50.0, 95.0, 90.0)
+    base = Setting(Method(), 92.0, 94.0, 30.0, 99.0)
+    good = Setting(Method("ash_b", 65), 91.0, 97.0, 10.0, 99.5)
+    chance = Setting(Method("ash_b", 0), 10.0, 50.0, 95.0, 90.0)
     for objective in OBJECTIVES:
         low, high = window([base, good, chance], base, [good], objective)
         assert low <= base[objective] <= high
@@ -124,10 +124,10 @@ def test_the_window_leaves_out_chance_level() -> None:
 def test_the_window_stays_where_it_is_when_the_current_method_moves() -> None:
     table = made_up([*METHODS, "ash_b@66"])
     rows = settings(table, "mean", SETS)
-    grid = tuple(one for one in rows if one.method != "ash_b@66")
-    given_ = {"baseline": "energy", "paper": (), "x": "id_accuracy", "y": "auroc"}
-    on_grid = pareto.record(grid, current="energy", **given_)  # type: ignore[arg-type]
-    assert pareto.record(rows, current="ash_b@66", **given_).ranges == on_grid.ranges  # type: ignore[arg-type]
+    grid = tuple(one for one in rows if one.id != "ash_b@66")
+    given_ = {"baseline": Method(), "paper": (), "x": "id_accuracy", "y": "auroc"}
+    on_grid = pareto.record(grid, current=Method(), **given_)  # type: ignore[arg-type]
+    assert pareto.record(rows, current=Method("ash_b", 66), **given_).ranges == on_grid.ranges  # type: ignore[arg-type]
 
 
 def test_the_figure_draws_the_record() -> None:

@@ -18,8 +18,7 @@ LABELS = {"layer3.0.relu2": "Third block", "layer4.0.relu2": "Last block", "penu
 
 
 def setting(method: str, accuracy: float, auroc: float = 90.0) -> Setting:
-    one = Method.parse(method)
-    return Setting(method, one.variant, one.parameter, one.label, accuracy, auroc, 100.0 - auroc, auroc / 2 + 50)
+    return Setting(Method.parse(method), accuracy, auroc, 100.0 - auroc, auroc / 2 + 50)
 
 
 def place(name: str, losses: dict[float, float], images: tuple[int, int] = (2000, 3000), **changes: object) -> Place:
@@ -39,7 +38,7 @@ def shown(*places: Place, **changes: object) -> Placements:
         "score": "energy",
         "objective": "auroc",
         "columns": COLUMNS,
-        "current": ("penultimate", "ash_s@90"),
+        "current": ("penultimate", Method("ash_s", 90)),
     }
     return Placements(places, **{**spec, **changes})  # type: ignore[arg-type]
 
@@ -173,9 +172,9 @@ def test_the_images_are_counted_for_each_placement() -> None:
 
 def test_a_variant_without_a_percentile_is_explained() -> None:
     assert words.method_here(shown(*THREE)) == ""
-    text = words.method_here(shown(*THREE, current=("penultimate", "react@1.0")))
+    text = words.method_here(shown(*THREE, current=("penultimate", Method("react", 1))))
     assert text.startswith("ReAct has a threshold and no percentile, so what follows is ASH-S.")
-    assert "without shaping has no percentile" in words.method_here(shown(*THREE, current=("penultimate", "energy")))
+    assert "without shaping has no percentile" in words.method_here(shown(*THREE, current=("penultimate", Method())))
 
 
 # The grid
@@ -214,7 +213,7 @@ def test_the_current_cell_is_framed_and_gets_a_column() -> None:
         (frame,) = grid.figure(shown(*THREE), dark).layout.shapes
         assert frame.name == "penultimate ash_s@90"
         assert frame.y0 > 2
-    none = shown(*THREE, current=("penultimate", "react@1.0"))
+    none = shown(*THREE, current=("penultimate", Method("react", 1)))
     assert not grid.figure(none, dark=False).layout.shapes
 
 
@@ -316,7 +315,7 @@ def test_the_second_picture_is_never_the_first_again() -> None:
 
 
 def test_no_line_is_marked_for_another_variant() -> None:
-    plot = placements_curves.figure(shown(*THREE, current=("penultimate", "react@1.0")), dark=False)
+    plot = placements_curves.figure(shown(*THREE, current=("penultimate", Method("react", 1))), dark=False)
     assert not plot.layout.shapes
     assert all(not trace.customdata for trace in plot.data if trace.name == "current")
 

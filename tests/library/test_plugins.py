@@ -77,7 +77,7 @@ def test_it_is_drawn_with_a_mark_of_its_own() -> None:
     assert theme.variant_label("scale") == "★ SCALE"
     for dark in (False, True):
         assert theme.colours(dark)["scale"] == theme.colours(dark)["ink"]
-    ones = [Setting(f"scale@{p}", "scale", float(p), f"SCALE @ {p}", 90 + p / 9, 90, 30, 90) for p in (10, 50)]
+    ones = [Setting(Method("scale", p), 90 + p / 9, 90, 30, 90) for p in (10, 50)]
     shown = Pareto("id_accuracy", "auroc", tuple(ones), (ones[1],), ones[0], ones[1], (), None, ((80, 99), (80, 99)))
     assert list(shown.lines()) == ["scale"]
     with pytest.raises(KeyError):

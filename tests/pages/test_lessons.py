@@ -29,6 +29,7 @@ from app.ui.lessons.words import gap, order
 from app.views.lab import predict
 from app.views.lessons import handout
 from app.views.lessons import page as lessons
+from ash.methods import Method
 from ash.metrics import auroc
 from ash.shaping import ash_p
 
@@ -153,12 +154,12 @@ def test_reach_stops_at_the_first_loss() -> None:
 
 def two_placements(at_the_earlier: float) -> Placements:
     def place(name: str, accuracy: float) -> Place:
-        energy = Setting("energy", "none", None, "Energy", 90.0, 90.0, 40.0, 90.0)
-        pruned = Setting("ash_p@80", "ash_p", 80.0, "ASH-P @ 80", accuracy, 90.0, 40.0, 90.0)
+        energy = Setting(Method(), 90.0, 90.0, 40.0, 90.0)
+        pruned = Setting(Method("ash_p", 80), accuracy, 90.0, 40.0, 90.0)
         return Place(name, name, (10, 10), energy, (pruned,))
 
     places = (place("block", at_the_earlier), place("penultimate", 89.0), Place("other", "other", (0, 0)))
-    return Placements(places, "ash_p", "energy", "auroc", (80.0,), ("penultimate", "ash_p@80"))
+    return Placements(places, "ash_p", "energy", "auroc", (80.0,), ("penultimate", Method("ash_p", 80)))
 
 
 @pytest.mark.parametrize(("accuracy", "answer"), [(70.0, "sooner"), (89.2, "same"), (90.0, "later")])
@@ -172,7 +173,7 @@ def test_earlier_placements_are_compared_by_their_losses(accuracy: float, answer
 def test_placements_that_share_no_percentile_are_not_compared() -> None:
     shown = two_placements(70.0)
     first, last, other = shown.places
-    odd = replace(first, settings=(replace(first.settings[0], method="ash_p@33", parameter=33.0),))
+    odd = replace(first, settings=(replace(first.settings[0], method=Method("ash_p", 33)),))
     assert [place.name for place, _ in mean_losses(replace(shown, places=(odd, last, other)))] == ["penultimate"]
     assert [loss for _, loss in mean_losses(shown)] == pytest.approx([20.0, 1.0])
 

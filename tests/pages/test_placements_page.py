@@ -81,7 +81,7 @@ def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, mon
 def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> None:
     opened(app, variant="ash_s", p="80")
     rows = settings(evaluations.table(setups.setup(RunSpec()), "energy"), "mean", setups.setup(RunSpec()).ood)
-    base = next(row for row in rows if row.method == "energy")
+    base = next(row for row in rows if row.method == Method())
     line = [row for row in rows if row.variant == "ash_s"]
     held = [row.parameter for row in line if row.id_accuracy >= base.id_accuracy - 1]
     assert held == [row.parameter for row in line][: len(held)]  # on this network it is one run from p = 0

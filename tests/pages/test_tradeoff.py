@@ -27,12 +27,11 @@ from ash.methods import Method
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-BASE = Setting("energy", "none", None, "Energy", 92.0, 94.0, 30.0, 99.0)
+BASE = Setting(Method(), 92.0, 94.0, 30.0, 99.0)
 
 
 def moved(auroc: float, accuracy: float, method: str = "ash_b@65") -> Setting:
-    one = Method.parse(method)
-    return Setting(method, one.variant, one.parameter, one.label, 92.0 + accuracy, 94.0 + auroc, 30.0 - auroc, 99.0)
+    return Setting(Method.parse(method), 92.0 + accuracy, 94.0 + auroc, 30.0 - auroc, 99.0)
 
 
 # Sentences

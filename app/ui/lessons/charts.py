@@ -18,6 +18,7 @@ from app.ui import controls, placement_values, placements, plot, prepare
 from app.ui.lessons import facts, facts_choice
 from app.ui.lessons.facts import Found, Here, lesson_spec
 from app.ui.lessons.words import SAME
+from ash.methods import Method
 
 EARLIER = "ash_p"  # the variant of Figure 5
 
@@ -123,7 +124,7 @@ def _hardest_scores(here: Here) -> None:
 
 def _front(here: Here) -> None:
     """The trade-off's own chart."""
-    _draw_front(here, "energy", None, "lesson_front")
+    _draw_front(here, Method(), None, "lesson_front")
 
 
 def _front_budget(here: Here) -> None:
@@ -132,9 +133,9 @@ def _front_budget(here: Here) -> None:
     _draw_front(here, facts_choice.chosen_by(here).method, limit, "lesson_front_budget")
 
 
-def _draw_front(here: Here, current: str, limit: float | None, key: str) -> None:
+def _draw_front(here: Here, current: Method, limit: float | None, key: str) -> None:
     every = facts_choice.grid(here)
-    shown = pareto.record(every, current=current, baseline="energy", paper=(), x="id_accuracy", y="auroc", budget=limit)
+    shown = pareto.record(every, current=current, baseline=Method(), paper=(), x="id_accuracy", y="auroc", budget=limit)
     text = f"{len(shown.front)} of {len(every)} settings are on the Pareto front."
     if limit is not None:
         text = f"With at most {amount(limit)} of accuracy lost, {shown.current.label} has the highest AUROC."

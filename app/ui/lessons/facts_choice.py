@@ -32,7 +32,7 @@ def budget(here: Here) -> float:
 def chosen_by(here: Here) -> Setting:
     """The setting with the highest AUROC within the budget."""
     every = grid(here)
-    base = next(one for one in every if one.method == "energy")
+    base = next(one for one in every if one.method == Method())
     found = best_setting(within(every, base.id_accuracy - budget(here)), "auroc")
     assert found is not None  # the unshaped score is always among them
     return found
@@ -41,7 +41,7 @@ def chosen_by(here: Here) -> Setting:
 def choosing(here: Here) -> Found:
     """Accuracy against AUROC, the Pareto front, the budget."""
     every = grid(here)
-    base = next(one for one in every if one.method == "energy")
+    base = next(one for one in every if one.method == Method())
     allowed = within(every, base.id_accuracy - budget(here))
     top, fewest = best_setting(every, "auroc"), best_setting(allowed, "fpr95")
     chosen = chosen_by(here)

@@ -75,7 +75,7 @@ def figure(shown: Accuracy, dark: bool) -> go.Figure:
                 mode="lines+markers",
                 line={"color": colour[variant], "dash": mark.dash, "width": 1.8},
                 marker={"symbol": mark.symbol, "size": 7, "color": colour[variant]},
-                customdata=[one.method for one in members],
+                customdata=[one.id for one in members],
                 hovertext=[f"<b>{one.label}</b><br>ID accuracy {percent(one.id_accuracy, 2)}" for one in members],
                 hoverinfo="text",
             )

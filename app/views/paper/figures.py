@@ -17,6 +17,7 @@ from app.theme import OBJECTIVE_LABELS
 from app.ui import activation_sets, placement_values, plot, prepare
 from app.views.paper import accuracy
 from ash.errors import AshError
+from ash.methods import Method
 
 STAND_IN = 65.0  # percentile of Figure 4 where the method of the sidebar has none
 
@@ -63,24 +64,25 @@ def _from_settings(spec: RunSpec, number: int) -> None:
 
 def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) -> None:
     """Figure 2: every setting and method, the Pareto front, and the paper's settings moved to this network's Energy."""
-    by_name = {one.method: one for one in found}
-    current = str(spec.method) if str(spec.method) in by_name else "energy"
-    shown = pareto.record(found, current=current, baseline="energy", paper=(), x="id_accuracy", y="auroc")
-    base, same = by_name["energy"], spec.model == published.NETWORK
+    by_method = {one.method: one for one in found}
+    energy = Method()
+    current = spec.method if spec.method in by_method else energy
+    shown = pareto.record(found, current=current, baseline=energy, paper=(), x="id_accuracy", y="auroc")
+    base, same = by_method[energy], spec.model == published.NETWORK
     every = published.settings(both=True) if same else published.moved(base.id_accuracy, base.auroc)
     points = tuple(one for one in every if max(one.spot) <= 100)
     beyond = len(points) < len(every)
     across, up = (_wider(shown.ranges[i], [point.spot[i] for point in points]) for i in (0, 1))
     shown = replace(shown, published=points, ranges=(across, up))
     where = place_words(setups.set_label(setups.setup(spec).id_set), {name: name for name in sets}, "mean")
-    sentence = headline(by_name[current], base, where)
+    sentence = headline(by_method[current], base, where)
     st.markdown(f"**{plain(sentence)}**")
     plot.show(
         pareto.figure(shown, plot.dark()),
         "paper_figure2",
         sentence,
         on_pick=Pick.method,
-        selected=current,
+        selected=str(current),
         table=lambda: _table(found),
         filename="ash-figure2",
         columns=_columns(),
@@ -106,8 +108,8 @@ def _wider(span: Range, values: list[float]) -> Range:
 
 def _accuracy(spec: RunSpec, found: tuple[Setting, ...]) -> None:
     """Figure 3."""
-    energy = [one for one in found if ":" not in one.method]
-    base = next((one for one in found if one.method == "energy"), None)
+    energy = [one for one in found if one.method.score == Method().score]
+    base = next((one for one in found if one.method == Method()), None)
     shown = accuracy.record(energy, base, registry.entry(spec.model).label)
     st.markdown(f"**{plain(accuracy.finding(shown))}**")
     plot.show(
@@ -131,7 +133,7 @@ def _table(found: tuple[Setting, ...]) -> pd.DataFrame:
         {"Method": one.label, **{OBJECTIVE_LABELS[name]: round(one[name], 3) for name in OBJECTIVE_LABELS}}
         for one in found
     ]
-    return pd.DataFrame(rows, index=pd.Index([one.method for one in found], name="method"))
+    return pd.DataFrame(rows, index=pd.Index([one.id for one in found], name="method"))
 
 
 def _columns() -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
@@ -33,7 +33,7 @@ class View:
     settings: tuple[Setting, ...]
     current: Setting
     baseline: Setting
-    paper: tuple[str, ...]
+    paper: tuple[Method, ...]
     where: str
 
 
@@ -61,7 +61,7 @@ def render(spec: RunSpec) -> None:
         _explain(shown)
     st.subheader("The Pareto front")
     plot.rows(
-        _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.method, columns=_columns()
+        _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
     )
     _program(spec)
     if not linear:
@@ -73,26 +73,22 @@ def render(spec: RunSpec) -> None:
 
 def _view(spec: RunSpec, linear: bool) -> View:
     """All settings of the sweep with those of the page that lie between its marks."""
-    current, unshaped = str(spec.method), str(Method(score=spec.score))
-    paper = tuple(text for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
-    paper = tuple(str(Method(one.variant, one.parameter, spec.score)) for one in map(Method.parse, paper))
-    if linear:
-        found: pd.DataFrame | None = evaluations.table(setups.setup(spec), spec.score)
-    else:
-        found = deep.deep_table(setups.setup(spec), spec.score)
+    current, unshaped = spec.method, Method(score=spec.score)
+    printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
+    paper = tuple(replace(one, score=spec.score) for one in printed)
+    at = setups.setup(spec)
+    found = evaluations.table(at, spec.score) if linear else deep.deep_table(at, spec.score)
     assert found is not None
-    known = set(found["method"])
+    # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
+    wanted = map(str, (current, unshaped, *(paper if linear else ())))
     others = requirements.baselines_here(spec) if spec.others else ()
-    extra = [method for method in dict.fromkeys((current, unshaped, *paper, *others)) if method not in known]
-    if not linear:  # a setting that is not there yet comes with the next step, it does not hold up the page
-        extra = [method for method in extra if method in (current, unshaped, *others)]
-    parts = [found, *(evaluations.measure(setups.setup(spec), method) for method in extra)]
+    known = set(found["method"])
+    parts = [found, *(evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known)]
     sets = setups.chosen_sets(spec)
     rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
-    by_name = {one.method: one for one in rows}
-    id_label = setups.set_label(setups.setup(spec).id_set)
-    where = place_words(id_label, sets, spec.on)
-    return View(rows, by_name[current], by_name[unshaped], tuple(one for one in paper if one in by_name), where)
+    by_method = {one.method: one for one in rows}
+    where = place_words(setups.set_label(at.id_set), sets, spec.on)
+    return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
 
 
 def _record(spec: RunSpec, view: View) -> pareto.Pareto:
@@ -113,7 +109,7 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
 
 def _cards(spec: RunSpec, view: View) -> None:
     sets = tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    about = (setups.setup(spec), view.current.method, sets)
+    about = (setups.setup(spec), view.current.id, sets)
     span = evaluations.auroc_interval(*about)
     notes = {
         "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}",
@@ -172,7 +168,7 @@ def _advice(spec: RunSpec, view: View) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="advice"):
         st.markdown(advice(found, view.baseline, view.current, goal, budget), width="content")
         if found is not None and found.method != view.current.method:
-            st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.method),))
+            st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.id),))
 
 
 def _chart(shown: pareto.Pareto, view: View) -> None:
@@ -181,7 +177,7 @@ def _chart(shown: pareto.Pareto, view: View) -> None:
         "pareto",
         headline(view.current, view.baseline, view.where),
         on_pick=Pick.method,
-        selected=view.current.method,
+        selected=view.current.id,
         table=lambda: _table(view, shown.front, whole=True),
         filename="ash-trade-off",
         columns=_columns(),
@@ -207,7 +203,7 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
         }
         for one in order
     ]
-    return pd.DataFrame(rows, index=pd.Index([one.method for one in order], name="method"))
+    return pd.DataFrame(rows, index=pd.Index([one.id for one in order], name="method"))
 
 
 def _columns() -> dict[str, object]:
