@@ -25,6 +25,7 @@ TITLES = {
 _STYLE = """<style>
 .st-key-guide {max-width: 54rem}
 .st-key-guide [data-testid="stMarkdownContainer"] {line-height: 1.6; overflow-x: auto}
+.st-key-guide td code {overflow-wrap: anywhere; white-space: normal}
 .st-key-guide_choice [data-testid="stButtonGroup"] > div {flex-wrap: wrap; row-gap: 0.25rem}
 </style>"""
 _LONG = 3  # sections, from which on they are listed on top
@@ -47,6 +48,7 @@ def render(spec: RunSpec) -> None:
     with st.container(key="guide"):
         _guide(spec)
         _turn(spec.guide)
+    scrolling.to_anchor("guide")
 
 
 def _guide(spec: RunSpec) -> None:
