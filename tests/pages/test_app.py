@@ -12,7 +12,7 @@ from ash.errors import AshError
 from ash.methods import VARIANTS
 
 P = write_number(RunSpec().p)
-PAGES = ["tradeoff", "scores", "activations", "placements", "samples", "lab", "lessons", "library"]
+PAGES = ["tradeoff", "scores", "activations", "placements", "samples", "lab", "lessons", "library", "guide"]
 
 
 @pytest.fixture
