@@ -48,9 +48,9 @@ def table(record: Film) -> pd.DataFrame:
     rows = []
     for one in record.facts:
         row = {"p": one.p, "k": one.k, "t": one.t, "s1": one.s1, "s2": one.s2}
-        if one.variant == "ash_b":
+        if one.does == "fill":
             row["s1/k"] = one.level
-        if one.variant == "ash_s":
+        if one.does == "scale":
             row |= {"s1/s2": one.exponent, "factor": one.factor}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -63,10 +63,10 @@ def caption(one: Facts) -> str:
         return f"{first}<br>everything is removed"
     first += f", t = {theme.number(one.t)}"
     second, number = f"s1 = {theme.number(one.s1)}", theme.number
-    if one.variant == "ash_b":
+    if one.does == "fill":
         return f"{first}<br>{second}, s1/k = <b>{number(one.level or 0)}</b>"
     second += f", s2 = {number(one.s2)}"
-    if one.variant == "ash_s":
+    if one.does == "scale":
         second += f"<br>exp(s1/s2) = exp({number(one.exponent or 0)}) = <b>{number(one.factor or 1)}</b>"
     return f"{first}<br>{second}"
 

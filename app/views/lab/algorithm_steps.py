@@ -13,12 +13,12 @@ from app.link.fields import write_number
 from app.theme import number
 from app.views.lab.algorithm_facts import VARIANTS, Facts, Vector, facts
 
-ALGORITHM = {"ash_p": 1, "ash_b": 2, "ash_s": 3}
-LINES = {
-    "ash_p": ("input", "cut", "prune", "out"),
-    "ash_b": ("input", "total", "cut", "prune", "count", "level", "out"),
-    "ash_s": ("input", "total", "cut", "prune", "rest", "scale", "out"),
-}  # numbered as in the paper
+_LINES = (
+    ("input", "cut", "prune", "out"),
+    ("input", "total", "cut", "prune", "count", "level", "out"),
+    ("input", "total", "cut", "prune", "rest", "scale", "out"),
+)  # of Algorithms 1, 2 and 3, numbered as in the paper
+LINES = dict(zip(VARIANTS, _LINES, strict=True))
 TEXTS = {
     "input": "Take the $n$ values $x$ of one sample, and $p$, the percentage to remove.",
     "total": "Add up all values: $s_1 = \\sum x_i$.",
@@ -204,9 +204,9 @@ def _out(one: Facts, line: int, kind: str) -> Step:
     zeros = int(np.count_nonzero(one.shaped == 0))
     rest = one.n - zeros
     what = f"{_values(rest)} as {'it was' if rest == 1 else 'they were'}"
-    if one.variant == "ash_b":
+    if one.does == "fill":
         what = f"{rest} times {number(one.level or 0)}"
-    if one.variant == "ash_s":
+    if one.does == "scale":
         what = f"{_values(rest)}, {number(1 if one.factor is None else one.factor)} times as large as before,"
     start = f"At p = {write_number(one.p)}, {VARIANTS[one.variant]} passes on"
     says = f"{start} {what} and {zeros or 'no'} zero{'' if zeros == 1 else 's'}." if rest else f"{start} zeros alone."

@@ -165,7 +165,7 @@ def _relu(spec: RunSpec) -> None:
 
 def _where(spec: RunSpec) -> None:
     """Figure 5: as far as placements are computed."""
-    shown = placement_values.shown(spec, "ash_p")
+    shown = placement_values.shown(spec, placement_values.FIGURE)
     st.markdown(f"**{plain(placed.headline(shown))}**")
     if shown.known:
         plot.show(
