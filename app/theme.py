@@ -1,8 +1,10 @@
-"""Colours, symbols, dashes and number formats, the same on every page. Never colour alone: each variant has its mark.
+"""Colours, symbols, dashes, numbers and lists as text, the same on every page.
 
-Pure (no streamlit): charts take `dark` as an argument, `app.ui.plot.dark()` reads it from the browser.
+Never colour alone: each variant has its mark. Pure (no streamlit): charts take `dark` as an argument, and
+`app.ui.plot.dark()` reads it from the browser.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +116,16 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 set`, `6 sets`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
 def size(byte_count: float) -> str:
     """`812 kB`, `26 MB`, `4.1 GB`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -165,4 +177,23 @@ def layout(dark: bool, **changes: Any) -> dict[str, Any]:
         "hovermode": "closest",
         "dragmode": "zoom",
         **changes,
+    }
+
+
+def slider(names: Sequence[str], start: int, dark: bool, redraw: bool = True, **more: Any) -> dict[str, Any]:
+    """A slider over the frames of a figure, by their names; `redraw`: whether a frame changes more than its data."""
+    colour = colours(dark)
+    now = {"frame": {"duration": 0, "redraw": redraw}, "transition": {"duration": 0}, "mode": "immediate"}
+    return {
+        "active": start,
+        "steps": [{"label": name, "method": "animate", "args": [[name], now]} for name in names],
+        "x": 0,
+        "len": 1,
+        "yanchor": "top",
+        "bgcolor": colour["grid"],
+        "activebgcolor": colour["id"],
+        "bordercolor": colour["muted"],
+        "tickcolor": colour["muted"],
+        "font": {"color": colour["muted"], "size": 12},
+        **more,
     }

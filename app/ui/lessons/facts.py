@@ -11,8 +11,8 @@ from app.backend.lessons import Curve, Point, Share
 from app.charts import bins, score_words
 from app.charts.line_chart import PERCENTILE, Against, Line, outlines
 from app.link.spec import PENULTIMATE, RunSpec
-from app.theme import ALGORITHMS, count, percent, points
-from app.ui.lessons.words import SAME, counted, gap, order
+from app.theme import ALGORITHMS, count, counted, percent, points
+from app.ui.lessons.words import SAME, gap, order
 from ash.methods import STEPS, Method
 
 TPR = 95.0  # of FPR95, by its definition

@@ -11,9 +11,9 @@ from app.charts.front import best as best_setting
 from app.charts.line_chart import Against, Line
 from app.charts.placements import Place, Placements
 from app.link.fields import OFF
-from app.theme import count, percent, points
+from app.theme import count, counted, listed, percent, points
 from app.ui.lessons.facts import LOSS, Found, Here, against, best, extremes, line, number, outline
-from app.ui.lessons.words import SAME, counted, gap, listed
+from app.ui.lessons.words import SAME, gap
 from app.ui.placement_values import STAND_IN
 from ash.methods import STEPS, VARIANTS, Method
 from ash.variants import PRUNING

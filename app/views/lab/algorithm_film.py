@@ -110,21 +110,7 @@ def heading(text: str) -> dict[str, Any]:
 
 def slider(percentiles: Sequence[float], start: int, dark: bool) -> dict[str, Any]:
     """A slider over frames that are named by their percentile."""
-    colour = theme.colours(dark)
-    now = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
-    names = [write_number(p) for p in percentiles]
-    return {
-        "active": start,
-        "steps": [{"label": name, "method": "animate", "args": [[name], now]} for name in names],
-        "x": 0,
-        "len": 1,
-        "y": 0,
-        "yanchor": "top",
-        "pad": {"t": 56, "b": 0, "l": 8, "r": 8},
-        "currentvalue": {"prefix": "drag p: ", "font": {"color": colour["ink"], "size": 17}, "offset": 8},
-        "bgcolor": colour["grid"],
-        "activebgcolor": colour["id"],
-        "bordercolor": colour["muted"],
-        "tickcolor": colour["muted"],
-        "font": {"color": colour["muted"], "size": 12},
-    }
+    ink = theme.colours(dark)["ink"]
+    value = {"prefix": "drag p: ", "font": {"color": ink, "size": 17}, "offset": 8}
+    pad = {"t": 56, "b": 0, "l": 8, "r": 8}
+    return theme.slider([write_number(p) for p in percentiles], start, dark, y=0, pad=pad, currentvalue=value)
