@@ -43,9 +43,10 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Reference": [
         ("paper", "Paper", "The paper's tables and figures beside what is measured here."),
         ("library", "Library", "Models, data sets and activations: what is here, and how to get the rest."),
+        ("guide", "Guide", "How to use all this with your own networks and data, and what it is built of."),
     ],
 }
-ANY_TIME = ("paper", "library")  # pages that need neither weights nor images
+ANY_TIME = ("paper", "library", "guide")  # pages that need neither weights nor images
 # pages about the variants of the sidebar, whatever method is loaded
 ONE_STEP = ("activations", "placements", "lab")
 
@@ -71,6 +72,8 @@ def _view(name: str, spec: RunSpec) -> None:
             from app.views.paper import page  # type: ignore[no-redef]
         case "library":
             from app.views.library import page  # type: ignore[no-redef]
+        case "guide":
+            from app.views.guide import page  # type: ignore[no-redef]
     page.render(spec)
 
 
@@ -110,6 +113,8 @@ def _controls(page: Page, spec: RunSpec) -> Collection[str] | None:
     """What the sidebar shows where a page is about less than all of it; None for everything."""
     if page.url_path == "lab" and spec.room == "predict":
         return texts.PREDICT
+    if page.url_path == "guide":
+        return ()
     return texts.controls(spec.lesson) if page.url_path == "lessons" else None
 
 

@@ -234,26 +234,29 @@ class Bank:
         return shards[0] if len(shards) == 1 else np.concatenate(shards)
 
 
+def roots(root: Path | None = None) -> tuple[Path, ...]:
+    """Where banks are looked for: under `root` alone or, without it, in the user's cache and among the bundled ones."""
+    return (cache_root(), BUNDLED) if root is None else (root,)
+
+
 def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
-    """A complete bank's folder: under `root` alone or, without it, in the user's cache or among the bundled ones.
+    """A complete bank's folder, under one of the `roots`.
 
     An earlier bank, whose identity tells less, is found once it was taken over.
     """
-    bases = (cache_root(), BUNDLED) if root is None else (root,)
-    for base in bases:
+    for base in roots(root):
         if _is_complete(base / identity.folder):
             return base / identity.folder
-    earlier = (earlier_bank(identity, base) for base in bases)
+    earlier = (earlier_bank(identity, base) for base in roots(root))
     return next((folder for folder in earlier if folder and takeover(folder, identity) == ""), None)
 
 
 def any_bank(model: str, placement: str, dataset: str, root: Path | None = None) -> bool:
     """Whether there is a complete bank of these names, of whatever weights, code and images: a quick look."""
-    bases = (cache_root(), BUNDLED) if root is None else (root,)
     named = BankIdentity(model, "", placement, "", dataset, "").folder
     wanted = f"{named.name.removesuffix(named.name.rpartition('-')[2])}*/manifest.json"
     with contextlib.suppress(OSError):
-        return any(True for base in bases for _ in (base / named.parent).glob(wanted))
+        return any(True for base in roots(root) for _ in (base / named.parent).glob(wanted))
     return False
 
 
@@ -336,10 +339,9 @@ class BankInfo:
 
 
 def list_banks(root: Path | None = None) -> list[BankInfo]:
-    """All banks under `root` or, without it, in the user's cache and among the bundled ones. Nothing is verified."""
-    bases = (cache_root(), BUNDLED) if root is None else (root,)
+    """All banks under the `roots`. Nothing is verified."""
     folders: set[Path] = set()
-    for base in bases:
+    for base in roots(root):
         with contextlib.suppress(OSError):  # a cache that cannot be read does not hide what ships
             folders |= {path.parent for path in base.glob("*/*/*/*.json")}
     return [_info(folder) for folder in sorted(folders) if not folder.name.startswith(".")]

@@ -18,15 +18,16 @@ from torch import Tensor
 
 from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, find_bank, open_bank
 from ash.data import ImageSet
+from ash.datasets.content import Content
 from ash.device import best_device, describe
 from ash.extracting import claims
 from ash.extracting.cost import Cost as Cost
 from ash.extracting.cost import cost as cost
 from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
-from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, check_precision, stem_of
+from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, stem_of
 from ash.extracting.takeover import take_over
-from ash.identity import Content, identified, outdated
+from ash.identity import Recipe, check_precision, identified, outdated
 from ash.identity import identity as identity
 from ash.labels import read, without_skipped
 from ash.networks.entries import ModelEntry
@@ -216,7 +217,8 @@ def extract_steps(
     A bank of earlier code or images stays beside it. BankError when nothing can be written, DataError when images
     change meanwhile.
     """
-    who, content = identified(entry, placement, data, dtype, precision, epsilon)
+    recipe = Recipe(entry, placement, data, dtype, precision, epsilon)
+    who, content = identified(recipe)
     device = device or best_device()
     check_precision(precision, device)
     labels = read(data, entry.classes).labels
@@ -232,7 +234,7 @@ def extract_steps(
     elif known is None and (old := outdated(who, root)):
         note = f"The activations of {data.name} in {old[0]} are outdated: {old[1]}. They stay, new ones are computed."
         yield Progress(0, len(data), 0, note=note)
-    stem = stem_of(entry, who.placement, device, precision, epsilon)
+    stem = stem_of(recipe, device)
     workers = default_workers(device) if workers is None else workers
     run = _Run(at, folder, data, labels, content, stem, workers, stem.features(), sleep)
     try:

@@ -282,22 +282,15 @@ class FileImages(ImageSet):
         return read_image(f"{self.root}/{self._names[index]}", self._names[index], self.upright)
 
 
-def class_folders(names: Sequence[str]) -> list[str]:
-    """Per file the folder that is its class: the first level on which the paths part; empty where files lie flat."""
-    if not names:
-        return []
-    parts = [name.split("/")[:-1] for name in names]
-    first, last = min(parts), max(parts)
-    level = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    if len(first) == level:
-        return []
-    return [folders[level] for folders in parts]
+def parting_level(paths: Sequence[tuple[str, ...]]) -> int | None:
+    """The first level on which paths of folders part; None where they do not, or where one ends before they do."""
+    first, last = min(paths), max(paths)
+    return next((level for level, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
 
 
-def _in_label_order(folders: set[str]) -> list[str]:
-    """Sorted; folders that are all numbers by their number, so that 10 comes after 9."""
-    numbers = all(folder.isascii() and folder.isdigit() for folder in folders)
-    return sorted(folders, key=lambda folder: (int(folder), folder)) if numbers else sorted(folders)
+def is_class_number(text: str) -> bool:
+    """Whether a text is a number that a class could have."""
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 class FolderImages(FileImages):
@@ -329,10 +322,13 @@ class FolderImages(FileImages):
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        folders = class_folders(self._names)
-        if not folders:
+        level = parting_level(self.stated)
+        if level is None:
             return np.full(len(self._names), UNKNOWN, np.int64)
-        order = {folder: label for label, folder in enumerate(_in_label_order(set(folders)))}
+        folders = [path[level] for path in self.stated]
+        numbers = all(folder.isascii() and folder.isdigit() for folder in folders)  # 10 comes after 9 then
+        in_order = sorted(set(folders), key=lambda folder: (int(folder) if numbers else 0, folder))
+        order = {folder: label for label, folder in enumerate(in_order)}
         return np.array([order[folder] for folder in folders], np.int64)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ash.datasets.imagenet_wnids import WNIDS
 from ash.errors import AshError
-from ash.images import UNKNOWN, ImageSet, Subset
+from ash.images import UNKNOWN, ImageSet, Subset, is_class_number, parting_level
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"])
 FIRST, NAMED = 6, 12  # of a long list the first few, of a list of at most so many all
@@ -98,16 +98,12 @@ def class_counts(data: ImageSet) -> dict[str, int]:
 
 
 def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if _is_number(name) else (2**62, name)
+    return (int(name), "") if is_class_number(name) else (2**62, name)
 
 
 def listed(items: Sequence[str]) -> str:
     """A list in words; of a long one the first few and the last."""
     return ", ".join(items) if len(items) <= NAMED else ", ".join((*items[:FIRST], "...", items[-1]))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _plain(name: str) -> str:
@@ -122,8 +118,8 @@ def _plain(name: str) -> str:
 
 def _parting(paths: Sequence[tuple[str, ...]]) -> int:
     """The first level on which paths of folders part; the last one of the shortest where they do not."""
-    first, last = min(paths), max(paths)
-    return next((level for level, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first) - 1)
+    level = parting_level(paths)
+    return len(min(paths)) - 1 if level is None else level
 
 
 def _read_numbers(data: ImageSet, classes: Sequence[str], network: str) -> Reading:
@@ -197,7 +193,7 @@ class _Names:
         while self._are_splits(level) and level + 1 < depth:
             level += 1
         names = self._on(level)
-        if self.data.states == "folder names" and all(map(_is_number, names)):
+        if self.data.states == "folder names" and all(map(is_class_number, names)):
             return self._read(level, {name: int(name) for name in names}, numbers=True)
         if len(self.paths) == 1 and self.data.states == "folder names" and all(self.stated):
             words = f"{self.data.label}: no labels, its images lie in one folder that bears no class's name."

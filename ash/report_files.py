@@ -4,25 +4,20 @@ Both say where their numbers come from. Imports no torch.
 """
 
 import html
-import io
 from collections.abc import Mapping
 
 import pandas as pd
 
 from ash import paper
 from ash.reports import METRIC_LABELS, Count, counted
+from ash.results import comments
 
 SIGNS = {"published": "○", "measured": "●"}
 
 
 def csv_text(compared: pd.DataFrame, origin: Mapping[str, object]) -> str:
     """Every number as CSV under comment lines with its origin; `pandas.read_csv(..., comment="#")` reads it back."""
-    out = io.StringIO()
-    for name, value in origin.items():
-        out.write(f"# {name}: {' '.join(str(value).split())}\n")
-    names = {"value": "published"}
-    compared.rename(columns=names).to_csv(out, index=False, float_format="%.4f")
-    return out.getvalue()
+    return comments(origin) + compared.rename(columns={"value": "published"}).to_csv(index=False, float_format="%.4f")
 
 
 _STYLE = """

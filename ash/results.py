@@ -27,8 +27,6 @@ FOLDER = ASSETS / "results"
 METRICS = ("auroc", "fpr95", "aupr", "id_accuracy")
 TOLERANCE = 0.02  # points by which a metric measured again may differ: one of thousands of images across a threshold
 _NEEDED = ("model", "weights_sha256", "placement", "id", "ood", "files", "device", "date", "versions", "command")
-
-
 _CHECKSUM = "# sha256: "
 GRID = "0:95:5"  # percentiles
 THRESHOLDS = "0.25,0.5,0.75,1,1.25,1.5,2,3"  # of ReAct
@@ -100,9 +98,13 @@ def write(path: Path, table: pd.DataFrame, origin: Mapping[str, object]) -> None
     lacking = [name for name in _NEEDED if not origin.get(name)]
     if lacking:
         raise ResultsError(f"Results need their origin: {', '.join(lacking)} is missing for {path.name}.")
-    lines = [f"# {name}: {' '.join(str(value).split())}" for name, value in origin.items()]
-    text = "\n".join(lines) + "\n" + table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    text = comments(origin) + table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     write_atomically(path, f"{_CHECKSUM}{_hash(text)}\n{text}".encode())
+
+
+def comments(origin: Mapping[str, object]) -> str:
+    """Where numbers come from, as lines `# name: value` above a CSV."""
+    return "".join(f"# {name}: {' '.join(str(value).split())}\n" for name, value in origin.items())
 
 
 def _hash(text: str) -> str:

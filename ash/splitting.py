@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
+from ash.networks.entries import PENULTIMATE
 from ash.networks.flow import Flow, named_cuts
 from ash.networks.graphs import (
     DIVISIONS,
@@ -43,8 +44,6 @@ __all__ = [
     "resolve",
     "split",
 ]
-
-PENULTIMATE = "penultimate"  # alias, for every model: the tensor that enters the last layer with weights
 
 
 def placements(model: nn.Module) -> list[str]:

@@ -9,7 +9,7 @@ ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 PATIENCE = 600  # seconds that one run of a page may take, on a machine that others use too
 
 
-def at_link(page: str, **query: object) -> AppTest:
+def at_link(page: str, /, **query: object) -> AppTest:
     """A new session at a page's link, before its first run."""
     app = AppTest.from_file(str(ENTRY), default_timeout=PATIENCE)
     for key, value in query.items():
@@ -31,6 +31,6 @@ def ran(app: AppTest) -> AppTest:
     return app
 
 
-def open_page(page: str, **query: object) -> AppTest:
+def open_page(page: str, /, **query: object) -> AppTest:
     """A page in a new session, drawn once without an error."""
     return ran(at_link(page, **query))

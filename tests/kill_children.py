@@ -19,8 +19,8 @@ from extraction_children import PRELOADED, _children, _started
 from app.backend import library_work, store
 from app.backend.jobs import Jobs, Work
 from ash import demo
-from ash import identity as making
 from ash.data import FolderImages
+from ash.datasets import content
 from ash.demo import sets as demo_sets
 from ash.extraction import identity
 from ash.methods import Method
@@ -69,7 +69,7 @@ def _run(number: int, work: Callable[..., None], root: Path, log: Path, argument
         real(handle)
 
     os.environ["ASH_CACHE"] = str(root)
-    making.SETTLED_NS = 0  # digests of images that were made just now are kept, as those of older ones
+    content.SETTLED_NS = 0  # digests of images that were made just now are kept, as those of older ones
     os.fsync = fsync  # type: ignore[assignment]
     sys.addaudithook(hook)
     work(root, *arguments)

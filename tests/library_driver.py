@@ -37,7 +37,7 @@ def data_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     root.mkdir()
     monkeypatch.setenv("ASH_DATA", str(root))
     monkeypatch.delenv(library.SETTING, raising=False)
-    monkeypatch.setattr("ash.identity.SETTLED_NS", 0)  # digests of images that were made a moment ago are kept
+    monkeypatch.setattr("ash.datasets.content.SETTLED_NS", 0)  # digests of images that were made a moment ago are kept
     shutil.rmtree(cache_root(), ignore_errors=True)  # what tests of other files left
     _forget()
     yield root

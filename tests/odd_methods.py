@@ -1,4 +1,4 @@
-"""Methods of plug-ins that are no ASH: README's SCALE, and ones that negate, add noise, clip from below and permute."""
+"""Plug-in methods that are no ASH: the guide's SCALE, and ones that negate, add noise, clip from below and permute."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from ash.variants import forget_method
 
 
 def scale(x: Tensor, p: float) -> Tensor:
-    """README's SCALE."""
+    """The guide's SCALE."""
     ratio = (x.flatten(1).sum(1) / ash_p(x, p).flatten(1).sum(1)).nan_to_num(1)
     return x * ratio.exp().view(-1, *[1] * (x.dim() - 1))
 

@@ -68,20 +68,20 @@ def made(device: str) -> dict[str, object]:
     return {"date": "2026-01-02T03:04:05+00:00", "device": device, "checks": checks}
 
 
-def test_the_readme_takes_the_table_of_a_gpu_and_no_rehearsal(
+def test_the_guide_takes_the_table_of_a_gpu_and_no_rehearsal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme, figures = tmp_path / "README.md", tmp_path / "figures.json"
-    readme.write_text((ROOT / "README.md").read_text())
+    guide, figures = tmp_path / "speed.md", tmp_path / "figures.json"
+    guide.write_text((ROOT / "app/guide/speed.md").read_text())
     figures.write_text(json.dumps(made("cuda")))
-    report.main([str(figures), "--readme", str(readme)])
-    text = readme.read_text()
+    report.main([str(figures), "--into", str(guide)])
+    text = guide.read_text()
     assert "a card, 2026-01-02" in text
     assert "| fast: one | ok | ratio 7.5 |" in text
     assert "| right: two | failed | scores differ |" in text
     figures.write_text(json.dumps(made("cpu")))
     with pytest.raises(SystemExit):
-        report.main([str(figures), "--readme", str(readme)])
+        report.main([str(figures), "--into", str(guide)])
     assert "rehearsal" in capsys.readouterr().err
 
 

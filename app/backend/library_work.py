@@ -22,8 +22,9 @@ from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
 from ash.errors import AshError
 from ash.fetching import fetch_steps
 from ash.fitting import perturbation
-from ash.identity import changes, code_of, known_identity
+from ash.identity import changes, known_identity
 from ash.models import MODELS, ModelEntry, get_model
+from ash.networks.known_codes import code_of
 
 if TYPE_CHECKING:
     from ash.extracting.cost import Cost

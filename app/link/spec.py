@@ -18,6 +18,19 @@ from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
 LINK_VERSION = "1"
 PENULTIMATE = "penultimate"  # the placement of this name, for every model
 LEAVES = (*(f"table{n}" for n in range(1, 6)), *(f"figure{n}" for n in range(2, 7)))  # of the page Paper
+# of the page Guide: the README, and the files of app/guide
+GUIDES = (
+    "start",
+    "tour",
+    "methods",
+    "library",
+    "own-network",
+    "own-data",
+    "extraction",
+    "speed",
+    "serving",
+    "architecture",
+)
 ORDERS = ("score", "margin", "change", "name")  # of the samples
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 LEAST_C, MOST_C = 1e-4, 1e6  # what a number field takes
@@ -112,6 +125,8 @@ class RunSpec:
     step: int = links.index("step", "a step, 0 is the first")
     question: str = links.name("question", "first", "a question")
     lesson: str = links.name("lesson", "none", "'none' or a lesson")
+    # Guide: which one is open
+    guide: str = links.choice("guide", "start", GUIDES, "a guide")
 
     @property
     def method(self) -> Method:

@@ -13,6 +13,8 @@ from ash.commands.shared import (
     IMAGES_HELP,
     MODEL_HELP,
     PENULTIMATE_HELP,
+    PRECISION,
+    PRECISION_HELP,
     bank,
     folder_for,
     show_cost,
@@ -39,11 +41,8 @@ class _Auto(click.IntRange):
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="where banks go [default: ASH_CACHE]")
 @click.option("--batch-size", default="auto", show_default=True, type=_Auto(min=1), help="auto: found by trying")
 @click.option("--workers", default="auto", show_default=True, type=_Auto(min=0), help="decoding processes")
-@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]), help="stored")
-@click.option(
-    "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"]),
-    help="of the network: autocast below float32, float16 on GPUs only",
-)  # fmt: skip
+@click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="stored")
+@click.option("--precision", default="float32", show_default=True, type=PRECISION, help=PRECISION_HELP)
 @click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
 def extract(
     model: str,

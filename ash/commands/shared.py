@@ -13,6 +13,7 @@ import click
 from ash.data import DataError, ImageSet, evenly, get_dataset
 from ash.errors import EXPECTED, AshError, sentence
 from ash.files import write_atomically
+from ash.identity import DTYPES, PRECISIONS
 from ash.images import left_out_words
 from ash.models import ModelEntry
 
@@ -20,7 +21,8 @@ MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
 PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
 IMAGES_HELP = "at most so many of every set, evenly spaced [default: all]"
 CHECKPOINT_HELP = "a file with the model's weights, instead of the published ones"
-DTYPE = click.Choice(["float32", "float16"])
+PRECISION_HELP = "of the network: autocast below float32, float16 on GPUs only"
+DTYPE, PRECISION = click.Choice(DTYPES), click.Choice(PRECISIONS)
 
 
 class Commands(click.Group):
@@ -94,10 +96,10 @@ def data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
     """Image sets by name, at most so many images of each; DataError when two have one name."""
     sets: dict[str, ImageSet] = {}
     for text in texts:
-        data = get_dataset(text)
+        data = some(text, images)
         if data.name in sets:
             raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
-        sets[data.name] = evenly(data, images) if images else data
+        sets[data.name] = data
     return sets
 
 

@@ -1,7 +1,9 @@
 """Unpacking archives of strangers: tar, tar.gz, tgz and zip into one folder, whole or not at all.
 
 Every member must be a plain file or folder with a relative name; links, devices, absolute names, `..` and names that
-come twice are refused, and so is more than the stated number of files and bytes, counted as they are written.
+come twice are refused, and so is more than the stated number of files and bytes, counted as they are written. That is
+stricter than `tarfile`'s `filter="data"`, which lets links within the folder and duplicates pass, strips absolute names
+to relative ones and bounds nothing; and it is one rule for tar and zip.
 """
 
 import lzma

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ash.files import LongLineError, lines_of, open_regular
-from ash.images import UNKNOWN, DataError, FileImages
+from ash.images import UNKNOWN, DataError, FileImages, is_class_number
 
 IMAGE, LABELS = "image", ("label", "labels")
 MOST_LINE = 1_000_000  # characters
@@ -50,7 +50,7 @@ class CsvImages(FileImages):
         if not files:
             raise DataError(f"{path} lists no images below its header.")
         _no_duplicates(path, lines, files)
-        numbers = all(map(_is_number, labels))
+        numbers = all(not text or is_class_number(text) for text in labels)
         self._labels = np.array([int(text) if numbers and text else UNKNOWN for text in labels], np.int64)
         self.written = labels if numbers and all(labels) else []
         self._stated = None if numbers else [(text,) for text in labels]
@@ -135,10 +135,6 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
             yield line, _relative(row[at], where), value
 
 
-def _is_number(label: str) -> bool:
-    return label == "" or (label.isascii() and label.isdigit() and len(label) < 10)
-
-
 def _label(text: str, where: str) -> str:
     """A label as written: a class number or a name; DataError for a number that counts no classes."""
     text = text.strip()
@@ -147,7 +143,7 @@ def _label(text: str, where: str) -> str:
     except ValueError:
         if not text.isnumeric():
             return text
-    if not text or not _is_number(text):
+    if not is_class_number(text):
         raise DataError(f"{where}: the label must be a class index, an integer from 0, or a name, not '{text}'.")
     return text
 

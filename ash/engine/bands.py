@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from ash.engine import plan
-from ash.engine.linear import LinearSettings, Logits
+from ash.engine.linear import LinearSettings, Logits, running_sum
 from ash.engine.plan import Setting
 from ash.shaping import scale_exponent, tie_kinds
 from ash.splitting import LinearTail
@@ -121,9 +121,7 @@ class Bands(LinearSettings):
         sums = self._bags(rows, index, weights)
         if len(self.bias) < plan.FEW:
             sums = sums.permute(2, 0, 1).contiguous().permute(1, 2, 0)  # same axes, classes first in memory
-        for j in range(1, len(sums)):  # a running sum in place is 10 x torch.cumsum along the first axis
-            sums[j] += sums[j - 1]
-        return sums
+        return running_sum(sums)
 
     def _bags(self, rows: int, index: Tensor, weights: Tensor | None) -> Tensor:
         """Sums of each band by `embedding_bag`, whose bag j * R + r is band j of sample r."""

@@ -53,9 +53,11 @@ class Cutoffs:
         flat, value, last = x.flatten(1), self.value[rows, j, None], self.last[rows, j, None]
         return ((flat > value) | ((flat == value) & (self._index <= last))).view(x.shape)
 
-    def ties_of(self, rows: slice, k: int) -> Tensor | int:
+    def ties_of(self, rows: slice, k: int) -> Tensor:
         """`ties_at_cut` of these samples at k in 0 .. D."""
-        return NO_TIE if k in (0, self.size) else self.ties[rows, self.cuts.index(k)]
+        if k in (0, self.size):
+            return self.ties.new_full((len(self.ties[rows]),), NO_TIE)
+        return self.ties[rows, self.cuts.index(k)]
 
 
 def _sorted(flat: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ is done to the activations once for all settings that share it, and DICE is the 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -93,8 +93,8 @@ def linear_evaluator(
     fit: Fit | None,
 ) -> Evaluator:
     """What evaluates these settings of a linear tail for activations (n, *features) that fit it."""
-    size = math.prod(features)
-    pruned = _way(device, dtype, maps=size > tail.weight.shape[1])
+    size, (classes, width) = math.prod(features), tail.weight.shape
+    pruned = _way(device, dtype, maps=size > width)
     above = ThresholdBands if pruned is Bands and dtype == torch.float32 else Thresholds
     way: dict[str, type[LinearSettings]] = {"pruned": pruned, "above": above}
     members: dict[Key, list[int]] = {}
@@ -102,12 +102,15 @@ def linear_evaluator(
         members.setdefault(_key(setting), []).append(i)
     groups: list[_Group] = []
     for (first, share, kind), positions in members.items():
-        if kind == "stacked":
-            groups += _stacked(tail, size, settings, first, positions, dtype, device, fit)
+        if kind != "stacked":
+            rest = [_activation(settings[i])[len(first) :] for i in positions]
+            groups.append(_Group(first, positions, way[kind](_masked(tail, share, fit), size, rest, dtype, device)))
             continue
-        masked = tail if share is None else _masked(tail, share, fit)
-        rest = [_activation(settings[i])[len(first) :] for i in positions]
-        groups.append(_Group(first, positions, way[kind](masked, size, rest, dtype, device)))
+        most = max(1, STACKED // classes)  # one product each, as many side by side as fit
+        for some in (positions[i : i + most] for i in range(0, len(positions), most)):
+            weight = torch.cat([_masked(tail, _share(settings[i]), fit).weight for i in some])  # (n * C, F)
+            stacked = _Stacked(weight.to(device, dtype).T.contiguous(), tail.bias.to(device, dtype), size // width)
+            groups.append(_Group(first, some, stacked))
     if len(groups) == 1 and not groups[0].first and isinstance(groups[0].rest, LinearSettings):
         return groups[0].rest
     usual = pruned(tail, size, [], dtype, device).rows
@@ -124,13 +127,17 @@ def _way(device: torch.device, dtype: torch.dtype, maps: bool) -> type[LinearSet
 
 def _activation(setting: Setting) -> Setting:
     """The steps that are done to the activation: all but DICE, which comes last."""
-    return setting[:-1] if setting and setting[-1].name == "dice" else setting
+    return setting if _share(setting) is None else setting[:-1]
+
+
+def _share(setting: Setting) -> float | None:
+    """How many percent of the weights DICE drops, where it is the last step."""
+    return setting[-1].parameter if setting and setting[-1].name == "dice" else None
 
 
 def _key(setting: Setting) -> Key:
     """The group of a setting."""
-    acts = _activation(setting)
-    share = setting[-1].parameter if acts != setting else None
+    acts, share = _activation(setting), _share(setting)
     if acts and acts[-1].name in PRUNING:
         return acts[:-1], share, "pruned"
     if acts and acts[-1].variant.needs == "id":
@@ -140,8 +147,10 @@ def _key(setting: Setting) -> Key:
     return acts, None, "stacked"
 
 
-def _masked(tail: LinearTail, share: float, fit: Fit | None) -> LinearTail:
-    """The tail with DICE's weights alone."""
+def _masked(tail: LinearTail, share: float | None, fit: Fit | None) -> LinearTail:
+    """The tail with DICE's weights alone, itself without DICE."""
+    if share is None:
+        return tail
     if fit is None:
         raise SweepError(f"dice@{share:g} needs a fit on training activations.")
     try:
@@ -149,23 +158,3 @@ def _masked(tail: LinearTail, share: float, fit: Fit | None) -> LinearTail:
     except FitError as error:
         raise SweepError(str(error)) from error
     return replace(tail, weight=tail.weight * mask.to(tail.weight.device))
-
-
-def _stacked(
-    tail: LinearTail,
-    size: int,
-    settings: Sequence[Setting],
-    first: Setting,
-    positions: list[int],
-    dtype: torch.dtype,
-    device: torch.device,
-    fit: Fit | None,
-) -> Iterator[_Group]:
-    """Settings that are one product each, as many side by side as fit."""
-    classes, features = tail.weight.shape
-    most = max(1, STACKED // classes)
-    for some in (positions[i : i + most] for i in range(0, len(positions), most)):
-        shares = [settings[i][-1].parameter if settings[i] != first else None for i in some]
-        weights = [(tail if share is None else _masked(tail, share, fit)).weight for share in shares]
-        weight = torch.cat(weights).to(device, dtype).T.contiguous()
-        yield _Group(first, some, _Stacked(weight, tail.bias.to(device, dtype), size // features))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ash.engine.bands import sort_keys, unpack
-from ash.engine.linear import LinearSettings, Logits
+from ash.engine.linear import LinearSettings, Logits, running_sum
 from ash.engine.plan import Setting
 from ash.shaping import VALUES, ZEROS, scale_exponent
 from ash.splitting import LinearTail
@@ -69,10 +69,7 @@ class PooledBands(LinearSettings):
 
     def _prefixes(self, bins: Tensor) -> Tensor:
         """(J, R, F): the sum over the first k_j entries of each channel, from sums in bins (R, F * (J + 1))."""
-        bands = bins.view(len(bins), -1, self.bins)[:, :, :-1].permute(2, 0, 1).contiguous()
-        for j in range(1, len(bands)):  # a running sum in place is 10 x torch.cumsum along the first axis
-            bands[j] += bands[j - 1]
-        return bands
+        return running_sum(bins.view(len(bins), -1, self.bins)[:, :, :-1].permute(2, 0, 1).contiguous())
 
     def _products(self, prefixes: Tensor) -> Tensor:
         """(J, R, C): pooled prefixes times W^T. What adds nothing, the zeros a ReLU left, is not multiplied again."""

@@ -61,7 +61,8 @@ class Run:
         _check_fit(fit, self.banks[0])
         features, dtypes = self.banks[0].shape[1:], {bank[0].dtype for bank in self.banks}
         wide = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
-        self.aside = _aside(self.methods, tail, id_bank, ood, perturbed, device, precision, fit)
+        where = {"device": device, "precision": precision, "fit": fit}
+        self.aside = _aside(self.methods, tail, id_bank, ood, perturbed, where)
         self.distant = [i for i, method in enumerate(methods) if method.score == "mahalanobis"]
         elsewhere = {*self.distant, *(i for _, members in self.aside for i in members)}
         self.plan = Plan(methods, elsewhere)
@@ -193,11 +194,12 @@ def _aside(
     id_bank: Any,
     ood: Mapping[str, Any],
     perturbed: tuple[Any, Mapping[str, Any]] | None,
-    device: Place,
-    precision: str,
-    fit: Fit | None,
+    where: dict[str, Any],
 ) -> list[tuple[Run, list[int]]]:
-    """Runs for the scores that are not made of these banks' logits, and the methods that each is for."""
+    """Runs for the scores that are not made of these banks' logits, and the methods that each is for.
+
+    `where`: device, precision and fit, as of the run itself.
+    """
     odin = [i for i, method in enumerate(methods) if method.score == "odin"]
     godin = [i for i, method in enumerate(methods) if method.score == "godin"]
     runs = []
@@ -209,8 +211,7 @@ def _aside(
     if odin and perturbed is not None and not _same(perturbed, id_bank, ood):
         _check_perturbed(perturbed, id_bank, ood)
         chosen = [methods[i] for i in odin]
-        where: dict[str, Any] = {"device": device, "precision": precision, "fit": fit, "perturbed": perturbed}
-        runs.append((Run(tail, *perturbed, chosen, thresholds_from=id_bank, **where), odin))
+        runs.append((Run(tail, *perturbed, chosen, perturbed=perturbed, thresholds_from=id_bank, **where), odin))
     if godin:
         divided = numerators(tail) if isinstance(tail, fx.GraphModule) else None
         if divided is None:
@@ -219,7 +220,7 @@ def _aside(
                 "are not, so only the published number can be shown."
             )
         largest = [Method(score="max_logit")] * len(godin)
-        runs.append((Run(divided, id_bank, ood, largest, device=device, precision=precision), godin))
+        runs.append((Run(divided, id_bank, ood, largest, **where), godin))
     return runs
 
 

@@ -1,5 +1,6 @@
 """The steps of a method, done to activations one after the other; the plain path that every sweep must agree with."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,11 +10,7 @@ from ash import shaping
 from ash.engine.plan import BEYOND, TIED
 from ash.methods import MethodError, Step
 
-_OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "ash_p": shaping.ash_p,
-    "ash_b": shaping.ash_b,
-    "ash_b_nonzero": shaping.ash_b_nonzero,
-    "ash_s": shaping.ash_s,
+_AT_CONSTANT: dict[str, Callable[[Tensor, float], Tensor]] = {
     "react": shaping.react,
     "react%": shaping.react,
     "ash_p_global": shaping.ash_p_global,
@@ -29,10 +26,37 @@ def shape(steps: Sequence[Step], x: Tensor, first_index: int = 0, doubts: Tensor
     constant yet, for DICE, and for a registered one that does not keep the shape.
     """
     for step in steps:
-        if doubts is not None:
-            doubts |= _doubts(step, x)
-        x = _apply(step, x, first_index)
+        if step.local and step.variant.function is None:
+            mask, k = shaping.kept_mask(x, step.parameter), shaping.kept_count(math.prod(x.shape[1:]), step.parameter)
+            if doubts is not None:
+                doubts |= doubtful(step.name, x, mask, shaping.ties_at_cut(x, mask))
+            x = of_kept(step.name, x, mask, k, first_index)
+            continue
+        if doubts is not None and step.name == "ash_s_global" and step.constant is not None:
+            doubts |= shaping.range_exceeded(x, x >= step.constant).to(torch.uint8) * BEYOND
+        x = _apply(step, x)
     return x
+
+
+def of_kept(name: str, x: Tensor, mask: Tensor, k: int, first_index: int) -> Tensor:
+    """What a local variant of ASH makes of x (N, ...), of each sample of which k values survive, those of `mask`."""
+    if name == "ash_p":
+        return shaping.prune(x, mask)
+    if name == "ash_s":
+        return shaping.amplify(x, mask)
+    if name == "ash_rand":
+        return shaping.randomise(x, mask, first_index=first_index)
+    if name == "ash_b":
+        return shaping.fill(x, mask, k)
+    assert name == "ash_b_nonzero", name
+    mask = mask & (x != 0)
+    return shaping.fill(x, mask, mask.flatten(1).sum(1))
+
+
+def doubtful(name: str, x: Tensor, mask: Tensor, ties: Tensor) -> Tensor:
+    """(N,) uint8, the bits of `plan` for a local variant of ASH; `mask` and `ties` (N,) as `ties_at_cut` has them."""
+    found = (ties > undecided(name)).to(torch.uint8) * TIED
+    return found | shaping.range_exceeded(x, mask).to(torch.uint8) * BEYOND if name == "ash_s" else found
 
 
 def undecided(name: str) -> int:
@@ -40,22 +64,8 @@ def undecided(name: str) -> int:
     return shaping.NO_TIE if name in ("ash_b", "ash_rand") else shaping.ZEROS
 
 
-def _doubts(step: Step, x: Tensor) -> Tensor:
-    """(N,) what is doubtful about a step on x."""
-    found = torch.zeros(len(x), dtype=torch.uint8, device=x.device)
-    if step.variant.function is not None:
-        return found
-    if step.local:
-        mask = shaping.kept_mask(x, step.parameter)
-        found |= (shaping.ties_at_cut(x, mask) > undecided(step.name)).to(torch.uint8) * TIED
-        if step.name == "ash_s":
-            found |= shaping.range_exceeded(x, mask).to(torch.uint8) * BEYOND
-    if step.name == "ash_s_global" and step.constant is not None:
-        found |= shaping.range_exceeded(x, x >= step.constant).to(torch.uint8) * BEYOND
-    return found
-
-
-def _apply(step: Step, x: Tensor, first_index: int) -> Tensor:
+def _apply(step: Step, x: Tensor) -> Tensor:
+    """x after a step that is none of ASH's local ones."""
     variant = step.variant
     if variant.function is not None:
         shaped = variant.function(x.clone(), step.parameter)  # it might work in place
@@ -63,13 +73,10 @@ def _apply(step: Step, x: Tensor, first_index: int) -> Tensor:
             what = tuple(shaped.shape) if isinstance(shaped, Tensor) else type(shaped).__name__
             raise MethodError(f"The registered method {step.name} made {what} of activations {tuple(x.shape)}.")
         return shaped
-    if step.name == "ash_rand":
-        return shaping.ash_rand(x, step.parameter, first_index=first_index)
     if step.name == "dice":
         raise MethodError("dice masks the weights of the last layer and leaves the activation alone: use ash.sweep.")
-    if not variant.needs:
-        return _OPERATIONS[step.name](x, step.parameter)
-    if step.constant is None:
+    constant = step.constant if variant.needs else step.parameter
+    if constant is None:
         source = {"fit": "a fit on training activations", "id": "all activations of an ID set"}[variant.needs]
         raise MethodError(f"{step} takes its threshold from {source}: use ash.sweep, which has them.")
-    return _OPERATIONS[step.name](x, step.constant)
+    return _AT_CONSTANT[step.name](x, constant)

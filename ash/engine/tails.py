@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ from ash.device import describe
 from ash.engine import steps
 from ash.engine.cutoffs import Cutoffs
 from ash.engine.grouped import Evaluator, linear_evaluator
-from ash.engine.plan import BEYOND, TIED, Setting, SweepError
+from ash.engine.plan import Setting, SweepError
 from ash.fitting import Fit
 from ash.splitting import LinearTail, linear_tail
 from ash.variants import PRUNING
@@ -149,16 +149,8 @@ class DeepTail:
             return steps.shape(self.settings[position], x, rows.start, doubts)
         k, name = self.kept[position], self.names[position]
         mask = cutoffs.mask(rows, x, k)
-        doubts |= torch.as_tensor(cutoffs.ties_of(rows, k) > steps.undecided(name)).to(torch.uint8) * TIED
-        if name == "ash_s":
-            doubts |= shaping.range_exceeded(x, mask).to(torch.uint8) * BEYOND
-        shape: dict[str, Callable[[], Tensor]] = {
-            "ash_p": lambda: shaping.prune(x, mask),
-            "ash_b": lambda: shaping.fill(x, mask, k),
-            "ash_s": lambda: shaping.amplify(x, mask),
-            "ash_rand": lambda: shaping.randomise(x, mask, first_index=rows.start),
-        }
-        return shape[name]()
+        doubts |= steps.doubtful(name, x, mask, cutoffs.ties_of(rows, k))
+        return steps.of_kept(name, x, mask, k, rows.start)
 
     def shared(self, position: int, other: int) -> int:
         """For samples with up to how many positive values these two settings are certain to shape alike; -1 for none.

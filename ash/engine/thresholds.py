@@ -12,7 +12,7 @@ from torch.nn.functional import embedding_bag
 from ash.engine import steps as steps_of
 from ash.engine.activations import chunks_of, tensor_of
 from ash.engine.bands import sort_keys, unpack
-from ash.engine.linear import CHUNK_VALUES, LinearSettings, Logits
+from ash.engine.linear import CHUNK_VALUES, LinearSettings, Logits, running_sum
 from ash.engine.plan import BEYOND, Setting, SweepError
 from ash.engine.quantiles import percentiles
 from ash.fitting import Fit, FitError
@@ -136,10 +136,7 @@ class ThresholdBands(Thresholds):
         """(J, R, C): the sum of weight * row of W^T over what each threshold keeps."""
         starts = starts.to(index.dtype)
         bags = embedding_bag(index, self.weight, starts, mode="sum", per_sample_weights=weights)
-        sums = bags.view(k.shape[1], k.shape[0], -1).transpose(0, 1).contiguous()
-        for j in range(1, len(sums)):
-            sums[j] += sums[j - 1]
-        return sums
+        return running_sum(bags.view(k.shape[1], k.shape[0], -1).transpose(0, 1).contiguous())
 
     def _kept_sums(self, values: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """(J, R): s2 of ASH-S in float64, and the largest magnitude that is kept."""

@@ -3,6 +3,9 @@
 A claim is a lock on a small file. The kernel drops it when its process ends, however that ends, so the work of a killed
 process is free at once and nothing has to be cleaned up. `flock` also works between machines where the file system
 carries it (NFS 4, Lustre mounted with `flock`, GPFS, CephFS).
+
+Why not the library `filelock`: its `FileLock` is the same `flock`, but exclusive alone and silent about who holds it; a
+bank in use must be held by many at once against its deletion, and a page says which process it waits for.
 """
 
 import contextlib

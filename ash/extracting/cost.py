@@ -62,7 +62,6 @@ def cost(
 
 def _measure(entry: "ModelEntry", placement: str, device: "torch.device", precision: str) -> dict[str, Any]:
     from ash.extracting.stems import Stem
-    from ash.splitting import PENULTIMATE
 
-    stem = Stem(entry, entry.penultimate if placement == PENULTIMATE else placement, device, precision)
+    stem = Stem(entry, placement, device, precision)
     return {"features": list(stem.features()), "rate": BATCH / stem.seconds(BATCH)}

@@ -14,7 +14,7 @@ from torchvision import transforms
 from ash import splitting
 from ash.device import describe, memory, synchronize
 from ash.files import BankError
-from ash.identity import known_precision
+from ash.identity import Recipe, check_precision
 from ash.networks.entries import ModelEntry
 from ash.variants import ODIN_TEMPERATURE
 
@@ -23,13 +23,6 @@ FIRST_BATCH, LARGEST_BATCH = 8, 1024
 WORTH = 1.05  # images/s that twice the batch must gain
 TRIAL_SECONDS, LEAST_TRIAL_SECONDS = 2.0, 0.2
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-
-
-def check_precision(precision: str, device: torch.device | None = None) -> None:
-    """BankError when there is no such precision, or not on this device."""
-    known_precision(precision)
-    if precision == "float16" and device is not None and device.type != "cuda":
-        raise BankError(f"The precision float16 needs a CUDA GPU; on {device.type} take bfloat16 or float32.")
 
 
 class Stem:
@@ -56,7 +49,7 @@ class Stem:
 
     def _load(self, entry: ModelEntry, placement: str) -> None:
         """Build the network and keep what is needed of it on the device."""
-        module = splitting.split(entry.build(), placement)[0]
+        module = splitting.split(entry.build(), entry.node(placement))[0]
         self._module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _activations(self, x: Tensor) -> Tensor:
@@ -129,7 +122,7 @@ class PerturbedStem(Stem):
         super().__init__(entry, placement, device, precision)
 
     def _load(self, entry: ModelEntry, placement: str) -> None:
-        stem, tail = splitting.split(entry.build(), placement)
+        stem, tail = splitting.split(entry.build(), entry.node(placement))
         self._module = stem.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tail = tail.to(self.device)
 
@@ -142,10 +135,10 @@ class PerturbedStem(Stem):
         return self._module(x.detach() + self.epsilon * gradient.sign())
 
 
-def stem_of(entry: ModelEntry, placement: str, device: torch.device, precision: str, epsilon: float) -> Stem:
+def stem_of(recipe: Recipe, device: torch.device) -> Stem:
     """The stem at work and, with `epsilon` > 0, the one that perturbs images first."""
-    where = (entry, placement, device, precision)
-    return PerturbedStem(*where, epsilon) if epsilon else Stem(*where)
+    where = (recipe.entry, recipe.placement, device, recipe.precision)
+    return PerturbedStem(*where, recipe.epsilon) if recipe.epsilon else Stem(*where)
 
 
 def best_batch(stem: Stem, largest: int, pause: Callable[[], None] = lambda: None) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 
 from ash.bank import Bank, BankError, BankIdentity, cache_root, earlier_bank, note_takeover, takeover
 from ash.data import ImageSet
-from ash.identity import files_of, is_bytes, is_upright, modified
+from ash.datasets.content import files_of, is_bytes, is_upright, modified
+from ash.identity import Recipe
 from ash.images import is_read_anew
 
 if TYPE_CHECKING:
@@ -43,20 +44,15 @@ def take_over(
     if folder is None:
         return None
     if takeover(folder, who) is None:
+        recipe = Recipe(entry, who.placement, data, who.dtype, who.precision, epsilon)
         with turn or nullcontext():
-            note_takeover(folder, who, _difference(entry, data, who, folder, epsilon, device))
+            note_takeover(folder, who, _difference(recipe, who, folder, device))
     return folder if takeover(folder, who) == "" else None
 
 
-def _difference(
-    entry: "ModelEntry",
-    data: ImageSet,
-    who: BankIdentity,
-    folder: Path,
-    epsilon: float,
-    device: "torch.device | None",
-) -> str:
+def _difference(recipe: Recipe, who: BankIdentity, folder: Path, device: "torch.device | None") -> str:
     """Why an earlier bank is not taken over, "" when it is."""
+    data = recipe.data
     try:
         bank = Bank(folder)
         skipped = {image["index"] for image in bank.skipped}
@@ -74,7 +70,7 @@ def _difference(
         stored = np.stack([bank[row] for row in rows]).astype(np.float64)
     except (BankError, ValueError, IndexError):
         return "it is damaged"
-    again = _computed(entry, data, who, [kept[row] for row in rows], epsilon, device)
+    again = _computed(recipe, [kept[row] for row in rows], device)
     coarse = (who.dtype, who.precision) != ("float32", "float32")
     allowed = (COARSE if coarse else TOLERANCE) * np.abs(stored).max()
     if again is None or again.shape != stored.shape or not np.abs(again - stored).max() <= allowed:
@@ -92,14 +88,7 @@ def _date_ns(bank: Bank) -> int:
     return min(written, int(noted * 1e9))
 
 
-def _computed(
-    entry: "ModelEntry",
-    data: ImageSet,
-    who: BankIdentity,
-    images: list[int],
-    epsilon: float,
-    device: "torch.device | None",
-) -> np.ndarray | None:
+def _computed(recipe: Recipe, images: list[int], device: "torch.device | None") -> np.ndarray | None:
     """Activations of some images; None where one of them cannot be read any more."""
     import torch
 
@@ -107,9 +96,9 @@ def _computed(
     from ash.device import best_device
     from ash.extracting.stems import stem_of
 
-    stem = stem_of(entry, who.placement, device or best_device(), who.precision, epsilon)
+    stem = stem_of(recipe, device or best_device())
     try:
-        pixels = [np.asarray(stem.geometry(data.image(index))).reshape(stem.pixels) for index in images]
+        pixels = [np.asarray(stem.geometry(recipe.data.image(index))).reshape(stem.pixels) for index in images]
     except ImageError:
         return None
     return stem(torch.from_numpy(np.stack(pixels))).float().cpu().numpy().astype(np.float64)

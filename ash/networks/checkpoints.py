@@ -31,7 +31,7 @@ class ModelError(AshError):
 
 def checkpoints_root() -> Path:
     """The folder of weights files: `checkpoints` in the data root (ASH_DATA)."""
-    return data.data_root() / "checkpoints"
+    return data.data_root() / data.CHECKPOINTS
 
 
 def find_weights(name: str, url: str, url_hash: str) -> Path:

@@ -16,6 +16,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,7 @@ class _Description:
 
     def _value_at(self, path: str) -> Any:
         """What an attribute holds; nothing for one of the state_dict, whose value is the weights file's."""
-        value: Any = self.model
-        for part in path.split("."):
-            value = getattr(value, part)
-        return "weight" if path in self.state else self.of(value)
+        return "weight" if path in self.state else self.of(attrgetter(path)(self.model))
 
     def of(self, value: Any) -> Any:
         """A description of any value, equal for values that compute the same."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torchvision.transforms import Compose
 
 
+PENULTIMATE = "penultimate"  # alias, for every model: the tensor that enters the last layer with weights
 _CHECKED: "set[Callable[[], nn.Module]]" = set()  # what builds networks that are known to answer
 
 
@@ -143,6 +144,10 @@ class ModelEntry:
     def penultimate(self) -> str:
         """The node name of the penultimate placement."""
         return list(self.placements)[-1]
+
+    def node(self, placement: str) -> str:
+        """The node name of a placement, which may be `penultimate`."""
+        return self.penultimate if placement == PENULTIMATE else placement
 
     @property
     def weights(self) -> Path:

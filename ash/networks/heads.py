@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -277,10 +278,7 @@ def _constant(flow: Flow, value: Any) -> Any:
     if flow.kind[value] is not Kind.WEIGHT:
         return None
     if value.op == "get_attr":
-        found: Any = flow.model
-        for part in str(value.target).split("."):
-            found = getattr(found, part)
-        return found
+        return attrgetter(str(value.target))(flow.model)
     args: Any = map_arg(value.args, lambda one: _constant(flow, one))
     kwargs: Any = map_arg(value.kwargs, lambda one: _constant(flow, one))
     if value.op == "call_module":

@@ -99,15 +99,10 @@ def find_entry(name: str) -> ModelEntry | None:
     if name in torchvision_names():
         return _entry(name)
     if name in torchvision.models.list_models():
-        tasks = (OTHER_TASKS[part] for part in OTHER_TASKS if name in _names_of(part))
-        raise ModelError(f"'{name}' is a torchvision network for {next(tasks)}; only float image classifiers are cut.")
+        listed = torchvision.models.list_models
+        task = next(OTHER_TASKS[part] for part in OTHER_TASKS if name in listed(getattr(torchvision.models, part)))
+        raise ModelError(f"'{name}' is a torchvision network for {task}; only float image classifiers are cut.")
     return None
-
-
-def _names_of(part: str) -> list[str]:
-    import torchvision
-
-    return list(torchvision.models.list_models(module=getattr(torchvision.models, part)))
 
 
 @cache

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ash.networks.checkpoints import ModelError
-from ash.networks.entries import ModelEntry
+from ash.networks.entries import PENULTIMATE, ModelEntry
 
 if TYPE_CHECKING:
     from ash.splitting import Cut
@@ -83,7 +83,7 @@ def _check_output(entry: ModelEntry) -> None:
     from torch import nn
 
     from ash.networks.answers import check_answers
-    from ash.splitting import PENULTIMATE, resolve
+    from ash.splitting import resolve
 
     model: nn.Module = entry.architecture()
     if not isinstance(model, nn.Module):

@@ -6,11 +6,15 @@ Both take turns in one process, every caller's cache emptied before, so that eac
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ash import shipped
 from ash.bank import open_bank

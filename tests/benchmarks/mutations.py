@@ -55,6 +55,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/extracting/shards.py": ("test_integrity", "test_extraction", "test_extraction_faults", "test_claims"),
     "ash/files.py": ("test_integrity", "test_bank"),
     "ash/identity.py": ("test_identity", "test_extraction", "test_fitting"),
+    "ash/datasets/content.py": ("test_identity",),
     "ash/splitting.py": ("test_splitting",),
     "ash/images.py": ("test_images", "test_data", "test_identity"),
     "app/backend/store.py": ("test_backend", "test_integrity"),
@@ -144,8 +145,8 @@ MUTATIONS = (
         ("keys[:, most].contiguous()", "keys[:, most - 1].contiguous()"),
         ("flip &= 0x7FFFFFFF", "flip &= 0x7FFFFFFE"),
         ("(x + np.float32(0)).view(np.int32)", "x.view(np.int32)"),
-        ("sums[j] += sums[j - 1]", "sums[j] += sums[0]"),
     ),
+    *_of("ash/engine/linear.py", ("parts[j] += parts[j - 1]", "parts[j] += parts[0]")),
     *_of(
         "ash/engine/masked.py",
         ("torch.maximum(values[:, 0].abs(), least[j].abs())", "values[:, 0].abs()"),
@@ -210,9 +211,12 @@ MUTATIONS = (
     *_of("ash/files.py", ("hexdigest() != sha256:", 'hexdigest() == "":')),
     *_of(
         "ash/identity.py",
+        ("            precision=self.precision,\n", ""),
+        ("_of(self.entry.preprocess), self.epsilon)", "_of(self.entry.preprocess), 0)"),
+    ),
+    *_of(
+        "ash/datasets/content.py",
         ("_joined(digests, whole.upright)", "_joined(digests, True)"),
-        ("        precision=precision,\n", ""),
-        ("perturbed_transform(transform_of(entry.preprocess), epsilon)", "transform_of(entry.preprocess)"),
         ("{image.mode} {image.size}", "{image.mode}"),
     ),
     *_of(

@@ -1,6 +1,6 @@
-"""figures.json of the GPU check -> a Markdown table, on its own or between the markers in the README.
+"""figures.json of the GPU check -> a Markdown table, on its own or between the markers of a page.
 
-python tests/gpu/report.py gpu-check/figures.json [--readme README.md]
+python tests/gpu/report.py gpu-check/figures.json [--into app/guide/speed.md]
 """
 
 import argparse
@@ -27,26 +27,26 @@ def table(made: dict[str, Any]) -> str:
     return f"Measured on {where}:\n\n" + "\n".join(rows) + "\n"
 
 
-def put_into(readme: str, text: str) -> str:
-    """A README with the table between its markers; ValueError where it has none."""
-    if BEGIN not in readme or END not in readme:
-        raise ValueError(f"The README has no markers {BEGIN} and {END}.")
-    return re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{text}{END}", readme, flags=re.DOTALL)
+def put_into(page: str, text: str) -> str:
+    """A page with the table between its markers; ValueError where it has none."""
+    if BEGIN not in page or END not in page:
+        raise ValueError(f"The page has no markers {BEGIN} and {END}.")
+    return re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{text}{END}", page, flags=re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("figures", type=Path)
-    parser.add_argument("--readme", type=Path)
+    parser.add_argument("--into", type=Path)
     asked = parser.parse_args(arguments)
     made = json.loads(asked.figures.read_text())
-    if asked.readme is None:
+    if asked.into is None:
         print(table(made))
     elif made["device"] != "cuda":
-        parser.error("these figures are a rehearsal's, not a GPU's: they do not belong into the README")
+        parser.error("these figures are a rehearsal's, not a GPU's: they do not belong into that page")
     else:
-        asked.readme.write_text(put_into(asked.readme.read_text(), table(made)))
+        asked.into.write_text(put_into(asked.into.read_text(), table(made)))
 
 
 if __name__ == "__main__":

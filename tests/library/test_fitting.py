@@ -1,6 +1,7 @@
 """Fits: the definitions against scikit-learn and numpy, stored beside their bank, never made again unasked."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from training import WHO, ArrayBank, relu_like
 import ash
 from ash import fitting
 from ash.__main__ import main
-from ash.bank import BankIdentity, open_bank
+from ash.bank import open_bank
 from ash.extraction import identity
 from ash.fitting import FitError, find_fit, fit, fit_path, load_fit, save_fit
 from ash.methods import Method, Step
@@ -84,7 +85,7 @@ def test_a_stored_fit_is_the_same_and_belongs_to_its_bank(tmp_path: Path) -> Non
     for name in ("mean", "quantiles", "classes", "class_means", "whitening"):
         np.testing.assert_array_equal(getattr(again, name), getattr(one, name))
     assert (again.identity, again.rows, again.date) == (WHO, 400, one.date)
-    other = BankIdentity(**{**vars(WHO), "model": "other"})
+    other = replace(WHO, model="other")
     fit_path(other, tmp_path).parent.mkdir(parents=True)
     os.replace(path, fit_path(other, tmp_path))
     with pytest.raises(FitError, match="is the fit of another bank or version; delete it and fit again"):

@@ -20,15 +20,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ash import identity as making
 from ash.bank import SAMPLES, Bank, cache_root, find_bank, open_bank
 from ash.data import ArrayImages, CsvImages, DataError, FolderImages, MemoryImages, Subset
+from ash.datasets import content
 from ash.extracting.takeover import take_over
 from ash.extraction import Progress, extract, extract_steps, identity
 from ash.files import read_json, write_json
 from ash.fitting import fit, fit_path, load_fit, save_fit
+from ash.identity import changes
 from ash.images import is_read_anew
 from ash.models import MODELS, ModelEntry, Preprocess, get_model
+from ash.networks import known_codes
 from ash.networks.code import code_hash
 from ash.networks.own import DemoNet
 
@@ -181,9 +183,9 @@ def test_shipped_codes_are_those_of_the_networks(name: str) -> None:
     """Where own.py or the tracing has changed: write what this test finds into ash/networks/codes.json, and where the
     demo's code is another, build the demo again."""
     entry = get_model(name)
-    source = making.source_of(entry.architecture)
+    source = known_codes.source_of(entry.architecture)
     found = code_hash(entry.architecture().eval())
-    assert making.shipped_codes().get(source or "") == found, f'"{source}": "{found}"'
+    assert known_codes.shipped_codes().get(source or "") == found, f'"{source}": "{found}"'
 
 
 @pytest.mark.slow
@@ -200,14 +202,14 @@ def test_torchvisions_are_traced_once_and_again_for_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ASH_CACHE", str(tmp_path))
-    monkeypatch.setattr(making, "_codes", {})
+    monkeypatch.setattr(known_codes, "_codes", {})
     entry = MODELS["mobilenet_v2"]
-    assert making.known_code(entry) is None
-    first = making.code_of(entry)
-    making._codes.clear()
-    assert making.known_code(entry) == first
-    monkeypatch.setattr(making, "version", lambda package: "0")
-    assert making.known_code(entry) is None
+    assert known_codes.known_code(entry) is None
+    first = known_codes.code_of(entry)
+    known_codes._codes.clear()
+    assert known_codes.known_code(entry) == first
+    monkeypatch.setattr(known_codes, "version", lambda package: "0")
+    assert known_codes.known_code(entry) is None
     assert len(list((tmp_path / "codes").iterdir())) == 1
 
 
@@ -232,8 +234,8 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Forty old images in two class folders; a file counts as settled as soon as it is written."""
-    monkeypatch.setattr(making, "SETTLED_NS", 0)
-    monkeypatch.setattr(making, "FEW", 0)
+    monkeypatch.setattr(content, "SETTLED_NS", 0)
+    monkeypatch.setattr(content, "FEW", 0)
     rng = np.random.default_rng(0)
     for i in range(40):
         write(tmp_path / "images" / ("cat", "dog")[i % 2] / f"{i:02}.bmp", rng.integers(0, 255, (28, 28)))
@@ -269,7 +271,7 @@ def test_a_replaced_image_of_the_same_size_and_time_is_another_bank(
     data = FolderImages(folder, "pets")
     now = identity(entry, "avgpool", data)
     assert find_bank(now) is None
-    assert making.changes(first.identity, now) == "the content of images has changed"
+    assert changes(first.identity, now) == "the content of images has changed"
     steps: list[Progress] = []
     second = extract(entry, "avgpool", data, progress=steps.append, batch_size=8)
     assert "content" in steps[0].note
@@ -283,38 +285,38 @@ def test_files_are_read_once_and_again_when_anything_of_them_changes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    original = making._read
-    monkeypatch.setattr(making, "_read", lambda path: read.append(path) or original(path))
+    original = content._read
+    monkeypatch.setattr(content, "_read", lambda path: read.append(path) or original(path))
     data = FolderImages(folder, "pets")
-    first = making.content_of(data).digest
+    first = content.content_of(data).digest
     assert len(read) == 40
-    assert making.content_of(FolderImages(folder, "pets")).digest == first == making.known_content(data)
+    assert content.content_of(FolderImages(folder, "pets")).digest == first == content.known_content(data)
     assert len(read) == 40
     replaced(folder)
-    assert making.known_content(FolderImages(folder, "pets")) is None
-    assert making.content_of(FolderImages(folder, "pets")).digest != first
+    assert content.known_content(FolderImages(folder, "pets")) is None
+    assert content.content_of(FolderImages(folder, "pets")).digest != first
     assert len(read) == 41
-    assert making.content_of(Subset(data, 4)).digest != first
+    assert content.content_of(Subset(data, 4)).digest != first
     assert len(read) == 41, "a subset is known by its own images"
 
 
 def test_a_file_that_has_just_changed_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "SETTLED_NS", 10**12)
-    making.content_of(FolderImages(folder, "pets"))
-    assert making.known_content(FolderImages(folder, "pets")) is None
+    monkeypatch.setattr(content, "SETTLED_NS", 10**12)
+    content.content_of(FolderImages(folder, "pets"))
+    assert content.known_content(FolderImages(folder, "pets")) is None
 
 
 def test_damaged_digests_are_not_believed(folder: Path, cache: Path) -> None:
     data = FolderImages(folder, "pets")
-    first = making.content_of(data).digest
+    first = content.content_of(data).digest
     (file,) = (cache / "digests").iterdir()
     whole = file.read_bytes()
     for at in (0, 40, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        assert making.known_content(data) is None
-        assert making.content_of(data).digest == first
+        assert content.known_content(data) is None
+        assert content.content_of(data).digest == first
     file.write_bytes(b"")
-    assert making.content_of(data).digest == first
+    assert content.content_of(data).digest == first
 
 
 def test_a_cache_that_cannot_be_written_costs_the_reading_again(
@@ -325,12 +327,12 @@ def test_a_cache_that_cannot_be_written_costs_the_reading_again(
     data = FolderImages(folder, "pets")
     bank = extract(entry, "avgpool", data, root=tmp_path / "elsewhere")
     assert bank.identity == identity(entry, "avgpool", data)
-    assert making.known_content(data) is None
+    assert content.known_content(data) is None
 
 
 def _digest(folder: Path, results: Any) -> None:
-    making.SETTLED_NS = 0
-    results.put(making.content_of(FolderImages(folder, "pets")).digest)
+    content.SETTLED_NS = 0
+    results.put(content.content_of(FolderImages(folder, "pets")).digest)
 
 
 @pytest.mark.slow
@@ -343,8 +345,8 @@ def test_two_processes_at_once_agree(folder: Path) -> None:
     found = {results.get(timeout=120) for _ in both}
     for process in both:
         process.join()
-    assert found == {making.content_of(FolderImages(folder, "pets")).digest}
-    assert making.known_content(FolderImages(folder, "pets"))
+    assert found == {content.content_of(FolderImages(folder, "pets")).digest}
+    assert content.known_content(FolderImages(folder, "pets"))
 
 
 def test_an_image_that_changes_while_it_is_extracted_makes_no_bank(entry: ModelEntry, folder: Path) -> None:
@@ -356,7 +358,7 @@ def test_an_image_that_changes_while_it_is_extracted_makes_no_bank(entry: ModelE
         list(steps)
     again = FolderImages(folder, "pets")
     bank = extract(entry, "avgpool", again, batch_size=8)
-    assert bank.identity.content == making.content_of(again).digest
+    assert bank.identity.content == content.content_of(again).digest
 
 
 def test_a_list_with_other_labels_and_preprocessing_make_another_bank(entry: ModelEntry, folder: Path) -> None:
@@ -369,9 +371,7 @@ def test_a_list_with_other_labels_and_preprocessing_make_another_bank(entry: Mod
     assert first.identity.content == second.content
     one = identity(entry, "avgpool", FolderImages(folder, "pets"))
     moved = replace(entry, preprocess=replace(entry.preprocess, mean=(0.5,)))
-    assert making.changes(one, identity(moved, "avgpool", FolderImages(folder, "pets"))) == (
-        "the preprocessing has changed"
-    )
+    assert changes(one, identity(moved, "avgpool", FolderImages(folder, "pets"))) == ("the preprocessing has changed")
 
 
 def test_code_of_the_users_counts_by_what_it_gives(entry: ModelEntry, folder: Path) -> None:
@@ -388,19 +388,19 @@ def test_code_of_the_users_counts_by_what_it_gives(entry: ModelEntry, folder: Pa
             return built
 
     mine = replace(entry, preprocess=Own(28, 28, (0.3,), (0.4,)))
-    assert making.content_of(Darker(folder, "x")) == making.content_of(Darker(folder, "x"))
-    before = making.content_of(Darker(folder, "x")), identity(mine, "avgpool", FolderImages(folder, "x"))
+    assert content.content_of(Darker(folder, "x")) == content.content_of(Darker(folder, "x"))
+    before = content.content_of(Darker(folder, "x")), identity(mine, "avgpool", FolderImages(folder, "x"))
     assert before[1] == identity(mine, "avgpool", FolderImages(folder, "x"))
     strength = 0.5
-    after = making.content_of(Darker(folder, "x")), identity(mine, "avgpool", FolderImages(folder, "x"))
+    after = content.content_of(Darker(folder, "x")), identity(mine, "avgpool", FolderImages(folder, "x"))
     assert before[0] != after[0]
     assert before[1].transform != after[1].transform
     arrays = [MemoryImages(np.full((2, 8, 8), value, np.uint8), None, "x", "x") for value in (1, 1, 2)]
-    assert [making.content_of(arrays[0]) == making.content_of(one) for one in arrays] == [True, True, False]
+    assert [content.content_of(arrays[0]) == content.content_of(one) for one in arrays] == [True, True, False]
 
 
 def test_images_as_stored_and_other_shapes_of_the_same_bytes_are_other_content(folder: Path) -> None:
-    told = {making.content_of(FolderImages(folder, "x", upright=upright)).digest for upright in (True, False)}
+    told = {content.content_of(FolderImages(folder, "x", upright=upright)).digest for upright in (True, False)}
     assert len(told) == 2
 
     class Strip(FolderImages):
@@ -412,7 +412,7 @@ def test_images_as_stored_and_other_shapes_of_the_same_bytes_are_other_content(f
     class Square(Strip):
         size = (4, 4)
 
-    assert making.content_of(Strip(folder, "x")).digest != making.content_of(Square(folder, "x")).digest
+    assert content.content_of(Strip(folder, "x")).digest != content.content_of(Square(folder, "x")).digest
 
 
 # Networks whose code was corrected
@@ -568,4 +568,4 @@ def test_images_that_are_turned_now_are_told_from_those_that_are_read_as_before(
     told = {path.name: is_read_anew(str(path)) for path in (folder / "turned.png", folder / "fractions.tiff")}
     assert told == {"turned.png": True, "fractions.tiff": True}
     assert not is_read_anew(str(folder / "dog" / "37.bmp"))
-    assert making.is_upright(FolderImages(folder, "pets"))
+    assert content.is_upright(FolderImages(folder, "pets"))

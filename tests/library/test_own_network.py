@@ -1,4 +1,4 @@
-"""A network of the user's: README's example is trained, loaded by ASH_PLUGINS, extracted, explored on every page."""
+"""A network of the user's: the guide's example is trained, loaded by ASH_PLUGINS, extracted, explored on every page."""
 
 import ast
 import os
@@ -49,7 +49,7 @@ def forget() -> None:
 
 
 def trained(folder: Path) -> Path:
-    """The example in a folder of its own, with its weights beside it, as the README says how."""
+    """The example in a folder of its own, with its weights beside it, as the guide says how."""
     file = Path(shutil.copy(EXAMPLE, folder))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # such small layers are slower on more
     done = subprocess.run([sys.executable, file.name], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
@@ -84,8 +84,8 @@ def words(app: AppTest) -> str:
     return "\n".join(str(one.value) for one in elements).replace("\\", "")
 
 
-def test_the_readme_shows_the_file() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_guide_shows_the_file() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "app/guide/own-network.md").read_text(), re.DOTALL)
     (shown,) = (block for block in blocks if "register_model" in block)
     assert shown.strip() in EXAMPLE.read_text()
     assert len([line for line in shown.splitlines() if line.strip()]) <= 40

@@ -1,4 +1,4 @@
-"""A user's method, registered by a decorated function: parsed, swept on any tail, drawn; README's is SCALE."""
+"""A user's method, registered by a decorated function: parsed, swept on any tail, drawn; the guide's is SCALE."""
 
 import re
 import subprocess
@@ -26,14 +26,14 @@ from ash.variants import forget_method
 ROOT = Path(__file__).parents[2]
 (SCALE,) = (
     block
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "app/guide/methods.md").read_text(), re.DOTALL)
     if "register_method" in block
 )
 
 
 @pytest.fixture
 def scale() -> Iterator[None]:
-    """README's method, for one test."""
+    """The guide's method, for one test."""
     exec(SCALE, {})
     yield
     forget_method("scale")

@@ -1,5 +1,7 @@
 """Methods of several steps, fitted ones, global thresholds, ODIN and GODIN: a sweep does what one does by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,6 @@ from torch import fx, nn
 from training import WHO, ArrayBank, relu_like
 
 from ash import shaping
-from ash.bank import BankIdentity
 from ash.engine import linear as linear_tails
 from ash.engine import tails, thresholds
 from ash.engine.plan import SweepError
@@ -258,10 +259,10 @@ def test_dice_needs_the_last_layer_alone() -> None:
     ],
 )
 def test_a_fit_of_another_network_or_placement_is_refused(changes: dict, sentence: str) -> None:
-    who = BankIdentity(**{**vars(WHO), "dataset": "test", **changes})
+    who = replace(WHO, dataset="test", **changes)
     with pytest.raises(SweepError, match=sentence):
         sweep(linear(6, 3), ArrayBank(X, identity=who), {}, parse_methods("dice@70"), fit=fitted((6,)))
-    same = ArrayBank(X, identity=BankIdentity(**{**vars(WHO), "dataset": "test", "dtype": "float16"}))
+    same = ArrayBank(X, identity=replace(WHO, dataset="test", dtype="float16"))
     assert len(sweep(linear(6, 3), same, {}, parse_methods("dice@70"), fit=fitted((6,))).id_scores) == 1
 
 

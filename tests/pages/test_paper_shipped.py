@@ -35,9 +35,8 @@ def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> 
 
 
 @pytest.mark.parametrize("model", ["densenet101_cifar10", "mobilenet_v2"])
-def test_the_trade_off_shows_results_that_ship(app: AppTest, model: str) -> None:
-    app.query_params["model"] = model
-    app.run()
+def test_the_trade_off_shows_results_that_ship(model: str) -> None:
+    app = at_link("tradeoff", model=model).run()
     assert not app.exception
     assert "Measured before, activations not shipped" in [one.value for one in app.subheader]
     there = shipping.shipped(model)
@@ -111,6 +110,7 @@ def test_results_of_other_images_are_not_measured_again(
 
 def section() -> None:
     """The section of results, opened."""
+    from app.backend import shipping
     from app.ui import shipped
 
     for there in shipping.all_shipped():

@@ -7,7 +7,7 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
 from app.link.state import dispatch
-from app.ui import share, texts
+from app.ui import scrolling, share, texts
 from app.ui.lessons import charts
 from app.ui.lessons.facts import Found, Here
 from app.ui.lessons.template import fill
@@ -25,28 +25,16 @@ _STYLE = """<style>
 </style>"""
 
 
-# A page keeps its place when its content changes; one that is turned begins at the top.
-_TO_TOP = "<script>document.querySelector('[data-testid=stMain]').scrollTo(0, 0)  // {}</script>"
-_LAST = "lesson_shown"  # the lesson that this session has seen last, "none" for the overview
-
-
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec: all lessons, or the one that is open."""
     st.html(_STYLE)
-    _to_top(spec.lesson)
+    scrolling.to_top("lesson", spec.lesson)
     every = texts.lessons()
     if spec.lesson in every:
         with st.container(key="lesson"):
             _lesson(spec, every[spec.lesson])
     else:
         _overview(spec)
-
-
-def _to_top(lesson: str) -> None:
-    with st.container(key="lesson_top"):  # always there, so that nothing below is drawn anew
-        if st.session_state.get(_LAST, lesson) != lesson:
-            st.html(_TO_TOP.format(lesson), unsafe_allow_javascript=True)
-    st.session_state[_LAST] = lesson
 
 
 def _overview(spec: RunSpec) -> None:

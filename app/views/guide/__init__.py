@@ -1,0 +1,1 @@
+"""Guide: the README and the texts of `app/guide`."""
