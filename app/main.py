@@ -18,14 +18,14 @@ import streamlit as st  # noqa: E402
 
 import app.link.streamlit_private  # noqa: E402, F401  (first: it keeps a log quiet that the others start)
 from app import sidebar  # noqa: E402
-from app.backend import engine, provenance, setups  # noqa: E402
+from app.backend import engine, requirements, setups  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.link import state  # noqa: E402
 from app.link.spec import RunSpec  # noqa: E402
 from app.link.streamlit_private import Page  # noqa: E402
 from app.serving import door  # noqa: E402
 from app.theme import colours  # noqa: E402
-from app.ui import missing, plot, shipped, texts  # noqa: E402
+from app.ui import plot, prepare, shipped, texts  # noqa: E402
 
 # section -> (folder in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
@@ -82,8 +82,8 @@ def _render(name: str, title: str) -> None:
         spec = state.current()
         if name in ONE_STEP and spec.other:
             spec = _with_variant(spec)
-        if name not in ANY_TIME and provenance.unready(spec):
-            missing.draw(spec, title)
+        if name not in ANY_TIME and requirements.unready(spec):
+            prepare.nothing_here(spec, title)
             if name == "tradeoff":
                 shipped.draw(spec)
         else:

@@ -1,12 +1,18 @@
-"""Colours, symbols, dashes and number formats, the same on every page. Never colour alone: each variant has its mark.
+"""Colours, symbols, dashes, numbers and lists as text, the same on every page.
 
-Pure (no streamlit): charts take `dark` as an argument, `app.ui.plot.dark()` reads it from the browser.
+Never colour alone: each variant has its mark. Pure (no streamlit): charts take `dark` as an argument, and
+`app.ui.plot.dark()` reads it from the browser.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ash.methods import STEPS, VARIANTS
+from ash.variants import PRUNING
+
+ALGORITHMS = tuple(name for name in PRUNING if STEPS[name].does != "random")
+"""The variants of the paper's Algorithms 1 to 3, in its order."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +49,19 @@ MARKS: dict[str, Mark] = _Marks(
         "react": Mark("diamond-open", "longdashdot", "◇"),
     }
 )
-_LIGHT = {
-    "background": "#FFFFFF",
-    "panel": "#F4F6F8",
-    "ink": "#1F2937",
-    "muted": "#5B6472",
-    "grid": "#E3E7EC",
-    "none": "#1F2937",
-    "ash_p": "#0072B2",
-    "ash_b": "#D55E00",
-    "ash_s": "#009E73",
-    "ash_rand": "#CC79A7",
-    "react": "#1F2937",
-    "id": "#0072B2",
-    "ood": "#D55E00",
-}
-_DARK = {
-    "background": "#11161D",
-    "panel": "#1B222C",
-    "ink": "#E5E7EB",
-    "muted": "#A3ADBA",
-    "grid": "#2C3541",
-    "none": "#E5E7EB",
-    "ash_p": "#56B4E9",
-    "ash_b": "#E69F00",
-    "ash_s": "#009E73",
-    "ash_rand": "#CC79A7",
-    "react": "#E5E7EB",
-    "id": "#56B4E9",
-    "ood": "#E69F00",
-}
+_SCREENS_AND_PAPER = {
+    "background": ("#FFFFFF", "#11161D", "#FFFFFF"),
+    "panel": ("#F4F6F8", "#1B222C", "#FFFFFF"),
+    "ink": ("#1F2937", "#E5E7EB", "#444"),
+    "muted": ("#5B6472", "#A3ADBA", "#444"),
+    "grid": ("#E3E7EC", "#2C3541", "#DDD"),
+    "ash_p": ("#0072B2", "#56B4E9", "#0072B2"),
+    "ash_b": ("#D55E00", "#E69F00", "#B84A00"),
+    "ash_s": ("#009E73", "#009E73", "#00795A"),
+    "ash_rand": ("#CC79A7", "#CC79A7", "#A8497B"),
+    "id": ("#0072B2", "#56B4E9", "#0072B2"),
+    "ood": ("#D55E00", "#E69F00", "#B84A00"),
+}  # role or variant -> colour on a light screen, on a dark one, and in print
 OBJECTIVE_LABELS: dict[str, str] = {
     "id_accuracy": "ID accuracy",
     "auroc": "AUROC",
@@ -83,7 +72,7 @@ LOWER_IS_BETTER = frozenset({"fpr95"})
 
 
 class _Colours(dict[str, str]):
-    """Steps without a colour of their own are drawn in ink, as ReAct is."""
+    """Steps without a colour of their own are drawn in ink: ReAct, what is fitted, plug-ins; the unshaped score too."""
 
     def __missing__(self, name: str) -> str:
         if name not in VARIANTS and name not in STEPS:
@@ -91,9 +80,14 @@ class _Colours(dict[str, str]):
         return self["ink"]
 
 
+_LIGHT, _DARK, PAPER = (
+    _Colours({name: three[kind] for name, three in _SCREENS_AND_PAPER.items()}) for kind in range(3)
+)
+
+
 def colours(dark: bool) -> dict[str, str]:
-    """Role or variant name -> colour, at least 3:1 against the background."""
-    return _Colours(_DARK if dark else _LIGHT)
+    """Role or variant name -> colour on a screen, at least 3:1 against the background. `PAPER` is that of print."""
+    return _DARK if dark else _LIGHT
 
 
 def variant_label(name: str) -> str:
@@ -120,6 +114,16 @@ def points(difference: float, digits: int = 1) -> str:
 def count(number: int) -> str:
     """`10,000`."""
     return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 set`, `6 sets`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def size(byte_count: float) -> str:
@@ -173,4 +177,23 @@ def layout(dark: bool, **changes: Any) -> dict[str, Any]:
         "hovermode": "closest",
         "dragmode": "zoom",
         **changes,
+    }
+
+
+def slider(names: Sequence[str], start: int, dark: bool, redraw: bool = True, **more: Any) -> dict[str, Any]:
+    """A slider over the frames of a figure, by their names; `redraw`: whether a frame changes more than its data."""
+    colour = colours(dark)
+    now = {"frame": {"duration": 0, "redraw": redraw}, "transition": {"duration": 0}, "mode": "immediate"}
+    return {
+        "active": start,
+        "steps": [{"label": name, "method": "animate", "args": [[name], now]} for name in names],
+        "x": 0,
+        "len": 1,
+        "yanchor": "top",
+        "bgcolor": colour["grid"],
+        "activebgcolor": colour["id"],
+        "bordercolor": colour["muted"],
+        "tickcolor": colour["muted"],
+        "font": {"color": colour["muted"], "size": 12},
+        **more,
     }

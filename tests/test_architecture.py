@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ash.variants import PRUNING
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -61,6 +63,19 @@ def test_charts_know_nothing_of_streamlit(path: Path) -> None:
 @pytest.mark.parametrize("path", files("app"), ids=lambda path: path.stem)
 def test_modules_are_imported_by_name(path: Path) -> None:
     assert "import_module(f" not in path.read_text()
+
+
+def test_variants_are_asked_what_they_do_and_rarely_named() -> None:
+    """Drawing, lessons about one variant and the default link name them; what they do is `Variant.does`."""
+    named = [
+        (path.name, node.value)
+        for path in files("app")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in (*PRUNING, "react")
+    ]
+    assert len(named) <= 40
+    files_with = {name for name, _ in named}
+    assert not files_with & {"relu.py", "relu_live.py", "algorithm_facts.py", "algorithm_film.py", "algorithm_steps.py"}
 
 
 def test_nothing_is_loose_at_the_top() -> None:

@@ -14,6 +14,7 @@ from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
+from ash.variants import PRUNING
 
 STEP = 5  # percentiles between the markers of the trade-off
 
@@ -30,7 +31,7 @@ def react_thresholds(at: Setup) -> tuple[float, ...]:
 
 def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
     """The settings of `grid`."""
-    shaped = [f"{v}@{p}:{score}" for v in ("ash_p", "ash_b", "ash_s", "ash_rand") for p in range(0, 100, STEP)]
+    shaped = [f"{v}@{p}:{score}" for v in PRUNING for p in range(0, 100, STEP)]
     clipped = [f"react@{c}:{score}" for c in react_thresholds(at)]
     return (score, *shaped, *clipped)
 

@@ -15,7 +15,7 @@ from app.backend import banks
 from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
 from app.backend.library import LASTING, BankRow, bank_row, bank_rows, library_on, refresh, require_library
 from app.backend.registry import entry as model_entry
-from app.backend.setups import Setup, has_bank, identity, images, is_present, set_label
+from app.backend.setups import Setup, identity, images, is_present, set_label
 from app.link.streamlit_private import session_id
 from ash.bank import BankIdentity, delete_bank, takeover, verify_steps
 from ash.data import DATASETS, ImageSet, MadeEntry, Subset, get_dataset
@@ -83,11 +83,6 @@ def _fetch(name: str) -> Generator[Report, None, str]:
 
 
 # Extract
-
-
-def extracted(at: Setup, name: str) -> bool:
-    """Whether the activations of a data set under a setup are computed."""
-    return has_bank(at, name)
 
 
 def extracting(at: Setup, name: str) -> bool:

@@ -10,8 +10,7 @@ from app.backend.deep import deep_table
 from app.backend.engine import is_linear, run
 from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
-from app.backend.provenance import unready
-from app.backend.requirements import lack_of_each
+from app.backend.requirements import lack_of_each, unready
 from app.backend.setups import Setup, chosen_sets, images, setup, status
 from app.backend.shipping import drawn, shipped, shipped_words, usual
 from app.link.spec import RunSpec

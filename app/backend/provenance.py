@@ -3,50 +3,16 @@
 from app.backend.banks import missing_sets
 from app.backend.engine import device, is_linear
 from app.backend.evaluations import grid_with_origin
-from app.backend.library import shown
 from app.backend.registry import entry
-from app.backend.setups import chosen_sets, has_bank, identity, images, is_present, setup
+from app.backend.requirements import unready
+from app.backend.setups import chosen_sets, has_bank, identity, images, setup
 from app.link.spec import RunSpec
 from ash.bank import BUNDLED, find_bank
-from ash.data import MadeEntry, dataset_entry
 from ash.methods import ALL_SCORES
 
 CONVENTIONS = (
     "ID positive; higher score = more ID; FPR95 at the highest threshold with TPR >= 95 %; AUPR = average precision"
 )
-
-
-def unready(spec: RunSpec) -> str:
-    """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
-    at, one = setup(spec), entry(spec.model)
-    if not one.present:
-        return f"the weights of {one.label} are missing"
-    if not is_present(at.id_set):
-        return f"the images of {dataset_entry(at.id_set).label} are missing"
-    return "" if at.ood else f"no OOD set for {one.label} is here"
-
-
-def needed(spec: RunSpec) -> tuple[str, ...]:
-    """What to fetch for this spec: weights, images of the ID set and of the usual OOD sets, where it is published."""
-    one = entry(spec.model)
-    sets = [name for name in _missing_sets(spec) if not isinstance(dataset_entry(name), MadeEntry)]
-    return (*(() if one.present or not one.url else (one.name,)), *sets)
-
-
-def unfetchable(spec: RunSpec) -> tuple[str, ...]:
-    """A sentence for everything that is missing for this spec and has no public address: what to do about it."""
-    one = entry(spec.model)
-    weights = [] if one.present or one.url else [f"Put the weights of {one.label} at {shown(one.weights)}."]
-    made = [dataset_entry(name) for name in _missing_sets(spec)]
-    reasons = [shown(one.status().reason) for one in made if isinstance(one, MadeEntry)]
-    return (*weights, *reasons)
-
-
-def _missing_sets(spec: RunSpec) -> list[str]:
-    """The ID set and, where no OOD set is here, the usual ones, as far as they are missing."""
-    at = setup(spec)
-    usual = () if at.ood else entry(spec.model).ood_sets
-    return [name for name in (at.id_set, *usual) if not is_present(name)]
 
 
 def badge(spec: RunSpec) -> str:

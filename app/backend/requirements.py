@@ -1,4 +1,4 @@
-"""What a method still needs before it is measured under a spec: in words, in images, and step by step."""
+"""What a spec still needs before anything is computed, and a method to be measured: in words, in images, in steps."""
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -8,13 +8,47 @@ from app.backend.banks import Step, compute_banks, extract_all, missing_sets
 from app.backend.deep import deep_steps
 from app.backend.engine import is_linear, recall
 from app.backend.fits import missing_perturbed, missing_training, training_set
-from app.backend.provenance import needed, unready
+from app.backend.library import shown
 from app.backend.registry import entry
-from app.backend.setups import Setup, images, set_label, setup, whole_set
+from app.backend.setups import Setup, images, is_present, set_label, setup, whole_set
 from app.link.spec import RunSpec
 from ash import reports
+from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, baselines
 from ash.models import get_model
+
+
+def unready(spec: RunSpec) -> str:
+    """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
+    at, one = setup(spec), entry(spec.model)
+    if not one.present:
+        return f"the weights of {one.label} are missing"
+    if not is_present(at.id_set):
+        return f"the images of {dataset_entry(at.id_set).label} are missing"
+    return "" if at.ood else f"no OOD set for {one.label} is here"
+
+
+def needed(spec: RunSpec) -> tuple[str, ...]:
+    """What to fetch for this spec: weights, images of the ID set and of the usual OOD sets, where it is published."""
+    one = entry(spec.model)
+    sets = [name for name in _without_images(spec) if not isinstance(dataset_entry(name), MadeEntry)]
+    return (*(() if one.present or not one.url else (one.name,)), *sets)
+
+
+def unfetchable(spec: RunSpec) -> tuple[str, ...]:
+    """A sentence for everything that is missing for this spec and has no public address: what to do about it."""
+    one = entry(spec.model)
+    weights = [] if one.present or one.url else [f"Put the weights of {one.label} at {shown(one.weights)}."]
+    made = [dataset_entry(name) for name in _without_images(spec)]
+    reasons = [shown(one.status().reason) for one in made if isinstance(one, MadeEntry)]
+    return (*weights, *reasons)
+
+
+def _without_images(spec: RunSpec) -> list[str]:
+    """The ID set and, where no OOD set is here, the usual ones, as far as they are missing."""
+    at = setup(spec)
+    usual = () if at.ood else entry(spec.model).ood_sets
+    return [name for name in (at.id_set, *usual) if not is_present(name)]
 
 
 @dataclass(frozen=True)

@@ -93,11 +93,13 @@ def _decoded(sets: dict[str, ImageSet], key: tuple[str, str, int]) -> Thumbnail:
 def thumbnail(image: Image.Image) -> Thumbnail:
     """A picture of at most SIDE pixels: as it is when that is small, otherwise as JPEG."""
     crisp = max(image.size) <= PIXELATED
-    out = io.BytesIO()
-    if crisp:
-        image.save(out, "PNG")
-    else:
+    if not crisp:
         image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
-        image.save(out, "JPEG", quality=85)
-    kind = "png" if crisp else "jpeg"
-    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", crisp)
+    return Thumbnail(data_uri(image, crisp), crisp)
+
+
+def data_uri(image: Image.Image, lossless: bool) -> str:
+    """A picture as text that a page can show: PNG, or JPEG."""
+    out, kind = io.BytesIO(), "png" if lossless else "jpeg"
+    image.save(out, kind, quality=85)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -3,9 +3,7 @@
 They belong to one session: `Uploads` lives in its state, and nothing of it is cached for others or written to disk.
 """
 
-import base64
 import hashlib
-import io
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from app.backend.decoding import Refusal, decode, shown_name
 from app.backend.engine import load, parts
 from app.backend.fits import fit_of
 from app.backend.setups import Setup
+from app.backend.thumbnails import data_uri
 from app.backend.turns import semaphore
 from app.link import streamlit_private
 from ash.errors import AshError
@@ -188,9 +187,7 @@ def _uri(image: Image.Image) -> str:
     factor = max(1, SIDE // max(image.size))
     shown = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     shown.thumbnail((SIDE, SIDE))
-    out, crisp = io.BytesIO(), factor > 1
-    shown.save(out, "PNG" if crisp else "JPEG", quality=88)
-    return f"data:image/{'png' if crisp else 'jpeg'};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_uri(shown, lossless=factor > 1)
 
 
 def _through(at: Setup, inputs: "Sequence[Tensor]") -> NDArray[np.floating]:

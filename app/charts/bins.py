@@ -45,6 +45,18 @@ class Scale:
         """The threshold as a score."""
         return self.cuts[self.line]
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """The ends of the axis, with a little room."""
+        edge = (self.right[-1] - self.left[0]) / 100
+        return self.left[0] - edge, self.right[-1] + edge
+
+    def place(self, margin: float) -> float:
+        """Where a margin is drawn on the relative axis: what lies beyond it in the bar that collects the rest."""
+        if margin < self.right[0]:
+            return (self.left[0] + self.right[0]) / 2
+        return margin if margin < self.left[-1] else (self.left[-1] + self.right[-1]) / 2
+
 
 @dataclass(frozen=True)
 class Bars:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from app.theme import LOWER_IS_BETTER
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS
 from ash.methods import STEPS, Method
 
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
@@ -72,6 +72,15 @@ def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setti
     for text, values in means.iterrows():
         made.append(Setting(Method.parse(str(text)), **{name: float(values[name]) for name in OBJECTIVES}))
     return tuple(made)
+
+
+def table(found: Sequence[Setting]) -> pd.DataFrame:
+    """One row a setting, the metrics in percent under their display names; the index is what a click sends."""
+    rows = [
+        {"Method": one.label, **{label: round(one[name], 3) for name, label in OBJECTIVE_LABELS.items()}}
+        for one in found
+    ]
+    return pd.DataFrame(rows, index=pd.Index([one.id for one in found], name="method"))
 
 
 def front(points: Iterable[Setting], x: str, y: str) -> tuple[Setting, ...]:

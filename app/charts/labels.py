@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,24 @@ class Placed:
     anchor: int
     side: tuple[int, int]
     box: Box
+
+
+def annotation(placed: Placed, bold: bool, colour: str, background: str) -> dict[str, Any]:
+    """The label as plotly draws it; `x` and `y` are those of the mark that it stands beside."""
+    (dx, dy), gap, text = placed.side, placed.wish.clearance, placed.wish.text
+    gap = gap if 0 in placed.side else 0.7 * gap
+    return {
+        "text": f"<b>{text}</b>" if bold else text,
+        "font": {"size": placed.wish.size, "color": colour},
+        "showarrow": False,
+        "xanchor": ("right", "center", "left")[dx + 1],
+        "yanchor": ("bottom", "middle", "top")[dy + 1],
+        "xshift": dx * gap,
+        "yshift": -dy * gap,
+        "bgcolor": background,
+        "opacity": 0.9,
+        "borderpad": 0,
+    }
 
 
 def extent(text: str, size: float) -> Spot:

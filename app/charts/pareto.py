@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.charts.front import Range, Setting, front, full, inside, window
-from app.charts.labels import Box, Placed, Spot, Wish, along, place, to_pixels
+from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, place, to_pixels
 from app.charts.published import Published, trace
 from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
 from ash.methods import STEPS, VARIANTS, Method
@@ -271,25 +271,9 @@ def _place_major(shown: Pareto) -> Labels:
 def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, Any]]:
     colour, notes = colours(dark), []
     for placed, role, one in labels:
-        (dx, dy), gap = placed.side, placed.wish.clearance
-        gap = gap if 0 in placed.side else 0.7 * gap
-        text = placed.wish.text
-        notes.append(
-            {
-                "x": round(one[shown.x], 4),
-                "y": round(one[shown.y], 4),
-                "text": f"<b>{text}</b>" if role == "current" or role in STEPS else text,
-                "font": {"size": placed.wish.size, "color": colour["ink" if role in _IN_INK else role]},
-                "showarrow": False,
-                "xanchor": ("right", "center", "left")[dx + 1],
-                "yanchor": ("bottom", "middle", "top")[dy + 1],
-                "xshift": dx * gap,
-                "yshift": -dy * gap,
-                "bgcolor": colour["background"],
-                "opacity": 0.9,
-                "borderpad": 0,
-            }
-        )
+        bold, tint = role == "current" or role in STEPS, colour["ink" if role in _IN_INK else role]
+        spot = {"x": round(one[shown.x], 4), "y": round(one[shown.y], 4)}
+        notes.append(spot | annotation(placed, bold, tint, colour["background"]))
     return notes
 
 

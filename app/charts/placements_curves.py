@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.charts.front import Range, Setting
-from app.charts.labels import Box, Placed, Spot, Wish, along, place, to_pixels
+from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, place, to_pixels
 from app.charts.placements import Cell, Place, Placements
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, colours, count, layout, percent, points
 
@@ -259,23 +259,7 @@ def _named(shown: Placements, objective: str, ends: Range, dark: bool) -> list[_
 
 
 def _note(placed: Placed, one: _Named, panel: int, background: str) -> dict[str, Any]:
-    (dx, dy), gap = placed.side, placed.wish.clearance
-    gap = gap if 0 in placed.side else 0.7 * gap
     x, y = one.spots[placed.anchor]
     number = "" if panel == 0 else "2"
-    return {
-        "x": x,
-        "y": round(y, 4),
-        "xref": f"x{number}",
-        "yref": f"y{number}",
-        "text": f"<b>{one.text}</b>" if one.bold else one.text,
-        "font": {"size": placed.wish.size, "color": one.colour},
-        "showarrow": False,
-        "xanchor": ("right", "center", "left")[dx + 1],
-        "yanchor": ("bottom", "middle", "top")[dy + 1],
-        "xshift": dx * gap,
-        "yshift": -dy * gap,
-        "bgcolor": background,
-        "opacity": 0.9,
-        "borderpad": 0,
-    }
+    spot = {"x": x, "y": round(y, 4), "xref": f"x{number}", "yref": f"y{number}"}
+    return spot | annotation(placed, one.bold, one.colour, background)

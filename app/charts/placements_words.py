@@ -3,7 +3,8 @@
 import math
 
 from app.charts.placements import Cell, Place, Placements
-from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, percent, points
+from app.charts.tradeoff_words import amount
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, counted, listed, percent, points
 from ash.methods import VARIANTS
 
 NAMED = 4  # placements that one sentence names
@@ -23,7 +24,7 @@ def headline(shown: Placements) -> str:
 
 def _reaches(shown: Placements) -> str:
     if len(shown.known) <= NAMED:
-        return _listed([f"{_reach_words(shown, place)} {at(place)}" for place in reversed(shown.known)])
+        return listed([f"{_reach_words(shown, place)} {at(place)}" for place in reversed(shown.known)])
     ordered = sorted(shown.known, key=lambda place: _end(shown, place))
     far, near = ordered[-1], ordered[0]
     text = f"{_reach_words(shown, far)} {at(far)}"
@@ -36,7 +37,7 @@ def _rest(shown: Placements) -> str:
     left = len(shown.places) - len(shown.known)
     if not left:
         return ""
-    return f"; {_number(left, 'more placement')} {'is' if left == 1 else 'are'} not computed yet"
+    return f"; {counted(left, 'more placement')} {'is' if left == 1 else 'are'} not computed yet"
 
 
 def reach(shown: Placements, place: Place) -> Reach | None:
@@ -91,19 +92,11 @@ def at(place: Place) -> str:
 def _keeps(loss: float) -> str:
     if loss <= 0:
         return "keeps at least the unshaped accuracy"
-    return f"stays within {loss:g} {'point' if loss == 1 else 'points'} of the unshaped accuracy"
+    return f"stays within {amount(loss)} of the unshaped accuracy"
 
 
 def _variant(shown: Placements) -> str:
     return VARIANTS[shown.variant].label
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def advice(shown: Placements, cell: Cell | None) -> str:
@@ -121,7 +114,7 @@ def advice(shown: Placements, cell: Cell | None) -> str:
             f"with **p = {one.short}**, accuracy {percent(one.id_accuracy)} ({cost})"
         )
     if shown.chosen:
-        text = f"at most {shown.loss:g} {'point' if shown.loss == 1 else 'points'} of accuracy below unshaped, {text}"
+        text = f"at most {amount(shown.loss)} of accuracy below unshaped, {text}"
     return f"{text[0].upper()}{text[1:]}."
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from app.theme import colours, layout, number, percent
+from app.theme import ALGORITHMS, colours, layout, number, percent
+from ash.methods import STEPS
 
 HEIGHT = 560
-VARIANTS = ("ash_p", "ash_b", "ash_s")
-TITLES = {"relu": "ReLU", "ash_p": "ASH-P", "ash_b": "ASH-B", "ash_s": "ASH-S"}
+PLAIN = "relu"  # the first panel: nothing is shaped
 Floats = NDArray[np.float64]
 
 
@@ -47,7 +47,7 @@ def finding(groups: tuple[Images, Images], p: float) -> str:
 def output(variant: str, x: Floats, group: Images) -> Floats:
     """What a variant makes of values x of the group's median image."""
     level, factor = np.full_like(x, group.median(group.level)), group.median(group.factor)
-    made = {"ash_p": x, "ash_b": level, "ash_s": x * factor}[variant]
+    made = {"prune": x, "fill": level, "scale": x * factor}[STEPS[variant].does]
     return np.where(x >= group.median(group.t), made, 0.0)
 
 
@@ -56,9 +56,9 @@ def figure(groups: tuple[Images, Images], dark: bool) -> go.Figure:
     colour, plot = colours(dark), go.Figure()
     high = max(group.high for group in groups)
     x = np.linspace(-0.25 * high, high, 501)
-    for panel, name in enumerate(("relu", *VARIANTS)):
+    for panel, name in enumerate((PLAIN, *ALGORITHMS)):
         axes = {"xaxis": f"x{panel + 1}" if panel else "x", "yaxis": f"y{panel + 1}" if panel else "y"}
-        if name == "relu":
+        if name == PLAIN:
             plot.add_trace(_line(x, np.maximum(x, 0), "ReLU", colour["ink"], "solid", axes, False))
             continue
         for group, dash in zip(groups, ("solid", "dash"), strict=True):
@@ -96,23 +96,24 @@ def _line(
 def _layout(groups: tuple[Images, Images], x: Floats, dark: bool) -> dict[str, Any]:
     colour, found = colours(dark), {}
     shapes, notes = [], []
-    for panel, name in enumerate(("relu", *VARIANTS)):
+    for panel, name in enumerate((PLAIN, *ALGORITHMS)):
         number_ = str(panel + 1) if panel else ""
         left, bottom = 0.54 * (panel % 2), 0.57 * (panel < 2)
-        top = max((float(output(name, x, group).max()) for group in groups), default=0.0) if name != "relu" else x[-1]
+        top = max((float(output(name, x, group).max()) for group in groups), default=0.0) if name != PLAIN else x[-1]
         zero = {"zeroline": True, "zerolinecolor": colour["muted"], "zerolinewidth": 1}
         found[f"xaxis{number_}"] = {"domain": [left, left + 0.46], "anchor": f"y{number_}", "nticks": 6, **zero}
         found[f"yaxis{number_}"] = {
             "domain": [bottom, bottom + 0.4], "anchor": f"x{number_}", "nticks": 5, **zero,
             "range": [-0.08 * top, 1.08 * top],
         }  # fmt: skip
+        label = "ReLU" if name == PLAIN else STEPS[name].label
         notes.append(
             {
-                "text": f"<b>{TITLES[name]}</b>", "x": left, "xref": "paper", "xanchor": "left", "y": bottom + 0.4,
+                "text": f"<b>{label}</b>", "x": left, "xref": "paper", "xanchor": "left", "y": bottom + 0.4,
                 "yref": "paper", "yanchor": "bottom", "showarrow": False,
             }
         )  # fmt: skip
-        for group in groups if name != "relu" else ():
+        for group in groups if name != PLAIN else ():
             low, high = np.quantile(group.t, [0.1, 0.9])
             shapes.append(
                 {

@@ -182,7 +182,7 @@ def figure(record: Histograms, score: str, dark: bool) -> go.Figure:
         }
         layout["shapes"].append(threshold_line(record.scale.at, dark, axis))
         layout["annotations"] += _annotations(record, bars, round(top, 6), dark)
-    layout |= _x_axis(record.scale, record.tpr, score, f"y{rows}" if rows > 1 else "y")
+    layout["xaxis"] = x_axis(record, score, f"y{rows}" if rows > 1 else "y")
     chosen = theme.layout(
         dark, height=area + 150, barmode="overlay", bargap=0, margin={"l": 52, "r": 12, "t": 84, "b": 56}
     )
@@ -190,16 +190,14 @@ def figure(record: Histograms, score: str, dark: bool) -> go.Figure:
     return go.Figure({"data": data, "layout": chosen | layout})
 
 
-def _x_axis(scale: Scale, tpr: float, score: str, anchor: str) -> Figure:
-    edge = (scale.right[-1] - scale.left[0]) / 100
+def x_axis(record: Histograms, score: str, anchor: str = "y") -> Figure:
+    """The score axis under the lowest panel: title, range, ticks, the threshold among them."""
     return {
-        "xaxis": {
-            "title": {"text": axis_title(scale.axis, score), "font": {"size": 13}},
-            "range": [short(scale.left[0] - edge), short(scale.right[-1] + edge)],
-            "anchor": anchor,
-            "zeroline": False,
-            **ticks(scale, tpr),
-        }
+        "title": {"text": axis_title(record.scale.axis, score), "font": {"size": 13}},
+        "range": shorts(record.scale.span),
+        "anchor": anchor,
+        "zeroline": False,
+        **ticks(record.scale, record.tpr),
     }
 
 

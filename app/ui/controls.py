@@ -1,12 +1,13 @@
-"""Controls that several pages share: select boxes whose options say what they are, so that labels need no room."""
+"""Controls that several pages share, whose options say what they are so that labels need no room; and their warning."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
-from app.backend import setups
+from app.backend import evaluations, setups
 from app.charts.tradeoff_words import amount
+from app.errors import plain
 from app.link.fields import OFF
 from app.link.spec import RunSpec
 from app.link.state import bind
@@ -43,3 +44,11 @@ def budget(spec: RunSpec) -> None:
 def show_all() -> None:
     """The full range of the axes."""
     st.toggle("Show all", help="The full range, down to settings at chance level.", **bind("show_all"))
+
+
+def doubts(spec: RunSpec) -> None:
+    """One warning with every reason to doubt the current method's numbers; nothing where there is none."""
+    sets = tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+    said = evaluations.doubts(setups.setup(spec), str(spec.method), sets)
+    if said:
+        st.warning(plain(" ".join(said)), icon=":material/help:")

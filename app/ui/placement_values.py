@@ -10,6 +10,9 @@ from app.link.spec import RunSpec
 from app.ui.placements import evaluate
 from ash.methods import Method
 
+FIGURE = "ash_p"  # the variant of the paper's Figure 5
+STAND_IN = "ash_s"  # what is shown in place of a variant without a percentile
+
 
 def shown(spec: RunSpec, variant: str) -> Placements:
     """One variant at the compared placements, as far as it is computed; nothing but the spec's own is evaluated."""

@@ -17,7 +17,7 @@ from app.backend import banks, deep, layer_status, library, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
-from app.theme import count, size
+from app.theme import count, counted, size
 from app.ui import work
 from app.ui.prepare import NOT_HERE
 from app.ui.work import SLICE, duration
@@ -128,7 +128,7 @@ def facts(one: layer_status.Standing, byte_count: int | None) -> str:
         done = len(one.wanted) - len(one.todo)
         return f"{done} of {len(one.wanted)} settings, a pass through the network for each."
     parts = [
-        "1 data set" if len(one.missing) == 1 else f"{len(one.missing)} data sets",
+        counted(len(one.missing), "data set"),
         f"{count(_images(one))} images",
     ]
     if byte_count is not None:

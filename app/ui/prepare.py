@@ -1,13 +1,14 @@
-"""What a page needs before it can draw: banks that exist, or a button that computes them, with progress and cancel."""
+"""What a page needs before it can draw: a network and images, or how they get here; banks that exist, or a button that
+computes them, with progress and cancel."""
 
 import streamlit as st
 
 from app.backend import banks, library, registry, requirements, setups
 from app.errors import plain
 from app.link import state
-from app.link.spec import RunSpec
-from app.link.state import bind
-from app.theme import count, size
+from app.link.spec import Pick, RunSpec
+from app.link.state import bind, dispatch
+from app.theme import count, counted, size
 from app.ui import work
 from app.ui.work import duration
 
@@ -17,6 +18,25 @@ NOT_HERE = (
     "computes them with a command; the Library shows it."
 )
 AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the usual number
+
+
+def nothing_here(spec: RunSpec, title: str) -> None:
+    """The page's title, what is missing for this spec, the command that brings it, and the way to the Library."""
+    st.title(title)
+    reason = requirements.unready(spec)
+    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so nothing can be measured here yet."), icon=":material/download:")
+    for sentence in requirements.unfetchable(spec):
+        st.markdown(plain(sentence))
+    if names := requirements.needed(spec):
+        st.markdown("Get it on the **Library** page, or where the server runs:")
+        st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
+    own, *others = setups.id_choices(spec.model)
+    if others and setups.setup(spec).id_set == own and not setups.is_present(own):
+        st.markdown("Or measure on labelled images of your own:")
+        for name in others:
+            pick = (Pick.field("id", name),)
+            st.button(f"Use {name} as ID set", key=f"use_{name}", on_click=dispatch, args=pick)
+    state.page_link("library", "Open the Library")
 
 
 def ready(spec: RunSpec) -> bool:
@@ -46,7 +66,7 @@ def _other_ready(spec: RunSpec) -> bool:
 
 def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
     name = registry.placement_label(spec.model, spec.placement)
-    sets = "1 data set" if len(missing) == 1 else f"{len(missing)} data sets"
+    sets = counted(len(missing), "data set")
     images = sum(missing.values())
     if not library.may_compute():
         st.info(

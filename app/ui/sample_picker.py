@@ -1,7 +1,5 @@
 """Choosing one image: quick picks, data set and number, previous and next, and a browser of thumbnails."""
 
-import base64
-import io
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.backend import library, registry, samples, setups
+from app.backend.thumbnails import data_uri
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
@@ -143,6 +142,4 @@ def thumbnail(picture: NDArray[np.uint8]) -> str:
     """A picture of at most 56 pixels as a data URI."""
     image = Image.fromarray(picture)
     image.thumbnail((56, 56))
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    return data_uri(image, lossless=True)

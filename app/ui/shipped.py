@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from app.backend import registry, shipping
 from app.charts import pareto
-from app.charts.front import Setting, settings
+from app.charts.front import settings, table
 from app.charts.tradeoff_words import headline, place_words
 from app.errors import plain
 from app.link.fields import OFF
@@ -52,18 +51,15 @@ def draw(spec: RunSpec) -> None:
         sentence,
         on_pick=Pick.method,
         selected=str(current),
-        table=lambda: _table(kept),
+        table=lambda: table(kept),
         filename=f"ash-{there.model}",
-        columns={name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()},
+        columns=measured_columns(),
     )
 
 
-def _table(found: tuple[Setting, ...]) -> pd.DataFrame:
-    rows = [
-        {"Method": one.label, **{label: round(one[name], 3) for name, label in OBJECTIVE_LABELS.items()}}
-        for one in found
-    ]
-    return pd.DataFrame(rows, index=pd.Index([one.id for one in found], name="method"))
+def measured_columns() -> dict[str, object]:
+    """How the columns of `front.table` are shown: filled dots mark what is measured, as everywhere beside the paper."""
+    return {name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()}
 
 
 def section() -> None:

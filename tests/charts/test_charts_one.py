@@ -45,7 +45,7 @@ def test_the_image_is_placed_by_its_margin_whatever_the_scale_of_the_scores() ->
     small, large = panel(2.5), panel(2.5, 1e5)
     assert large.margin == pytest.approx(small.margin)
     assert large.below == small.below
-    assert placed_score.position(small) == small.margin
+    assert small.histograms.scale.place(small.margin) == small.margin
     record = placed_score.Placed((small, large), "energy")
     (mark,) = [trace for trace in placed_score.figure(record, False).data if trace.name == "this image"][1:]
     assert mark.x[0] == pytest.approx(small.margin, rel=1e-3)
@@ -57,7 +57,7 @@ def test_the_image_is_placed_by_its_margin_whatever_the_scale_of_the_scores() ->
 def test_an_image_outside_the_window_stands_in_the_bin_that_collects_the_rest(value: float) -> None:
     one = panel(value)
     scale = one.histograms.scale
-    at = placed_score.position(one)
+    at = scale.place(one.margin)
     assert scale.left[0] < at < scale.right[0] if value < 0 else scale.left[-1] < at < scale.right[-1]
 
 

@@ -9,7 +9,7 @@ import pytest
 from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
-from app.backend import banks, distributions, evaluations, metric_rules, provenance, requirements, setups, shipping
+from app.backend import banks, distributions, evaluations, metric_rules, requirements, setups, shipping
 from app.backend import paper as paper_backend
 from app.charts import published, relu
 from app.link.spec import LEAVES, Pick, RunSpec, reduce
@@ -209,7 +209,7 @@ def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: 
         ("own", True, Pick.line("resnet50 dice@70")),
     ):
         monkeypatch.setattr(paper_table, "current", lambda beside=beside: RunSpec(beside=beside))
-        monkeypatch.setattr(provenance, "unready", lambda spec, ready=ready: "" if ready else "weights")
+        monkeypatch.setattr(requirements, "unready", lambda spec, ready=ready: "" if ready else "weights")
         assert paper_table._pick(1, rows, "resnet50 Dice") == expected
     assert state["paper_line1"] == "resnet50 Dice"
 

@@ -90,8 +90,7 @@ def test_a_changed_number_is_found(small: results.Results, monkeypatch: pytest.M
 def test_results_stand_in_where_nothing_can_be_measured(
     app: AppTest, small: results.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provenance, "unready", lambda spec: "the weights are missing")
-    for module in (paper_backend, requirements):
+    for module in (paper_backend, requirements, provenance):
         monkeypatch.setattr(module, "unready", lambda spec: "the weights are missing")
     frame = shown(opened(app))
     row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]

@@ -35,6 +35,12 @@ def test_every_mark_stands_out_and_every_text_can_be_read(dark: bool) -> None:
         assert _contrast(colour[name], colour["background"]) >= 4.5, name
 
 
+def test_print_has_a_colour_for_every_line() -> None:
+    for name in (*VARIANTS, "id", "ood", "muted"):
+        assert theme.PAPER[name].startswith("#"), name
+    assert theme.ALGORITHMS == ("ash_p", "ash_b", "ash_s")
+
+
 def test_no_two_variants_share_symbol_dash_or_sign() -> None:
     assert set(theme.MARKS) == set(VARIANTS)
     for one, other in combinations(theme.MARKS.values(), 2):
@@ -50,6 +56,8 @@ def test_numbers() -> None:
     assert theme.points(-0.12) == "\N{MINUS SIGN}0.1 points"
     assert theme.points(-0.04) == "0.0 points"
     assert theme.count(10000) == "10,000"
+    assert [theme.counted(n, "set") for n in (0, 1, 1234)] == ["0 sets", "1 set", "1,234 sets"]
+    assert [theme.listed(some) for some in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert theme.number(-0.0321749) == "\N{MINUS SIGN}0.03217"
 
 

@@ -20,8 +20,6 @@ from app.ui.lessons.facts import Found, Here, lesson_spec
 from app.ui.lessons.words import SAME
 from ash.methods import Method
 
-EARLIER = "ash_p"  # the variant of Figure 5
-
 
 def ready(spec: RunSpec) -> bool:
     """Whether the penultimate layer's activations are there; where not: what they cost, and a button."""
@@ -51,10 +49,10 @@ def found(here: Here, lesson: str) -> Found:
 def earlier(here: Here) -> Placements:
     """ASH-P at the placements of the page Placements, as far as their activations are there."""
     for name in layer_status.compared(here.spec)[0]:
-        one = layer_status.standing(here.spec, name, EARLIER)
+        one = layer_status.standing(here.spec, name, placement_values.FIGURE)
         if one.pending:
             placements.evaluate(one, here.spec.score)
-    return placement_values.shown(here.spec, EARLIER)
+    return placement_values.shown(here.spec, placement_values.FIGURE)
 
 
 _FOUND: dict[str, Callable[[Here], Found]] = {

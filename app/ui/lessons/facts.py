@@ -11,8 +11,8 @@ from app.backend.lessons import Curve, Point, Share
 from app.charts import bins, score_words
 from app.charts.line_chart import PERCENTILE, Against, Line, outlines
 from app.link.spec import PENULTIMATE, RunSpec
-from app.theme import count, percent, points
-from app.ui.lessons.words import SAME, counted, gap, order
+from app.theme import ALGORITHMS, count, counted, percent, points
+from app.ui.lessons.words import SAME, gap, order
 from ash.methods import STEPS, Method
 
 TPR = 95.0  # of FPR95, by its definition
@@ -46,6 +46,10 @@ class Here:
     def curve(self, variant: str) -> Curve:
         """One variant against p."""
         return lessons.curve(self.at, variant, self.sets)
+
+    def line(self, variant: str, metric: str) -> Line:
+        """The same as a line under the variant's name."""
+        return line(STEPS[variant].label, variant, self.curve(variant), metric)
 
     @cached_property
     def base(self) -> Point:
@@ -205,14 +209,11 @@ def pruning(here: Here) -> Found:
     return Found(values, facts, {"pruning_curve": picture})
 
 
-SHAPES = ("ash_p", "ash_b", "ash_s")
-
-
 def shaping(here: Here) -> Found:
     """What is done with the values that remain."""
-    p, curves = here.spec.p, {name: here.curve(name) for name in SHAPES}
+    p, curves = here.spec.p, {name: here.curve(name) for name in ALGORITHMS}
     tops = {name: best(curve) for name, curve in curves.items()}
-    winner = max(SHAPES, key=lambda name: tops[name].auroc)
+    winner = max(ALGORITHMS, key=lambda name: tops[name].auroc)
     ratio, zero, last = lessons.ratio(here.at, p, here.sets), curves["ash_b"][0], curves["ash_s"][-1]
     values = {
         "p": number(p),
@@ -236,9 +237,7 @@ def shaping(here: Here) -> Found:
         "b_collapses": zero.accuracy <= 2 * 100 / len(registry.entry(here.spec.model).classes),
         "winner_helps": order(tops[winner].auroc - here.base.auroc) == "higher",
     }
-    found, right = (
-        [line(STEPS[name].label, name, curves[name], metric) for name in SHAPES] for metric in ("auroc", "accuracy")
-    )
+    found, right = ([here.line(name, metric) for name in ALGORITHMS] for metric in ("auroc", "accuracy"))
     pictures = {
         "variants_auroc": against(found, "AUROC (%)", ("Energy, unshaped", here.base.auroc), p),
         "variants_accuracy": against(right, "ID accuracy (%)", ("Unshaped", here.base.accuracy), p),

@@ -11,12 +11,12 @@ from app.charts.front import best as best_setting
 from app.charts.line_chart import Against, Line
 from app.charts.placements import Place, Placements
 from app.link.fields import OFF
-from app.theme import count, percent, points
+from app.theme import count, counted, listed, percent, points
 from app.ui.lessons.facts import LOSS, Found, Here, against, best, extremes, line, number, outline
-from app.ui.lessons.words import SAME, counted, gap, listed
+from app.ui.lessons.words import SAME, gap
+from app.ui.placement_values import STAND_IN
 from ash.methods import STEPS, VARIANTS, Method
-
-STAND_IN = "ash_s"  # for variants without a percentile
+from ash.variants import PRUNING
 
 
 def grid(here: Here) -> tuple[Setting, ...]:
@@ -174,7 +174,7 @@ def placement_values(shown: Placements) -> dict[str, str]:
 
 def placements_picture(shown: Placements) -> Against:
     """Accuracy of ASH-P against p, one line per placement, each beside its own unshaped accuracy: images may differ."""
-    roles = ("ash_p", "ash_b", "ash_s", "ash_rand", "id", "ood", "muted")
+    roles = (*PRUNING, "id", "ood", "muted")
     lines = []
     for role, place in zip(cycle(roles), reversed(shown.known), strict=False):
         assert place.baseline is not None

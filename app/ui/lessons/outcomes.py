@@ -10,7 +10,6 @@ from app.theme import count, percent
 from app.ui.lessons.facts import Here, against, best, favours, line, number
 from app.ui.lessons.facts_choice import mean_losses, placement_values, placements_picture, thresholds
 from app.ui.lessons.words import SAME, gap, order
-from ash.methods import STEPS
 
 RANDOM_P = 65.0  # of the first row of Table 4
 
@@ -41,7 +40,7 @@ def zero(here: Here) -> Outcome:
         "top_accuracy": percent(top.accuracy),
     }
     picture = against(
-        [line(STEPS[name].label, name, here.curve(name), "accuracy") for name in ("ash_b", "ash_p")],
+        [here.line(name, "accuracy") for name in ("ash_b", "ash_p")],
         "ID accuracy (%)",
         ("Unshaped", here.base.accuracy),
     )
@@ -50,7 +49,8 @@ def zero(here: Here) -> Outcome:
 
 def scaled(here: Here) -> Outcome:
     """Accuracy of ASH-S against ASH-P: same, higher or lower."""
-    pruned, kept = here.curve("ash_p"), here.curve("ash_s")
+    pair = "ash_p", "ash_s"
+    pruned, kept = map(here.curve, pair)
     widest = max(
         ((s.accuracy - p.accuracy, s.p) for s, p in zip(kept, pruned, strict=True)), key=lambda one: abs(one[0])
     )
@@ -64,7 +64,7 @@ def scaled(here: Here) -> Outcome:
         "last_auroc_s": percent(kept[-1].auroc),
     }
     picture = against(
-        [line("ASH-P", "ash_p", pruned, "accuracy"), line("ASH-S", "ash_s", kept, "accuracy")],
+        [here.line(name, "accuracy") for name in pair],
         "ID accuracy (%)",
         ("Unshaped", here.base.accuracy),
     )
@@ -86,9 +86,9 @@ def random_values(here: Here) -> Outcome:
         "rand_top_p": number(top.p),
         "rand_last": percent(curve[0].auroc),
     }
-    lines = [line(STEPS[name].label, name, here.curve(name), "auroc") for name in ("ash_rand", "ash_p")]
+    lines = [here.line(name, "auroc") for name in ("ash_rand", "ash_p")]
     facts = {"works_here": right != "little"}
-    picture = against(lines, "AUROC (%)", ("Energy, unshaped", here.base.auroc), RANDOM_P)
+    picture = against(lines, *_auroc(here), RANDOM_P)
     return Outcome(right, values, facts, picture)
 
 

@@ -10,7 +10,7 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
-from app.ui import activation_sets, deep_progress, doubts, plot, sample_picker
+from app.ui import activation_sets, controls, deep_progress, plot, sample_picker
 from app.views.activations import sample_code
 from ash import images
 
@@ -34,7 +34,7 @@ def render(spec: RunSpec) -> None:
     judged = _verdict(spec, one, computed)
     st.markdown(f"#### {plain(sample_summary.sentence(judged, curve))}")
     if computed:
-        doubts.draw(spec)
+        controls.doubts(spec)
         sample_picker.quick(spec)
     left, right = st.columns([6, 5], gap="large")
     with left:

@@ -10,8 +10,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from app.theme import ALGORITHMS
+from ash.methods import STEPS
+from ash.variants import Effect
+
 Vector = NDArray[np.float32]
-VARIANTS = {"ash_p": "ASH-P", "ash_b": "ASH-B", "ash_s": "ASH-S"}
+VARIANTS = {name: STEPS[name].label for name in ALGORITHMS}
 COUNT, TOP = 12, 3  # values of the vector; how many of them are the sample's largest
 
 
@@ -26,6 +30,11 @@ class Facts:
     kept: tuple[int, ...]
     pruned: tuple[int, ...]
     at: int | None  # position of the smallest kept value
+
+    @property
+    def does(self) -> Effect:
+        """What the variant does with what it keeps."""
+        return STEPS[self.variant].does
 
     @property
     def n(self) -> int:
@@ -81,9 +90,9 @@ class Facts:
     def shaped(self) -> Vector:
         """The vector that the variant returns."""
         out = self.left.copy()
-        if self.variant == "ash_b" and self.level is not None:
+        if self.does == "fill" and self.level is not None:
             out[list(self.kept)] = self.level
-        if self.variant == "ash_s" and self.factor is not None:
+        if self.does == "scale" and self.factor is not None:
             out[:] = self.left.astype(np.float64) * self.factor
         return out
 

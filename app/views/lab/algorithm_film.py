@@ -48,9 +48,9 @@ def table(record: Film) -> pd.DataFrame:
     rows = []
     for one in record.facts:
         row = {"p": one.p, "k": one.k, "t": one.t, "s1": one.s1, "s2": one.s2}
-        if one.variant == "ash_b":
+        if one.does == "fill":
             row["s1/k"] = one.level
-        if one.variant == "ash_s":
+        if one.does == "scale":
             row |= {"s1/s2": one.exponent, "factor": one.factor}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -63,10 +63,10 @@ def caption(one: Facts) -> str:
         return f"{first}<br>everything is removed"
     first += f", t = {theme.number(one.t)}"
     second, number = f"s1 = {theme.number(one.s1)}", theme.number
-    if one.variant == "ash_b":
+    if one.does == "fill":
         return f"{first}<br>{second}, s1/k = <b>{number(one.level or 0)}</b>"
     second += f", s2 = {number(one.s2)}"
-    if one.variant == "ash_s":
+    if one.does == "scale":
         second += f"<br>exp(s1/s2) = exp({number(one.exponent or 0)}) = <b>{number(one.factor or 1)}</b>"
     return f"{first}<br>{second}"
 
@@ -110,21 +110,7 @@ def heading(text: str) -> dict[str, Any]:
 
 def slider(percentiles: Sequence[float], start: int, dark: bool) -> dict[str, Any]:
     """A slider over frames that are named by their percentile."""
-    colour = theme.colours(dark)
-    now = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
-    names = [write_number(p) for p in percentiles]
-    return {
-        "active": start,
-        "steps": [{"label": name, "method": "animate", "args": [[name], now]} for name in names],
-        "x": 0,
-        "len": 1,
-        "y": 0,
-        "yanchor": "top",
-        "pad": {"t": 56, "b": 0, "l": 8, "r": 8},
-        "currentvalue": {"prefix": "drag p: ", "font": {"color": colour["ink"], "size": 17}, "offset": 8},
-        "bgcolor": colour["grid"],
-        "activebgcolor": colour["id"],
-        "bordercolor": colour["muted"],
-        "tickcolor": colour["muted"],
-        "font": {"color": colour["muted"], "size": 12},
-    }
+    ink = theme.colours(dark)["ink"]
+    value = {"prefix": "drag p: ", "font": {"color": ink, "size": 17}, "offset": 8}
+    pad = {"t": 56, "b": 0, "l": 8, "r": 8}
+    return theme.slider([write_number(p) for p in percentiles], start, dark, y=0, pad=pad, currentvalue=value)

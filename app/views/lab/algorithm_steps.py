@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.link.fields import write_number
-from app.theme import number
+from app.theme import counted, number
 from app.views.lab.algorithm_facts import VARIANTS, Facts, Vector, facts
 
-ALGORITHM = {"ash_p": 1, "ash_b": 2, "ash_s": 3}
-LINES = {
-    "ash_p": ("input", "cut", "prune", "out"),
-    "ash_b": ("input", "total", "cut", "prune", "count", "level", "out"),
-    "ash_s": ("input", "total", "cut", "prune", "rest", "scale", "out"),
-}  # numbered as in the paper
+_LINES = (
+    ("input", "cut", "prune", "out"),
+    ("input", "total", "cut", "prune", "count", "level", "out"),
+    ("input", "total", "cut", "prune", "rest", "scale", "out"),
+)  # of Algorithms 1, 2 and 3, numbered as in the paper
+LINES = dict(zip(VARIANTS, _LINES, strict=True))
 TEXTS = {
     "input": "Take the $n$ values $x$ of one sample, and $p$, the percentage to remove.",
     "total": "Add up all values: $s_1 = \\sum x_i$.",
@@ -125,7 +125,7 @@ def _cut(one: Facts, line: int, kind: str) -> Step:
         f"{one.n} - \\mathrm{{round}}({tex(share)}) = {one.n} - {one.n - one.k}"
     )
     numbers = [Number("k", working, one.k)]
-    says = f"{_values(one.n)} are to go, so none is to stay: the cut t lies above all of them."
+    says = f"{counted(one.n, 'value')} are to go, so none is to stay: the cut t lies above all of them."
     if one.t is not None:
         numbers.append(Number("t", "", one.t))
         some = f"the {one.k} largest values" if one.k > 1 else "1 largest value"
@@ -139,8 +139,8 @@ def _cut(one: Facts, line: int, kind: str) -> Step:
 def _prune(one: Facts, line: int, kind: str) -> Step:
     zeros = int(np.count_nonzero(one.x[list(one.pruned)] == 0))
     were = f" ({zeros} of them {'was' if zeros == 1 else 'were'} 0 before)" if zeros else ""
-    stay = f"{_values(one.k)} {'stays' if one.k == 1 else 'stay'}"
-    says = f"{_values(len(one.pruned))} become{'s' if len(one.pruned) == 1 else ''} 0{were}, {stay}."
+    stay = f"{counted(one.k, 'value')} {'stays' if one.k == 1 else 'stay'}"
+    says = f"{counted(len(one.pruned), 'value')} become{'s' if len(one.pruned) == 1 else ''} 0{were}, {stay}."
     if not one.pruned:
         says = f"No value lies below the cut: all {one.n} stay."
     tied = 0 if one.t is None else int(np.count_nonzero(one.x[list(one.pruned)] == one.t))
@@ -153,7 +153,7 @@ def _prune(one: Facts, line: int, kind: str) -> Step:
 
 
 def _count(one: Facts, line: int, kind: str) -> Step:
-    says = f"{_values(one.k)} {'is' if one.k == 1 else 'are'} left."
+    says = f"{counted(one.k, 'value')} {'is' if one.k == 1 else 'are'} left."
     return Step(line, kind, one.kept, (Number("k", "", one.k),), _tuple(one.left), says)
 
 
@@ -165,8 +165,8 @@ def _level(one: Facts, line: int, kind: str) -> Step:
     says = f"{who} s1/k = {number(one.level)}; together they make s1 again."
     zeros = int(np.count_nonzero(one.x[list(one.kept)] == 0))
     note = (
-        f"{_values(zeros)} among them {'was' if zeros == 1 else 'were'} 0 and {'is' if zeros == 1 else 'are'} filled "
-        "too, as in the authors' code; read to the letter, the paper's line spares zeros."
+        f"{counted(zeros, 'value')} among them {'was' if zeros == 1 else 'were'} 0 and {'is' if zeros == 1 else 'are'} "
+        "filled too, as in the authors' code; read to the letter, the paper's line spares zeros."
         if zeros
         else ""
     )
@@ -203,18 +203,14 @@ def _limited(one: Facts) -> str:
 def _out(one: Facts, line: int, kind: str) -> Step:
     zeros = int(np.count_nonzero(one.shaped == 0))
     rest = one.n - zeros
-    what = f"{_values(rest)} as {'it was' if rest == 1 else 'they were'}"
-    if one.variant == "ash_b":
+    what = f"{counted(rest, 'value')} as {'it was' if rest == 1 else 'they were'}"
+    if one.does == "fill":
         what = f"{rest} times {number(one.level or 0)}"
-    if one.variant == "ash_s":
-        what = f"{_values(rest)}, {number(1 if one.factor is None else one.factor)} times as large as before,"
+    if one.does == "scale":
+        what = f"{counted(rest, 'value')}, {number(1 if one.factor is None else one.factor)} times as large as before,"
     start = f"At p = {write_number(one.p)}, {VARIANTS[one.variant]} passes on"
     says = f"{start} {what} and {zeros or 'no'} zero{'' if zeros == 1 else 's'}." if rest else f"{start} zeros alone."
     return Step(line, kind, (), (), _tuple(one.shaped), says)
-
-
-def _values(count: int) -> str:
-    return "1 value" if count == 1 else f"{count} values"
 
 
 def _tuple(x: Vector) -> tuple[float, ...]:

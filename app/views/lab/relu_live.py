@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
-from app.charts.relu import TITLES
 from app.charts.score_words import short, shorts
 from app.link.fields import write_number
 from app.views.lab.algorithm_film import heading, slider
+from ash.methods import STEPS
 
 HEIGHT = 530
 RUG = 300  # values of a sample that are drawn under its curve
@@ -88,7 +88,7 @@ def cut(variant: str, values: Floats, p: float) -> Cut:
     s1, s2 = (float(part.sum(dtype=np.float64)) for part in (values, kept))
     one, two, peak = (torch.tensor([v], dtype=torch.float64) for v in (s1, s2, float(np.abs(kept).max())))
     factor = float(scale_exponent(one, two, peak, torch.float32).exp())
-    slope, level = {"ash_p": (1.0, 0.0), "ash_b": (0.0, s1 / k), "ash_s": (factor, 0.0)}[variant]
+    slope, level = {"prune": (1.0, 0.0), "fill": (0.0, s1 / k), "scale": (factor, 0.0)}[STEPS[variant].does]
     return Cut(k, n, t, slope, level, int(np.count_nonzero(values[k:] == t)))
 
 
@@ -132,17 +132,17 @@ def table(record: Relu) -> pd.DataFrame:
 
 def caption(record: Relu, at: int) -> str:
     """The lines above the picture at one percentile: p, then a line an image."""
-    lines = [f"<b>{TITLES[record.variant]} @ {write_number(record.percentiles[at])}</b>"]
+    lines = [f"<b>{STEPS[record.variant].label} @ {write_number(record.percentiles[at])}</b>"]
     for one, cuts in zip(record.images, record.cuts, strict=True):
         here = cuts[at]
         if here.t is None:
             lines.append(f"{one.role.upper()}: nothing is kept")
             continue
         what = {
-            "ash_p": "from there unchanged",
-            "ash_b": f"from there {theme.number(here.level)}",
-            "ash_s": f"from there × {theme.number(here.slope)}",
-        }[record.variant]
+            "prune": "from there unchanged",
+            "fill": f"from there {theme.number(here.level)}",
+            "scale": f"from there × {theme.number(here.slope)}",
+        }[STEPS[record.variant].does]
         kept = f"{theme.count(here.k)} of {theme.count(here.n)} kept"
         lines.append(f"{one.role.upper()}: {kept}, t = <b>{theme.number(here.t)}</b>, {what}")
     return "<br>".join(lines)

@@ -14,8 +14,9 @@ from app.theme import variant_label
 from app.ui import plot, sample_picker
 from app.views.lab import algorithm, algorithm_facts, algorithm_film, algorithm_steps, sample
 from app.views.lab.algorithm_facts import VARIANTS
-from app.views.lab.algorithm_steps import ALGORITHM, LINES, TEXTS, Step
+from app.views.lab.algorithm_steps import LINES, TEXTS, Step
 from ash import images
+from ash.methods import STEPS
 
 PICTURE = 64  # pixels of the image
 KEYS = {"First": "Home", "Previous": "Left", "Next": "Right", "Last": "End"}
@@ -145,7 +146,7 @@ def _picture(spec: RunSpec, vector: algorithm.Vector, variant: str, line: int) -
 
 def _lines(variant: str, p: float, steps: tuple[Step, ...], line: int) -> None:
     """The algorithm: the lines before with their numbers, the current one framed with its arithmetic, the rest."""
-    heading = f"Algorithm {ALGORITHM[variant]}, {VARIANTS[variant]}, at p = {write_number(p)}"
+    heading = f"Algorithm {list(VARIANTS).index(variant) + 1}, {VARIANTS[variant]}, at p = {write_number(p)}"
     st.markdown(f"**{plain(heading)}**")
     with st.container(gap="xsmall", key="lab_lines"):
         for step in steps:
@@ -158,7 +159,7 @@ def _lines(variant: str, p: float, steps: tuple[Step, ...], line: int) -> None:
                 st.markdown(f"{text} &ensp;→&ensp; {results}")
             else:
                 st.markdown(text)
-    if variant == "ash_b":
+    if STEPS[variant].does == "fill":
         st.caption("In the paper, Algorithm 2 writes s for s1 and n for k.")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from app.charts.line_chart import Against, Line, finding
+from app.theme import PAPER
 
 Place = Callable[[float, float], tuple[float, float]]  # of a point in the picture
 WIDE, HIGH = 640, 300  # of a picture
@@ -18,14 +19,6 @@ _DASHES = {
     "longdash": "14 4",
     "dashdot": "8 3 2 3",
     "longdashdot": "14 3 2 3",
-}
-_TONES = {
-    "ash_p": "#0072B2",
-    "ash_b": "#B84A00",
-    "ash_s": "#00795A",
-    "ash_rand": "#A8497B",
-    "id": "#0072B2",
-    "ood": "#B84A00",
 }
 _NOTE = "The pictures are drawn for paper; controls, colours and hatching are in the explorer."
 _STYLE = """
@@ -149,9 +142,7 @@ def _polyline(spots: Sequence[tuple[float, float]], line: Line) -> str:
 
 def _stroke(line: Line) -> str:
     dash = _DASHES.get(line.mark.dash, "4 2")
-    return f'stroke="{_TONES.get(line.role, "#444")}" stroke-width="2"' + (
-        f' stroke-dasharray="{dash}"' if dash else ""
-    )
+    return f'stroke="{PAPER[line.role]}" stroke-width="2"' + (f' stroke-dasharray="{dash}"' if dash else "")
 
 
 def _key(name: str, y: int, shown: Against) -> str:

@@ -106,7 +106,7 @@ def _extraction(spec: RunSpec, row: DataRow) -> None:
         st.caption(f"Its activations at {place} need the weights first: they are on the shelf of models.")
         return
     at = setups.setup(spec)
-    if library_work.extracted(at, name):
+    if setups.has_bank(at, name):
         st.caption(f":material/check: Its activations at {place} are computed.")
         return
     if library_work.extracting(at, name):

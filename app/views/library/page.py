@@ -3,12 +3,13 @@
 import streamlit as st
 
 from app.backend import library
+from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.theme import count, size
+from app.theme import count, listed, size
 from app.ui import facts, job_panel
-from app.views.library import activations, plugins
+from app.views.library import activations
 from app.views.library import data as library_data
 from app.views.library import models as library_models
 
@@ -27,7 +28,7 @@ def render(spec: RunSpec) -> None:
     st.title("Library")
     st.html(facts.STYLE)
     st.markdown(f"**{summary()}**")
-    plugins.draw()
+    _plugins()
     if not library.library_on():
         st.info(
             "On this server, fetching, extracting and deleting from the browser is off. "
@@ -61,3 +62,26 @@ def summary() -> str:
         f"{ready} of {len(models)} models and {here} of {len(data)} data sets are here; "
         f"{kept if own else 'no activations'} {room}{'' if own else ' yet'}."
     )
+
+
+def _plugins() -> None:
+    """One line of what the plug-ins bring and a box of what is wrong; nothing where there are none."""
+    contents = library.plugin_contents()
+    if not contents:
+        return
+    with st.spinner("Trying the models and data sets of the plug-ins"):
+        problems = library.plugin_problems()
+    brought = [f"{file} brings {_brought(names)}" for file, names in contents.items() if names]
+    if brought:
+        st.caption(f":material/extension: {plain('; '.join(brought))}.")
+    if problems:
+        number = (
+            "A plug-in has a problem" if len(problems) == 1 else f"The plug-ins have {count(len(problems))} problems"
+        )
+        lines = "".join(f"\n* {plain(problem)}" for problem in problems)
+        st.warning(f"{number}; everything else works.\n{lines}", icon=":material/extension_off:")
+
+
+def _brought(names: dict[str, tuple[str, ...]]) -> str:
+    """`the model mine and the data sets a and b`."""
+    return listed([f"the {kind}{'s' if len(some) > 1 else ''} {listed(some)}" for kind, some in names.items()])

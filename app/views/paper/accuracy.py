@@ -9,10 +9,9 @@ import plotly.graph_objects as go
 from app.charts import published
 from app.charts.front import Setting
 from app.charts.published import Published
-from app.theme import MARKS, colours, layout, percent, points
+from app.theme import ALGORITHMS, MARKS, colours, layout, percent, points
 from ash.methods import VARIANTS
 
-DRAWN = ("ash_p", "ash_b", "ash_s")
 HEIGHT = 440
 
 
@@ -32,9 +31,9 @@ def record(settings: Sequence[Setting], baseline: Setting | None, network: str) 
         variant: tuple(
             sorted((one for one in settings if one.variant == variant), key=lambda one: one.parameter or 0.0)
         )
-        for variant in DRAWN
+        for variant in ALGORITHMS
     }
-    printed = tuple(one for one in published.settings() if one.method.variant in (*DRAWN, "none"))
+    printed = tuple(one for one in published.settings() if one.method.variant in ALGORITHMS or not one.method.steps)
     return Accuracy({name: line for name, line in lines.items() if line}, baseline, printed, network)
 
 
@@ -43,17 +42,15 @@ def finding(shown: Accuracy) -> str:
     if not shown.lines:
         return "Nothing is measured here; the marks are what the paper prints."
     text = []
-    if {"ash_p", "ash_s"} <= set(shown.lines):
-        scaled = {one.parameter: one.id_accuracy for one in shown.lines["ash_s"]}
-        apart = [
-            abs(one.id_accuracy - scaled[one.parameter]) for one in shown.lines["ash_p"] if one.parameter in scaled
-        ]
+    pruned, filled, scaled = (shown.lines.get(name, ()) for name in ALGORITHMS)
+    if pruned and scaled:
+        other = {one.parameter: one.id_accuracy for one in scaled}
+        apart = [abs(one.id_accuracy - other[one.parameter]) for one in pruned if one.parameter in other]
         text.append(f"ASH-P and ASH-S differ by at most {points(max(apart), 2).lstrip('+')} of accuracy")
-    if "ash_b" in shown.lines:
-        line = shown.lines["ash_b"]
-        best = max(line, key=lambda one: one.id_accuracy)
+    if filled:
+        best = max(filled, key=lambda one: one.id_accuracy)
         text.append(
-            f"ASH-B keeps {percent(line[0].id_accuracy)} at p = {line[0].parameter:g} and most at p = "
+            f"ASH-B keeps {percent(filled[0].id_accuracy)} at p = {filled[0].parameter:g} and most at p = "
             f"{best.parameter:g}, {percent(best.id_accuracy)}"
         )
     return f"On {shown.network}, {'; '.join(text)}."

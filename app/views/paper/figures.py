@@ -2,19 +2,17 @@
 
 from dataclasses import replace
 
-import pandas as pd
 import streamlit as st
 
-from app.backend import distributions, paper, provenance, registry, setups
-from app.charts import pareto, placements_curves, published, relu
+from app.backend import distributions, paper, registry, requirements, setups
+from app.charts import front, pareto, placements_curves, published, relu
 from app.charts import placements_words as placed
 from app.charts.front import Range, Setting, settings
 from app.charts.tradeoff_words import headline, place_words
 from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
-from app.theme import OBJECTIVE_LABELS
-from app.ui import activation_sets, placement_values, plot, prepare
+from app.ui import activation_sets, placement_values, plot, prepare, shipped
 from app.views.paper import accuracy
 from ash.errors import AshError
 from ash.methods import Method
@@ -26,7 +24,7 @@ def draw(spec: RunSpec, number: int) -> None:
     """One figure; in its place what is missing for it."""
     if number in (2, 3):
         _from_settings(spec, number)
-    elif provenance.unready(spec):
+    elif requirements.unready(spec):
         _unready(spec)
     elif number == 5:
         _where(spec)
@@ -35,9 +33,9 @@ def draw(spec: RunSpec, number: int) -> None:
 
 
 def _unready(spec: RunSpec) -> None:
-    reason = provenance.unready(spec)
+    reason = requirements.unready(spec)
     st.info(plain(f"{reason[0].upper()}{reason[1:]}, so this figure cannot be drawn."), icon=":material/download:")
-    st.code("\n".join(f"python -m ash fetch {name}" for name in provenance.needed(spec)), language="bash")
+    st.code("\n".join(f"python -m ash fetch {name}" for name in requirements.needed(spec)), language="bash")
 
 
 # Figures 2 and 3: the settings of a sweep
@@ -45,7 +43,7 @@ def _unready(spec: RunSpec) -> None:
 
 def _from_settings(spec: RunSpec, number: int) -> None:
     table, source = paper.figure_table(spec)
-    if table is None and not provenance.unready(spec) and not prepare.ready(spec):
+    if table is None and not requirements.unready(spec) and not prepare.ready(spec):
         return
     if source:
         st.caption(plain(source))
@@ -83,9 +81,9 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
         sentence,
         on_pick=Pick.method,
         selected=str(current),
-        table=lambda: _table(found),
+        table=lambda: front.table(found),
         filename="ash-figure2",
-        columns=_columns(),
+        columns=shipped.measured_columns(),
     )
     moved = (
         "at the printed numbers"
@@ -118,26 +116,14 @@ def _accuracy(spec: RunSpec, found: tuple[Setting, ...]) -> None:
         accuracy.finding(shown),
         on_pick=Pick.method,
         selected=str(spec.method),
-        table=(lambda: _table(found)) if found else None,
+        table=(lambda: front.table(found)) if found else None,
         filename="ash-figure3",
-        columns=_columns(),
+        columns=shipped.measured_columns(),
     )
     st.caption(
         "Grey marks with a dot inside are published, of ResNet-50 on ImageNet: the accuracies that the text and Table "
         "4 print. The paper's own lines are not printed as numbers."
     )
-
-
-def _table(found: tuple[Setting, ...]) -> pd.DataFrame:
-    rows = [
-        {"Method": one.label, **{OBJECTIVE_LABELS[name]: round(one[name], 3) for name in OBJECTIVE_LABELS}}
-        for one in found
-    ]
-    return pd.DataFrame(rows, index=pd.Index([one.id for one in found], name="method"))
-
-
-def _columns() -> dict[str, object]:
-    return {name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()}
 
 
 # Figures 4 and 5
@@ -165,7 +151,7 @@ def _relu(spec: RunSpec) -> None:
 
 def _where(spec: RunSpec) -> None:
     """Figure 5: as far as placements are computed."""
-    shown = placement_values.shown(spec, "ash_p")
+    shown = placement_values.shown(spec, placement_values.FIGURE)
     st.markdown(f"**{plain(placed.headline(shown))}**")
     if shown.known:
         plot.show(

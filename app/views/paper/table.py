@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.backend import paper as measured
-from app.backend import provenance, registry, shipping
+from app.backend import registry, requirements, shipping
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import current
@@ -146,14 +146,14 @@ def _pick(number: int, rows: pd.DataFrame, line: str) -> Pick:
     """Choose a line and load its method; with its network where that is what is shown and it is here."""
     st.session_state[f"{_LINE}{number}"] = line
     spec, row = current(), rows.loc[line]
-    if spec.beside == "own" and not provenance.unready(measured.own_spec(row["model"])):
+    if spec.beside == "own" and not requirements.unready(measured.own_spec(row["model"])):
         return Pick.line(f"{row['model']} {row['method']}")
     return Pick.method(row["method"])
 
 
 def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
     origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.rules]}"}
-    if not provenance.unready(spec):
+    if not requirements.unready(spec):
         origin |= share.provenance(spec)
     with st.container(horizontal=True):
         st.download_button(

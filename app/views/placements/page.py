@@ -14,7 +14,6 @@ from app.ui import controls, placement_values, placements, plot, prepare
 from app.views.placements import cuts, grid
 from ash.methods import VARIANTS
 
-STAND_IN = "ash_s"  # for variants without a percentile
 _STYLE = """<style>
 @media (max-width: 640px) {
     .st-key-placements_grid .xtick text, .st-key-placements_grid .bars text {font-size: 11px !important}
@@ -32,7 +31,7 @@ def render(spec: RunSpec) -> None:
     st.title("Placements")
     st.html(_STYLE)
     names, unknown = layer_status.compared(spec)
-    variant = spec.variant if spec.variant in _with_percentile() else STAND_IN
+    variant = spec.variant if spec.variant in _with_percentile() else placement_values.STAND_IN
     standings = placement_values.standings(spec, names, variant)
     shown = placement_values.record(spec, standings, variant)
     st.markdown(f"**{plain(words.headline(shown))}**")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from app import theme
 from app.charts import bins
 from app.charts.score_words import fpr_name, score_text, short
-from app.charts.scores import axis_title, panel_traces, threshold_line, ticks
+from app.charts.scores import panel_traces, threshold_line, x_axis
 from app.charts.verdict_words import distance, margin
 
 PANEL, GAP = 132, 44  # pixels of a panel and of the title line above it
@@ -79,15 +79,6 @@ def _share(percent: float) -> str:
     return theme.percent(math.floor(percent * 10 + 1e-9) / 10)
 
 
-def position(one: Panel) -> float:
-    """Where the image is marked: its margin, or the bin that collects what lies outside."""
-    scale = one.histograms.scale
-    low, high = scale.left[1], scale.right[-2]
-    if one.margin < low:
-        return (scale.left[0] + scale.right[0]) / 2
-    return one.margin if one.margin <= high else (scale.left[-1] + scale.right[-1]) / 2
-
-
 def figure(record: Placed, dark: bool) -> go.Figure:
     """One panel above the other on one axis: ID and OOD scores, the threshold, and the image as a marked line."""
     rows = len(record.panels)
@@ -111,29 +102,17 @@ def figure(record: Placed, dark: bool) -> go.Figure:
         }
         layout["shapes"].append(threshold_line(histograms.scale.at, dark, axis))
         layout["annotations"].append(_title(one, round(top, 6), dark))
-    layout["xaxis"] = _x_axis(record, f"y{rows}" if rows > 1 else "y")
+    last = record.panels[-1].histograms
+    layout["xaxis"] = x_axis(last, record.score, f"y{rows}" if rows > 1 else "y") | {"fixedrange": True}
     margins = {"l": 52, "r": 12, "t": 84, "b": 60}
     chosen = theme.layout(dark, height=area + 144, barmode="overlay", bargap=0, margin=margins)
     chosen["legend"] = {"y": 1 + 30 / area, "x": 0, "yanchor": "bottom", "font": {"size": 12}, "itemsizing": "constant"}
     return go.Figure({"data": data, "layout": chosen | layout})
 
 
-def _x_axis(record: Placed, anchor: str) -> dict[str, Any]:
-    last = record.panels[-1].histograms
-    edge = (last.scale.right[-1] - last.scale.left[0]) / 100
-    return {
-        "title": {"text": axis_title("relative", record.score), "font": {"size": 13}},
-        "range": [short(last.scale.left[0] - edge), short(last.scale.right[-1] + edge)],
-        "anchor": anchor,
-        "zeroline": False,
-        "fixedrange": True,
-        **ticks(last.scale, last.tpr),
-    }
-
-
 def _mark(one: Panel, score: str, high: float, dark: bool) -> dict[str, Any]:
     ink = theme.colours(dark)["ink"]
-    at = short(position(one))
+    at = short(one.histograms.scale.place(one.margin))
     text = f"this image: {score_text(one.score, score)}<br>{distance(one.margin, one.histograms.tpr)}"
     return {
         "type": "scatter",

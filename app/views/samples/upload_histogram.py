@@ -71,7 +71,7 @@ def marks(
     )
     spread = bins.spread(id_scores)
     margins = [verdict_words.margin(score, record.scale.threshold, spread) for *_, score in own]
-    xs = [_place(margin, record.scale) for margin in margins]
+    xs = [record.scale.place(margin) for margin in margins]
     found = (
         Mark(number, name, predicted, score, margin, x, lane)
         for (number, name, predicted, score), margin, x, lane in zip(
@@ -79,13 +79,6 @@ def marks(
         )
     )
     return Marks(record, tuple(found), before)
-
-
-def _place(margin: float, scale: Scale) -> float:
-    """Where a margin is drawn: what lies beyond the axis in the middle of the bar that collects the rest."""
-    if margin < scale.right[0]:
-        return (scale.left[0] + scale.right[0]) / 2
-    return margin if margin < scale.left[-1] else (scale.left[-1] + scale.right[-1]) / 2
 
 
 def lanes(xs: Sequence[float], scale: Scale) -> list[int]:
@@ -134,18 +127,11 @@ def figure(record: Marks, score: str, dark: bool) -> go.Figure:
     data += [_trace(record, accepted, dark) for accepted in (True, False)]
     top, bottom = round(PANEL / area, 6), round((PANEL + GAP) / area, 6)
     highest = max(float(bars.heights(one.scale).max()) for bars in (one.id, one.ood[0]))
-    edge = (one.scale.right[-1] - one.scale.left[0]) / 100
     layout: dict[str, Any] = theme.layout(
         dark, height=area + 160, barmode="overlay", bargap=0, margin={"l": 52, "r": 12, "t": 84, "b": 76}
     )
     layout |= {
-        "xaxis": {
-            "title": {"text": scores.axis_title("relative", score), "font": {"size": 13}},
-            "range": [short(one.scale.left[0] - edge), short(one.scale.right[-1] + edge)],
-            "anchor": "y",
-            "zeroline": False,
-            **scores.ticks(one.scale, one.tpr),
-        },
+        "xaxis": scores.x_axis(one, score),
         "yaxis": {
             "title": {"text": "% of the set", "font": {"size": 13}},
             "domain": [0, top],

@@ -13,7 +13,7 @@ from app.charts import bins, score_words, scores
 from app.errors import plain
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind
-from app.ui import code, deep_progress, doubts, plot, prepare, share
+from app.ui import code, controls, deep_progress, plot, prepare, share
 from app.views.scores import curves, roc_pr
 from app.views.scores.parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import accepts, threshold_at_tpr
@@ -42,7 +42,7 @@ def render(spec: RunSpec) -> None:
     )
     reference = evaluations.unshaped(spec).method.label
     st.markdown(f"#### {plain(score_words.finding(record, reference))}")
-    doubts.draw(spec)
+    controls.doubts(spec)
     _controls(spec)
     if spec.curve == "hist":
         _histograms(spec, record, after)

@@ -148,23 +148,9 @@ def _buttons(dark: bool) -> dict[str, Any]:
 
 
 def _slider(record: Scrub, start: int, dark: bool) -> dict[str, Any]:
-    colour = theme.colours(dark)
-    now = {"frame": {"duration": 0, "redraw": REDRAW}, "transition": {"duration": 0}, "mode": "immediate"}
-    return {
-        "active": start,
-        "steps": [{"label": str(f.p), "method": "animate", "args": [[str(f.p)], now]} for f in record.frames],
-        "x": 0,
-        "len": 1,
-        "y": -62 / PLOT,
-        "yanchor": "top",
-        "pad": {"t": 0, "b": 0},
-        "currentvalue": {"prefix": "p = ", "font": {"color": colour["ink"], "size": 14}, "offset": 8},
-        "bgcolor": colour["grid"],
-        "activebgcolor": colour["id"],
-        "bordercolor": colour["muted"],
-        "tickcolor": colour["muted"],
-        "font": {"color": colour["muted"], "size": 12},
-    }
+    value = {"prefix": "p = ", "font": {"color": theme.colours(dark)["ink"], "size": 14}, "offset": 8}
+    names = [str(frame.p) for frame in record.frames]
+    return theme.slider(names, start, dark, REDRAW, y=-62 / PLOT, pad={"t": 0, "b": 0}, currentvalue=value)
 
 
 def figure(record: Scrub, start: int, dark: bool) -> go.Figure:

@@ -15,7 +15,7 @@ from app.link.fields import OFF
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, doubts, plot, prepare, shipped
+from app.ui import code, controls, deep_progress, plot, prepare, shipped
 from ash.methods import VARIANTS, Method
 
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
@@ -50,7 +50,7 @@ def render(spec: RunSpec) -> None:
     view = _view(spec, linear)
     st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
     _cards(spec, view)
-    doubts.draw(spec)
+    controls.doubts(spec)
     _controls(spec)
     shown = _record(spec, view)
     _advice(spec, view)
