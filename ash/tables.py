@@ -1,7 +1,6 @@
 """The result of a sweep: scores per sample, and the tidy table of metrics made from them."""
 
 import os
-import sys
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ class Sweep:
     `id_predictions` (M, N): the class with the largest logit after shaping. `id_labels` (N,), -1 where unknown.
     `id_doubts`, `ood_doubts` (M, 2): for how many samples the result hangs on which of some equal values at the cut are
     kept, and for how many it lies beyond the range of the float it is computed in, so that their order is lost.
+    `on_gpu`: it was made on a GPU, which then counts the metrics too.
     """
 
     methods: tuple[Method, ...]
@@ -36,6 +36,7 @@ class Sweep:
     id_labels: NDArray[np.integer] | None
     id_doubts: NDArray[np.integer] | None = None
     ood_doubts: dict[str, NDArray[np.integer]] = field(default_factory=dict)
+    on_gpu: bool = False
 
     def part(self, rows: Sequence[int] | None = None, sets: Collection[str] | None = None) -> "Sweep":
         """Some of the methods, by their rows, on some of the OOD sets; None for all."""
@@ -49,6 +50,7 @@ class Sweep:
             self.id_labels,
             None if self.id_doubts is None else self.id_doubts[at],
             {name: self.ood_doubts[name][at] for name in names if name in self.ood_doubts},
+            self.on_gpu,
         )
 
     def id_accuracy(self) -> NDArray[np.float64]:
@@ -101,11 +103,10 @@ class Sweep:
 
     def _metrics(self) -> list[list[tuple[float, float, float]]]:
         """AUROC, FPR95 and AUPR of every method against every OOD set, fractions."""
-        torch = sys.modules.get("torch")  # a table of stored scores does not wait for it
-        if torch is not None and torch.cuda.is_initialized():
-            from ash.engine.ranking import metrics_at_once
+        if self.on_gpu:
+            from ash.engine.ranking import metrics_at_once  # a table of stored scores does not wait for torch
 
-            found = metrics_at_once(self.id_scores, list(self.ood_scores.values()), torch.device("cuda"))
+            found = metrics_at_once(self.id_scores, list(self.ood_scores.values()), "cuda")
             return [[(a, f, p) for a, f, p in one] for one in found.tolist()]
 
         def measured(i: int) -> list[tuple[float, float, float]]:

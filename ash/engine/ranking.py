@@ -11,7 +11,10 @@ from ash.metrics import check_scores, threshold_rank
 
 
 def metrics_at_once(
-    id_scores: NDArray[np.floating], ood_scores: Sequence[NDArray[np.floating]], device: torch.device, rows: int = 64
+    id_scores: NDArray[np.floating],
+    ood_scores: Sequence[NDArray[np.floating]],
+    device: torch.device | str,
+    rows: int = 64,
 ) -> NDArray[np.float64]:
     """What `RankedID` gives for M methods, (M, OOD sets, 3), on a GPU: ID scores (M, N) and OOD scores (M, n) a set.
 
@@ -34,7 +37,7 @@ def metrics_at_once(
     return found
 
 
-def _sorted_rows(scores: NDArray[np.floating], who: str, device: torch.device) -> Tensor:
+def _sorted_rows(scores: NDArray[np.floating], who: str, device: torch.device | str) -> Tensor:
     """Scores (R, n) on a device, each row from low to high; AshError as `check_scores`."""
     for row in scores[np.isnan(scores).any(1)]:
         check_scores(row, who)

@@ -97,6 +97,7 @@ class Run:
             self.labels,
             counted[0],
             dict(zip(self.names[1:], counted[1:], strict=True)),
+            self.evaluator.device.type == "cuda",
         )
 
     def _doubtful(self, at: int, methods: Sequence[int], scores: NDArray[np.floating]) -> NDArray[np.int64]:
