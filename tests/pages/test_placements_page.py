@@ -310,7 +310,7 @@ app._page_hash = calc_hash("placements")
 for key, value in dict(n={NUMBER!r}, variant="ash_s", p="90").items():
     app.query_params[key] = value
 app.run()
-assert not app.exception and not app.error
+assert not app.exception and not app.error, [one.value for one in (*app.exception, *app.error)]
 assert "Not computed yet" not in str([one.value for one in app.markdown])
 assert app.get_by_key("placements_grid") is not None
 sys.exit("torch" in sys.modules)

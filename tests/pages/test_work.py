@@ -102,12 +102,13 @@ def play(monkeypatch: pytest.MonkeyPatch, end: Callable[[], None]) -> list[setup
 
 @pytest.mark.slow
 def test_computing_goes_on_when_a_bank_of_somebody_elses_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = banks.compute_banks
     calls = play(monkeypatch, st.stop)
     app = opened(n=81).run()
     app.button(key="prepare_button").click().run()
     assert label(app, "prepare_button") == "Cancel"
     other = setups.setup(RunSpec(placement=DEEP, images=81, ood=("noise",)))
-    list(banks.compute_banks(other))  # a job of the Library, of this session or of another
+    list(compute(other))  # a job of the Library, of this session or of another
     setups.look_again()
     app.run()
     assert label(app, "prepare_button") == "Cancel"
