@@ -188,6 +188,9 @@ def reload() -> None:
             for file in {place[0] for place in registry._places.values() if place[0]}:
                 registry.forget(file)
             registry.failed.clear()
+        folders = [file.parent for file in files()]  # a module beside a plug-in stays loaded, and its text known
+        for path in [path for path in _STATE.texts if not any(map(Path(path).is_relative_to, folders))]:
+            del _STATE.texts[path]
         _STATE.problems.clear()
         _STATE.loaded = False
 

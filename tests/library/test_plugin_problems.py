@@ -55,6 +55,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     monkeypatch.delenv(plugins.VARIABLE)
     forget()
     assert (set(MODELS), set(DATASETS), set(STEPS)) == before
+    assert plugins.texts() == {}
 
 
 @pytest.mark.parametrize(
