@@ -1,9 +1,15 @@
 """The pages of the app without a browser, by Streamlit's AppTest: one way to open them, for all tests."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
+
+from app.backend import banks, setups
+from app.link.spec import RunSpec
+from ash.errors import AshError
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 PATIENCE = 600  # seconds that one run of a page may take, on a machine that others use too
@@ -11,10 +17,24 @@ PATIENCE = 600  # seconds that one run of a page may take, on a machine that oth
 
 def at_link(page: str, /, **query: object) -> AppTest:
     """A new session at a page's link, before its first run."""
-    app = AppTest.from_file(str(ENTRY), default_timeout=PATIENCE)
+    return turn_to(_asked(AppTest.from_file(str(ENTRY), default_timeout=PATIENCE), query), page)
+
+
+def at_demo(page: str) -> AppTest:
+    """`at_link` of a page that shows the demo; the test is skipped where the demo's activations are not here."""
+    try:
+        missing = banks.missing_sets(setups.setup(RunSpec()))
+    except AshError as error:
+        pytest.skip(f"the demo is not in assets/: {error}")
+    if missing:
+        pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
+    return at_link(page)
+
+
+def _asked(app: AppTest, query: Mapping[str, object]) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = str(value)
-    return turn_to(app, page)
+    return app
 
 
 def turn_to(app: AppTest, page: str) -> AppTest:
@@ -23,9 +43,9 @@ def turn_to(app: AppTest, page: str) -> AppTest:
     return app
 
 
-def ran(app: AppTest) -> AppTest:
-    """Run once; nothing has failed, and the page shows no error."""
-    app.run()
+def ran(app: AppTest, /, **query: object) -> AppTest:
+    """Run once, with these changes of the link; nothing has failed, and the page shows no error."""
+    _asked(app, query).run()
     assert not app.exception
     assert [one.value for one in app.error] == []
     return app

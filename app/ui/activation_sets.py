@@ -7,7 +7,7 @@ from app.charts import distribution
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.ui import plot, prepare
+from app.ui import plot, prepare, share
 from ash.errors import AshError
 from ash.methods import Method
 
@@ -49,7 +49,7 @@ def draw(spec: RunSpec) -> None:
         "activations_values",
         distribution.values_finding(record, spec.method),
         table=lambda: distribution.values_table(record),
-        filename=f"values-{spec.method}".replace("@", "-").replace(":", "-"),
+        filename=share.file_name("values", spec.method),
     )
     st.caption(
         "How to read it: line before, filled after, over every value of every image. Exact zeros are left out and "
@@ -92,6 +92,6 @@ def _quantities(spec: RunSpec, found: distributions.Spread) -> None:
         "activations_quantity",
         distribution.quantity_finding(record),
         table=lambda: distribution.quantity_table(record),
-        filename=f"sums-{spec.method}".replace("@", "-").replace(":", "-"),
+        filename=share.file_name("sums", spec.method),
     )
     st.caption(plain(distribution.quantity_finding(record)))

@@ -75,14 +75,11 @@ def table(frame: pd.DataFrame, shelf: str, selected: str, columns: Mapping[str, 
         height: Any = "auto" if len(frame) <= MOST_ROWS else _ROW * (MOST_ROWS + 1) + 3
         plot.rows(frame, f"library_{shelf}", on_pick=pick, selected=selected, columns=columns, height=height)
         with st.container(horizontal=True):
-            st.download_button(
+            share.download(
                 "Table (CSV)",
                 lambda: plot.csv_text(frame, share.dated({"table": f"ASH explorer, Library, {shelf}"})),
                 f"ash-{shelf}.csv",
-                "text/csv",
-                key=f"library_{shelf}_csv",
-                on_click="ignore",
-                icon=":material/download:",
+                f"library_{shelf}_csv",
                 type="tertiary",
             )
             button("Look again", "refresh", f"library_{shelf}_again", library.refresh, type="tertiary")

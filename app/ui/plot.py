@@ -15,6 +15,7 @@ import streamlit as st
 
 from app.link.spec import Pick
 from app.link.state import current, dispatch
+from app.theme import OBJECTIVE_LABELS
 from app.ui import share
 
 OnPick = Callable[[str], Pick]
@@ -149,24 +150,15 @@ def _downloads(figure: go.Figure, frame: pd.DataFrame | None, key: str, alt: str
     origin = share.provenance(current())
     with st.container(horizontal=True):
         if frame is not None:
-            st.download_button(
-                "Table (CSV)",
-                lambda: csv_text(frame, share.dated(origin)),
-                f"{filename}.csv",
-                "text/csv",
-                key=f"{key}_csv",
-                on_click="ignore",
-                icon=":material/download:",
-            )
-        st.download_button(
-            "Figure (HTML)",
-            lambda: html_text(figure, alt, share.dated(origin)),
-            f"{filename}.html",
-            "text/html",
-            key=f"{key}_html",
-            on_click="ignore",
-            icon=":material/download:",
+            share.download("Table (CSV)", lambda: csv_text(frame, share.dated(origin)), f"{filename}.csv", f"{key}_csv")
+        share.download(
+            "Figure (HTML)", lambda: html_text(figure, alt, share.dated(origin)), f"{filename}.html", f"{key}_html"
         )
+
+
+def metric_columns(form: str = "%.2f") -> dict[str, object]:
+    """How a table shows the metrics, by their display names."""
+    return {name: st.column_config.NumberColumn(format=form) for name in OBJECTIVE_LABELS.values()}
 
 
 def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:

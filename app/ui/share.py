@@ -1,8 +1,9 @@
 """The link that keeps a view, and the lines that say where a downloaded file comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
@@ -31,6 +32,25 @@ def provenance(spec: RunSpec) -> dict[str, str]:
 def dated(origin: Mapping[str, str]) -> dict[str, str]:
     """`origin` with the time the file was made."""
     return {**origin, "made": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def file_name(*parts: object) -> str:
+    """The parts joined to a name that every system takes: `scores-ash_s-90`."""
+    return "-".join(map(str, parts)).replace("@", "-").replace(":", "-")
+
+
+def download(label: str, make: Callable[[], str], name: str, key: str, icon: str = "download", **more: Any) -> None:
+    """A button that downloads a file, .csv or .html, which is made when it is pressed; the page is not run again."""
+    st.download_button(
+        label,
+        make,
+        name,
+        f"text/{name.rpartition('.')[2]}",
+        key=key,
+        on_click="ignore",
+        icon=f":material/{icon}:",
+        **more,
+    )
 
 
 def menu(spec: RunSpec) -> None:

@@ -11,7 +11,7 @@ from app.charts.tradeoff_words import headline, place_words
 from app.errors import plain
 from app.link.fields import OFF
 from app.link.spec import Pick, RunSpec
-from app.theme import OBJECTIVE_LABELS, count
+from app.theme import count
 from app.ui import plot
 from ash.methods import Method
 
@@ -59,7 +59,7 @@ def draw(spec: RunSpec) -> None:
 
 def measured_columns() -> dict[str, object]:
     """How the columns of `front.table` are shown: filled dots mark what is measured, as everywhere beside the paper."""
-    return {name: st.column_config.NumberColumn(format="● %.2f") for name in OBJECTIVE_LABELS.values()}
+    return plot.metric_columns("● %.2f")
 
 
 def section() -> None:

@@ -121,8 +121,11 @@ class LinearSettings(ABC):
     def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
         """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""
         if positions:
-            factor = torch.ones_like(sums[:, 0]) if factor is None else self._finite(factor)
-            yield positions, torch.addcmul(self.bias, sums, factor[:, None]).expand(len(positions), -1, -1)
+            if factor is None:
+                logits = sums + self.bias
+            else:
+                logits = torch.addcmul(self.bias, sums, self._finite(factor)[:, None])
+            yield positions, logits.expand(len(positions), -1, -1)
 
     def _finite(self, factor: Tensor) -> Tensor:
         """A float64 factor in this dtype: too large a one times a sum of 0 would be NaN."""

@@ -27,12 +27,6 @@ def app() -> AppTest:
     return at_link("paper")
 
 
-def opened(app: AppTest, **query: str) -> AppTest:
-    for key, value in query.items():
-        app.query_params[key] = value
-    return ran(app)
-
-
 def text_of(app: AppTest) -> str:
     return "\n".join(one.value for one in (*app.markdown, *app.caption)).replace("\\", "")
 
@@ -47,7 +41,7 @@ def shown(app: AppTest) -> pd.DataFrame:
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_leaf_opens(app: AppTest, leaf: str) -> None:
-    opened(app, leaf=leaf)
+    ran(app, leaf=leaf)
     assert app.title[0].value == "Paper"
     assert app.subheader[0].value.startswith(words.leaf_label(leaf))
     assert not app.warning
@@ -62,7 +56,7 @@ def test_every_leaf_opens(app: AppTest, leaf: str) -> None:
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_leaf_opens_without_weights_and_images(app: AppTest, leaf: str) -> None:
-    opened(app, leaf=leaf, model="resnet50")
+    ran(app, leaf=leaf, model="resnet50")
     assert re.search(r"\d+ can be run but are not measured; 2 are published only", text_of(app))
     assert not app.metric
 
@@ -72,7 +66,7 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
     own = {one.model: set(one.table.method) for one in shipping.usual()}
     shipped = sum(row.method in own.get(row.model, ()) for row in lines.itertuples())
     odin = ((lines.method == "odin") & ~lines.model.isin(own)).sum()  # the demo's perturbed images are not there yet
-    text = text_of(opened(app))
+    text = text_of(ran(app))
     assert f"The paper's five tables have 87 lines: {shipped} are measured on the network" in text
     assert "0 of them on all of the paper's images" in text
     assert f"{87 - 2 - shipped - odin} on the bundled network (Small ResNet on Fashion-MNIST) only" in text
@@ -83,7 +77,7 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
 
 
 def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
-    frame = shown(opened(app))
+    frame = shown(ran(app))
     measured = frame[frame["● AUROC"].notna()]
     assert set(measured["Status"]) == {reports.BUNDLED}
     at = setups.setup(RunSpec())
@@ -96,35 +90,35 @@ def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
 
 
 def test_only_chosen_ood_sets_count(app: AppTest) -> None:
-    frame = shown(opened(app, ood="digits,noise"))
+    frame = shown(ran(app, ood="digits,noise"))
     rows = evaluations.measure(setups.setup(RunSpec()), "energy").set_index("ood").auroc
     measured = frame[frame["Runs as"] == "energy"]["● AUROC"].iloc[0]
     assert measured == pytest.approx((rows["digits"] + rows["noise"]) / 2, abs=1e-4)
 
 
 def test_the_papers_own_network_is_not_run_while_it_is_not_here(app: AppTest) -> None:
-    frame = shown(opened(app, beside="own", leaf="table4"))
+    frame = shown(ran(app, beside="own", leaf="table4"))
     assert set(frame["Status"]) == {reports.NOT_RUN}
     assert frame["● AUROC"].isna().all()
 
 
 def test_godin_is_published_only(app: AppTest) -> None:
-    frame = shown(opened(app, leaf="table2"))
+    frame = shown(ran(app, leaf="table2"))
     assert set(frame[frame["Runs as"] == "godin"]["Status"]) == {reports.PUBLISHED}
 
 
 def test_single_sets_of_the_paper_have_no_number_of_another_network(app: AppTest) -> None:
-    frame = shown(opened(app, column="sun"))
+    frame = shown(ran(app, column="sun"))
     assert frame["○ AUROC"].iloc[0] == 80.86
     assert frame["● AUROC"].isna().all()
 
 
 def test_a_column_that_the_table_has_not_is_its_average(app: AppTest) -> None:
-    assert shown(opened(app, leaf="table4", column="sun"))["○ AUROC"].notna().all()
+    assert shown(ran(app, leaf="table4", column="sun"))["○ AUROC"].notna().all()
 
 
 def test_the_authors_rules_measure_too(app: AppTest) -> None:
-    ours = shown(opened(app, leaf="table3"))
+    ours = shown(ran(app, leaf="table3"))
     app.selectbox(key="spec_rules").select("authors").run()
     theirs = shown(app)
     assert not app.exception
@@ -134,7 +128,7 @@ def test_the_authors_rules_measure_too(app: AppTest) -> None:
 
 
 def test_table_5_says_where_one_threshold_for_all_is_better(app: AppTest) -> None:
-    text = text_of(opened(app, leaf="table5"))
+    text = text_of(ran(app, leaf="table5"))
     assert "Published: a threshold for each sample has the higher AUROC at p = 70 to 98, one for all at p = 99." in text
     assert "Measured here: a threshold for each sample has the higher AUROC" in text
     duels = paper_backend.threshold_duels(RunSpec())
@@ -171,7 +165,7 @@ def choose(app: AppTest, line: str) -> AppTest:
 
 
 def test_the_chosen_line_states_its_facts_and_loads(app: AppTest) -> None:
-    choose(opened(app), "resnet50 ASH-S")
+    choose(ran(app), "resnet50 ASH-S")
     facts = next(one.value for one in app.get("html") if "Published" in str(one.value)) if app.get("html") else ""
     assert not facts or "95.12" in facts
     app.button(key="paper_load").click().run()
@@ -227,7 +221,7 @@ def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pyt
         done.append(method)
 
     monkeypatch.setattr(requirements, "measure_steps", steps)
-    choose(opened(app), "resnet50 ODIN")
+    choose(ran(app), "resnet50 ODIN")
     assert "the activations of 500 perturbed images are not computed" in text_of(app)
     assert app.button(key="paper_measure").label == "Measure this row"
     app.button(key="paper_measure").click().run()
@@ -244,7 +238,7 @@ def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: py
         yield
 
     monkeypatch.setattr(requirements, "measure_steps", steps)
-    choose(opened(app), "resnet50 ODIN")
+    choose(ran(app), "resnet50 ODIN")
     app.button(key="paper_measure").click().run()
     assert app.error
     app.run()
@@ -258,7 +252,7 @@ def backend_error() -> Exception:
 
 
 def test_missing_weights_come_with_their_command(app: AppTest) -> None:
-    choose(opened(app, beside="own", leaf="table4"), "resnet50 ASH-S@90")
+    choose(ran(app, beside="own", leaf="table4"), "resnet50 ASH-S@90")
     assert "the weights of ResNet-50 on ImageNet are missing" in text_of(app)
     assert any("python -m ash fetch resnet50" in one.value for one in app.code)
 
@@ -298,7 +292,7 @@ def figure(app: AppTest, key: str) -> dict[str, dict[str, object]]:
 
 
 def test_figure_2_has_every_method_and_hollow_published_marks(app: AppTest) -> None:
-    traces = figure(opened(app, leaf="figure2"), "paper_figure2")
+    traces = figure(ran(app, leaf="figure2"), "paper_figure2")
     assert {"ASH-P", "ASH-B", "ASH-S", "ReAct", "Pareto front"} <= set(traces)
     others = traces["other methods"]["customdata"]
     assert {"msp", "mahalanobis", "dice@70", "react@1.0+dice@10"} <= set(others)
@@ -316,7 +310,7 @@ def test_published_marks_keep_their_distances() -> None:
 
 
 def test_figure_3_has_three_lines_and_the_printed_accuracies(app: AppTest) -> None:
-    traces = figure(opened(app, leaf="figure3"), "paper_figure3")
+    traces = figure(ran(app, leaf="figure3"), "paper_figure3")
     assert [name for name in traces if name.startswith("ASH")] == ["ASH-P", "ASH-B", "ASH-S"]
     marks = traces["published, ResNet-50"]
     assert sorted(zip(marks["x"], marks["y"], strict=True)) == [

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from app_pages import at_link
+from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
-from test_paper_page import figure, opened, shown, text_of
+from test_paper_page import figure, shown, text_of
 
 from app.backend import paper as paper_backend
 from app.backend import provenance, registry, requirements, setups, shipping
@@ -23,7 +23,7 @@ def app() -> AppTest:
 
 
 def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> None:
-    frame = shown(opened(app, beside="own", leaf="table2"))
+    frame = shown(ran(app, beside="own", leaf="table2"))
     there = shipping.shipped("densenet101_cifar10")
     assert there is not None
     row = frame[(frame["Runs as"] == "ash_s@95") & (frame["Network"] == "DenseNet, CIFAR-10")].iloc[0]
@@ -92,7 +92,7 @@ def test_results_stand_in_where_nothing_can_be_measured(
 ) -> None:
     for module in (paper_backend, requirements, provenance):
         monkeypatch.setattr(module, "unready", lambda spec: "the weights are missing")
-    frame = shown(opened(app))
+    frame = shown(ran(app))
     row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
     expected = small.table.query("method == 'ash_b@65' and ood != 'mean'").auroc.mean()
     assert row["● AUROC"] == pytest.approx(expected, abs=1e-3)

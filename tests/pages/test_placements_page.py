@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from app_pages import ENTRY, at_link, ran
+from app_pages import ENTRY, at_demo, ran
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, deep, evaluations, layer_status, setups
@@ -27,19 +27,7 @@ NUMBER = "30"  # images a set where a test computes activations
 
 @pytest.fixture
 def app() -> AppTest:
-    try:
-        missing = banks.missing_sets(setups.setup(RunSpec()))
-    except AshError as error:
-        pytest.skip(f"the demo is not in assets/: {error}")
-    if missing:
-        pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
-    return at_link("placements")
-
-
-def opened(app: AppTest, **query: str) -> AppTest:
-    for key, value in query.items():
-        app.query_params[key] = value
-    return ran(app)
+    return at_demo("placements")
 
 
 def spec_of(app: AppTest) -> RunSpec:
@@ -69,7 +57,7 @@ def keys(app: AppTest) -> dict[str, str]:
 
 def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(banks, "compute_banks", lambda at: pytest.fail("nobody asked for it"))
-    opened(app, n="31", variant="ash_s")  # no bank is there with 31 images
+    ran(app, n="31", variant="ash_s")  # no bank is there with 31 images
     assert "ASH-S is not computed yet at any of 3 placements." in texts(app)
     assert "7 data sets, 217 images" in texts(app)
     assert keys(app)["compute_all"] == "Compute all 3"
@@ -79,7 +67,7 @@ def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, mon
 
 
 def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> None:
-    opened(app, variant="ash_s", p="80")
+    ran(app, variant="ash_s", p="80")
     rows = settings(evaluations.table(setups.setup(RunSpec()), "energy"), "mean", setups.setup(RunSpec()).ood)
     base = next(row for row in rows if row.method == Method())
     line = [row for row in rows if row.variant == "ash_s"]
@@ -95,7 +83,7 @@ def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> Non
 
 
 def test_a_percentile_between_the_marks_has_its_own_column_and_its_value(app: AppTest) -> None:
-    opened(app, variant="ash_s", p="66")
+    ran(app, variant="ash_s", p="66")
     row = traces(app, "placements_grid")["Penultimate layer"]
     at = row["customdata"].index(f"{PENULTIMATE} ash_s@66")
     (one,) = settings(evaluations.measure(setups.setup(RunSpec()), "ash_s@66"), "mean", setups.setup(RunSpec()).ood)
@@ -104,7 +92,7 @@ def test_a_percentile_between_the_marks_has_its_own_column_and_its_value(app: Ap
 
 @pytest.mark.parametrize("query", [{"cells": "fpr95"}, {"cells": "id_accuracy", "all": "1"}, {"score": "msp"}])
 def test_objective_score_and_range(app: AppTest, query: dict[str, str]) -> None:
-    opened(app, budget="0.5", on="digits", **query)
+    ran(app, budget="0.5", on="digits", **query)
     score = query.get("score", "energy")
     (one,) = settings(
         evaluations.measure(setups.setup(RunSpec()), str(Method("ash_b", 65.0, score))), "digits", ("digits",)
@@ -117,7 +105,7 @@ def test_objective_score_and_range(app: AppTest, query: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("variant", ["react", "none"])
 def test_a_variant_without_a_percentile_shows_another_and_offers_all(app: AppTest, variant: str) -> None:
-    opened(app, variant=variant)
+    ran(app, variant=variant)
     assert "so what follows is ASH-S" in texts(app)
     assert spec_of(app).variant == variant
     assert traces(app, "placements_curves")["Penultimate layer"]["customdata"][0] == f"{PENULTIMATE} ash_s@0"
@@ -133,7 +121,7 @@ def test_a_variant_without_a_percentile_shows_another_and_offers_all(app: AppTes
 
 
 def test_the_best_cell_loads_on_every_page(app: AppTest) -> None:
-    opened(app, variant="ash_b", p="50")
+    ran(app, variant="ash_b", p="50")
     app.button(key="load_best_cell").click().run()
     assert not app.exception
     best = spec_of(app)
@@ -142,7 +130,7 @@ def test_the_best_cell_loads_on_every_page(app: AppTest) -> None:
 
 
 def test_every_mark_and_cell_names_a_placement_of_the_network_and_a_method(app: AppTest) -> None:
-    opened(app, variant="ash_s", more="layer2.0.add")
+    ran(app, variant="ash_s", more="layer2.0.add")
     ids = [
         text
         for chart in ("placements_curves", "placements_grid")
@@ -158,7 +146,7 @@ def test_every_mark_and_cell_names_a_placement_of_the_network_and_a_method(app: 
 
 
 def test_other_placements_stand_in_network_order_and_unknown_ones_are_named(app: AppTest) -> None:
-    opened(app, more="layer4.0.add,layer1.0.add,nowhere,avgpool", placement="layer2.0.relu2")
+    ran(app, more="layer4.0.add,layer1.0.add,nowhere,avgpool", placement="layer2.0.relu2")
     rows = list(traces(app, "placements_grid"))[::-1]
     assert rows == ["layer1.0.add", "layer2.0.relu2", "Third block", "layer4.0.add", "Last block", "Penultimate layer"]
     assert "demo has no placement nowhere" in texts(app)
@@ -176,7 +164,7 @@ def test_other_placements_stand_in_network_order_and_unknown_ones_are_named(app:
 
 def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placements, "SLICE", 0.2)
-    opened(app, n=NUMBER, variant="ash_s", p="90")
+    ran(app, n=NUMBER, variant="ash_s", p="90")
     app.button(key="compute_all").click().run()
     assert not app.exception
     assert [one.value for one in app.error] == []
@@ -215,7 +203,7 @@ def fake_banks(monkeypatch: pytest.MonkeyPatch, script: list[str]) -> list[str]:
 
 def test_cancel_leaves_the_queue_and_compute_goes_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake_banks(monkeypatch, ["stop", "stop", "stop"])
-    opened(app, n="32")
+    ran(app, n="32")
     app.button(key=f"compute_{DEEP}").click().run()
     assert keys(app)[f"compute_{DEEP}"] == "Cancel"
     assert keys(app)[f"compute_{BLOCK}"] == "Compute"
@@ -231,7 +219,7 @@ def test_cancel_leaves_the_queue_and_compute_goes_on(app: AppTest, monkeypatch: 
 
 def test_a_queue_holds_for_what_it_was_started_with(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake_banks(monkeypatch, ["stop", "stop"])
-    opened(app, n="33")
+    ran(app, n="33")
     app.button(key="compute_all").click().run()
     assert keys(app)["compute_all"] == "Cancel all"
     app.selectbox(key="spec_images").select(100).run()
@@ -241,7 +229,7 @@ def test_a_queue_holds_for_what_it_was_started_with(app: AppTest, monkeypatch: p
 
 def test_a_failure_is_a_sentence_and_is_not_repeated(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake_banks(monkeypatch, ["fail", "stop"])
-    opened(app, n="34")
+    ran(app, n="34")
     app.button(key=f"compute_{BLOCK}").click().run()
     assert [one.value for one in app.error] == ["The disk is full."]
     app.run()
@@ -251,7 +239,7 @@ def test_a_failure_is_a_sentence_and_is_not_repeated(app: AppTest, monkeypatch: 
 
 
 def test_what_it_costs_is_measured_on_request(app: AppTest) -> None:
-    opened(app, n="35")
+    ran(app, n="35")
     assert "7 data sets, 245 images, 3.1 MB." in texts(app)
     assert "about" not in texts(app).split("Not computed yet")[1].split("How to read")[0]
     app.button(key="time_all").click().run()
@@ -269,7 +257,7 @@ def test_a_deep_tail_says_how_many_settings_it_has_and_goes_on(app: AppTest) -> 
     for step in deep.deep_steps(at, "energy", ("energy", "ash_p@65")):
         assert step.total == 2
     query = {"placement": DEEP, "variant": "ash_p", "p": "72", "n": NUMBER}
-    opened(app, **query)
+    ran(app, **query)
     assert "2 of 11 settings" in texts(app)  # energy, nine percentiles, and p = 72
     assert keys(app)[f"compute_{DEEP}"] == "Go on"
     app.button(key=f"compute_{DEEP}").click().run()
@@ -298,7 +286,7 @@ def test_settings_of_an_earlier_server_are_there_without_a_click() -> None:
 
 
 def test_what_is_computed_is_shown_without_torch(app: AppTest) -> None:
-    opened(app, n=NUMBER, variant="ash_s", p="90")
+    ran(app, n=NUMBER, variant="ash_s", p="90")
     if "compute_all" in keys(app):
         app.button(key="compute_all").click().run()
     code = f"""

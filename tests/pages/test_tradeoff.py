@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from app_pages import at_link, ran
+from app_pages import at_demo, ran
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, engine, evaluations, setups
@@ -21,7 +21,6 @@ from app.charts.tradeoff_words import advice, headline, method_words, place_word
 from app.link.spec import RunSpec
 from app.ui import code, deep_progress, prepare
 from app.views.tradeoff import page as tradeoff
-from ash.errors import AshError
 from ash.methods import Method
 
 pytestmark = pytest.mark.slow
@@ -93,19 +92,7 @@ def test_durations(seconds: float, words: str) -> None:
 
 @pytest.fixture
 def app() -> AppTest:
-    try:
-        missing = banks.missing_sets(setups.setup(RunSpec()))
-    except AshError as error:
-        pytest.skip(f"the demo is not in assets/: {error}")
-    if missing:
-        pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
-    return at_link("tradeoff")
-
-
-def opened(app: AppTest, **query: str) -> AppTest:
-    for key, value in query.items():
-        app.query_params[key] = value
-    return ran(app)
+    return at_demo("tradeoff")
 
 
 def figure(app: AppTest) -> dict[str, dict[str, object]]:
@@ -122,7 +109,7 @@ def expected(method: str, on: str = "mean", ood: tuple[str, ...] = ()) -> Settin
 
 
 def test_cards_sentence_and_chart_agree_with_the_backend(app: AppTest) -> None:
-    opened(app, p="66", variant="ash_b")
+    ran(app, p="66", variant="ash_b")
     one, base = expected("ash_b@66"), expected("energy")
     shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
     assert shown["AUROC"][0] == f"{one.auroc:.1f} %"
@@ -136,7 +123,7 @@ def test_cards_sentence_and_chart_agree_with_the_backend(app: AppTest) -> None:
 
 def test_one_set_and_fewer_sets_change_the_numbers(app: AppTest) -> None:
     sets = list(setups.setup(RunSpec()).ood)
-    opened(app, ood=",".join(sets[:2]))
+    ran(app, ood=",".join(sets[:2]))
     assert app.metric[0].value == f"{expected('ash_b@65', ood=tuple(sets[:2])).auroc:.1f} %"
     app.selectbox(key="spec_on").select(sets[1]).run()
     assert not app.exception
@@ -146,18 +133,18 @@ def test_one_set_and_fewer_sets_change_the_numbers(app: AppTest) -> None:
 def test_every_objective_pair_and_option_draws(app: AppTest) -> None:
     for x, y in itertools.combinations(("id_accuracy", "auroc", "fpr95", "aupr"), 2):
         app.query_params.clear()
-        opened(app, x=x, y=y, budget="0.5", all="1")
+        ran(app, x=x, y=y, budget="0.5", all="1")
         assert "Pareto front" in figure(app)
 
 
 def test_energy_itself_has_cards_without_a_delta(app: AppTest) -> None:
-    opened(app, variant="none")
+    ran(app, variant="none")
     assert all(not metric.delta for metric in app.metric)
     assert any("everything else is measured against it" in text.value for text in app.markdown)
 
 
 def test_the_best_within_the_budget_loads(app: AppTest) -> None:
-    opened(app, budget="1", variant="none")
+    ran(app, budget="1", variant="none")
     app.button(key="load_best").click().run()
     assert not app.exception
     spec: RunSpec = app.session_state["spec"]
@@ -168,7 +155,7 @@ def test_the_best_within_the_budget_loads(app: AppTest) -> None:
 
 @pytest.mark.parametrize("score", ["msp", "max_logit"])
 def test_another_score_has_its_own_baseline(app: AppTest, score: str) -> None:
-    opened(app, score=score)
+    ran(app, score=score)
     assert figure(app)["baseline"]["customdata"] == [score]
 
 
@@ -217,7 +204,7 @@ def test_a_deep_tail_fills_in_setting_by_setting(
     monkeypatch.setattr(deep_progress, "SLICE", 0.2)
     for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
         app.query_params[key] = value
-    opened(app)
+    ran(app)
     assert "current" in figure(app)
     found = deep_tails.deep_table(third_block, "energy")
     assert found is not None
@@ -297,6 +284,6 @@ def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         "app.views.tradeoff.page._view", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here")
     )
-    shown = opened(app, variant="none")
+    shown = ran(app, variant="none")
     assert {one.value for one in shown.metric if one.label == "ID accuracy"} == {"not defined"}
     assert any("no label" in one.value for one in shown.caption)

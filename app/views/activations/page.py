@@ -10,7 +10,7 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import Pick, RunSpec
 from app.link.state import bind, dispatch
-from app.ui import activation_sets, controls, deep_progress, plot, sample_picker
+from app.ui import activation_sets, controls, deep_progress, plot, sample_picker, share
 from app.views.activations import sample_code
 from ash import images
 
@@ -117,7 +117,7 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: sample_s
 
 def _name(spec: RunSpec, what: str) -> str:
     """A file name for a download."""
-    return f"{what}-{spec.method}-{spec.source}-{sample_picker.index(spec)}".replace("@", "-").replace(":", "-")
+    return share.file_name(what, spec.method, spec.source, sample_picker.index(spec))
 
 
 def _units(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:

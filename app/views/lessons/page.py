@@ -125,12 +125,10 @@ def _handout(here: Here, lesson: Lesson, blocks: list[tuple[str, str]], found: F
     # Of one setting a lesson says itself which it is.
     origin = {name: text for name, text in share.provenance(here.spec).items() if name not in ("method", "score")}
     tables = {"report": charts.report(here)} if ("chart", "report") in blocks else {}
-    st.download_button(
+    share.download(
         "Handout (HTML, prints on A4)",
         lambda: handout.page(lesson.title, lesson.question, blocks, found.pictures, tables, share.dated(origin)),
         f"ash-lesson-{lesson.id}.html",
-        "text/html",
-        key="lesson_handout",
-        on_click="ignore",
-        icon=":material/print:",
+        "lesson_handout",
+        icon="print",
     )

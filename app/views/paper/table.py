@@ -156,21 +156,15 @@ def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
     if not requirements.unready(spec):
         origin |= share.provenance(spec)
     with st.container(horizontal=True):
-        st.download_button(
+        share.download(
             "Table (CSV)",
             lambda: csv_text(compared, share.dated(origin)),
             f"ash-table{number}.csv",
-            "text/csv",
-            key=f"paper_csv{number}",
-            on_click="ignore",
-            icon=":material/download:",
+            f"paper_csv{number}",
         )
-        st.download_button(
+        share.download(
             "Report (HTML)",
             lambda: html_text(number, compared, share.dated(origin)),
             f"ash-table{number}.html",
-            "text/html",
-            key=f"paper_html{number}",
-            on_click="ignore",
-            icon=":material/download:",
+            f"paper_html{number}",
         )

@@ -104,7 +104,7 @@ def _curves(shown: Placements) -> None:
         selected=shown.selected,
         table=lambda: table(shown),
         filename="ash-placements",
-        columns=_columns(),
+        columns=plot.metric_columns(),
     )
     st.caption(plain(words.images(shown)))
 
@@ -118,13 +118,9 @@ def _grid(shown: Placements) -> None:
         selected=shown.selected,
         table=(lambda: ranking(shown)) if shown.known else None,
         filename="ash-placements-grid",
-        columns=_columns(),
+        columns=plot.metric_columns(),
     )
     st.caption(plain(grid.legend(shown)))
-
-
-def _columns() -> dict[str, object]:
-    return {name: st.column_config.NumberColumn(format="%.2f") for name in OBJECTIVE_LABELS.values()}
 
 
 def _explain() -> None:

@@ -72,12 +72,9 @@ def _export(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
         "filters": ", ".join(f"{name}={value}" for name, value in used.items()) or "none",
         "order": f"{spec.order}, {'descending' if spec.descending else 'ascending'}",
     }
-    st.download_button(
+    share.download(
         f"{count(len(chosen.rows))} samples (CSV)",
         lambda: plot.csv_text(sample_table.frame(found, chosen.rows), share.dated(origin)),
-        f"samples-{spec.method}.csv".replace("@", "-").replace(":", "-"),
-        "text/csv",
-        key="samples_csv",
-        on_click="ignore",
-        icon=":material/download:",
+        share.file_name("samples", f"{spec.method}.csv"),
+        "samples_csv",
     )

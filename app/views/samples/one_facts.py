@@ -13,7 +13,7 @@ from app.charts import bins, sample_summary
 from app.charts.verdict_words import margin, verdict
 from app.errors import plain
 from app.link.spec import RunSpec
-from app.ui import sample_picker
+from app.ui import sample_picker, share
 from ash.metrics import threshold_at_tpr
 
 
@@ -65,7 +65,7 @@ class Facts:
 
     def file(self, what: str) -> str:
         """A file name for a download."""
-        return f"{what}-{self.spec.method}-{self.spec.source}-{self.number}".replace("@", "-").replace(":", "-")
+        return share.file_name(what, self.spec.method, self.spec.source, self.number)
 
 
 def facts(spec: RunSpec, suffix: str = "") -> Facts:

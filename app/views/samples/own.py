@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.backend import banks, evaluations, provenance, registry, setups, uploads
+from app.backend import banks, evaluations, registry, setups, uploads
 from app.backend.uploads import Scored, Uploads
 from app.charts import bins, verdict_words
 from app.charts.score_words import score_text
@@ -169,7 +169,7 @@ def _picture(spec: RunSpec, marks: upload_histogram.Marks, reference: str) -> No
         "own_marks",
         upload_histogram.finding(marks, reference),
         table=lambda: upload_histogram.table(marks),
-        filename=f"own-{spec.method}".replace("@", "-").replace(":", "-"),
+        filename=share.file_name("own", spec.method),
     )
     st.caption(
         "How to read it: a mark is the image of that number; a filled circle is accepted, an empty square rejected. "
@@ -243,17 +243,13 @@ def _words(spec: RunSpec, scored: Scored, lines: tuple[Line, Line] | None) -> li
 
 
 def _export(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> None:
-    facts = {name: str(value) for name, value in provenance.provenance(spec).items()}
-    origin = {**facts, **share.provenance(spec), "images": "uploaded by the user, named by the SHA-256 of their files"}
+    origin = {**share.provenance(spec), "images": "uploaded by the user, named by the SHA-256 of their files"}
     made = frame(spec, own, lines)
-    st.download_button(
+    share.download(
         "Verdicts of your images (CSV)",
         lambda: plot.csv_text(made, share.dated(origin)),
-        f"own-{spec.method}.csv".replace("@", "-").replace(":", "-"),
-        "text/csv",
-        key="own_csv",
-        on_click="ignore",
-        icon=":material/download:",
+        share.file_name("own", f"{spec.method}.csv"),
+        "own_csv",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.backend import banks, evaluations, provenance, registry, setups
+from app.backend import banks, evaluations, registry, setups
 from app.backend.evaluations import Evaluation
 from app.charts import bins, score_words, scores
 from app.errors import plain
@@ -105,7 +105,7 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
         on_pick=pick,
         selected=marker if chosen else None,
         table=lambda: score_words.table(record, spec.method.score),
-        filename=f"scores-{spec.method}".replace("@", "-").replace(":", "-"),
+        filename=share.file_name("scores", spec.method),
     )
     if chosen:
         bar_images(spec, after, *chosen)
@@ -129,7 +129,7 @@ def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels:
         f"scores_{kind}",
         roc_pr.finding(record),
         table=lambda: roc_pr.table(record),
-        filename=f"{kind}-{spec.method}".replace("@", "-").replace(":", "-"),
+        filename=share.file_name(kind, spec.method),
     )
 
 
@@ -153,16 +153,13 @@ def _reading(spec: RunSpec) -> None:
 
 
 def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None:
-    origin = {**{name: str(value) for name, value in provenance.provenance(spec).items()}, **share.provenance(spec)}
+    origin = share.provenance(spec)
     names = {name: _named(spec, name) for name in shown_sets(replace(spec, set="all"))}
-    st.download_button(
+    share.download(
         "Scores of every image (CSV)",
         lambda: plot.csv_text(samples(names, after, before, spec.tpr), share.dated(origin)),
-        f"scores-{spec.method}.csv".replace("@", "-").replace(":", "-"),
-        "text/csv",
-        key="scores_samples",
-        on_click="ignore",
-        icon=":material/download:",
+        share.file_name("scores", f"{spec.method}.csv"),
+        "scores_samples",
     )
 
 

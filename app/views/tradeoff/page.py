@@ -208,9 +208,8 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
 
 def _columns() -> dict[str, object]:
     plus = {name: st.column_config.NumberColumn(format="%+.2f") for name in ("Δ AUROC", "Δ FPR95", "Δ accuracy")}
-    plain_numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in OBJECTIVE_LABELS.values()}
     return {
-        **plain_numbers,
+        **plot.metric_columns(),
         **plus,
         "Front": st.column_config.CheckboxColumn(help="No other setting beats it on both axes."),
     }
