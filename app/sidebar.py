@@ -58,7 +58,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection
         "p": _parameter,
         "sets": partial(_score_and_sets, with_score=only is None),
     }
-    with st.sidebar:
+    with st.sidebar, st.container(gap="xsmall"):  # Reset and Share are in sight on a screen of 900 pixels
         _pages(spec, sections)
         for name, control in controls.items():
             if only is None or name in only:
