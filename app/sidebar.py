@@ -24,7 +24,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     if spec.model not in models:
         return {"model": models}
     own, *others = setups.id_choices(spec.model)
-    ids = {"": "", own: "", **{name: name for name in others}}
+    ids = {own: "", "": "", **{name: name for name in others}}
     spec = replace(spec, id=ids.get(spec.id, ""))  # a set that is not here, or not any more, cannot be asked for others
     every = setups.ood_choices(spec.model, spec.id or own)
     chosen = [name for name in every if name in spec.ood] or list(setups.setup(spec).ood)

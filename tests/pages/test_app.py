@@ -103,7 +103,8 @@ def test_an_id_set_that_is_not_here_is_named_and_the_networks_own_takes_its_plac
     ran(turn_to(app, page))
     assert spec_of(app) == RunSpec(on="digits", p=70.0)
     assert len(app.title) == 1
-    assert ["id=gone is not known here" in warning.value for warning in app.warning] == [True]
+    shown = [warning.value.replace("\\", "") for warning in app.warning]
+    assert shown == [f"id=gone is not known here; using {registry.entry(RunSpec().model).id_set}."]
 
 
 def test_a_fraction_from_a_link_survives_and_is_shown(app: AppTest) -> None:
