@@ -9,6 +9,7 @@ import pytest
 from library_driver import choose, data_fixture, opened, words  # noqa: F401  (fixtures)
 from streamlit.testing.v1 import AppTest
 
+from app.backend import setups
 from ash.data import get_dataset
 
 ENTRY = Path(__file__).parents[2] / "app" / "main.py"
@@ -95,6 +96,7 @@ def test_an_id_set_that_is_taken_away_during_a_session_is_named_and_the_page_goe
     app.run()
     assert app.session_state["spec"].id == SET
     shutil.rmtree(data / SET)
+    setups.look_again()
     app.run()
     assert not app.exception
     assert not app.error
