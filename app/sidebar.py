@@ -1,6 +1,7 @@
 """The sidebar: pages, and everything that is the same on every page."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,12 +24,14 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     if spec.model not in models:
         return {"model": models}
     own, *others = setups.id_choices(spec.model)
+    ids = {own: "", "": "", **{name: name for name in others}}
+    spec = replace(spec, id=ids.get(spec.id, ""))  # a set that is not here, or not any more, cannot be asked for others
     every = setups.ood_choices(spec.model, spec.id or own)
     chosen = [name for name in every if name in spec.ood] or list(setups.setup(spec).ood)
     return {
         "model": models,
         "placement": registry.placement_names(spec.model, spec.placement),
-        "id": {"": "", own: "", **{name: name for name in others}},
+        "id": ids,
         "ood": tuple(every),
         "on": ("mean", *chosen),
         "set": ("all", *chosen),

@@ -186,10 +186,6 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
     """
     notices = []
     for name, names in known.items():
-        one = getattr(spec, name)
-        if isinstance(names, Mapping) and isinstance(one, str) and one in names:
-            spec = replace(spec, **{name: names[one]})
-    for name, names in known.items():
         value: Any = getattr(spec, name)
         asked = value if isinstance(value, tuple) else (value,)
         missing = [one for one in asked if one not in names]
@@ -200,6 +196,10 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
         used = key.write(kept) or "none"
         notices.append(f"{key.key}={printable(','.join(missing))} is not known here; using {used}.")
         spec = replace(spec, **{name: kept})
+    for name, names in known.items():
+        one = getattr(spec, name)
+        if isinstance(names, Mapping) and isinstance(one, str):
+            spec = replace(spec, **{name: names[one]})
     return spec, notices
 
 

@@ -60,7 +60,7 @@ def extract(
     from ash.extracting import distributed
     from ash.extraction import identity
 
-    entry, sets = get_model(model, checkpoint), [some(data_set, images) for data_set in data_sets]
+    entry, sets = get_model(model, checkpoint), [some(get_dataset(data_set), images) for data_set in data_sets]
     rank = distributed.current_rank()
     options["device"] = rank.device() if rank else None
     if rank:

@@ -86,20 +86,19 @@ def folder_for(path: Path) -> Path:
     return path
 
 
-def some(text: str, images: int | None) -> ImageSet:
+def some(data: ImageSet, images: int | None) -> ImageSet:
     """A data set, or that many of its images."""
-    data = get_dataset(text)
     return evenly(data, images) if images else data
 
 
 def data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
-    """Image sets by name, at most so many images of each; DataError when two have one name."""
+    """Image sets by the name of the whole, at most so many images of each; DataError when two have one name."""
     sets: dict[str, ImageSet] = {}
     for text in texts:
-        data = some(text, images)
+        data = get_dataset(text)
         if data.name in sets:
             raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
-        sets[data.name] = data
+        sets[data.name] = some(data, images)
     return sets
 
 

@@ -57,6 +57,26 @@ def test_a_sweep_of_the_demo(tmp_path: Path, pictures: Path) -> None:
     assert row.auroc == pytest.approx(by_hand("ash_b@65", "digits"), abs=1e-3)
 
 
+def test_a_sweep_of_some_images_names_the_sets_as_one_of_all_images_does(tmp_path: Path) -> None:
+    out = tmp_path / "results.csv"
+    result = run("sweep", *IDS, "--ood", "digits", "--methods", "energy", "--images", "20", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out)
+    assert set(table.id) == {"fashion_mnist"}
+    assert list(table.ood) == ["digits", "mean"]
+    assert set(table.n_id) == set(table.n_ood) == {20}
+
+
+def test_two_sets_of_one_name_are_refused_whatever_is_taken_of_them(tmp_path: Path, pictures: Path) -> None:
+    fewer = tmp_path / "more" / "pictures"
+    fewer.mkdir(parents=True)
+    (pictures / "0.png").rename(fewer / "0.png")
+    sets = ("--ood", str(pictures), "--ood", str(fewer))
+    result = run("sweep", *IDS, *sets, "--methods", "energy", "--images", "5", "--out", str(tmp_path / "o.csv"))
+    assert result.exit_code == 1
+    assert "Two of the sets have the name 'pictures'" in result.output
+
+
 def by_hand(method: str, ood: str) -> float:
     """AUROC in percent from the library's parts, one setting, no sweep."""
     import torch

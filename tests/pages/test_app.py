@@ -97,6 +97,16 @@ def test_junk_in_a_link_is_named_once_and_the_page_still_opens(app: AppTest) -> 
     assert not app.warning
 
 
+@pytest.mark.parametrize("page", ["tradeoff", "library", "guide"])
+def test_an_id_set_that_is_not_here_is_named_and_the_networks_own_takes_its_place(app: AppTest, page: str) -> None:
+    app.query_params.update({"id": "gone", "on": "digits", "p": "70"})
+    ran(turn_to(app, page))
+    assert spec_of(app) == RunSpec(on="digits", p=70.0)
+    assert len(app.title) == 1
+    shown = [warning.value.replace("\\", "") for warning in app.warning]
+    assert shown == [f"id=gone is not known here; using {registry.entry(RunSpec().model).id_set}."]
+
+
 def test_a_fraction_from_a_link_survives_and_is_shown(app: AppTest) -> None:
     app.query_params["p"] = "66.7"
     app.run().selectbox(key="spec_score").select("msp").run()

@@ -1,6 +1,7 @@
 """How the labels of an own folder or list were read is said where it is chosen: in the sidebar and in the Library."""
 
 import html
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from library_driver import choose, data_fixture, opened, words  # noqa: F401  (fixtures)
 from streamlit.testing.v1 import AppTest
 
+from app.backend import setups
 from ash.data import get_dataset
 
 ENTRY = Path(__file__).parents[2] / "app" / "main.py"
@@ -85,3 +87,18 @@ def test_how_labels_were_read_is_said(made: Callable[[Path], None], facts: tuple
 def test_a_set_without_labels_has_nothing_to_say_of_them(data: Path) -> None:
     pictures(data / SET, "1.png", "2.png")
     assert "As an ID set" not in words(choose(opened("data"), "data", SET))
+
+
+def test_an_id_set_that_is_taken_away_during_a_session_is_named_and_the_page_goes_on(data: Path) -> None:
+    by_name(data)
+    app = AppTest.from_file(str(ENTRY), default_timeout=120)
+    app.query_params["id"] = SET
+    app.run()
+    assert app.session_state["spec"].id == SET
+    shutil.rmtree(data / SET)
+    setups.look_again()
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert app.session_state["spec"].id == ""
+    assert [f"id={SET} is not known here" in one.value.replace("\\", "") for one in app.warning] == [True]
