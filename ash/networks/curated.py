@@ -88,6 +88,7 @@ register_model(
 register_model(
     "resnet50",
     label="ResNet-50 on ImageNet",
+    paper_name="resnet50",
     preprocess=IMAGENET_SIZE,
     classes=torchvision_models.imagenet_classes,
     id_set=IMAGENET,
@@ -108,6 +109,7 @@ register_model(
 register_model(
     "mobilenet_v2",
     label="MobileNetV2 on ImageNet",
+    paper_name="mobilenet_v2",
     preprocess=IMAGENET_SIZE,
     classes=torchvision_models.imagenet_classes,
     id_set=IMAGENET,
@@ -128,6 +130,7 @@ for _name, _label, _classes, _percentiles, _hash in (
     register_model(
         f"densenet101_{_name}",
         label=f"DenseNet-101 on {_label}",
+        paper_name=f"densenet101_{_name}",
         preprocess=CIFAR_SIZE,
         classes=_classes,
         id_set=_name,
