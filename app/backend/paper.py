@@ -93,6 +93,15 @@ def beside(spec: RunSpec) -> Found | None:
     return _with_results(spec) if spec.beside == "sidebar" else None
 
 
+def differs_in(spec: RunSpec) -> str:
+    """What of the sidebar's network of the paper is not the paper's, as `reports.compare` says it of Energy's averages;
+    "" where nothing is, or nothing is measured."""
+    network = registry.entry(spec.model).paper_name
+    number = next(number for number, table in paper.TABLES.items() if network in table.ood)
+    rows = reports.compare(number, [_with_results(spec)]).query("model == @network and method == 'energy'")
+    return str(rows[rows["ood"] == "mean"]["differs_in"].iloc[0])
+
+
 def _with_results(spec: RunSpec) -> Found:
     """What is measured under a spec, and of the methods that are not, what ships of the same weights and images."""
     one, there, at = found(spec), shipped(spec.model), setup(spec)

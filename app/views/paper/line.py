@@ -64,14 +64,14 @@ def _facts(row: pd.Series) -> dict[str, str]:
                 beside.append(f"{SHORT[metric]} {row[f'{metric} beside']:.2f}")
     where = _where(row["on"], row) if measured else ""
     other = row.filter(like="beside_").rename(lambda name: name.removeprefix("beside_"))
-    another = f"{_where(other['on'], other)}: another network, no Δ" if beside else ""
+    another = f"; no Δ, for it is another network: {_where(other['on'], other)}" if beside else ""
     basis = {"paper": "parameter printed in the paper", "assumed": "parameter not printed; the network's preset here"}
     return {
         f"{SIGNS['published']} Published": ", ".join(published),
         f"{SIGNS['measured']} Measured": ", ".join(measured),
         "Differs in": row["differs_in"],
         "On": where,
-        f"{SIGNS['beside']} Beside": ", ".join(filter(None, (*beside, another))),
+        f"{SIGNS['beside']} Beside": ", ".join(beside) + another,
         "Status": ": ".join(filter(None, (row["status"], row["note"]))),
         "Runs as": ", ".join(filter(None, (row["method"], basis.get(row["basis"], "")))),
         "Note": row["flag"],

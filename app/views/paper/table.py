@@ -28,7 +28,9 @@ SETS = {
     "dtd": "Textures",
 }
 _PARTS = {"published": SIGNS["published"], "measured": SIGNS["measured"], "difference": "Δ"}
-_OWN = "The paper's network"  # the group of columns in which a difference can stand
+_OWN = "Same network"  # the group of columns in which a difference can stand
+# Streamlit does not find the groups of columns behind a straight quotation mark in a name
+_QUOTES = str.maketrans("'\"", "\N{RIGHT SINGLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}")
 
 
 def columns(number: int) -> dict[str, str]:
@@ -53,7 +55,7 @@ def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> DeltaGenerator:
         f"paper_table{number}",
         on_pick=lambda line: _pick(number, rows, line),
         selected=chosen,
-        columns=_columns(frame),
+        columns=_columns(frame, beside),
         height="content",
         style=lambda frame: _styled(frame, plot.dark()),
     )
@@ -80,15 +82,13 @@ def _duels(spec: RunSpec) -> None:
 def _legend(rows: pd.DataFrame, beside: str) -> None:
     """What the signs mean; of a network beside, that it is another one."""
     with st.container(key="paper_legend"):
-        known = rows[rows["beside_on"] != ""]
-        if len(known):
+        if len(known := rows[rows["beside_on"] != ""]):
             ids, sets = setups.set_label(known["beside_id"].iloc[0]), known["beside_sets"].max()
             st.caption(
                 plain(
-                    f"{SIGNS['beside']} {beside} is another network than the paper's, with other images ({ids} "
-                    f"against {sets} OOD sets of its own). It "
-                    "stands in columns of its own, without Δ: how far its numbers lie from the published ones is no "
-                    "error of either."
+                    f"{SIGNS['beside']} {beside} is another network than that of the lines it stands beside, with "
+                    f"images of its own ({ids}, {sets} OOD set{'s' * (sets > 1)}). It has columns of its own and no Δ: "
+                    "how far its numbers lie from the published ones is no error of either."
                 )
             )
         differences = [name for name in rows if name.endswith("difference")]
@@ -124,7 +124,7 @@ def _frame(rows: pd.DataFrame, beside: str) -> pd.DataFrame:
     for metric in metrics:
         values = rows[f"{metric} beside"].astype(float).round(4)
         if values.notna().any():
-            shown[beside, f"{SIGNS['beside']} {SHORT[metric]}"] = values
+            shown[beside.translate(_QUOTES), f"{SIGNS['beside']} {SHORT[metric]}"] = values
     known = rows["n_id"] > 0
     shown["", "Status"] = rows["status"]
     shown["", "n ID"] = rows["n_id"].where(known)
@@ -135,21 +135,23 @@ def _frame(rows: pd.DataFrame, beside: str) -> pd.DataFrame:
     return pd.DataFrame(shown, index=rows.index)
 
 
-def _columns(frame: pd.DataFrame) -> dict[int, object]:
-    """How each column is shown, by its place: in groups, columns have no name that a configuration can say."""
+def _columns(frame: pd.DataFrame, beside: str) -> dict[int, object]:
+    """How each column is shown, by its place, the index being the first: in groups, columns have no name to say."""
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    others = sum(name.startswith(SIGNS["beside"]) for _, name in frame) or 1
+    wide = max(90, (7 * len(beside) + 24) // others)  # pixels, for the name of the network above them
     known: dict[str, object] = {"Method": text("Method", pinned=True), "Date": text("Date", width=90)}
     for metric in METRICS:
         name = SHORT[metric]
         known[f"○ {name}"] = number(format="○ %.2f", help=f"{name}, published", width=80)
         known[f"● {name}"] = number(format="● %.2f", help=f"{name}, measured on the same network", width=80)
         known[f"Δ {name}"] = number(format="%+.2f", help=f"{name}: {ALIKE}", width=70)
-        known[f"◇ {name}"] = number(format="◇ %.2f", help=f"{name} of another network, not of the paper's", width=90)
-    known["Differs in"] = text(help="What of a measured number is not the paper's; it has no Δ then", width=130)
+        known[f"◇ {name}"] = number(format="◇ %.2f", help=f"{name} of another network, not of the paper's", width=wide)
+    known["Differs in"] = text(help="What of a measured number is not the paper's; it has no Δ then", width=145)
     known["Status"] = text(width=250)
     for name in ("n ID", "n OOD"):
         known[name] = number(format="localized", help="Images behind the measured number", width=70)
-    return {at: known[name] for at, (_, name) in enumerate(frame) if name in known}
+    return {at: known[name] for at, (_, name) in enumerate(frame, 1) if name in known}
 
 
 def _styled(frame: pd.DataFrame, dark: bool) -> Any:

@@ -41,8 +41,8 @@ def standing(count: Count, whose: str) -> str:
 
 
 def finding(number: int, rows: pd.DataFrame, beside: str) -> str:
-    """Which line is best in print and which as measured on the same network, by AUROC, and which on another network,
-    whose name is `beside`; for Table 5 local against global."""
+    """Which line is best in print and which as measured on the same network, by AUROC, and which on a network that is
+    none of the table's, whose name is `beside`; for Table 5 local against global."""
     if number == 5:
         return thresholds(rows, beside)
     known = rows.dropna(subset="auroc measured")
@@ -58,7 +58,7 @@ def finding(number: int, rows: pd.DataFrame, beside: str) -> str:
         differs = f" (differs in {here['differs_in']})" if here["differs_in"] else ""
         text += f" Measured on it{differs}, {_best(known, 'auroc measured', best['printed'])}."
     others = rows.dropna(subset="auroc beside").drop_duplicates("method")
-    if len(others):
+    if len(others) and not set(others["beside_on"]) & set(rows["on"]):
         text += f" On {beside}, another network, {_best(others, 'auroc beside')}."
     return text
 
