@@ -83,7 +83,7 @@ def _legend(rows: pd.DataFrame, beside: str) -> None:
     """What the signs mean; of a network beside, that it is another one."""
     with st.container(key="paper_legend"):
         if len(known := rows[rows["beside_on"] != ""]):
-            ids, sets = setups.set_label(known["beside_id"].iloc[0]), known["beside_sets"].max()
+            ids, sets = setups.set_label(known["beside_id"].iloc[0]), int(known["beside_sets"].max())
             st.caption(
                 plain(
                     f"{SIGNS['beside']} {beside} is another network than that of the lines it stands beside, with "
