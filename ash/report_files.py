@@ -49,8 +49,8 @@ def standing(count: Count, lines: str = "Of {} lines") -> str:
     """How the lines of some tables stand, in a sentence."""
     return (
         f"{lines.format(count.total)} {count.measured} are measured on the network they were published for, "
-        f"{count.whole} of them on all of the paper's images; {count.elsewhere} on another network only; "
-        f"{count.runnable} can be run but are not measured; {count.published} are published only."
+        f"{count.whole} of them with the paper's weights and all of its images; {count.elsewhere} on another network "
+        f"only; {count.runnable} can be run but are not measured; {count.published} are published only."
     )
 
 

@@ -235,7 +235,8 @@ def _not_measured(row: dict[Hashable, Any], found: Found) -> dict[str, str]:
 @dataclass(frozen=True)
 class Count:
     """Lines of some tables: measured on the network they were published for, on another one only, not measured but with
-    a method that runs, published only. `whole`: those of the first that are measured on all of the paper's images."""
+    a method that runs, published only. `whole`: those of the first of which every number is of the paper's weights and
+    images."""
 
     whole: int
     measured: int

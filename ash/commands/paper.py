@@ -43,7 +43,7 @@ def paper(number: int, model: str | None, images: int | None, rules: str, out: P
     folder_for(out)
 
     beside = {name: _beside(name, model, number) for name in tables.TABLES[number].ood}
-    here = {one: _measure(one, number, images) for one, _ in dict.fromkeys(beside.values()) if one}
+    here = {one: _measure(one, number, images) for one in dict.fromkeys(one for one, _ in beside.values() if one)}
     own = [Found(name, "", reason=why, network=name) for name, (_, why) in beside.items() if why]
     own += [one.found for one in here.values()]
     other = next((here[one].found for one, why in beside.values() if one and why), None)

@@ -75,7 +75,7 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
     odin = ((lines.method == "odin") & ~lines.model.isin(own)).sum()  # the demo's perturbed images are not there yet
     text = text_of(ran(app))
     assert f"The paper's five tables have 87 lines: {shipped} are measured on the network" in text
-    assert "0 of them on all of the paper's images" in text
+    assert "0 of them with the paper's weights and all of its images" in text
     assert f"{87 - 2 - shipped - odin} on the bundled network (Small ResNet on Fashion-MNIST) only" in text
     assert f"{odin} can be run but are not measured; 2 are published only." in text
 

@@ -90,7 +90,8 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
         "at the printed numbers" + (f", though what is measured here differs in {differs}" if differs else "")
         if same
         else "moved together so that the paper's Energy lies on this network's: compare their distances from it, not "
-        "their place; the numbers under the pointer are the printed ones"
+        "their place. This is another network, so a mark that lies off a line shows no error; the numbers under the "
+        "pointer are the printed ones"
     )
     st.caption(
         "Lines, filled marks and black hexagons are measured here. Grey marks with a dot inside are published, of "

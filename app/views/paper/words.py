@@ -31,8 +31,8 @@ def leaf_label(leaf: str) -> str:
 def standing(count: Count, whose: str) -> str:
     """How many lines of all five tables are measured, can be, or cannot."""
     parts = [
-        f"{count.measured} are measured on the network they were published for, {count.whole} of them on all of the "
-        "paper's images"
+        f"{count.measured} are measured on the network they were published for, {count.whole} of them with the "
+        "paper's weights and all of its images"
     ]
     if count.elsewhere:
         parts.append(f"{count.elsewhere} on {whose} only")
