@@ -241,7 +241,8 @@ def _checks(rng: np.random.Generator) -> np.ndarray:
 def _tinted(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(SIDE, SIDE) -> (SIDE, SIDE, 3), between two colours."""
     colours = rng.uniform(size=(2, 3))
-    return np.asarray(colours[0] + values[..., None] * (colours[1] - colours[0]))
+    tinted: np.ndarray = colours[0] + values[..., None] * (colours[1] - colours[0])
+    return tinted
 
 
 def _row(image: str, source: str = "") -> Row:

@@ -68,6 +68,7 @@ def _register_densenet(name: str, label: str, classes: tuple[str, ...], presets:
     register_model(
         f"densenet101_{name}",
         label=f"DenseNet-101 on {label}",
+        paper_name=f"densenet101_{name}",
         preprocess=CIFAR_SIZE,
         classes=classes,
         id_set=name,
@@ -139,6 +140,7 @@ register_model(
 register_model(
     "resnet50",
     label="ResNet-50 on ImageNet",
+    paper_name="resnet50",
     preprocess=IMAGENET_SIZE,
     classes=torchvision_models.imagenet_classes,
     id_set=IMAGENET,
@@ -159,6 +161,7 @@ register_model(
 register_model(
     "mobilenet_v2",
     label="MobileNetV2 on ImageNet",
+    paper_name="mobilenet_v2",
     preprocess=IMAGENET_SIZE,
     classes=torchvision_models.imagenet_classes,
     id_set=IMAGENET,
