@@ -150,7 +150,11 @@ class DatasetEntry:
         listed = self.listed() if status.state == "missing" else None
         if listed is None:
             return status
-        return Status("listed", len(listed), listed.disk_bytes, status.path, "its images do not ship", listed.look)
+        try:
+            count, size = len(listed), listed.disk_bytes
+        except DataError as error:
+            return Status("missing", None, 0, status.path, str(error))
+        return Status("listed", count, size, status.path, "its images do not ship", listed.look)
 
     def listed(self) -> ListedImages | None:
         """Names and labels of the images whose activations ship while they do not; None where there are none."""

@@ -235,7 +235,7 @@ def _grating(rng: np.random.Generator) -> np.ndarray:
 
 def _checks(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE] // int(rng.integers(6, 57))
-    return np.float64((x + y) % 2)
+    return ((x + y) % 2).astype(np.float64)
 
 
 def _tinted(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
