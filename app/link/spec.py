@@ -64,7 +64,11 @@ def _percentile_allowed(p: float) -> bool:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One configuration and one view of it. Hashable, so it can key a cache."""
+    """One configuration and one view of it. Hashable, so it can key a cache.
+
+    `RunSpec()` is what links are differences from. It never changes: every link ever written counts on it. What the
+    app opens with is `OPENING`.
+    """
 
     model: str = links.name("model", "demo", "a model name")
     placement: str = links.name("placement", PENULTIMATE, "a placement name")
@@ -137,6 +141,9 @@ class RunSpec:
         return Method(self.variant, parameter, self.score)
 
 
+OPENING = RunSpec()  # what an address without a query means
+
+
 @cache
 def keys() -> dict[str, Key]:
     """Field name -> how it is written in a link, in the order of the fields."""
@@ -144,21 +151,29 @@ def keys() -> dict[str, Key]:
 
 
 def to_query(spec: RunSpec, every: bool = False) -> dict[str, str]:
-    """URL key -> text. Only what differs from the default, or `every` key plus the version for a link to keep."""
+    """URL key -> text: nothing for `OPENING`, else what differs from `RunSpec()`, and never nothing.
+
+    `every` key, plus the version, for a link to keep.
+    """
+    if spec == OPENING and not every:
+        return {}
     query = {"v": LINK_VERSION} if every else {}
     default = RunSpec()
     for name, key in keys().items():
         value = getattr(spec, name)
         if every or value != getattr(default, name):
             query[key.key] = key.write(value)
-    return query
+    return query or {keys()["model"].key: spec.model}
 
 
 def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
-    """The spec of a link and one sentence for each value that was not understood. Never raises; unknown keys pass."""
+    """The spec of a link and one sentence for each value that was not understood. Never raises; unknown keys pass.
+
+    A link with any key of a field is a difference from `RunSpec()`; one without is `OPENING`.
+    """
     values: dict[str, Any] = {}
     notices: list[str] = []
-    default = RunSpec()
+    default = RunSpec() if any(key.key in query for key in keys().values()) else OPENING
     for name, key in keys().items():
         text = query.get(key.key)
         if text is None:
@@ -236,7 +251,7 @@ class Pick:
 
     @classmethod
     def reset(cls) -> "Pick":
-        """Back to the default of everything."""
+        """Back to the view that the app opens with."""
         return cls("reset")
 
 
@@ -264,7 +279,7 @@ def unsayable(pick: Pick) -> str:
 def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
     """The spec after a pick. A pick that makes no sense changes nothing: it comes from a browser."""
     if pick.kind == "reset":
-        return RunSpec()
+        return OPENING
     if pick.kind == "method":
         return _load(spec, str(pick.value))
     if pick.kind == "cell":

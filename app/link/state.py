@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from app.link import streamlit_private
-from app.link.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query, unsayable
+from app.link.spec import OPENING, Pick, RunSpec, from_query, keys, reduce, settle, to_query, unsayable
 from app.link.streamlit_private import Page
 from app.link.trail import Arrival, Trail
 
@@ -30,7 +30,7 @@ def current() -> RunSpec:
 
 def dispatch(pick: Pick) -> None:
     """Apply a pick. Call it in a callback, so that the run that follows sees the new spec everywhere."""
-    st.session_state[_SPEC] = reduce(st.session_state.get(_SPEC, RunSpec()), pick)
+    st.session_state[_SPEC] = reduce(st.session_state.get(_SPEC, OPENING), pick)
     problem = unsayable(pick)
     st.session_state[_NOTICES] = [problem] if problem else []
 

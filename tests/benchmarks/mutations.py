@@ -60,7 +60,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/images.py": ("test_images", "test_data", "test_identity"),
     "app/backend/store.py": ("test_backend", "test_integrity"),
     "app/link/fields.py": ("test_spec",),
-    "app/link/spec.py": ("test_spec",),
+    "app/link/spec.py": ("test_spec", "test_opening"),
 }
 
 
@@ -253,6 +253,8 @@ MUTATIONS = (
         "app/link/spec.py",
         ("return p == 0 or 1 <= p < 100", "return 0 <= p < 100"),
         ("lambda t: LEAST_SHARE <= t <= 100", "lambda t: 0 <= t <= 100"),
+        ("if spec == OPENING and not every:", "if spec == OPENING:"),
+        ('return query or {keys()["model"].key: spec.model}', "return query"),
         ('"scores", "page", "pin")\nSAMPLE', '"scores", "page")\nSAMPLE'),
         ('"scores", "find", "order", "descending")', '"scores", "order", "descending")'),
     ),

@@ -8,7 +8,7 @@ import pytest
 from app_pages import open_page, ran
 from streamlit.testing.v1 import AppTest
 
-from app.link.spec import GUIDES, RunSpec, from_query
+from app.link.spec import GUIDES, OPENING, from_query
 from app.views.guide import page, text
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ def test_comments_in_code_are_no_headings(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_choice_is_part_of_the_link_and_pages_turn() -> None:
     app = open_page("guide")
-    assert app.session_state["spec"] == RunSpec()
+    assert app.session_state["spec"] == OPENING
     for step in (1, 2):
         app.button(key="guide_Next").click()
         ran(app)

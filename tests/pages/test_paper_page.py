@@ -24,7 +24,7 @@ TABLES = [leaf for leaf in LEAVES if leaf.startswith("table")]
 
 @pytest.fixture
 def app() -> AppTest:
-    return at_link("paper")
+    return at_link("paper", model="demo")
 
 
 def text_of(app: AppTest) -> str:

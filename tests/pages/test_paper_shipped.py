@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def app() -> AppTest:
-    return at_link("paper")
+    return at_link("paper", model="demo")
 
 
 def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> None:
