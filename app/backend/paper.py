@@ -68,7 +68,7 @@ def _part(at: Setup, name: str) -> str:
 def found_beside(spec: RunSpec) -> dict[str, Found]:
     """Network of the paper -> what stands beside its lines: the sidebar's network for all, or each one's own."""
     models = dict.fromkeys(model for table in paper.TABLES.values() for model in table.ood)
-    if spec.beside == "sidebar":
+    if spec.paper.beside == "sidebar":
         return dict.fromkeys(models, _with_results(spec))
     return {model: _with_results(own_spec(model)) for model in models}
 

@@ -336,7 +336,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     app = drop(page(), ("boot.png", boot), (MARKUP, saved(picture(), "PNG")), ("a.png", b"GIF89a"), ("e.png", b""))
     own: Uploads = app.session_state["own_uploads"]
     assert len(own.files) == 2
-    spec = RunSpec(look="own")
+    spec = RunSpec.of(look="own")
     known = evaluations.evaluation(setups.setup(spec), "ash_b@65")
     shown = text(app)
     assert "of your 2 images; Energy accepts" in shown

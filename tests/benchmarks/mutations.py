@@ -61,6 +61,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "app/backend/store.py": ("test_backend", "test_integrity"),
     "app/link/fields.py": ("test_spec",),
     "app/link/spec.py": ("test_spec", "test_opening"),
+    "app/link/picks.py": ("test_spec", "test_opening"),
 }
 
 
@@ -255,7 +256,11 @@ MUTATIONS = (
         ("lambda t: LEAST_SHARE <= t <= 100", "lambda t: 0 <= t <= 100"),
         ("if spec == OPENING and not every:", "if spec == OPENING:"),
         ('return query or {keys()["model"].key: spec.model}', "return query"),
-        ('"scores", "page", "pin")\nSAMPLE', '"scores", "page")\nSAMPLE'),
+        ("replace(changes.get(page, getattr(self, page))", "replace(getattr(self, page)"),
+    ),
+    *_of(
+        "app/link/picks.py",
+        ('"scores", "page", "pin")\n_FILTERS', '"scores", "page")\n_FILTERS'),
         ('"scores", "find", "order", "descending")', '"scores", "order", "descending")'),
     ),
 )

@@ -14,7 +14,8 @@ from test_spec import SAVED, specs
 from test_trail import moves, opened, played
 
 from app.link import state
-from app.link.spec import Pick, RunSpec, from_query, keys, reduce, to_query
+from app.link.picks import Pick, reduce
+from app.link.spec import RunSpec, from_query, keys, to_query
 
 ELSEWHERE = RunSpec(variant="ash_s", p=80.0)
 OPENINGS = (RunSpec(), ELSEWHERE, RunSpec(model="resnet50", variant="ash_s", p=90.0, on="textures"), RunSpec(c=2.0))
@@ -58,8 +59,8 @@ def test_an_address_that_says_nothing_is_the_opening(opening: RunSpec, query: di
 @given(spec=specs)
 def test_a_link_is_a_difference_from_the_same_spec_for_ever(opening: RunSpec, spec: RunSpec) -> None:
     default = RunSpec()
-    differs = {key.key: key.write(getattr(spec, name)) for name, key in keys().items()
-               if getattr(spec, name) != getattr(default, name)}  # fmt: skip
+    differs = {key.key: key.write(spec.value(name)) for name, key in keys().items()
+               if spec.value(name) != default.value(name)}  # fmt: skip
     with opening_with(opening):
         if differs:
             assert from_query(differs)[0] == spec

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.link.spec import Pick, RunSpec, from_query, reduce, to_query
+from app.link.picks import Pick, reduce
+from app.link.spec import RunSpec, from_query, to_query
 from app.link.trail import MOST_LINKS, MOST_OFFERS, Arrival, Trail
 
 PAGES = ("tradeoff", "scores", "lab")

@@ -7,7 +7,8 @@ from streamlit.delta_generator import DeltaGenerator
 from app.backend import library, paper, requirements
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import count
 from app.ui import facts, work
@@ -23,7 +24,7 @@ SHORT = {**reports.METRIC_LABELS, "id_accuracy": "Accuracy"}
 
 def draw(spec: RunSpec, line: str, row: pd.Series) -> DeltaGenerator:
     """What is known of the chosen line, and what can be done about it; returns the place for its progress."""
-    at = paper.own_spec(row["model"]) if spec.beside == "own" else spec
+    at = paper.own_spec(row["model"]) if spec.paper.beside == "own" else spec
     name = words.NETWORKS[row["model"]]
     kind = {"local": ", one threshold a sample", "global": ", one threshold for all"}.get(line.rpartition(" ")[2], "")
     st.markdown(f"##### {plain(row['printed'] + kind)} on {plain(name)}")
@@ -100,7 +101,7 @@ def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: requirements.Lack
         st.caption(f":material/lock: {NOT_HERE}")
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash", wrap_lines=True)
-    if spec.beside == "own":
+    if spec.paper.beside == "own":
         st.caption("The same method runs on the bundled network: choose the sidebar's network above the table.")
 
 

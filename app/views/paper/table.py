@@ -9,7 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 from app.backend import paper as measured
 from app.backend import registry, requirements, shipping
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import current
 from app.theme import colours
 from app.ui import plot, share
@@ -38,7 +39,7 @@ def columns(number: int) -> dict[str, str]:
 
 def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> DeltaGenerator:
     """The finding, the table with its downloads, and the chosen line; returns the place for its progress."""
-    column = spec.column if spec.column in columns(number) else "mean"
+    column = spec.paper.column if spec.paper.column in columns(number) else "mean"
     rows = reports.wide(compared, column)
     st.markdown(f"**{plain(words.finding(number, rows))}**")
     if number == 5:
@@ -146,13 +147,13 @@ def _pick(number: int, rows: pd.DataFrame, line: str) -> Pick:
     """Choose a line and load its method; with its network where that is what is shown and it is here."""
     st.session_state[f"{_LINE}{number}"] = line
     spec, row = current(), rows.loc[line]
-    if spec.beside == "own" and not requirements.unready(measured.own_spec(row["model"])):
+    if spec.paper.beside == "own" and not requirements.unready(measured.own_spec(row["model"])):
         return Pick.line(f"{row['model']} {row['method']}")
     return Pick.method(row["method"])
 
 
 def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
-    origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.rules]}"}
+    origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.paper.rules]}"}
     if not requirements.unready(spec):
         origin |= share.provenance(spec)
     with st.container(horizontal=True):
