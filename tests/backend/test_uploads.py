@@ -167,7 +167,7 @@ def garments(count: int) -> Uploads:
     "query", [{"variant": "ash_s", "p": 90.0}, {"score": "msp"}, {"other": "ash_b_global@65"}, {"variant": "none"}]
 )
 def test_an_image_of_the_id_set_scores_as_it_does_there(query: dict[str, object]) -> None:
-    spec, own = RunSpec(**query), garments(19)
+    spec, own = RunSpec.of(**query), garments(19)
     run(own, spec)
     for column, one in enumerate((evaluations.unshaped(spec), spec)):
         known = evaluations.evaluation(setups.setup(spec), str(one.method))

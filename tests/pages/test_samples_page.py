@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def page(name: str = "samples", **query: object) -> AppTest:
-    return open_page(name, **query)
+    return open_page(name, **{"model": "demo", **query})
 
 
 def sound(app: AppTest) -> AppTest:
@@ -197,6 +197,7 @@ def test_the_link_of_a_bar_works_a_second_time() -> None:
         app.run()
         assert bar_link(app) == query
         turn_to(app, "samples")  # as the browser does: the page of the link together with its query
+        app.query_params.clear()
         app.query_params.update(query)
         assert sound(app.run()).session_state["spec"].samples.look == "grid"
         assert app.title[0].value == "Samples"
