@@ -242,11 +242,15 @@ def roots(root: Path | None = None) -> tuple[Path, ...]:
 def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
     """A complete bank's folder, under one of the `roots`.
 
-    An earlier bank, whose identity tells less, is found once it was taken over.
+    An earlier bank, whose identity tells less, is found once it was taken over. One that ships in float16 serves where
+    float32 is asked for.
     """
     for base in roots(root):
         if _is_complete(base / identity.folder):
             return base / identity.folder
+    half = BUNDLED / replace(identity, dtype="float16").folder
+    if BUNDLED in roots(root) and identity.dtype == "float32" and _is_complete(half):
+        return half
     earlier = (earlier_bank(identity, base) for base in roots(root))
     return next((folder for folder in earlier if folder and takeover(folder, identity) == ""), None)
 
@@ -318,7 +322,7 @@ def open_bank(identity: BankIdentity, root: Path | None = None) -> Bank:
     bank = Bank(folder)
     if folder.name != identity.folder.name and bank.identity == identity.earlier:  # it was taken over
         bank.identity = identity
-    if bank.identity != identity:
+    if bank.identity not in (identity, replace(identity, dtype="float16")):
         raise BankError(f"The manifest in {folder} belongs to another bank; delete the folder and extract again.")
     return bank
 

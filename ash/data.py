@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
+from ash.datasets.array_images import ArrayImages, CifarImages, OneFile, SvhnImages
 from ash.datasets.csv_images import LIST, CsvImages, is_list
 from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
 from ash.datasets.made_sets import MadeEntry, Make, MemoryImages
@@ -136,7 +136,7 @@ def _own_path(name: str, root: Path | None = None) -> Path:
     return path if is_list(path) else base / name
 
 
-def _open_path(path: Path, name: str) -> FileImages | FileArray:
+def _open_path(path: Path, name: str) -> FileImages | OneFile:
     """A CSV list, a folder with a list `images.csv`, or a folder of images; for a known name, in any of its layouts."""
     if name in DATASETS and path.is_dir():
         images, status = DATASETS[name].find([path])
@@ -164,7 +164,7 @@ def dataset_entry(name: str, root: Path | None = None) -> DatasetEntry:
 class _OwnEntry(DatasetEntry):
     """A set of the user's: as many images as there are."""
 
-    def find(self, folders: list[Path]) -> tuple[FileImages | FileArray | None, Status]:
+    def find(self, folders: list[Path]) -> tuple[FileImages | OneFile | None, Status]:
         path = _own_path(self.name, folders[0].parent)
         try:
             images = _open_path(path, self.name)

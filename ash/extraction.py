@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ash.bank import BUNDLED, Bank, BankError, BankIdentity, cache_root, find_bank, open_bank
-from ash.data import ImageSet
+from ash.data import DataError, ImageSet
 from ash.datasets.content import Content
 from ash.device import best_device, describe
 from ash.extracting import claims
@@ -228,6 +228,10 @@ def extract_steps(
         claims.tidy(bank.folder)
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
+    if not data.has_images:
+        raise DataError(
+            f"The images of {data.label} are not here: run `python -m ash fetch {data.name.split('=')[0]}`."
+        )
     folder, at = (root or cache_root()) / who.folder, who
     if known is not None and not known.is_relative_to(BUNDLED) and known != folder:
         folder, at = known, who.earlier  # one that was taken over, and is damaged or has other labels now

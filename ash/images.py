@@ -53,6 +53,11 @@ class ImageSet(ABC):
     states: str = "numbers"  # what `stated` are
 
     @property
+    def has_images(self) -> bool:
+        """Whether the images are here; not so where only what was computed of them ships."""
+        return True
+
+    @property
     def stated(self) -> Sequence[tuple[str, ...]] | None:
         """The names that may be every image's class, of nested folders the outermost first, () where there are none.
 
@@ -355,6 +360,10 @@ class Subset(ImageSet):
         self.whole, self.label = whole, whole.label
         self.name = f"{whole.name}={count}"
         self.rows = np.linspace(0, len(whole), count, endpoint=False).astype(np.int64)
+
+    @property
+    def has_images(self) -> bool:
+        return self.whole.has_images
 
     @cached_property
     def names(self) -> Sequence[str]:

@@ -12,7 +12,8 @@ from ash import paper
 from ash.reports import METRIC_LABELS, Count, counted
 from ash.results import comments
 
-SIGNS = {"published": "○", "measured": "●"}
+SIGNS = {"published": "○", "measured": "●", "beside": "◇"}
+ALIKE = "measured minus published, in points, only where network, weights and images are the paper's"
 
 
 def csv_text(compared: pd.DataFrame, origin: Mapping[str, object]) -> str:
@@ -38,6 +39,7 @@ td.text {white-space: normal; min-width: 14rem}
 .published {color: var(--muted); font-style: italic}
 .measured {color: var(--here); font-weight: 600}
 .difference {font-size: 0.85em}
+.beside {color: var(--muted)}
 dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2rem}
 dt {color: var(--muted)} dd {margin: 0; overflow-wrap: anywhere}
 """
@@ -47,8 +49,8 @@ def standing(count: Count, lines: str = "Of {} lines") -> str:
     """How the lines of some tables stand, in a sentence."""
     return (
         f"{lines.format(count.total)} {count.measured} are measured on the network they were published for, "
-        f"{count.whole} of them on all of the paper's images; {count.elsewhere} on another network only; "
-        f"{count.runnable} can be run but are not measured; {count.published} are published only."
+        f"{count.whole} of them with the paper's weights and all of its images; {count.elsewhere} on another network "
+        f"only; {count.runnable} can be run but are not measured; {count.published} are published only."
     )
 
 
@@ -63,7 +65,8 @@ def html_text(table: int, compared: pd.DataFrame, origin: Mapping[str, object]) 
 <h1>{html.escape(title)}</h1>
 <p>{html.escape(about.columns)} {html.escape(about.setting)}</p>
 <p><span class="published">{SIGNS["published"]} published</span> in the paper,
-<span class="measured">{SIGNS["measured"]} measured</span>, difference in points. {html.escape(standing(count))}</p>
+<span class="measured">{SIGNS["measured"]} measured</span> on the same network; Δ: {html.escape(ALIKE)}. Elsewhere
+<i>differs in</i> says what is not the paper's. {html.escape(_beside_words(compared))}{html.escape(standing(count))}</p>
 <div class="scroll"><table>{_head(compared)}{_body(compared)}</table></div>
 <h2>Where the numbers come from</h2><dl>{facts}</dl>
 </body></html>
@@ -74,10 +77,30 @@ def _columns(compared: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(compared["ood"], compared["metric"], strict=True)))
 
 
+def _beside_columns(compared: pd.DataFrame) -> list[tuple[str, str]]:
+    return _columns(compared[compared["beside"].notna()])
+
+
+def _beside_words(compared: pd.DataFrame) -> str:
+    """What the columns of another network are, "" where there are none."""
+    known = compared[compared["beside"].notna()]
+    if known.empty:
+        return ""
+    name, ids, sets = known.iloc[0][["beside_on", "beside_id", "beside_sets"]]
+    return (
+        f"{SIGNS['beside']} is what {name} does, another network: on {ids}, means over {sets} OOD sets of its own. How "
+        "far it lies from the published numbers is no error of either. "
+    )
+
+
 def _head(compared: pd.DataFrame) -> str:
     names = [f"{METRIC_LABELS[metric]}{f', {ood}' if ood else ''}" for ood, metric in _columns(compared)]
-    cells = "".join(f"<th>{html.escape(name)}</th>" for name in ("Method", *names, "Images", "Device, date", "Status"))
-    return f"<thead><tr>{cells}</tr></thead>"
+    others = []
+    if beside := _beside_columns(compared):
+        name = next(filter(None, compared["beside_on"]))
+        others = [f"{SIGNS['beside']} {name}, {METRIC_LABELS[metric]}" for _, metric in beside]
+    every = ("Method", *names, "Differs in", *others, "Images", "Device, date", "Status")
+    return f"<thead><tr>{''.join(f'<th>{html.escape(name)}</th>' for name in every)}</tr></thead>"
 
 
 def _body(compared: pd.DataFrame) -> str:
@@ -85,14 +108,16 @@ def _body(compared: pd.DataFrame) -> str:
     for line, cells in compared.groupby(level="line", sort=False):
         values = {(cell["ood"], cell["metric"]): cell for _, cell in cells.iterrows()}
         inner = "".join(_number(values[name]) for name in _columns(compared))
+        others = "".join(_beside(values[name]) for name in _beside_columns(compared))
         best = cells[cells["measured"].notna()]
         first = best.iloc[-1] if len(best) else cells.iloc[0]
         images = f"{int(first['n_id']):,} + {int(first['n_ood']):,}" if len(best) else ""
         when = ", ".join(filter(None, (str(first["device"]), str(first["date"])[:10])))
         status = ": ".join(filter(None, (str(first["status"]), str(first["note"]))))
+        differs = ", ".join(dict.fromkeys(word for text in cells["differs_in"] for word in text.split(", ") if word))
         rows.append(
-            f"<tr><td>{html.escape(str(line))}</td>{inner}<td>{images}</td><td>{html.escape(when)}</td>"
-            f'<td class="text">{html.escape(status)}</td></tr>'
+            f"<tr><td>{html.escape(str(line))}</td>{inner}<td>{html.escape(differs)}</td>{others}<td>{images}</td>"
+            f'<td>{html.escape(when)}</td><td class="text">{html.escape(status)}</td></tr>'
         )
     return f"<tbody>{''.join(rows)}</tbody>"
 
@@ -101,7 +126,13 @@ def _number(cell: pd.Series) -> str:
     spread = f" ± {cell['plus_minus']:.2f}" if pd.notna(cell["plus_minus"]) else ""
     text = f'<span class="published">{SIGNS["published"]} {cell["value"]:.2f}{spread}</span>'
     if pd.notna(cell["measured"]):
-        difference = f"{cell['difference']:+.2f}".replace("-", "\N{MINUS SIGN}")
         text += f'<br><span class="measured">{SIGNS["measured"]} {cell["measured"]:.2f}</span>'
-        text += f'<br><span class="difference">{difference}</span>'
+    if pd.notna(cell["difference"]):
+        difference = f"{cell['difference']:+.2f}".replace("-", "\N{MINUS SIGN}")
+        text += f'<br><span class="difference">Δ {difference}</span>'
     return f"<td>{text}</td>"
+
+
+def _beside(cell: pd.Series) -> str:
+    known = pd.notna(cell["beside"])
+    return f'<td><span class="beside">{SIGNS["beside"]} {cell["beside"]:.2f}</span></td>' if known else "<td></td>"

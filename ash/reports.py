@@ -1,9 +1,10 @@
 """The paper's numbers beside what was measured: joined and counted. (`ash.report_files` writes them.)
 
-`compare` joins a published table (`ash.paper`) with `Found`, what was measured for its networks. Imports no torch.
+`compare` joins a published table (`ash.paper`) with `Found`, what was measured for its networks. A difference is taken
+only where network and data are the paper's; another network stands beside. Imports no torch.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,12 @@ MEASURED, ANOTHER, OTHER_IMAGES = "measured", "measured on another network", "me
 BUNDLED, NOT_RUN, PUBLISHED = "bundled model only", "not run", "published only"
 BUNDLED_MODEL = "demo"
 NOT_SHIPPED = "activations not shipped"
+WEIGHTS, PLACEMENT, IMAGES, SETS = (
+    "weights",
+    "placement",
+    "images",
+    "sets",
+)  # in which a number differs from the paper's
 GODIN = "needs a network trained with a divided head (Generalized ODIN); none is published"
 METRIC_LABELS = {"auroc": "AUROC", "fpr95": "FPR95", "aupr": "AUPR", "id_accuracy": "ID accuracy"}
 RULES = ("ours", "authors")
@@ -49,11 +56,13 @@ def measured(some: Sweep, model: str, placement: str, id: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured for the lines of one of the paper's networks.
+    """What was measured on one network.
 
-    `model` and `id_set`: on which network and ID set, not always the paper's. `table`: rows of `measured`, with the
-    columns `device` and `date`, or none; `shipped` is true in rows of `ash.results`. `reason`: why a method is not in
-    it; `missing`: method -> its own reason. `partial`: image set -> how much of it was there, where that is not all.
+    `model` and `id_set`: on which network and ID set. `table`: rows of `measured`, with the columns `device` and
+    `date`, or none; `shipped` is true in rows of `ash.results`. `reason`: why a method is not in it; `missing`: method
+    -> its own reason. `partial`: image set -> how much of it was there, where that is not all. `network`: which of the
+    paper's networks it is, "" for none of them. `apart`: what else than the images is not the paper's, of WEIGHTS and
+    PLACEMENT.
     """
 
     model: str
@@ -62,6 +71,8 @@ class Found:
     reason: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
     partial: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""
+    apart: tuple[str, ...] = ()
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -76,13 +87,14 @@ class Found:
         """The measured row of a method on one set, None where there is none."""
         return self._rows.get(method, {}).get(ood)
 
-    def mean(self, method: str, sets: Collection[str] | None = None) -> tuple[dict[str, Any], int] | None:
-        """The mean of a method over those of some sets that were measured (None: all), and over how many."""
-        rows = [row for ood, row in self._rows.get(method, {}).items() if sets is None or ood in sets]
-        if not rows:
+    def mean(self, method: str, sets: Collection[str] | None = None) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+        """The mean of a method over those of some sets that were measured (None: all), and over which."""
+        over = {ood: row for ood, row in self._rows.get(method, {}).items() if sets is None or ood in sets}
+        if not over:
             return None
+        rows = list(over.values())
         means = {name: sum(row[name] for row in rows) / len(rows) for name in (*_NUMBERS, *_DOUBTS) if name in rows[0]}
-        return {**rows[0], **means, "n_ood": sum(row["n_ood"] for row in rows)}, len(rows)
+        return {**rows[0], **means, "n_ood": sum(row["n_ood"] for row in rows)}, tuple(over)
 
 
 def lines(table: int) -> pd.DataFrame:
@@ -98,66 +110,123 @@ def line_ids(frame: pd.DataFrame) -> pd.Index:
     return pd.Index(texts, name="line")
 
 
-def compare(table: int, found: Mapping[str, Found], rules: str = "ours") -> pd.DataFrame:
-    """Every number of a table with what was measured for it.
+def compare(table: int, own: Iterable[Found], rules: str = "ours", beside: Found | None = None) -> pd.DataFrame:
+    """Every number of a table with what was measured on the same network, and beside it what another one does.
 
-    `found`: network of the paper -> what was measured for its lines. `rules`: whose metrics, of RULES. Adds to the
-    columns of `ash.paper`: measured, difference (measured minus published), on (the network measured), sets (how many
-    OOD sets the number is over), n_id, n_ood, device, date, status, note.
+    `own`: what was measured on the paper's networks, each for the lines of its own `network`; one that is none of them
+    is not taken. `beside`: of any network; it stands beside the averages of the lines that are not its own. `rules`:
+    whose metrics, of RULES. Adds to the columns of `ash.paper`:
+
+    * measured, on (a name of ash.models), sets (how many OOD sets it is over), n_id, n_ood, device, date, status, note;
+    * differs_in: what of a measured number is not the paper's, of WEIGHTS, PLACEMENT, IMAGES and SETS, comma-separated;
+    * difference: measured minus published, NaN where something differs;
+    * beside, beside_on, beside_id, beside_sets, beside_n_id, beside_n_ood, beside_device, beside_date: those of the
+      other network, which has no difference.
     """
     numbers = paper.load(table)
-    cells = [_cell(row, found[row["model"]], paper.TABLES[table], rules) for row in numbers.to_dict("records")]
+    by_network = {one.network: one for one in own if one.network}
+    cells = []
+    for row in numbers.to_dict("records"):
+        network = row["model"]
+        cell = _cell(row, by_network.get(network, Found("", "")), paper.TABLES[table].ood[network], rules)
+        other = _beside(row, beside, rules) if beside is not None and beside.network != network else _NOTHING_BESIDE
+        if not cell["on"] and other["beside_on"]:
+            cell["status"] = BUNDLED if other["beside_on"] == BUNDLED_MODEL else ANOTHER
+        cells.append({**cell, **other})
     joined = pd.concat([numbers, pd.DataFrame(cells)], axis=1)
-    joined["difference"] = joined["measured"] - joined["value"]
+    joined["difference"] = (joined["measured"] - joined["value"]).where(joined["differs_in"] == "")
     return joined.set_index(line_ids(joined))
 
 
-def _cell(row: dict[Hashable, Any], found: Found, about: paper.PaperTable, rules: str) -> dict[str, object]:
-    """What was measured for one number."""
-    method, ood, same = row["method"], row["ood"], found.model == row["model"]
-    one: dict[str, Any] | None
+def _cell(row: dict[Hashable, Any], found: Found, wanted: Collection[str], rules: str) -> dict[str, object]:
+    """What was measured for one number on its own network. `wanted`: the OOD sets of the paper's average."""
+    method, ood = row["method"], row["ood"]
     if ood in ("mean", ""):
-        mean = (found.mean(method, about.ood[row["model"]]) if same else None) or found.mean(method)
-        one, sets = mean or (None, 0)
+        one, over = found.mean(method, wanted) or found.mean(method) or (None, ())
     else:
-        one, sets = (found.row(method, ood) if same else None), 1
+        one, over = found.row(method, ood), (ood,)
     if one is None:
         return {**_EMPTY, **_not_measured(row, found)}
-    metric = f"{row['metric']}_authors" if rules == "authors" and row["metric"] in _AUTHORS else row["metric"]
-    names = ("n_id", "n_ood", "device", "date")
-    status, note = _standing(row, found, about.ood[row["model"]], sets)
+    differs, sets = _differs(row, found, wanted, over), f"{len({*over} & {*wanted})} of {len(wanted)}"
     doubts = [f"{one[name]:.1f} % of the samples {what}" for name, what in _DOUBTS.items() if one.get(name, 0) > 0]
-    note = "; ".join(filter(None, (note, *doubts)))
-    if one.get("shipped") is True:
-        status = f"{status}, {NOT_SHIPPED}"
-    cell = {"measured": float(one[metric]), "on": found.model, "sets": sets, **{name: one[name] for name in names}}
-    return {**cell, "status": status, "note": note}
+    return {
+        "measured": _metric(row, one, rules),
+        "on": found.model,
+        "sets": len(over),
+        **{name: one[name] for name in _FACTS},
+        "differs_in": ", ".join(differs),
+        "status": _status(row, found, differs, sets) + (f", {NOT_SHIPPED}" if one.get("shipped") is True else ""),
+        "note": "; ".join([*_notes(row, found, differs, over), *doubts]),
+    }
 
 
-def _standing(row: dict[Hashable, Any], found: Found, wanted: Collection[str], sets: int) -> tuple[str, str]:
-    """Whose measurement stands beside a number, and over what if that is not what the paper's is over."""
-    ood = row["ood"]
-    if found.model != row["model"]:
-        status = BUNDLED if found.model == BUNDLED_MODEL else ANOTHER
-        return status, f"{found.model} on {found.id_set}, mean over its own {sets} OOD sets"
-    here = [name for name in ([ood] if ood in wanted else wanted) if found.row(row["method"], name)]
-    notes = [f"{name}: {found.partial[name]}" for name in here if name in found.partial]
+def _metric(row: dict[Hashable, Any], one: Mapping[str, Any], rules: str) -> float:
+    authors_too = rules == "authors" and row["metric"] in _AUTHORS
+    return float(one[f"{row['metric']}_authors" if authors_too else row["metric"]])
+
+
+def _differs(row: dict[Hashable, Any], found: Found, wanted: Collection[str], over: Collection[str]) -> list[str]:
+    """What of a measured number is not the paper's, a word each."""
+    accuracy = row["ood"] == ""  # no OOD image has a part in it
+    incomplete = not {row["id"], *(() if accuracy else over)}.isdisjoint(found.partial)
+    words = list(found.apart)
+    if found.id_set != row["id"] or incomplete:
+        words.append(IMAGES)
+    if row["ood"] == "mean" and set(over) != set(wanted):
+        words.append(SETS)
+    return words
+
+
+def _status(row: dict[Hashable, Any], found: Found, differs: Collection[str], sets: str) -> str:
+    """How far a measured number is the paper's. `sets`: how many of the paper's OOD sets it is over."""
     if found.id_set != row["id"]:
-        return OTHER_IMAGES, "; ".join([f"ID set {found.id_set}", *notes])
-    if ood in (*wanted, "") or sets == len(wanted):
-        return f"{MEASURED}, part of the images" if notes else MEASURED, "; ".join(notes)
-    return f"{MEASURED}, {sets} of {len(wanted)} OOD sets", "; ".join([f"mean over {', '.join(here)} alone", *notes])
+        return OTHER_IMAGES
+    if WEIGHTS in differs:
+        return f"{MEASURED} with other weights"
+    if PLACEMENT in differs:
+        return f"{MEASURED} at another placement"
+    if SETS in differs:
+        return f"{MEASURED}, {sets} OOD sets"
+    return f"{MEASURED}, part of the images" if IMAGES in differs else MEASURED
 
 
-_EMPTY = {"measured": float("nan"), "on": "", "sets": 0, "n_id": 0, "n_ood": 0, "device": "", "date": ""}
+def _notes(row: dict[Hashable, Any], found: Found, differs: Collection[str], over: Collection[str]) -> list[str]:
+    """What a measured number is over, as far as that is not what the paper's is over."""
+    notes = [f"ID set {found.id_set}"] if found.id_set != row["id"] else []
+    notes += ["the weights are not the published file"] if WEIGHTS in differs else []
+    notes += [f"mean over {', '.join(over)} alone"] if SETS in differs else []
+    sets = (found.id_set, *(over if row["ood"] else ()))
+    return notes + [f"{name}: {found.partial[name]}" for name in sets if name in found.partial]
+
+
+_FACTS = ("n_id", "n_ood", "device", "date")
+_NAN = float("nan")
+_EMPTY = {"measured": _NAN, "on": "", "sets": 0, "n_id": 0, "n_ood": 0, "device": "", "date": "", "differs_in": ""}
+_NOTHING_BESIDE = {
+    "beside": _NAN, "beside_on": "", "beside_id": "", "beside_sets": 0,
+    "beside_n_id": 0, "beside_n_ood": 0, "beside_device": "", "beside_date": "",
+}  # fmt: skip
+
+
+def _beside(row: dict[Hashable, Any], found: Found, rules: str) -> dict[str, object]:
+    """What another network does by the method of a number: over its own OOD sets, and so beside averages only."""
+    mean = found.mean(row["method"]) if row["ood"] in ("mean", "") else None
+    if mean is None:
+        return _NOTHING_BESIDE
+    one, over = mean
+    return {
+        "beside": _metric(row, one, rules),
+        "beside_on": found.model,
+        "beside_id": found.id_set,
+        "beside_sets": len(over),
+        **{f"beside_{name}": one[name] for name in _FACTS},
+    }
 
 
 def _not_measured(row: dict[Hashable, Any], found: Found) -> dict[str, str]:
     method, ood = row["method"], row["ood"]
     if found.mean(method) is not None:  # of the line, but not on this set
-        if found.model == row["model"]:
-            return {"status": NOT_RUN, "note": f"the images of {ood} are missing: python -m ash fetch {ood}"}
-        return {"status": NOT_RUN, "note": f"{found.model} has other OOD sets; the average is beside its own"}
+        return {"status": NOT_RUN, "note": f"the images of {ood} are missing: python -m ash fetch {ood}"}
     if Method.parse(method).score == "godin":
         return {"status": PUBLISHED, "note": GODIN}
     return {"status": NOT_RUN, "note": found.missing.get(method, found.reason)}
@@ -166,7 +235,8 @@ def _not_measured(row: dict[Hashable, Any], found: Found) -> dict[str, str]:
 @dataclass(frozen=True)
 class Count:
     """Lines of some tables: measured on the network they were published for, on another one only, not measured but with
-    a method that runs, published only. `whole`: those of the first that are measured on all of the paper's images."""
+    a method that runs, published only. `whole`: those of the first of which every number is of the paper's weights and
+    images."""
 
     whole: int
     measured: int
@@ -182,35 +252,44 @@ class Count:
 
 def counted(*compared: pd.DataFrame) -> Count:
     """How the lines of some compared tables stand; a line that comes twice counts once, by the better of the two."""
-    numbers = pd.concat(compared)
-    known = numbers["measured"].notna()
+    numbers = pd.concat(compared, keys=range(len(compared)), names=["compared"])
     facts = {
-        "known": known,
-        "own": known & (numbers["on"] == numbers["model"]),
-        "whole": known & numbers["status"].isin([MEASURED, f"{MEASURED}, {NOT_SHIPPED}"]),
+        "own": numbers["measured"].notna(),
+        "beside": numbers["beside"].notna(),
         "more": numbers["status"] != PUBLISHED,
     }
-    line = pd.DataFrame(facts).groupby([numbers["table"], numbers.index]).any()  # what is so of any number of a line
-    known, own = line["known"], line["own"]
-    counts = (own & line["whole"], own, known & ~own, ~known & line["more"], ~known & ~line["more"])
+    line = pd.DataFrame(facts).groupby([numbers["table"], "line"]).any()  # what is so of any number of a line
+    alike = numbers["measured"].notna() & (numbers["differs_in"] == "")
+    whole = alike.groupby([numbers["table"], "compared", "line"]).all().groupby(["table", "line"]).any()
+    own, rest = line["own"], ~line["own"] & ~line["beside"]
+    counts = (whole, own, ~own & line["beside"], rest & line["more"], rest & ~line["more"])
     return Count(*(int(count.sum()) for count in counts))
 
 
 def wide(compared: pd.DataFrame, ood: str) -> pd.DataFrame:
-    """One row a line for one OOD set (or `mean`): for each metric published, measured and difference, then the rest."""
+    """One row a line for one OOD set (or `mean`): for each metric published, measured, difference and beside, then the
+    rest."""
     chosen = compared[compared["ood"].isin([ood, ""])]
     rows = []
     for line, cells in chosen.groupby(level="line", sort=False):
         first = cells.iloc[0]
         row: dict[str, object] = {"line": line, **{name: first[name] for name in ("model", "printed", "method")}}
         for _, cell in cells.iterrows():
-            for what, name in (("published", "value"), ("measured", "measured"), ("difference", "difference")):
-                row[f"{cell['metric']} {what}"] = cell[name]
+            row[f"{cell['metric']} published"] = cell["value"]
+            for what in ("measured", "difference", "beside"):
+                row[f"{cell['metric']} {what}"] = cell[what]
             if pd.notna(cell["plus_minus"]):
                 row[f"{cell['metric']} spread"] = cell["plus_minus"]
         flags = {paper.FLAGS[flag] for flag in cells["flag"] if flag}
-        best = cells[cells["measured"].notna()]
-        best = best.iloc[0] if len(best) else first
-        row |= {name: best[name] for name in ("n_id", "n_ood", "sets", "device", "date", "on", "status", "note")}
+        measured, beside = (_first(cells, what) for what in ("measured", "beside"))
+        row |= {name: measured[name] for name in (*_FACTS, "sets", "on", "status", "note")}
+        row["differs_in"] = max(cells["differs_in"], key=len)  # of accuracy, which hangs on no OOD set, it is less
+        row |= {name: beside[name] for name in cells if str(name).startswith("beside_")}
         rows.append({**row, "basis": first["basis"], "flag": " ".join(sorted(flags))})
     return pd.DataFrame(rows).set_index("line")
+
+
+def _first(cells: pd.DataFrame, what: str) -> pd.Series:
+    """The first of a line's numbers where something is known, else the first."""
+    known = cells[cells[what].notna()]
+    return (known if len(known) else cells).iloc[0]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
+from app.backend import registry
 from app.backend.banks import missing_sets
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, run
@@ -12,7 +13,7 @@ from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
 from app.backend.requirements import lack_of_each, unready
 from app.backend.setups import Setup, chosen_sets, images, setup, status
-from app.backend.shipping import drawn, shipped, shipped_words, usual
+from app.backend.shipping import drawn, results_setup, shipped, shipped_words, usual
 from app.link.spec import RunSpec
 from ash import paper, reports
 from ash.data import dataset_entry
@@ -21,9 +22,12 @@ from ash.reports import Found
 from ash.results import Results
 
 
-def own_spec(model: str) -> RunSpec:
-    """A network of the paper on the paper's sets, as far as they are here."""
-    return RunSpec(model=model)
+def own_spec(network: str) -> RunSpec:
+    """A network of the paper on the paper's sets, as far as they are here: of the models that are it, the first that
+    can be measured, else the one that the paper's name means."""
+    models = (network, *(name for name in registry.models() if registry.entry(name).paper_name == network))
+    specs = [RunSpec(model=model) for model in dict.fromkeys(models)]
+    return next((spec for spec in specs if not unready(spec)), specs[0])
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -41,13 +45,14 @@ def _rows(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...]) -> pd.DataF
 def found(spec: RunSpec) -> Found:
     """What of the paper's methods is measured under a spec; those that take one pass are measured now."""
     at, ood = setup(spec), tuple(chosen_sets(spec))
+    nothing = Found(at.model, at.id_set, network=registry.entry(at.model).paper_name)
     if reason := unready(spec):
-        return Found(at.model, at.id_set, reason=reason)
+        return replace(nothing, reason=reason)
     lacks = lack_of_each(spec, paper.methods())
     ready = tuple(method for method, one in lacks.items() if one is None)
     missing = {method: one.text for method, one in lacks.items() if one}
     if not ready:
-        return Found(at.model, at.id_set, missing=missing)
+        return replace(nothing, missing=missing)
     partial = {name: text for name in at.sets if (text := _part(at, name))}
     if not is_linear(at):
         parts = [_rows(at, (method,), ood) for method in ready]
@@ -55,7 +60,17 @@ def found(spec: RunSpec) -> Found:
         odin = tuple(method for method in ready if Method.parse(method).score == "odin")
         rest = tuple(method for method in ready if method not in odin)
         parts = [_rows(at, some, ood) for some in (rest, odin) if some]
-    return Found(at.model, at.id_set, pd.concat(parts, ignore_index=True), missing=missing, partial=partial)
+    rows = pd.concat(parts, ignore_index=True)
+    return replace(nothing, table=rows, missing=missing, partial=partial, apart=_apart(at))
+
+
+def _apart(at: Setup) -> tuple[str, ...]:
+    """What of a network of the paper is not as in the paper; of any other network nothing is asked."""
+    entry = registry.entry(at.model)
+    if not entry.paper_name:
+        return ()
+    weights = () if entry.has_published_weights() else (reports.WEIGHTS,)
+    return weights if at.penultimate else (*weights, reports.PLACEMENT)
 
 
 def _part(at: Setup, name: str) -> str:
@@ -65,23 +80,38 @@ def _part(at: Setup, name: str) -> str:
     return f"{count:,} of {whole:,} images" if count < whole else ""
 
 
-def found_beside(spec: RunSpec) -> dict[str, Found]:
-    """Network of the paper -> what stands beside its lines: the sidebar's network for all, or each one's own."""
-    models = dict.fromkeys(model for table in paper.TABLES.values() for model in table.ood)
-    if spec.paper.beside == "sidebar":
-        return dict.fromkeys(models, _with_results(spec))
-    return {model: _with_results(own_spec(model)) for model in models}
+def own(spec: RunSpec) -> list[Found]:
+    """What is measured on the paper's networks, on the paper's sets as far as they are here; on that of the sidebar, if
+    it is one of them and asked for, as the sidebar says."""
+    networks = dict.fromkeys(network for table in paper.TABLES.values() for network in table.ood)
+    mine = registry.entry(spec.model).paper_name if spec.paper.beside == "sidebar" else ""
+    return [_with_results(spec if network == mine else own_spec(network)) for network in networks]
+
+
+def beside(spec: RunSpec) -> Found | None:
+    """What the sidebar's network does, beside the lines of all other networks; None where that is not asked for."""
+    return _with_results(spec) if spec.paper.beside == "sidebar" else None
+
+
+def differs_in(spec: RunSpec) -> str:
+    """What of the sidebar's network of the paper is not the paper's, as `reports.compare` says it of Energy's averages;
+    "" where nothing is, or nothing is measured."""
+    network = registry.entry(spec.model).paper_name
+    number = next(number for number, table in paper.TABLES.items() if network in table.ood)
+    rows = reports.compare(number, [_with_results(spec)]).query("model == @network and method == 'energy'")
+    return str(rows[rows["ood"] == "mean"]["differs_in"].iloc[0])
 
 
 def _with_results(spec: RunSpec) -> Found:
-    """What is measured under a spec, and of the methods that are not, what ships of the same network and images."""
+    """What is measured under a spec, and of the methods that are not, what ships of the same weights and images."""
     one, there, at = found(spec), shipped(spec.model), setup(spec)
     if there is None:
         return one
     rows = _rows_of(there)
     if one.table.empty:
-        return replace(one, model=there.model, id_set=there.id_set, table=rows, partial=there.partial)
-    if (at.placement, at.id_set, at.images) != (there.placement, there.id_set, 0):
+        apart = (reports.WEIGHTS,) if "weights_note" in there.origin else ()
+        return replace(one, id_set=there.id_set, table=rows, partial=there.partial, apart=apart)
+    if results_setup(there) is None or (at.placement, at.id_set, at.images) != (there.placement, there.id_set, 0):
         return one
     more = rows[~rows["method"].isin(one.table["method"]) & rows["ood"].isin(chosen_sets(spec))]
     return replace(one, table=pd.concat([one.table, more], ignore_index=True)) if len(more) else one

@@ -10,7 +10,7 @@ from app.backend.engine import is_linear, recall
 from app.backend.fits import missing_perturbed, missing_training, training_set
 from app.backend.library import shown
 from app.backend.registry import entry
-from app.backend.setups import Setup, images, is_present, set_label, setup, whole_set
+from app.backend.setups import Setup, has_bank, images, is_listed, is_present, is_usable, set_label, setup, whole_set
 from app.link.spec import RunSpec
 from ash import reports
 from ash.data import MadeEntry, dataset_entry
@@ -23,7 +23,7 @@ def unready(spec: RunSpec) -> str:
     at, one = setup(spec), entry(spec.model)
     if not one.present:
         return f"the weights of {one.label} are missing"
-    if not is_present(at.id_set):
+    if not is_usable(spec.model, at.id_set) or (is_listed(at.id_set) and not has_bank(at, at.id_set)):
         return f"the images of {dataset_entry(at.id_set).label} are missing"
     return "" if at.ood else f"no OOD set for {one.label} is here"
 

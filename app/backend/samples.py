@@ -38,6 +38,13 @@ class Sample:
     trace: "Trace"
 
 
+def not_shipped() -> NDArray[np.uint8]:
+    """What stands in the place of an image that does not ship: an empty frame."""
+    frame = np.full((64, 64, 3), 200, np.uint8)
+    frame[2:-2, 2:-2] = 235
+    return frame
+
+
 @st.cache_resource(max_entries=128, show_spinner=False)
 def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Pixels and activation (C, ...) of image `index` of data set `name`: what no method changes."""
@@ -47,6 +54,9 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDA
     data = whole_set(name)
     if not 0 <= index < len(data):
         raise AshError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
+    if not data.has_images:
+        stored = bank(at, name)
+        return not_shipped(), stored[stored.names.index(data.names[index])].astype(np.float32)
     picture = data.image(index)
     stem, _ = parts(at)
     with torch.inference_mode(), semaphore:
@@ -88,6 +98,8 @@ def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
     """Name and pixels of the image in row `index` of a bank; AshError when it does not decode."""
     title = bank(at, name).names[index]
     data = images(at, name)
+    if not data.has_images:
+        return title, not_shipped()
     return title, np.asarray(data.image(list(data.names).index(title)))
 
 

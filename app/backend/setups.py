@@ -58,7 +58,17 @@ def status(name: str) -> Status:
 
 def is_present(name: str) -> bool:
     """Whether there are images of a data set on this machine, all or some; one of a plug-in is made for that."""
-    return bool(status(name).count)
+    return bool(status(name).count) and not is_listed(name)
+
+
+def is_listed(name: str) -> bool:
+    """Whether the images of a data set are not here, but activations of them ship."""
+    return status(name).state == "listed"
+
+
+def is_usable(model: str, name: str) -> bool:
+    """Whether a data set can be evaluated on a network: its images are here, or its penultimate activations ship."""
+    return is_present(name) or (is_listed(name) and any_bank(model, get_model(model).penultimate, name, BUNDLED))
 
 
 @st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
@@ -97,7 +107,7 @@ def _labelled(name: str) -> bool:
 
 def ood_choices(model: str, id_set: str) -> dict[str, str]:
     """OOD set -> label, for the sets that are here: the ones the model is usually compared with, then the user's."""
-    here = filter(is_present, (*get_model(model).ood_sets, *own_sets()))
+    here = (name for name in (*get_model(model).ood_sets, *own_sets()) if is_usable(model, name))
     return {name: set_label(name) for name in (*here, *_made("ood")) if name != id_set}
 
 
@@ -139,6 +149,8 @@ def _setup(spec: RunSpec) -> Setup:
     placement = entry.penultimate if spec.placement == PENULTIMATE else spec.placement
     id_set = spec.id or entry.id_set
     offered = ood_choices(spec.model, id_set)
+    if placement != entry.penultimate or spec.images:  # what ships of these sets is their whole penultimate bank
+        offered = {name: label for name, label in offered.items() if not is_listed(name)}
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in spec.ood if name in offered) or usual
     whole = Setup(spec.model, placement, id_set, usual, spec.images, spec.dtype)
@@ -149,7 +161,7 @@ def _setup(spec: RunSpec) -> Setup:
 def wider(at: Setup) -> Setup:
     """The same with all usual OOD sets that are here, whose numbers hold for fewer sets too."""
     usual = get_model(at.model).ood_sets
-    offered = ood_choices(at.model, at.id_set)
+    offered = [name for name in ood_choices(at.model, at.id_set) if at.penultimate or not is_listed(name)]
     return _over(at, [name for name in offered if name in usual or name in at.ood])
 
 
@@ -182,7 +194,7 @@ def set_label(name: str) -> str:
     if isinstance(entry, MadeEntry):
         return entry.label  # whole, or not at all
     here = status(name)
-    if here.state == "incomplete" and here.count and entry.count:
+    if here.state in ("incomplete", "listed") and here.count and entry.count and here.count < entry.count:
         return f"{entry.label} ({here.count:,} of {entry.count:,} images)"
     return entry.label
 
@@ -208,6 +220,8 @@ def whole_set(name: str) -> ImageSet:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _whole_set(name: str, look: str) -> ImageSet:
     here = status(name)
+    if here.state == "listed" and (listed := dataset_entry(name).listed()):
+        return listed
     return get_dataset(f"{name}={here.path}" if here.state == "incomplete" else name)
 
 

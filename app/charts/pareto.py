@@ -114,7 +114,9 @@ def figure(shown: Pareto, dark: bool) -> go.Figure:
     if others := shown.others():
         plot.add_trace(_marks(shown, "other methods", others, "hexagon", 10, dark))
     if shown.published:
-        plot.add_trace(trace(shown.published, dark, "published in the paper"))
+        moved = any(one.x is not None for one in shown.published)
+        name = "published, moved" if moved else "published in the paper"
+        plot.add_trace(trace(shown.published, dark, name))
     plot.add_trace(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
     for one in shown.paper:
         plot.add_trace(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))

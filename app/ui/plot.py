@@ -69,13 +69,14 @@ def rows(
     *,
     on_pick: OnPick | None = None,
     selected: str | None = None,
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[Any, Any] | None = None,
     height: int | Literal["auto", "content", "stretch"] = "auto",
     style: Callable[[pd.DataFrame], Any] | None = None,
 ) -> None:
     """A table whose index holds the ids; choosing a row is a pick, by mouse or by keyboard.
 
-    `style` makes a pandas `Styler` of the frame, for colours.
+    `columns`: the `column_config`, by name or, where columns stand in groups, by place. `style` makes a pandas `Styler`
+    of the frame, for colours.
     """
     config = dict(columns) if columns else None
     shown = style(frame) if style else frame

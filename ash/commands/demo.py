@@ -1,6 +1,7 @@
 """python -m ash demo build | check."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,26 @@ def demo() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: assets/demo]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as shipped]")
-def build(**options: Any) -> None:
-    """Train the demo network and write weights, images and banks; about ten minutes on two cores."""
+@click.option("--data", type=click.Path(path_type=Path), help="Sources of the networks named by --model.")
+@click.option("--model", "models", multiple=True, help="Build this network from --data in place of the small one.")
+def build(data: Path | None, models: Sequence[str], **options: Any) -> None:
+    """Train the small network, or take a larger one's weights, and write weights, images and banks.
+
+    About ten minutes on two cores each.
+    """
     from ash import demo as module
 
-    folder = module.build(**{name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = [model for model in models if model not in module.PARTS or model == module.MODEL]
+    if unknown or bool(models) != (data is not None):
+        larger = ", ".join(model for model in module.PARTS if model != module.MODEL)
+        raise click.UsageError(f"--data DIR and --model go together; models built from sources: {larger}.")
+    for model in models:
+        assert data is not None
+        shared = {name: given[name] for name in ("out", "seed") if name in given}
+        folder = module.build_part(model, data, **shared)
+    if not models:
+        folder = module.build(**given)
     click.echo(f"The demo is in {folder}.")
 
 

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import click
@@ -35,29 +34,25 @@ class _Measured:
 @click.option("--rules", default="ours", show_default=True, type=click.Choice(reports.RULES), help="whose metrics")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="folder of the report")
 def paper(number: int, model: str | None, images: int | None, rules: str, out: Path) -> None:
-    """Measure a table of the paper and write it as CSV and HTML, published and measured beside each other.
+    """Measure a table of the paper and write it as CSV and HTML, published beside measured on the same network.
 
+    A difference stands only where network and data are the paper's; another network has columns of its own.
     Activations and fits that are missing are computed first, and kept: a second run uses them.
     """
 
     folder_for(out)
 
-    @cache
-    def measured(name: str) -> _Measured:
-        own = name in tables.TABLES[number].ood
-        rows = tables.load(number)
-        texts = rows[rows["model"] == name]["method"] if own else rows["method"]
-        return _measure(name, tuple(dict.fromkeys(texts)), images)
-
     beside = {name: _beside(name, model, number) for name in tables.TABLES[number].ood}
-    found = {name: measured(one).found if one else Found(name, "", reason=why) for name, (one, why) in beside.items()}
-    compared = reports.compare(number, found, rules)
+    here = {one: _measure(one, number, images) for one in dict.fromkeys(one for one, _ in beside.values() if one)}
+    own = [Found(name, "", reason=why, network=name) for name, (_, why) in beside.items() if why]
+    own += [one.found for one in here.values()]
+    other = next((here[one].found for one, why in beside.values() if one and why), None)
+    compared = reports.compare(number, own, rules, other)
     words = ["python -m ash paper", f"--table {number}"]
     words += [f"--{name} {shlex.quote(str(value))}" for name, value in (("model", model), ("images", images)) if value]
     words += [f"--rules {rules}"] * (rules != "ours")
     origin = {"table": f"Table {number} of the paper", "made by": " ".join(words), "metrics": f"rules: {rules}"}
-    for one in dict.fromkeys(one for one, _ in beside.values() if one):
-        origin |= measured(one).origin
+    origin |= {name: text for one in here.values() for name, text in one.origin.items()}
     origin |= {f"{name}, not measured": why for name, (one, why) in beside.items() if not one}
     origin |= {f"{name}, beside it": f"{one}, because {why}" for name, (one, why) in beside.items() if one and why}
     _write(number, compared, {**origin, **circumstances()}, out)
@@ -68,8 +63,9 @@ def _beside(name: str, model: str | None, number: int) -> tuple[str, str]:
     if model is None:
         reason = _absent(name)
         return (reports.BUNDLED_MODEL, reason) if reason else (name, "")
-    if model in tables.TABLES[number].ood:
-        return (model, "") if model == name else ("", f"only {model} was asked for")
+    network = get_model(model).paper_name
+    if network in tables.TABLES[number].ood:
+        return (model, "") if network == name else ("", f"only {model} was asked for")
     return model, f"{get_model(model).name} was asked for"
 
 
@@ -85,9 +81,11 @@ def _absent(name: str) -> str:
     return ""
 
 
-def _measure(name: str, methods: tuple[str, ...], images: int | None) -> _Measured:
-    """Every method of these that can be measured on a network, on its usual images."""
-    entry = get_model(name)
+def _measure(name: str, number: int, images: int | None) -> _Measured:
+    """The methods of a table that can be measured on a network, on its usual images: its own lines', if any are."""
+    entry, rows = get_model(name), tables.load(number)
+    lines = rows[rows["model"] == entry.paper_name]
+    methods = dict.fromkeys((lines if len(lines) else rows)["method"])
     here = images_here(entry.id_set, entry.ood_sets, images)
     parsed = [Method.parse(method) for method in methods]
     fit, why = fit_here(entry, entry.penultimate) if any(method.needs_fit for method in parsed) else (None, "")
@@ -102,7 +100,11 @@ def _measure(name: str, methods: tuple[str, ...], images: int | None) -> _Measur
         origin[f"{name}, fitted on"] = f"{fit.rows:,} images of {fit.identity.dataset}"
     if here.partial:
         origin[f"{name}, incomplete"] = "; ".join(f"{data}: {text}" for data, text in here.partial.items())
-    return _Measured(Found(name, entry.id_set, table, missing=missing, partial=here.partial), origin)
+    apart = (reports.WEIGHTS,) if entry.paper_name and not entry.has_published_weights() else ()
+    found = Found(
+        name, entry.id_set, table, missing=missing, partial=here.partial, network=entry.paper_name, apart=apart
+    )
+    return _Measured(found, origin)
 
 
 def _write(number: int, compared: pd.DataFrame, origin: Mapping[str, str], out: Path) -> None:

@@ -28,25 +28,11 @@ _CHUNK = 2**20
 _MAT_HEADER, _MAT_COMPRESSED = 128, 15  # bytes before the first variable; the type of a compressed one
 
 
-class FileArray(ImageSet):
-    """A file that holds all images of a set, (n, H, W) or (n, H, W, 3) uint8, and perhaps labels (n,)."""
+class OneFile(ImageSet):
+    """A set that one file holds: another file is another set."""
 
     def __init__(self, path: Path, name: str, label: str = "") -> None:
         self.path, self.name, self.label = path, name, label or name
-
-    @cached_property
-    @abstractmethod
-    def labels(self) -> NDArray[np.int64]:
-        """The class of every image, UNKNOWN where the file has none."""
-
-    @cached_property
-    @abstractmethod
-    def _pixels(self) -> NDArray[np.uint8]:
-        """All images; read once."""
-
-    @cached_property
-    def names(self) -> Sequence[str]:
-        return [f"{self.name}/{index:05d}" for index in range(len(self.labels))]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,6 +47,24 @@ class FileArray(ImageSet):
     def look(self) -> str:
         """What was seen of the file: another look is another file."""
         return str(look_of(self.path))
+
+
+class FileArray(OneFile):
+    """A file that holds all images of a set, (n, H, W) or (n, H, W, 3) uint8, and perhaps labels (n,)."""
+
+    @cached_property
+    @abstractmethod
+    def labels(self) -> NDArray[np.int64]:
+        """The class of every image, UNKNOWN where the file has none."""
+
+    @cached_property
+    @abstractmethod
+    def _pixels(self) -> NDArray[np.uint8]:
+        """All images; read once."""
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        return [f"{self.name}/{index:05d}" for index in range(len(self.labels))]
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index])

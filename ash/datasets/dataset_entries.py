@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ash.datasets.array_images import ArrayImages, CifarImages, FileArray, SvhnImages
+from ash.datasets.array_images import ArrayImages, CifarImages, OneFile, SvhnImages
+from ash.datasets.packed_images import ListedImages, PackedImages
 from ash.files import user_folder
 from ash.images import DataError, FileImages, FirstImages, FolderImages, ImageSet, image_names
 from ash.shipped import ASSETS as ASSETS
@@ -35,10 +36,10 @@ class Archive:
 class Layout:
     """A way in which public copies of a set lie in its folder: `place` is relative to it, `kind` says how to read it.
 
-    `folder`: images, flat or in class folders; `batch`: a CIFAR batch; `mat`: SVHN's file; `npz`: as bundled.
+    `folder`: images, flat or in class folders; `batch`: a CIFAR batch; `mat`: SVHN's file; `npz`, `zip`: as bundled.
     """
 
-    kind: Literal["folder", "batch", "mat", "npz"]
+    kind: Literal["folder", "batch", "mat", "npz", "zip"]
     place: str
 
     def is_there(self, folder: Path) -> bool:
@@ -51,10 +52,10 @@ class Layout:
 class Status:
     """What is on disk of a data set: `count` images (None: nothing), `bytes`, where, and why it is not present.
 
-    `look` changes with the files.
+    `listed`: no image is here, but activations of so many ship. `look` changes with the files.
     """
 
-    state: Literal["present", "missing", "incomplete"]
+    state: Literal["present", "missing", "incomplete", "listed"]
     count: int | None
     bytes: int
     path: Path
@@ -91,11 +92,13 @@ class DatasetEntry:
     wall: str = ""
     home: Path | None = None  # where `folders` lie, for what is not in the data root
 
-    def read(self, folder: Path, layout: Layout) -> FileImages | FileArray:
+    def read(self, folder: Path, layout: Layout) -> FileImages | OneFile:
         """The images of the set's folder in a layout that is there; DataError when they cannot be read."""
         path = folder / layout.place
         if layout.kind == "npz":
             return ArrayImages(path, self.name, self.label, shipped=self.home == SHIPPED)
+        if layout.kind == "zip":
+            return PackedImages(path, self.name, self.label, shipped=self.home == SHIPPED)
         if layout.kind == "batch":
             return CifarImages(path, self.name, self.label)
         if layout.kind == "mat":
@@ -104,7 +107,7 @@ class DatasetEntry:
             return FirstImages(path, self.first, self.name, self.label, upright=False)
         return FolderImages(path, self.name, self.label, upright=False)  # as everyone reads the published files
 
-    def _lacks(self, images: FileImages | FileArray) -> str:
+    def _lacks(self, images: FileImages | OneFile) -> str:
         """Why these images are not the whole set, "" when they are."""
         if self.count is not None and len(images) != self.count:
             return f"{len(images):,} of {self.count:,} images"
@@ -113,9 +116,9 @@ class DatasetEntry:
             return f"{classes:,} of {self.classes:,} classes"
         return ""
 
-    def find(self, folders: list[Path]) -> tuple[FileImages | FileArray | None, Status]:
+    def find(self, folders: list[Path]) -> tuple[FileImages | OneFile | None, Status]:
         """The images in the first of these folders that holds the whole set, else in the fullest, and the status."""
-        best: FileImages | FileArray | None = None
+        best: FileImages | OneFile | None = None
         status = Status("missing", None, 0, folders[0], "nothing is there")
         for folder in folders:
             for layout in self.layouts:
@@ -143,7 +146,18 @@ class DatasetEntry:
 
     def status(self, root: Path | None = None) -> Status:
         """What is there under the data root, by counting files: 0.3 s for 50,000 images, none is decoded."""
-        return self.find(self._folders(root))[1]
+        status = self.find(self._folders(root))[1]
+        listed = self.listed() if status.state == "missing" else None
+        if listed is None:
+            return status
+        return Status("listed", len(listed), listed.disk_bytes, status.path, "its images do not ship", listed.look)
+
+    def listed(self) -> ListedImages | None:
+        """Names and labels of the images whose activations ship while they do not; None where there are none."""
+        path = SHIPPED / "images" / f"{self.name}.csv"
+        if self.home is not None or self.role == "own" or not path.is_file():
+            return None
+        return ListedImages(path, self.name, self.label, shipped=True, instructions=self.instructions)
 
     def open(self, root: Path | None = None) -> ImageSet:
         """The images; DataError when they are missing or not all there."""

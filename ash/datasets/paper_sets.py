@@ -53,7 +53,46 @@ def _bundled() -> Iterator[DatasetEntry]:
         )
 
 
-DEMO_SETS = tuple(_bundled())
+def _pictures() -> Iterator[DatasetEntry]:
+    """The bundled sets of 224 x 224 pixels."""
+    sets: tuple[tuple[str, str, Literal["id", "ood"], int, str, str], ...] = (
+        (
+            "photos",
+            "Photographs of ImageNet's classes",
+            "id",
+            1000,
+            "CC BY 2.0",
+            "1,000 photographs of things that ImageNet has classes for, each by a named author.",
+        ),
+        ("patterns", "Patterns", "ood", 300, "bundled", "Drawn by a program: blocks, blobs, gratings, checks."),
+        ("pages", "Pages and charts", "ood", 200, "bundled", "Drawn by a program: printed pages, tables, charts."),
+        ("emoji", "Emoji", "ood", 300, "OFL 1.1", "Faces, hands, people and signs of Noto Color Emoji."),
+        ("clipart", "Clip art", "ood", 300, "public domain", "Drawings of signs and symbols, from Open Clip Art."),
+        (
+            "clipart_objects",
+            "Clip art of objects",
+            "ood",
+            300,
+            "public domain",
+            "Drawings of animals, food, tools and vehicles, from Open Clip Art: near the classes of the photographs.",
+        ),
+    )
+    for name, label, role, count, licence, note in sets:
+        yield DatasetEntry(
+            name,
+            label,
+            role,
+            note,
+            (Layout("zip", f"{name}.zip"),),
+            ("images",),
+            count=count,
+            licence=licence,
+            rule="All images that ship.",
+            home=ASSETS / "demo",
+        )
+
+
+DEMO_SETS = (*_bundled(), *_pictures())
 
 
 def _cifar(classes: int, size: int, md5: str, base: str, batch: str) -> DatasetEntry:

@@ -1,10 +1,11 @@
-"""The bundled demo: a small ResNet on Fashion-MNIST with six OOD sets, built, and checked against what ships.
+"""What ships: three networks with their sets and activations, built from named sources, and checked.
 
-    build   Debian's Fashion-MNIST files -> pictures -> trained weights -> penultimate banks -> manifest.json
+    build   sources -> pictures -> weights -> penultimate banks -> manifest.json
     check   shipped weights and pictures -> activations, compared with the shipped banks; checksums of every file
 
-Under `FOLDER`: weights.pt (a state_dict), images/<set>.npz (`images` (n, 28, 28) uint8, `labels` (n,) int64, -1 for
-OOD), banks/ (format of ash.bank), manifest.json (how they were made, and the SHA-256 of every file).
+Under `FOLDER`: weights.pt and weights/ (state_dicts), images/ (<set>.npz: `images` (n, 28, 28) uint8 and `labels` (n,)
+int64, -1 for OOD; <set>.zip and <set>.csv: `ash.datasets.packed_images`), banks/ (format of ash.bank), manifest.json
+(how they were made, and the SHA-256 of every file).
 """
 
 import io
@@ -24,21 +25,27 @@ import numpy as np
 import torch
 
 from ash.bank import Bank, BankError, read_json, write_atomically, write_json
-from ash.data import ASSETS, ArrayImages, DataError, file_hash
+from ash.data import ASSETS, ArrayImages, DataError, ImageSet, Subset, evenly, file_hash
+from ash.datasets.packed_images import ListedImages, PackedImages, listing, pack
 from ash.demo import sets as demo_sets
+from ash.demo import sources
 from ash.demo.sets import SETS
 from ash.demo.train import Progress, train
 from ash.device import describe
 from ash.errors import AshError
 from ash.extraction import extract_steps
 from ash.files import remove_unfinished
+from ash.identity import identity
 from ash.models import ModelEntry, ModelError, get_model
+from ash.networks.curated import PICTURES
 
 FOLDER = ASSETS / "demo"
 SOURCE = Path("/usr/share/datasets/fashion-mnist")  # Debian package dataset-fashion-mnist
 MODEL = "demo"
 EPOCHS, SEED = 6, 0
 TOLERANCE = 1e-4  # of a recomputed activation, as a share of the largest activation in its bank
+COARSE = 1e-3  # the same, of a bank in float16
+SAMPLE = 100  # images of a set of a large network that a check recomputes
 UNREADABLE = (BankError, DataError, ModelError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "scikit-image")
 
@@ -48,9 +55,40 @@ class DemoError(AshError):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A network that ships: its weights file, the sets whose activations ship, and how they are stored."""
+
+    model: str
+    weights: str
+    sets: tuple[str, ...]
+    dtype: str = "float32"
+
+    @property
+    def tolerance(self) -> float:
+        """How far recomputed activations may lie from those that ship, as a share of the largest."""
+        return TOLERANCE if self.dtype == "float32" else COARSE
+
+
+PARTS = {
+    part.model: part
+    for part in (
+        Part("mobilenet_v2_photos", "weights/mobilenet_v2_photos.pt", ("photos", *PICTURES, "dtd"), dtype="float16"),
+        Part(
+            "densenet101_cifar10",
+            "weights/densenet101_cifar10.pth",
+            ("cifar10", "isun", "dtd", *PICTURES),
+            dtype="float16",
+        ),
+        Part(MODEL, "weights.pt", SETS),
+    )
+}
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Recomputed against shipped activations of one set: rows compared, largest absolute and relative difference."""
 
+    part: Part
     name: str
     rows: int
     absolute: float
@@ -60,13 +98,12 @@ class Comparison:
     @property
     def problems(self) -> list[str]:
         """What is wrong with this bank, a sentence each."""
-        found = []
+        found, allowed = [], self.part.tolerance
+        where = f"The bank of {self.name} ({self.part.model})"
         if not self.same_identity:
-            found.append(f"The bank of {self.name} was made with other weights or pictures than those that ship.")
-        if not self.relative <= TOLERANCE:  # NaN too
-            found.append(
-                f"The bank of {self.name} differs from what was recomputed by {self.relative:.2g} > {TOLERANCE:g}."
-            )
+            found.append(f"{where} was made with other weights or pictures than those that ship.")
+        if not self.relative <= allowed:  # NaN too
+            found.append(f"{where} differs from what was recomputed by {self.relative:.2g} > {allowed:g}.")
         return found
 
 
@@ -79,20 +116,32 @@ class Report:
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{'set':<22}{'rows':>7}{'largest difference':>20}{'relative':>11}"]
-        lines += [f"{c.name:<22}{c.rows:>7,}{c.absolute:>20.2e}{c.relative:>11.2e}" for c in self.comparisons]
-        verdict = [f"{self.files} files match their checksums, differences stay below {TOLERANCE:g}."]
+        lines = [f"{'network':<22}{'set':<22}{'rows':>7}{'largest difference':>20}{'relative':>11}"]
+        lines += [
+            f"{c.part.model:<22}{c.name:<22}{c.rows:>7,}{c.absolute:>20.2e}{c.relative:>11.2e}"
+            for c in self.comparisons
+        ]
+        verdict = [f"{self.files} files match their checksums, differences stay below what rounding explains."]
         return "\n".join(lines + (list(self.problems) or verdict))
 
 
 def images_path(folder: Path, name: str) -> Path:
-    """Where the pictures of a set are."""
-    return folder / "images" / f"{name}.npz"
+    """Where the pictures of a set are, or the list of those that do not ship."""
+    paths = [folder / "images" / f"{name}.{suffix}" for suffix in ("npz", "zip", "csv")]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
-def entry_in(folder: Path) -> ModelEntry:
-    """The registered demo model, with the weights of `folder`."""
-    return get_model(MODEL).with_checkpoint(folder / "weights.pt")
+def images_in(folder: Path, name: str) -> ImageSet:
+    """The pictures of a set."""
+    path = images_path(folder, name)
+    if path.suffix == ".npz":
+        return ArrayImages(path, name, name)
+    return PackedImages(path, name, name) if path.suffix == ".zip" else ListedImages(path, name, name)
+
+
+def entry_in(folder: Path, model: str = MODEL) -> ModelEntry:
+    """A network that ships, with the weights of `folder`."""
+    return get_model(model).with_checkpoint(folder / PARTS[model].weights)
 
 
 def bar(steps: Iterable[Any], text: str) -> Iterable[Any]:
@@ -105,22 +154,52 @@ def bar(steps: Iterable[Any], text: str) -> Iterable[Any]:
 def build(
     source: Path = SOURCE, out: Path = FOLDER, epochs: int = EPOCHS, seed: int = SEED, progress: Progress = bar
 ) -> Path:
-    """Make the whole demo under `out`; about ten minutes on two free cores. SourceError says what is missing."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "images").is_dir():
-        raise DemoError(f"{out} is not empty and holds no demo: give --out an empty or a new folder.")
+    """Make the part `demo` under `out`; about ten minutes on two free cores. SourceError says what is missing."""
+    _check_folder(out)
     pictures, labels = demo_sets.fashion_mnist(source, "train")
     for name, (images, classes) in demo_sets.make_sets(source, seed).items():
-        _write_pictures(images_path(out, name), images, classes)
+        _write_pictures(out / "images" / f"{name}.npz", images, classes)
     model = train(pictures, labels, epochs, seed, progress)
     weights = io.BytesIO()
     torch.save(model.state_dict(), weights)
     write_atomically(out / "weights.pt", weights.getvalue())
-    shutil.rmtree(out / "banks" / MODEL, ignore_errors=True)  # those of earlier weights
-    for name in SETS:
-        _extract(out, name, out / "banks", progress)
-    made = {"epochs": epochs, "seed": seed, **_machine()}
+    return _finish(PARTS[MODEL], out, {}, {"epochs": epochs, "seed": seed}, progress)
+
+
+def build_part(model: str, data: Path, out: Path = FOLDER, seed: int = SEED, progress: Progress = bar) -> Path:
+    """Make the part of another network from the sources in the folder `data` (`ash.demo.sources`), whose images at the
+    penultimate layer take some minutes. SourceError says what is missing."""
+    _check_folder(out)
+    part = PARTS[model]
+    listed: dict[str, ImageSet] = {}
+    for name in part.sets:
+        if name in sources.UNSHIPPED:
+            found = sources.unshipped(name, data)
+            write_atomically(out / "images" / f"{name}.csv", listing(found.rows))
+            listed[name] = found.at(out / "images" / f"{name}.csv")
+        else:
+            path = out / "images" / f"{name}.zip"
+            write_atomically(path, pack(list(progress(sources.packed(name, data, seed), f"pictures of {name}"))))
+    write_atomically(out / part.weights, sources.weights(model, data))
+    return _finish(part, out, listed, {"seed": seed}, progress)
+
+
+def _check_folder(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()) and not (out / "images").is_dir():
+        raise DemoError(f"{out} is not empty and holds no demo: give --out an empty or a new folder.")
+
+
+def _finish(part: Part, out: Path, listed: dict[str, ImageSet], how: dict[str, Any], progress: Progress) -> Path:
+    """The banks of a part, and what is said of it in the manifest."""
+    shutil.rmtree(out / "banks" / part.model, ignore_errors=True)  # those of earlier weights
+    for name in part.sets:
+        _extract(part, out, listed.get(name) or images_in(out, name), out / "banks", progress)
     remove_unfinished(out, "manifest.json")  # of a build that was killed; it is none of the files that count
-    write_json(out / "manifest.json", {"made": made, "files": _checksums(out)})
+    path = out / "manifest.json"
+    before = read_json(path) if path.is_file() else {}
+    code = {model: code for model, code in before.get("code", {}).items() if model != part.model}
+    made = {**before.get("made", {}), part.model: {**how, **_machine()}}
+    write_json(path, {"made": made, **({"code": code} if code else {}), "files": _checksums(out)})
     return out
 
 
@@ -130,12 +209,13 @@ def _write_pictures(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _extract(folder: Path, name: str, root: Path, progress: Progress) -> None:
-    """The penultimate bank of a set, from the weights and pictures in `folder`, under `root`."""
-    data = ArrayImages(images_path(folder, name), name, name)
-    steps = extract_steps(entry_in(folder), "penultimate", data, root=root, device=torch.device("cpu"))
-    for _ in progress(steps, f"activations of {name}"):
+def _extract(part: Part, folder: Path, data: ImageSet, root: Path, progress: Progress) -> Bank:
+    """The penultimate bank of a set, from the weights in `folder`, under `root`."""
+    entry = entry_in(folder, part.model)
+    steps = extract_steps(entry, "penultimate", data, root=root, device=torch.device("cpu"), dtype=part.dtype)
+    for _ in progress(steps, f"activations of {data.name}"):
         pass
+    return Bank(root / identity(entry, "penultimate", data, part.dtype).folder)
 
 
 def _machine() -> dict[str, Any]:
@@ -154,8 +234,17 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
 
-def check(folder: Path = FOLDER, sets: Sequence[str] = SETS, progress: Progress = bar) -> Report:
-    """Compare files with their checksums, and banks of `sets` with recomputed activations (a minute of CPU for all)."""
+def check(
+    folder: Path = FOLDER,
+    sets: Sequence[str] = (),
+    progress: Progress = bar,
+    models: Sequence[str] = tuple(PARTS),
+) -> Report:
+    """Compare files with their checksums, and banks of `sets` (all, where none is named) with recomputed activations.
+
+    Recomputed are all 28 x 28 pictures and a spread of the others: two minutes of CPU. Of a set whose images do not
+    ship, the checksums are all that can be checked.
+    """
     if not (folder / "manifest.json").is_file():
         raise DemoError(f"There is no demo in {folder}: manifest.json is missing; run `python -m ash demo build`.")
     try:
@@ -167,32 +256,39 @@ def check(folder: Path = FOLDER, sets: Sequence[str] = SETS, progress: Progress 
     problems += [f"{name} does not match its checksum." for name in changed]
     problems += [f"{name} is not in the manifest." for name in found if name not in stated]
     comparisons: list[Comparison] = []
-    for name in sets:
-        try:
-            comparisons.append(_compare(folder, name, progress))
-            problems += comparisons[-1].problems
-        except UNREADABLE as error:
-            problems.append(f"{name} cannot be compared: {error}")
+    for part in (PARTS[model] for model in models if (folder / PARTS[model].weights).is_file()):
+        for name in part.sets:
+            if (sets and name not in sets) or name in sources.UNSHIPPED:
+                continue
+            try:
+                comparisons.append(_compare(part, folder, name, progress))
+                problems += comparisons[-1].problems
+            except UNREADABLE as error:
+                problems.append(f"{name} of {part.model} cannot be compared: {error}")
     return Report(tuple(comparisons), len(stated), tuple(problems))
 
 
-def _compare(folder: Path, name: str, progress: Progress) -> Comparison:
-    """Recompute the activations of a set and hold them against the bank that ships."""
-    shipped = _shipped_bank(folder, name)
+def _compare(part: Part, folder: Path, name: str, progress: Progress) -> Comparison:
+    """Recompute activations of a set and hold them against the bank that ships."""
+    shipped, data = _shipped_bank(folder, name, part.model), images_in(folder, name)
+    if (shipped.names, shipped.labels.tolist()) != (list(data.names), data.labels.tolist()):
+        raise BankError(f"its bank lists {len(shipped)} samples that are not its {len(data)} pictures.")
+    some = data if part.model == MODEL or len(data) <= SAMPLE else evenly(data, SAMPLE)
+    rows = some.rows if isinstance(some, Subset) else np.arange(len(data))
     with tempfile.TemporaryDirectory() as scratch:
-        _extract(folder, name, Path(scratch), progress)
-        fresh = Bank(next(Path(scratch).glob("*/*/*")))
-        if (fresh.shape, fresh.names, fresh.labels.tolist()) != (shipped.shape, shipped.names, shipped.labels.tolist()):
-            raise BankError(f"its bank has shape {shipped.shape} and other samples, recomputed it is {fresh.shape}.")
-        old, new = shipped.read(), fresh.read()
-        absolute = float(np.abs(new - old).max())
-    same = shipped.identity in (fresh.identity, fresh.identity.earlier)  # the activations themselves tell of the code
-    return Comparison(name, len(shipped), absolute, absolute / float(np.abs(old).max()), same)
+        fresh = _extract(part, folder, some, Path(scratch), progress)
+        if fresh.shape[1:] != shipped.shape[1:]:
+            raise BankError(f"a row of its bank has the shape {shipped.shape[1:]}, recomputed {fresh.shape[1:]}.")
+        old, new = shipped.read().astype(np.float32), fresh.read().astype(np.float32)
+    absolute, most = float(np.abs(old[rows] - new).max()), float(np.abs(old).max())
+    now = identity(entry_in(folder, part.model), "penultimate", data, part.dtype)
+    same = shipped.identity in (now, now.earlier)  # the activations themselves tell of the code
+    return Comparison(part, name, len(rows), absolute, absolute / most, same)
 
 
-def _shipped_bank(folder: Path, name: str) -> Bank:
-    """The only bank of a set under `folder`, intact, whatever weights it says it was made with."""
-    found = [path.parent for path in (folder / "banks").glob(f"*/*/{name}-*/manifest.json")]
+def _shipped_bank(folder: Path, name: str, model: str = MODEL) -> Bank:
+    """The only bank of a set of a network under `folder`, intact, whatever weights it says it was made with."""
+    found = [path.parent for path in (folder / "banks" / model).glob(f"*/{name}-*/manifest.json")]
     if len(found) != 1:
         raise BankError(f"there are {len(found)} banks of it, expected one.")
     bank = Bank(found[0], as_it_is=True)  # its manifest is one of the files that are checked

@@ -1,7 +1,8 @@
 """The networks that come with the explorer: the demo's, and the paper's with its placements, percentiles and data."""
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ash.data import ASSETS
 from ash.networks import torchvision_models
@@ -31,6 +32,8 @@ CIFAR100_CLASSES = (
     "woman", "worm",
 )  # fmt: skip
 CIFAR_SIZE = Preprocess(32, 32, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+PICTURES = ("patterns", "pages", "emoji", "clipart", "clipart_objects")  # from far to near
+MOBILENET_PLACEMENTS = {"features.18.2": "Last features", "adaptive_avg_pool2d": "Penultimate layer"}
 CIFAR_OOD = ("svhn", "lsun_c", "lsun_r", "isun", "places365", "dtd")
 CIFAR_EPSILON = 0.0014  # Liang et al.'s for a DenseNet-BC on CIFAR-10, though they count in undivided pixels
 DICE = (  # the repository of DICE (Sun and Li 2022, MIT), at the commit that added its checkpoints
@@ -61,6 +64,55 @@ def _densenet(classes: int) -> "nn.Module":
     return DenseNetBC(classes)
 
 
+def _register_densenet(name: str, label: str, classes: tuple[str, ...], presets: dict[str, str], **facts: Any) -> None:
+    register_model(
+        f"densenet101_{name}",
+        label=f"DenseNet-101 on {label}",
+        paper_name=f"densenet101_{name}",
+        preprocess=CIFAR_SIZE,
+        classes=classes,
+        id_set=name,
+        placements={
+            "trans1.relu": "First block",
+            "trans2.relu": "Second block",
+            "relu": "Last block",
+            "avgpool": "Penultimate layer",
+        },
+        deep_placements=("trans1.relu", "trans2.relu"),
+        presets=presets,
+        dice_percentile=90,
+        odin_epsilon=CIFAR_EPSILON,
+        url=f"{DICE}/{label}/densenet/checkpoint_100.pth.tar",
+        note="The weights are those published with DICE, in github.com/deeplearning-wisc/dice (MIT).",
+        **facts,
+    )(partial(_densenet, len(classes)))
+
+
+register_model(
+    "mobilenet_v2_photos",
+    label="MobileNetV2 on photographs",
+    weights=ASSETS / "demo" / "weights" / "mobilenet_v2_photos.pt",
+    shipped=True,
+    preprocess=replace(IMAGENET_SIZE, resize=224),
+    classes=torchvision_models.imagenet_classes,
+    id_set="photos",
+    ood_sets=(*PICTURES, "dtd"),
+    placements=MOBILENET_PLACEMENTS,
+    deep_placements=(),
+    presets={**_presets(60, 65, 90), "Here: ASH-S @ 80": "ash_s@80"},
+    dice_percentile=70,
+    odin_epsilon=0.03,
+    note="torchvision's quantised weights (BSD-style), turned back into float16: near the paper's, not the same.",
+)(partial(torchvision_models.build, "mobilenet_v2"))
+_register_densenet(
+    "cifar10",
+    "CIFAR-10",
+    CIFAR10_CLASSES,
+    _presets(90, 95, 95),
+    ood_sets=(*CIFAR_OOD, *PICTURES),
+    url_hash="deaefd08",
+    bundled=ASSETS / "demo" / "weights" / "densenet101_cifar10.pth",
+)
 register_model(
     "demo",
     label="Small ResNet on Fashion-MNIST",
@@ -88,6 +140,7 @@ register_model(
 register_model(
     "resnet50",
     label="ResNet-50 on ImageNet",
+    paper_name="resnet50",
     preprocess=IMAGENET_SIZE,
     classes=torchvision_models.imagenet_classes,
     id_set=IMAGENET,
@@ -108,11 +161,12 @@ register_model(
 register_model(
     "mobilenet_v2",
     label="MobileNetV2 on ImageNet",
+    paper_name="mobilenet_v2",
     preprocess=IMAGENET_SIZE,
     classes=torchvision_models.imagenet_classes,
     id_set=IMAGENET,
     ood_sets=IMAGENET_OOD,
-    placements={"features.18.2": "Last features", "adaptive_avg_pool2d": "Penultimate layer"},
+    placements=MOBILENET_PLACEMENTS,
     deep_placements=(),
     presets=_presets(60, 65, 90),
     dice_percentile=70,
@@ -121,29 +175,5 @@ register_model(
     url_hash="b0353104",
     note="torchvision's weights IMAGENET1K_V1, as in the paper; V2 has other feature statistics.",
 )(partial(torchvision_models.build, "mobilenet_v2"))
-for _name, _label, _classes, _percentiles, _hash in (
-    ("cifar10", "CIFAR-10", CIFAR10_CLASSES, (90, 95, 95), "deaefd08"),
-    ("cifar100", "CIFAR-100", CIFAR100_CLASSES, (80, 85, 90), ""),
-):
-    register_model(
-        f"densenet101_{_name}",
-        label=f"DenseNet-101 on {_label}",
-        preprocess=CIFAR_SIZE,
-        classes=_classes,
-        id_set=_name,
-        ood_sets=CIFAR_OOD,
-        placements={
-            "trans1.relu": "First block",
-            "trans2.relu": "Second block",
-            "relu": "Last block",
-            "avgpool": "Penultimate layer",
-        },
-        deep_placements=("trans1.relu", "trans2.relu"),
-        presets=_presets(*_percentiles),
-        dice_percentile=90,
-        odin_epsilon=CIFAR_EPSILON,
-        url=f"{DICE}/{_label}/densenet/checkpoint_100.pth.tar",
-        url_hash=_hash,
-        note="The weights are those published with DICE, in github.com/deeplearning-wisc/dice (MIT).",
-    )(partial(_densenet, len(_classes)))
+_register_densenet("cifar100", "CIFAR-100", CIFAR100_CLASSES, _presets(80, 85, 90), ood_sets=CIFAR_OOD)
 MODELS.seal()

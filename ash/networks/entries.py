@@ -11,6 +11,7 @@ from ash.files import expand
 from ash.images import MAX_PIXELS, ImageError
 from ash.networks.checkpoints import (
     ModelError,
+    checksum_path,
     find_weights,
     load_weights,
     not_as_fetched,
@@ -105,8 +106,10 @@ class ModelEntry:
     constant; `dice_percentile` DICE's share of weights to drop, None where none is known; `odin_epsilon` how far ODIN
     moves normalised pixels, 0 for not at all. `url` is the public address of its weights, "" where there is none, and
     `url_hash` the first digits of that file's SHA-256;
-    `shipped` says that its weights are those of assets/demo;
-    `checkpoint` is the file to use instead of the one that `weights` finds. `note` says what else to know.
+    `shipped` says that its weights are those of assets/demo, and `bundled` is the file there that is used where the
+    user has none; `checkpoint` is the file to use instead of the one that `weights` finds. `paper_name` says which
+    network of `ash.paper` it is, "" for none of them: numbers of another network are never compared with the paper's.
+    `note` says what else to know.
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
     weights, so that there is no file of them; `traced` False, that `get_model` has to look for its placements.
@@ -129,7 +132,9 @@ class ModelEntry:
     url: str = ""
     url_hash: str = ""
     shipped: bool = False
+    bundled: Path | None = None
     checkpoint: Path | None = None
+    paper_name: str = ""
     note: str = ""
     source: Path | None = None
     trained: bool = False
@@ -153,7 +158,10 @@ class ModelEntry:
     def weights(self) -> Path:
         """Where the weights are or, when there are none yet, belong; of a trained one, the file that makes them."""
         made = self.source if self.trained else None
-        return self.checkpoint or made or find_weights(self.name, self.url, self.url_hash)
+        if self.checkpoint or made:
+            return self.checkpoint or made  # type: ignore[return-value]
+        found = find_weights(self.name, self.url, self.url_hash)
+        return self.bundled if self.bundled and not found.is_file() else found
 
     @property
     def present(self) -> bool:
@@ -182,9 +190,17 @@ class ModelEntry:
             raise ModelError(wrong)
         return found
 
+    def has_published_weights(self) -> bool:
+        """Whether its weights are the file that `url` names, by the digits of its hash or, where none are known, by the
+        checksum that its fetch has left; ModelError as `weights_hash`."""
+        found = self.weights_hash()
+        if self.url_hash:
+            return found.startswith(self.url_hash)
+        return bool(self.url) and checksum_path(self.weights).is_file()
+
     def _complaint(self, path: Path, sha256: str) -> str:
         """Why these are not the weights that ship or were fetched; a file that the user names is only read strictly."""
-        if self.shipped and self.checkpoint == shipped.FOLDER / "weights.pt":
+        if (self.shipped or path == self.bundled) and path.is_relative_to(shipped.FOLDER):
             return shipped.complaint(path, sha256)
         return "" if self.checkpoint else not_as_fetched(path, sha256, self.url_hash)
 

@@ -142,8 +142,12 @@ def test_a_table_of_the_paper_on_the_bundled_network(tmp_path: Path) -> None:
     assert "resnet50, beside it: demo, because the weights of ResNet-50 on ImageNet are missing" in first.output
     table = pd.read_csv(tmp_path / "report" / "table5.csv", comment="#")
     assert set(table.status) == {reports.BUNDLED}
-    assert set(table.n_id) == {80}
-    assert set(table.n_ood) == {6 * 80}
+    assert table.measured.isna().all()
+    assert table.difference.isna().all()
+    assert table.beside.notna().all()
+    assert set(table.beside_on) == {"demo"}
+    assert set(table.beside_n_id) == {80}
+    assert set(table.beside_n_ood) == {6 * 80}
     head = (tmp_path / "report" / "table5.csv").read_text().partition("table,model")[0]
     assert "# made by: python -m ash paper --table 5 --images 80\n" in head
     assert ash.get_model("demo").weights_hash() in head

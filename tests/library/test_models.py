@@ -16,11 +16,13 @@ from torchvision import models as torchvision_registry
 from torchvision.models import get_model_weights
 
 import ash
+from ash import paper
 from ash.__main__ import main
 from ash.data import DATASETS
 from ash.methods import Method
 from ash.models import MODELS, ModelError, Preprocess, cuts_of, get_model, offered_models, torchvision_names
 from ash.networks import torchvision_models
+from ash.networks.checkpoints import note_checksum, weights_hash
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"demo": 192, "resnet50": 2048, "mobilenet_v2": 1280, "densenet101_cifar10": 342, "densenet101_cifar100": 342}
@@ -309,6 +311,27 @@ def test_the_published_densenet_gives_the_reference_activations(reference: Path)
     labels = np.load(reference / "reference" / "densenet_cifar10_test_labels.npy")[:200]
     assert (tail(activations).argmax(1).numpy() == labels).mean() > 0.9
     assert (images.labels[:200] == labels).all()
+
+
+def test_the_networks_of_the_paper_say_which_they_are() -> None:
+    named = {entry.paper_name: name for name, entry in MODELS.items() if entry.paper_name}
+    assert set(named) == {network for table in paper.TABLES.values() for network in table.ood}
+    assert not get_model("demo").paper_name
+    assert not get_model("resnet18").paper_name
+
+
+def test_weights_are_the_published_ones_by_their_hash_or_the_checksum_of_their_fetch(tmp_path: Path) -> None:
+    path = tmp_path / "some.pth"
+    path.write_bytes(b"weights")
+    sha256 = weights_hash(path)
+    entry = MODELS["mobilenet_v2"].with_checkpoint(path)
+    assert not entry.has_published_weights()
+    assert replace(entry, url_hash=sha256[:8]).has_published_weights()
+    fetched = replace(entry, url_hash="")
+    assert not fetched.has_published_weights()
+    note_checksum(path, sha256)
+    assert fetched.has_published_weights()
+    assert not replace(fetched, url="").has_published_weights()
 
 
 def test_a_mobilenet_checkpoint_loads_strictly(reference: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -33,9 +34,15 @@ def text_of(app: AppTest) -> str:
     return "\n".join(one.value for one in (*app.markdown, *app.caption)).replace("\\", "")
 
 
+def facts_of(app: AppTest) -> str:
+    """The facts of the chosen line."""
+    return next(str(one.body) for one in app.get("html") if "<dl" in str(one.body))
+
+
 def shown(app: AppTest) -> pd.DataFrame:
-    """The table on the page."""
-    return next(one.value for one in app.dataframe if "Runs as" in one.value)
+    """The table on the page, without the groups of its columns."""
+    frames = [one.value for one in app.dataframe if isinstance(one.value.columns, pd.MultiIndex)]
+    return frames[0].droplevel(0, axis=1)
 
 
 # Every leaf
@@ -70,7 +77,7 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
     odin = ((lines.method == "odin") & ~lines.model.isin(own)).sum()  # the demo's perturbed images are not there yet
     text = text_of(ran(app))
     assert f"The paper's five tables have 87 lines: {shipped} are measured on the network" in text
-    assert "0 of them on all of the paper's images" in text
+    assert "0 of them with the paper's weights and all of its images" in text
     assert f"{87 - 2 - shipped - odin} on the bundled network (Small ResNet on Fashion-MNIST) only" in text
     assert f"{odin} can be run but are not measured; 2 are published only." in text
 
@@ -80,22 +87,108 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
 
 def test_the_demo_is_another_network_and_says_so(app: AppTest) -> None:
     frame = shown(ran(app))
-    measured = frame[frame["● AUROC"].notna()]
-    assert set(measured["Status"]) == {reports.BUNDLED}
+    beside = frame[frame["◇ AUROC"].notna()]
+    assert set(beside[beside["● AUROC"].isna()]["Status"]) == {reports.BUNDLED}
     at = setups.setup(RunSpec())
     expected = evaluations.measure(at, "ash_b@65").query("ood == 'mean'")
-    row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
-    assert row["● AUROC"] == pytest.approx(expected.auroc.iloc[0], abs=1e-4)
-    assert row["● FPR95"] == pytest.approx(expected.fpr95.iloc[0], abs=1e-4)
-    assert row["Δ AUROC"] == pytest.approx(row["● AUROC"] - row["○ AUROC"], abs=2e-4)
-    assert (row["n ID"], row["n OOD"]) == (10_000, 6_000)
+    for _, row in frame[frame["Runs as"] == "ash_b@65"].iterrows():
+        assert row["◇ AUROC"] == pytest.approx(expected.auroc.iloc[0], abs=1e-4)
+        assert row["◇ FPR95"] == pytest.approx(expected.fpr95.iloc[0], abs=1e-4)
+    groups = next(one.value.columns for one in app.dataframe if isinstance(one.value.columns, pd.MultiIndex))
+    assert {group for group, name in groups if name.startswith("◇")} == {"Small ResNet on Fashion-MNIST"}
+    assert not {name for group, name in groups if group == "Small ResNet on Fashion-MNIST"} & {*frame.filter(like="○")}
+    assert "Small ResNet on Fashion-MNIST is another network" in text_of(app)
+
+
+@pytest.mark.parametrize("leaf", TABLES)
+def test_no_difference_stands_where_network_or_images_are_not_the_papers(app: AppTest, leaf: str) -> None:
+    """What ships is the bundled network, and results over one of the paper's sets, or of other weights."""
+    for column in ("mean", "dtd"):
+        frame = shown(ran(app, leaf=leaf, column=column))
+        assert not [name for name in frame if name.startswith("Δ")]
+        measured = frame["● AUROC"].notna()
+        if measured.any():
+            assert (frame[measured]["Differs in"] != "").all()
+        assert ("how far its numbers lie" in text_of(app)) == ("◇ AUROC" in frame)
+
+
+def test_the_papers_networks_alone_have_nothing_beside_them(app: AppTest) -> None:
+    frame = shown(ran(app, beside="own"))
+    assert not [name for name in frame if name.startswith("◇")]
+    assert "another network" not in text_of(app)
+
+
+def test_the_sidebars_network_of_the_paper_is_measured_in_its_own_lines(app: AppTest) -> None:
+    frame = shown(ran(app, leaf="table2", model="densenet101_cifar10"))
+    same = frame["Network"] == "DenseNet, CIFAR-10"
+    assert frame[same]["◇ AUROC"].isna().all()
+    assert frame[~same]["● AUROC"].isna().all()
+    energy = frame["Runs as"] == "energy"
+    assert frame[same & energy]["● AUROC"].iloc[0] == frame[~same & energy]["◇ AUROC"].iloc[0]
+
+
+def test_a_name_with_quotation_marks_keeps_the_columns_apart() -> None:
+    one = reports.Found("demo", "mine", evaluated(), network="")
+    rows = reports.wide(reports.compare(1, [], beside=one), "mean")
+    groups = paper_table._frame(rows, 'Bob\'s "net"').columns.get_level_values(0)
+    assert any("net" in group for group in groups)
+    assert not any(mark in group for group in groups for mark in "'\"")
+
+
+def evaluated() -> pd.DataFrame:
+    rows = evaluations.measure(setups.setup(RunSpec()), "energy")
+    return rows.assign(device="CPU", date="2026-01-01")
+
+
+def whole(network: str, sets: tuple[str, ...], **change: object) -> reports.Found:
+    """The paper's methods on one of its networks, as if these sets were all there: numbers of the demo."""
+    one = evaluated().query("ood == 'digits'")
+    methods = set(pd.concat(paper.load(number) for number in paper.TABLES)["method"]) - {"godin"}
+    rows = pd.concat(one.assign(method=method, ood=name) for method in methods for name in sets)
+    id_set = "imagenet" if network == "resnet50" else "cifar10"
+    return replace(reports.Found(network, id_set, rows, network=network), **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({}, ""), ({"apart": ("weights",)}, "weights"), ({"partial": {"imagenet": "9 of 50,000 images"}}, "images")],
+)
+def test_a_difference_stands_where_network_and_images_are_the_papers(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], words: str
+) -> None:
+    one = whole("resnet50", paper.TABLES[1].ood["resnet50"], **change)
+    monkeypatch.setattr(paper_backend, "own", lambda spec: [one])
+    frame = shown(ran(app))
+    same = frame["Network"] == "ResNet-50"
+    assert frame[same]["● AUROC"].notna().all()
+    assert frame[~same]["● AUROC"].isna().all()
+    if words:
+        assert "Δ AUROC" not in frame
+        assert set(frame[same]["Differs in"]) == {words}
+    else:
+        away = frame["● AUROC"] - frame["○ AUROC"]
+        assert frame[same]["Δ AUROC"].to_numpy() == pytest.approx(away[same].to_numpy(), abs=2e-4)
+        assert frame[~same]["Δ AUROC"].isna().all()
+        assert "Differs in" not in frame
+
+
+def test_two_of_six_sets_have_no_difference(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper_backend, "own", lambda spec: [whole("densenet101_cifar10", ("isun", "dtd"))])
+    for leaf in ("table2", "table3"):
+        frame = shown(ran(app, leaf=leaf))
+        measured = frame[frame["● AUROC"].notna()]
+        assert set(measured["Network"]) == {"DenseNet, CIFAR-10"}
+        assert set(measured["Differs in"]) == {"sets"}
+        assert not [name for name in frame if name.startswith("Δ")]
+    choose(app, "densenet101_cifar10 Energy")
+    assert "Δ" not in facts_of(app).partition("Beside")[0]
 
 
 def test_only_chosen_ood_sets_count(app: AppTest) -> None:
     frame = shown(ran(app, ood="digits,noise"))
     rows = evaluations.measure(setups.setup(RunSpec()), "energy").set_index("ood").auroc
-    measured = frame[frame["Runs as"] == "energy"]["● AUROC"].iloc[0]
-    assert measured == pytest.approx((rows["digits"] + rows["noise"]) / 2, abs=1e-4)
+    beside = frame[frame["Runs as"] == "energy"]["◇ AUROC"].iloc[0]
+    assert beside == pytest.approx((rows["digits"] + rows["noise"]) / 2, abs=1e-4)
 
 
 def test_the_papers_own_network_is_not_run_while_it_is_not_here(app: AppTest) -> None:
@@ -113,6 +206,7 @@ def test_single_sets_of_the_paper_have_no_number_of_another_network(app: AppTest
     frame = shown(ran(app, column="sun"))
     assert frame["○ AUROC"].iloc[0] == 80.86
     assert frame["● AUROC"].isna().all()
+    assert "◇ AUROC" not in frame
 
 
 def test_a_column_that_the_table_has_not_is_its_average(app: AppTest) -> None:
@@ -125,14 +219,15 @@ def test_the_authors_rules_measure_too(app: AppTest) -> None:
     theirs = shown(app)
     assert not app.exception
     soft = ours["Runs as"].str.endswith("msp")
-    assert (ours["● AUPR"] - theirs["● AUPR"])[soft].abs().min() > 0.01
+    assert (ours["◇ AUPR"] - theirs["◇ AUPR"])[soft].abs().min() > 0.01
     pd.testing.assert_series_equal(ours["○ AUPR"], theirs["○ AUPR"])
 
 
 def test_table_5_says_where_one_threshold_for_all_is_better(app: AppTest) -> None:
     text = text_of(ran(app, leaf="table5"))
     assert "Published: a threshold for each sample has the higher AUROC at p = 70 to 98, one for all at p = 99." in text
-    assert "Measured here: a threshold for each sample has the higher AUROC" in text
+    assert "Measured here" not in text
+    assert "On Small ResNet on Fashion-MNIST, another network: a threshold for each sample has the higher AUROC" in text
     duels = paper_backend.threshold_duels(RunSpec())
     means = {p: [evaluations.measure(setups.setup(RunSpec()), f"{name}@{p}") for name in PAIR] for p in (30, 65, 90)}
     for p, (local, everywhere) in means.items():
@@ -298,7 +393,7 @@ def test_figure_2_has_every_method_and_hollow_published_marks(app: AppTest) -> N
     assert {"ASH-P", "ASH-B", "ASH-S", "ReAct", "Pareto front"} <= set(traces)
     others = traces["other methods"]["customdata"]
     assert {"msp", "mahalanobis", "dice@70", "react@1.0+dice@10"} <= set(others)
-    marks = traces["published in the paper"]
+    marks = traces["published, moved"]
     assert len(marks["x"]) == len(published.settings(both=True)) == 9
     assert all(symbol.endswith("-open-dot") for symbol in marks["marker"]["symbol"])
 

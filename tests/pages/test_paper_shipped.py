@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from app_pages import at_link, ran
 from streamlit.testing.v1 import AppTest
-from test_paper_page import figure, shown, text_of
+from test_paper_page import facts_of, figure, shown, text_of
 
 from app.backend import paper as paper_backend
 from app.backend import provenance, registry, requirements, setups, shipping
@@ -30,6 +30,8 @@ def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> 
     assert row["● AUROC"] == there.table.query("method == 'ash_s@95' and ood == 'isun'").auroc.iloc[0]
     assert row["Status"] == f"measured, 1 of 6 OOD sets, {reports.NOT_SHIPPED}"
     assert (row["n ID"], row["n OOD"]) == (10_000, 8_925)
+    assert row["Differs in"] == "sets"
+    assert "Δ AUROC" not in frame
     other = frame[(frame["Runs as"] == "mahalanobis") & (frame["Network"] == "DenseNet, CIFAR-10")].iloc[0]
     assert other["Status"] == reports.NOT_RUN
 
@@ -95,9 +97,30 @@ def test_results_stand_in_where_nothing_can_be_measured(
     frame = shown(ran(app))
     row = frame[frame["Runs as"] == "ash_b@65"].iloc[0]
     expected = small.table.query("method == 'ash_b@65' and ood != 'mean'").auroc.mean()
-    assert row["● AUROC"] == pytest.approx(expected, abs=1e-3)
-    assert row["Device"] == "CPU (test)"
-    assert frame[frame["Runs as"] == "mahalanobis"]["● AUROC"].isna().all()
+    assert row["◇ AUROC"] == pytest.approx(expected, abs=1e-3)
+    assert "CPU (test)" in facts_of(app)
+    assert frame[frame["Runs as"] == "mahalanobis"]["◇ AUROC"].isna().all()
+
+
+@pytest.mark.parametrize("change", [{}, {"weights_sha256": "0" * 64}, {"id": "digits8"}, {"placement": "layer4"}])
+def test_results_stand_beside_what_is_measured_here_only_where_all_is_alike(
+    small: results.Results, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    """ODIN is not measured here; a file has it, of these weights and images or of others."""
+    table = small.table.assign(method=small.table.method.replace("msp", "odin"))
+    monkeypatch.setattr(shipping, "all_shipped", lambda: (replace(small, table=table, origin=small.origin | change),))
+    found = paper_backend._with_results(RunSpec())
+    assert found.mean("energy") is not None
+    assert (found.mean("odin") is None) == bool(change)
+
+
+def test_results_of_other_weights_say_so() -> None:
+    there = shipping.shipped("mobilenet_v2")
+    assert there is not None
+    assert "weights_note" in there.origin
+    found = {one.network: one for one in paper_backend.own(RunSpec.of(beside="own"))}
+    assert found["mobilenet_v2"].apart == (reports.WEIGHTS,)
+    assert found["densenet101_cifar10"].apart == ()
 
 
 def test_results_of_other_images_are_not_measured_again(

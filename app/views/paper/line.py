@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.backend import library, paper, requirements
+from app.backend import library, paper, registry, requirements
 from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
@@ -24,48 +24,68 @@ SHORT = {**reports.METRIC_LABELS, "id_accuracy": "Accuracy"}
 
 def draw(spec: RunSpec, line: str, row: pd.Series) -> DeltaGenerator:
     """What is known of the chosen line, and what can be done about it; returns the place for its progress."""
-    at = paper.own_spec(row["model"]) if spec.paper.beside == "own" else spec
+    own, at, lack = _to_measure(spec, row)
     name = words.NETWORKS[row["model"]]
     kind = {"local": ", one threshold a sample", "global": ", one threshold for all"}.get(line.rpartition(" ")[2], "")
     st.markdown(f"##### {plain(row['printed'] + kind)} on {plain(name)}")
     facts.facts(_facts(row))
-    lack = requirements.lack(at, row["method"])
     with st.container(horizontal=True, vertical_alignment="center"):
-        _load_buttons(spec, row, name)
+        _load_buttons(spec, own, row)
         if lack is not None and lack.click and (lack.by_passes or library.may_compute()):
             _measure_button(at, row["method"])
     progress = st.container()
-    if lack is not None and pd.isna(row["auroc measured"]):
+    if lack is not None and pd.isna(row["auroc measured" if at is own else "auroc beside"]):
         _missing(spec, at, row, lack)
     return progress
 
 
+def _to_measure(spec: RunSpec, row: pd.Series) -> tuple[RunSpec, RunSpec, requirements.Lack | None]:
+    """The spec of the line's own network; and the one that a click can measure, its own or else the sidebar's where
+    that stands beside it, with what it lacks."""
+    sidebar = spec.paper.beside == "sidebar"
+    same = sidebar and registry.entry(spec.model).paper_name == row["model"]
+    own = spec if same else paper.own_spec(row["model"])
+    lacks = [(at, requirements.lack(at, row["method"])) for at in ((own, spec) if sidebar and not same else (own,))]
+    at, lack = next(((at, lack) for at, lack in lacks if lack is not None and lack.click), lacks[-1])
+    return own, at, lack
+
+
 def _facts(row: pd.Series) -> dict[str, str]:
-    published, measured = [], []
+    published, measured, beside = [], [], []
     for metric in METRICS:
         if f"{metric} published" in row and pd.notna(row[f"{metric} published"]):
             spread = row.get(f"{metric} spread")
             more = f" ± {spread:.2f}" if spread is not None and pd.notna(spread) else ""
             published.append(f"{SHORT[metric]} {row[f'{metric} published']:.2f}{more}")
             if pd.notna(row[f"{metric} measured"]):
-                change = f"{row[f'{metric} difference']:+.2f}".replace("-", "\N{MINUS SIGN}")
-                measured.append(f"{SHORT[metric]} {row[f'{metric} measured']:.2f} ({change})")
-    images = f"{count(int(row['n_id']))} ID and {count(int(row['n_ood']))} OOD images" if measured else ""
-    where = ", ".join(
-        filter(None, (str(row["on"]), images, str(row["device"]), str(row["date"])[:16].replace("T", " ")))
-    )
+                change = row[f"{metric} difference"]
+                more = f" (Δ {change:+.2f})".replace("-", "\N{MINUS SIGN}") if pd.notna(change) else ""
+                measured.append(f"{SHORT[metric]} {row[f'{metric} measured']:.2f}{more}")
+            if pd.notna(row[f"{metric} beside"]):
+                beside.append(f"{SHORT[metric]} {row[f'{metric} beside']:.2f}")
+    where = _where(row["on"], row) if measured else ""
+    other = row.filter(like="beside_").rename(lambda name: name.removeprefix("beside_"))
+    another = f"; no Δ, for it is another network: {_where(other['on'], other)}" if beside else ""
     basis = {"paper": "parameter printed in the paper", "assumed": "parameter not printed; the network's preset here"}
     return {
         f"{SIGNS['published']} Published": ", ".join(published),
         f"{SIGNS['measured']} Measured": ", ".join(measured),
-        "On": where if measured else "",
+        "Differs in": row["differs_in"],
+        "On": where,
+        f"{SIGNS['beside']} Beside": ", ".join(beside) + another,
         "Status": ": ".join(filter(None, (row["status"], row["note"]))),
         "Runs as": ", ".join(filter(None, (row["method"], basis.get(row["basis"], "")))),
         "Note": row["flag"],
     }
 
 
-def _load_buttons(spec: RunSpec, row: pd.Series, name: str) -> None:
+def _where(network: str, row: pd.Series) -> str:
+    """On which network, images and device something was measured, and when."""
+    images = f"{count(int(row['n_id']))} ID and {count(int(row['n_ood']))} OOD images"
+    return ", ".join(filter(None, (network, images, str(row["device"]), str(row["date"])[:16].replace("T", " "))))
+
+
+def _load_buttons(spec: RunSpec, own: RunSpec, row: pd.Series) -> None:
     """To the explorer with this method, on the sidebar's network or on the paper's."""
     if row["method"] == "godin":
         return
@@ -78,13 +98,13 @@ def _load_buttons(spec: RunSpec, row: pd.Series, name: str) -> None:
         on_click=dispatch,
         args=(Pick.method(row["method"]),),
     )
-    if spec.model != row["model"]:
+    if spec.model != own.model:
         st.button(
-            f"Load with {name}",
+            f"Load with {words.NETWORKS[row['model']]}",
             icon=":material/deployed_code:",
             key="paper_load_network",
             on_click=dispatch,
-            args=(Pick.line(f"{row['model']} {row['method']}"),),
+            args=(Pick.line(f"{own.model} {row['method']}"),),
         )
     state.page_link("tradeoff", "Trade-off")
 
@@ -92,7 +112,7 @@ def _load_buttons(spec: RunSpec, row: pd.Series, name: str) -> None:
 def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: requirements.Lack) -> None:
     if row["status"] == reports.PUBLISHED:
         return
-    text = f"Not measured here: {lack.text}."
+    text = f"Not measured here on {registry.entry(at.model).label}: {lack.text}."
     if lack.click:
         todo = requirements.images_of(at, row["method"])
         text += f" Measure this row sends {count(todo)} images through the network once." if todo else ""
@@ -102,7 +122,7 @@ def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: requirements.Lack
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash", wrap_lines=True)
     if spec.paper.beside == "own":
-        st.caption("The same method runs on the bundled network: choose the sidebar's network above the table.")
+        st.caption("The same method runs on the sidebar's network: let it stand beside the paper's, above the table.")
 
 
 # Measuring

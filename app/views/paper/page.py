@@ -26,10 +26,10 @@ def render(spec: RunSpec) -> None:
     st.title("Paper")
     st.html(_STYLE + facts.STYLE)
     with st.spinner("Measuring the paper's methods"):
-        found = measured.found_beside(spec)
-        own = found if spec.paper.beside == "own" else measured.found_beside(spec.having(beside="own"))
-    compared = {number: reports.compare(number, found, spec.paper.rules) for number in paper.TABLES}
-    best = [reports.compare(number, own) for number in paper.TABLES] if own is not found else []
+        own, other = measured.own(spec), measured.beside(spec)
+        usual = measured.own(spec.having(beside="own")) if registry.entry(spec.model).paper_name else own
+    compared = {number: reports.compare(number, own, spec.paper.rules, other) for number in paper.TABLES}
+    best = [reports.compare(number, usual) for number in paper.TABLES] if usual is not own else []
     st.markdown(plain(words.standing(reports.counted(*compared.values(), *best), _whose(spec))))
     with st.container(key="paper_leaf"):
         st.segmented_control(
@@ -63,14 +63,13 @@ def _whose(spec: RunSpec) -> str:
 
 
 def _controls(spec: RunSpec, number: int) -> None:
-    """Whose measurements, by whose rules, on which OOD set of the table."""
-    beside = {
-        "sidebar": f"Measured: {registry.entry(spec.model).label}",
-        "own": "Measured: the paper's own network",
-    }
+    """What stands beside the paper's networks, by whose rules, on which OOD set of the table."""
+    one = registry.entry(spec.model)
+    sidebar = f"Sidebar's choice: {one.label}" if one.paper_name else f"Beside: {one.label}"
+    beside = {"sidebar": sidebar, "own": "The paper's own networks alone"}
     rules = {"ours": "Metrics: this program's rules", "authors": "Metrics: the authors' rules"}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _choice("Whose measurements", beside, 330, "beside")
+        _choice("What stands beside the paper's networks", beside, 330, "beside")
         _choice("Whose rules", rules, 260, "rules")
         columns = table.columns(number)
         if len(columns) > 1:
