@@ -1,7 +1,7 @@
 """Entry point: `streamlit run app/main.py`. Page set-up, link, sidebar, and the page inside an error boundary.
 
 To add a page: write `app/views/name/page.py` with `render(spec: RunSpec) -> None`, and add a line to `SECTIONS` and
-one to `_view`.
+one to `_view`. What it lets people choose is its record in `app/link/options.py`.
 """
 
 import sys
@@ -111,11 +111,11 @@ def _page(name: str, title: str, purpose: str, default: bool) -> Page:
 
 def _controls(page: Page, spec: RunSpec) -> Collection[str] | None:
     """What the sidebar shows where a page is about less than all of it; None for everything."""
-    if page.url_path == "lab" and spec.room == "predict":
+    if page.url_path == "lab" and spec.lab.room == "predict":
         return texts.PREDICT
     if page.url_path == "guide":
         return ()
-    return texts.controls(spec.lesson) if page.url_path == "lessons" else None
+    return texts.controls(spec.lessons.lesson) if page.url_path == "lessons" else None
 
 
 def _wordmark(dark: bool) -> str:

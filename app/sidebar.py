@@ -10,7 +10,8 @@ import streamlit as st
 from app.backend import engine, provenance, registry, setups
 from app.errors import plain
 from app.link.fields import write_number
-from app.link.spec import LEAST_C, MOST_C, Pick, RunSpec, to_query
+from app.link.picks import Pick
+from app.link.spec import LEAST_C, MOST_C, RunSpec, to_query
 from app.link.state import bind, current, dispatch
 from app.link.streamlit_private import Page
 from app.theme import variant_label
@@ -45,7 +46,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
 
 def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """The classes that a link may name, where it names any: reading those of ImageNet takes a moment."""
-    if not spec.true and not spec.predicted:
+    if not spec.samples.true and not spec.samples.predicted:
         return {}
     names = ("", *registry.entry(spec.model).classes)
     return {"true": names, "predicted": names}

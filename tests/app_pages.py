@@ -16,7 +16,7 @@ PATIENCE = 600  # seconds that one run of a page may take, on a machine that oth
 
 
 def at_link(page: str, /, **query: object) -> AppTest:
-    """A new session at a page's link, before its first run."""
+    """A new session at a page's link, before its first run; without a query it is at the app's opening view."""
     return turn_to(_asked(AppTest.from_file(str(ENTRY), default_timeout=PATIENCE), query), page)
 
 
@@ -28,7 +28,7 @@ def at_demo(page: str) -> AppTest:
         pytest.skip(f"the demo is not in assets/: {error}")
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
-    return at_link(page)
+    return at_link(page, model="demo")
 
 
 def _asked(app: AppTest, query: Mapping[str, object]) -> AppTest:

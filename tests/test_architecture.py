@@ -3,10 +3,12 @@
 import ast
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from app.link.spec import RunSpec
 from ash.variants import PRUNING
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,27 @@ def test_arrows_of_the_app_point_one_way(path: Path) -> None:
     if name.startswith("app.views.") and path.stem != "__init__":
         pages = {other.split(".")[2] for other in others if other.startswith("app.views.")}
         assert pages <= {path.parent.name}
+
+
+# what a page may read of another's options: which part of one sample was open, to leave it so where a bar leads
+LEADS = {"scores": {"samples"}}
+
+
+@pytest.mark.parametrize("path", files("app/views"), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_page_reads_no_options_of_another(path: Path) -> None:
+    """What two pages read is a field of `RunSpec` itself."""
+    pages = {one.name for one in fields(RunSpec) if "link" not in one.metadata}
+    read = {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "spec"
+    }
+    assert read & pages <= {path.parent.name, *LEADS.get(path.parent.name, ())}
+
+
+def test_every_page_has_options_of_its_name() -> None:
+    pages = {one.name for one in fields(RunSpec) if "link" not in one.metadata}
+    assert pages == {path.name for path in (ROOT / "app/views").iterdir() if (path / "page.py").exists()}
 
 
 @pytest.mark.parametrize("path", files("app"), ids=lambda path: path.stem)

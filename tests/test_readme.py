@@ -10,7 +10,8 @@ import pytest
 
 import ash
 from app.backend import evaluations, setups
-from app.link.spec import GUIDES, RunSpec
+from app.link.options import GUIDES
+from app.link.spec import RunSpec
 from app.views.guide import text
 from ash.__main__ import main
 

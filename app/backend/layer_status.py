@@ -75,7 +75,7 @@ def compared(spec: RunSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Those with a display name, the spec's own, and those that it names as well; the network is traced only for the last.
     """
     named = tuple(placements(spec.model))
-    extra = [name for name in (*spec.more, spec.placement) if name not in named]
+    extra = [name for name in (*spec.placements.more, spec.placement) if name not in named]
     if not extra:
         return named, ()
     order = [cut.name for cut in cuts(spec.model)]

@@ -84,13 +84,13 @@ def own(spec: RunSpec) -> list[Found]:
     """What is measured on the paper's networks, on the paper's sets as far as they are here; on that of the sidebar, if
     it is one of them and asked for, as the sidebar says."""
     networks = dict.fromkeys(network for table in paper.TABLES.values() for network in table.ood)
-    mine = registry.entry(spec.model).paper_name if spec.beside == "sidebar" else ""
+    mine = registry.entry(spec.model).paper_name if spec.paper.beside == "sidebar" else ""
     return [_with_results(spec if network == mine else own_spec(network)) for network in networks]
 
 
 def beside(spec: RunSpec) -> Found | None:
     """What the sidebar's network does, beside the lines of all other networks; None where that is not asked for."""
-    return _with_results(spec) if spec.beside == "sidebar" else None
+    return _with_results(spec) if spec.paper.beside == "sidebar" else None
 
 
 def differs_in(spec: RunSpec) -> str:

@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from app.link import streamlit_private
-from app.link.spec import Pick, RunSpec, from_query, keys, reduce, settle, to_query, unsayable
+from app.link.picks import Pick, reduce, unsayable
+from app.link.spec import OPENING, RunSpec, from_query, keys, settle, to_query
 from app.link.streamlit_private import Page
 from app.link.trail import Arrival, Trail
 
@@ -30,7 +31,7 @@ def current() -> RunSpec:
 
 def dispatch(pick: Pick) -> None:
     """Apply a pick. Call it in a callback, so that the run that follows sees the new spec everywhere."""
-    st.session_state[_SPEC] = reduce(st.session_state.get(_SPEC, RunSpec()), pick)
+    st.session_state[_SPEC] = reduce(st.session_state.get(_SPEC, OPENING), pick)
     problem = unsayable(pick)
     st.session_state[_NOTICES] = [problem] if problem else []
 
@@ -127,7 +128,7 @@ def bind(
     if name not in keys():
         raise KeyError(f"RunSpec has no field '{name}'")
     key = f"spec_{name}{suffix}"
-    shown = to_widget(getattr(current(), name))
+    shown = to_widget(current().value(name))
     # An equal value is not written again: that would push the widget back while its user goes on moving it.
     if key not in st.session_state or st.session_state[key] != shown:
         st.session_state[key] = shown

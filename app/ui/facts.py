@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.backend import jobs, library
 from app.errors import plain
-from app.link.spec import Pick
+from app.link.picks import Pick
 from app.link.state import current
 from app.ui import plot, share
 from ash.errors import AshError
@@ -69,7 +69,7 @@ def table(frame: pd.DataFrame, shelf: str, selected: str, columns: Mapping[str, 
 
     def pick(name: str) -> Pick:
         choose(shelf, name)
-        return Pick.field("shelf", current().shelf)  # which row it is belongs to this session, not to the link
+        return Pick.field("shelf", current().library.shelf)  # which row it is belongs to this session, not to the link
 
     with st.container(gap="xsmall"):
         height: Any = "auto" if len(frame) <= MOST_ROWS else _ROW * (MOST_ROWS + 1) + 3

@@ -36,7 +36,7 @@ def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) 
         places=tuple(_place(spec, one, variant) for one in found),
         variant=variant,
         score=spec.score,
-        objective=spec.cells,
+        objective=spec.placements.cells,
         columns=columns(layer_status.COLUMNS, p),
         current=(spec.placement, spec.method),
         loss=LOSS if spec.budget == OFF else spec.budget,

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.link.spec import Pick
+from app.link.picks import Pick
 from app.link.state import current, dispatch
 from app.theme import OBJECTIVE_LABELS
 from app.ui import share

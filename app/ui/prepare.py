@@ -6,7 +6,8 @@ import streamlit as st
 from app.backend import banks, library, registry, requirements, setups
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.theme import count, counted, size
 from app.ui import work

@@ -11,7 +11,8 @@ from PIL import Image
 from app.backend import library, registry, samples, setups
 from app.backend.thumbnails import data_uri
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.ui import plot
 from ash import images

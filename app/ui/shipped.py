@@ -10,7 +10,8 @@ from app.charts.front import settings, table
 from app.charts.tradeoff_words import headline, place_words
 from app.errors import plain
 from app.link.fields import OFF
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.theme import count
 from app.ui import plot
 from ash.methods import Method
@@ -37,8 +38,8 @@ def draw(spec: RunSpec) -> None:
         current=current,
         baseline=baseline,
         paper=(),
-        x=spec.x,
-        y=spec.y,
+        x=spec.tradeoff.x,
+        y=spec.tradeoff.y,
         budget=None if spec.budget == OFF else spec.budget,
         show_all=spec.show_all,
     )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from app.backend import banks, evaluations, sample_rows, setups
 from app.backend.engine import parts
 from app.charts.sample_table import FILTERS, Filters, Images, SampleTable, frame, judge, select
-from app.link.spec import ORDERS, RunSpec
+from app.link.options import ORDERS
+from app.link.spec import RunSpec
 from app.ui.plot import csv_text
 from app.views.samples import pairs
 from ash.methods import Method

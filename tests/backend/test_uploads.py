@@ -167,7 +167,7 @@ def garments(count: int) -> Uploads:
     "query", [{"variant": "ash_s", "p": 90.0}, {"score": "msp"}, {"other": "ash_b_global@65"}, {"variant": "none"}]
 )
 def test_an_image_of_the_id_set_scores_as_it_does_there(query: dict[str, object]) -> None:
-    spec, own = RunSpec(**query), garments(19)
+    spec, own = RunSpec.of(**query), garments(19)
     run(own, spec)
     for column, one in enumerate((evaluations.unshaped(spec), spec)):
         known = evaluations.evaluation(setups.setup(spec), str(one.method))
@@ -336,7 +336,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     app = drop(page(), ("boot.png", boot), (MARKUP, saved(picture(), "PNG")), ("a.png", b"GIF89a"), ("e.png", b""))
     own: Uploads = app.session_state["own_uploads"]
     assert len(own.files) == 2
-    spec = RunSpec(look="own")
+    spec = RunSpec.of(look="own")
     known = evaluations.evaluation(setups.setup(spec), "ash_b@65")
     shown = text(app)
     assert "of your 2 images; Energy accepts" in shown

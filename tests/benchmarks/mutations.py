@@ -60,7 +60,8 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/images.py": ("test_images", "test_data", "test_identity"),
     "app/backend/store.py": ("test_backend", "test_integrity"),
     "app/link/fields.py": ("test_spec",),
-    "app/link/spec.py": ("test_spec",),
+    "app/link/spec.py": ("test_spec", "test_opening"),
+    "app/link/picks.py": ("test_spec", "test_opening"),
 }
 
 
@@ -253,7 +254,13 @@ MUTATIONS = (
         "app/link/spec.py",
         ("return p == 0 or 1 <= p < 100", "return 0 <= p < 100"),
         ("lambda t: LEAST_SHARE <= t <= 100", "lambda t: 0 <= t <= 100"),
-        ('"scores", "page", "pin")\nSAMPLE', '"scores", "page")\nSAMPLE'),
+        ("if spec == OPENING and not every:", "if spec == OPENING:"),
+        ('return query or {keys()["model"].key: spec.model}', "return query"),
+        ("replace(changes.get(page, getattr(self, page))", "replace(getattr(self, page)"),
+    ),
+    *_of(
+        "app/link/picks.py",
+        ('"scores", "page", "pin")\n_FILTERS', '"scores", "page")\n_FILTERS'),
         ('"scores", "find", "order", "descending")', '"scores", "order", "descending")'),
     ),
 )

@@ -1,14 +1,14 @@
 """Random bursts of what a user does, without waiting in between; afterwards address, controls and page must agree."""
 
 import random
-import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from driver import Visitor
 from playwright.sync_api import Error
 
-from app.link.spec import RunSpec
+from app.link.fields import write_number
+from app.link.spec import from_query
 
 PAGES = ("Trade-off", "Scores", "Activations", "Samples")
 START = "/scores?p=50&variant=ash_p"
@@ -94,6 +94,5 @@ def agreement(one: Visitor) -> str:
 
 
 def _values(link: str) -> tuple[str, str]:
-    query = parse_qs(urlsplit(link).query)
-    default = RunSpec()
-    return query.get("p", [re.sub(r"\.0$", "", str(default.p))])[0], query.get("variant", [default.variant])[0]
+    spec, _ = from_query(dict(parse_qsl(urlsplit(link).query)))
+    return write_number(spec.p), spec.variant

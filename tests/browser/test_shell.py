@@ -9,10 +9,10 @@ from driver import ROOT, Visitor, serve
 from playwright.sync_api import Browser, Locator, expect
 
 from app.link.fields import write_number
-from app.link.spec import RunSpec
+from app.link.spec import OPENING, RunSpec
 
 Visitors = Callable[..., Visitor]
-DEFAULT = round(RunSpec().p)
+DEFAULT = round(OPENING.p)
 pytestmark = pytest.mark.browser
 
 

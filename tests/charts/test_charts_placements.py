@@ -8,7 +8,8 @@ from app.charts import placements_curves
 from app.charts import placements_words as words
 from app.charts.front import OBJECTIVES, Setting
 from app.charts.placements import Place, Placements, best_cell, columns, ranking, table
-from app.link.spec import Pick, RunSpec, reduce
+from app.link.picks import Pick, reduce
+from app.link.spec import RunSpec
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS
 from app.views.placements import grid
 from ash.methods import Method

@@ -339,7 +339,8 @@ def test_names_in_other_scripts_are_offered_and_linked(home: Path) -> None:
 
 
 def test_a_choice_that_a_link_cannot_say_is_said() -> None:
-    from app.link.spec import Pick, RunSpec, reduce, unsayable
+    from app.link.picks import Pick, reduce, unsayable
+    from app.link.spec import RunSpec
 
     pick = Pick.field("ood", ("a b",))
     assert reduce(RunSpec(), pick) == RunSpec()

@@ -1,7 +1,7 @@
 """RunSpec and its link: what is written reads back, no text raises, picks are a pure function."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -11,19 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.link.fields import OFF, write_number
-from app.link.spec import (
-    LEAVES,
-    OBJECTIVES,
-    ORDERS,
-    Pick,
-    RunSpec,
-    from_query,
-    keys,
-    printable,
-    reduce,
-    settle,
-    to_query,
-)
+from app.link.options import LEAVES, OBJECTIVES, ORDERS
+from app.link.picks import Pick, reduce
+from app.link.spec import OPENING, RunSpec, from_query, keys, printable, settle, to_query
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.names import why_no_name
 
@@ -36,7 +26,7 @@ lines = st.from_regex(r"[A-Za-z0-9_/ .,&-]{0,40}", fullmatch=True).map(str.strip
 finite = st.just(0.0) | st.floats(1e-37, 3.4e38) | st.floats(-3.4e38, -1e-37)
 percentiles = st.just(0.0) | st.floats(1, 100, exclude_max=True)
 specs = st.builds(
-    RunSpec,
+    RunSpec.of,
     model=names,
     placement=names,
     variant=st.sampled_from(tuple(VARIANTS)),
@@ -113,11 +103,33 @@ def test_no_value_of_a_widget_raises(name: str, value: object) -> None:
     assert from_query(to_query(spec)) == (spec, [])
 
 
+@given(specs, specs)
+def test_a_field_has_one_name_whichever_record_holds_it(spec: RunSpec, other: RunSpec) -> None:
+    values = {name: spec.value(name) for name in keys()}
+    assert RunSpec.of(**values) == other.having(**values) == spec
+    for name, value in values.items():
+        changed = other.having(**{name: value})
+        wanted = {one: value if one == name else other.value(one) for one in keys()}
+        assert {one: changed.value(one) for one in keys()} == wanted
+
+
+@pytest.mark.parametrize("name", ["nonsense", "tradeoff", "method"])
+def test_what_is_no_field_cannot_be_set_or_read(name: str) -> None:
+    for change in (RunSpec.of, RunSpec().having):
+        with pytest.raises(TypeError, match=name):
+            change(**{name: 1})
+    with pytest.raises(TypeError, match=name):
+        RunSpec().value(name)
+
+
 def test_the_fields_and_their_keys_are_unique_and_fit_their_defaults() -> None:
+    records = [one for one in vars(RunSpec()).values() if is_dataclass(one)]
+    held = [one.name for record in (RunSpec(), *records) for one in fields(record) if "link" in one.metadata]
+    assert sorted(held) == sorted(keys())
     links = [key.key for key in keys().values()]
     assert len(set(links)) == len(links)
     assert "v" not in links
-    assert to_query(RunSpec()) == {}
+    assert to_query(OPENING) == {}
     assert set(to_query(RunSpec(), every=True)) == {*links, "v"}
 
 
@@ -134,7 +146,7 @@ def test_the_fields_and_their_keys_are_unique_and_fit_their_defaults() -> None:
 )
 def test_junk_falls_back_with_one_sentence(query: dict[str, str], sentence: str) -> None:
     spec, notices = from_query(query)
-    assert spec == RunSpec()
+    assert spec == (RunSpec() if set(query) != {"v"} else OPENING)
     assert notices == [sentence]
 
 
@@ -198,9 +210,10 @@ SAVED = json.loads((Path(__file__).parents[1] / "saved_links.json").read_text())
 
 @pytest.mark.parametrize("saved", SAVED, ids=lambda saved: saved["link"][:60])
 def test_a_link_that_was_saved_means_what_it_meant(saved: dict[str, Any]) -> None:
-    spec, notices = from_query(dict(parse_qsl(urlsplit(saved["link"]).query, keep_blank_values=True)))
+    query = dict(parse_qsl(urlsplit(saved["link"]).query, keep_blank_values=True))
+    spec, notices = from_query(query)
     means = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["means"].items()}
-    assert spec == replace(RunSpec(), **means)
+    assert spec == (RunSpec.of(**means) if query else OPENING)  # a bare address is what the app opens with
     assert notices == []
 
 
@@ -241,7 +254,7 @@ def test_a_name_with_an_alias_is_settled_without_a_word() -> None:
 
 
 def test_another_model_forgets_what_belonged_to_the_last_one() -> None:
-    spec = RunSpec(
+    spec = RunSpec.of(
         placement="layer3", id="mine", ood=("a",), on="a", sample=3, more=("x",), images=100, variant="ash_s"
     )
     assert reduce(spec, Pick.field("model", "resnet50")) == RunSpec(model="resnet50", variant="ash_s")
@@ -269,8 +282,8 @@ OF_IMAGES: dict[str, Any] = {
 @pytest.mark.parametrize("changed", [{"model": "resnet50"}, {"id": "mine"}], ids=["model", "id"])
 def test_what_is_said_of_some_images_is_forgotten_with_them(name: str, changed: dict[str, str]) -> None:
     ((field, value),) = changed.items()
-    spec = replace(RunSpec(), **{name: OF_IMAGES[name]})
-    assert reduce(spec, Pick.field(field, value)) == replace(RunSpec(), **changed)
+    spec = RunSpec.of(**{name: OF_IMAGES[name]})
+    assert reduce(spec, Pick.field(field, value)) == RunSpec.of(**changed)
 
 
 FILTERS: dict[str, Any] = {
@@ -289,7 +302,7 @@ FILTERS: dict[str, Any] = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_other_samples_begin_at_the_first_page(name: str) -> None:
     changed = {name: FILTERS[name]}
-    assert reduce(RunSpec(page=3), Pick.field(name, FILTERS[name])) == replace(RunSpec(), **changed)
+    assert reduce(RunSpec.of(page=3), Pick.field(name, FILTERS[name])) == RunSpec.of(**changed)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +315,7 @@ def test_other_samples_begin_at_the_first_page(name: str) -> None:
 )
 def test_where_a_share_begins_and_ends(key: str, text: str, taken: bool) -> None:
     spec, notices = from_query({key: text})
-    assert (getattr(spec, key) == float(text), notices == []) == (taken, taken)
+    assert (spec.value(key) == float(text), notices == []) == (taken, taken)
 
 
 def test_a_set_that_a_link_names_twice_counts_once() -> None:
@@ -310,7 +323,7 @@ def test_a_set_that_a_link_names_twice_counts_once() -> None:
 
 
 def test_an_interval_may_be_one_score() -> None:
-    assert from_query({"scores": "1.5,1.5"}) == (RunSpec(scores=(1.5, 1.5)), [])
+    assert from_query({"scores": "1.5,1.5"}) == (RunSpec.of(scores=(1.5, 1.5)), [])
 
 
 def test_a_cell_loads_a_method_at_a_placement() -> None:
@@ -331,7 +344,7 @@ def test_a_method_beyond_the_sidebar_takes_its_place_until_a_control_is_moved(te
     assert loaded.method == Method.parse(text)
     for name, value in (("variant", "ash_p"), ("p", 50.0), ("c", 2.0), ("score", "msp")):
         moved = reduce(loaded, Pick.field(name, value))
-        assert moved == replace(spec, **{name: value})
+        assert moved == spec.having(**{name: value})
     assert reduce(loaded, Pick.field("on", "digits")).other == text
     assert reduce(loaded, Pick.method("ash_b@65")) == replace(spec, variant="ash_b", p=65.0)
 
@@ -344,7 +357,7 @@ def test_a_link_does_not_say_the_sidebars_methods_in_another_way() -> None:
 
 
 def test_a_line_of_the_paper_loads_its_network_and_method() -> None:
-    spec = RunSpec(placement="layer3", p=40.0, leaf="table4")
+    spec = RunSpec.of(placement="layer3", p=40.0, leaf="table4")
     assert reduce(spec, Pick.line("resnet50 ash_s@90")) == replace(
         spec, model="resnet50", placement="penultimate", variant="ash_s", p=90.0
     )
@@ -365,7 +378,7 @@ def test_picks() -> None:
     assert reduce(spec, Pick.field("p", 100)) == spec
     assert reduce(spec, Pick.field("ood", ("digits",))) == replace(spec, ood=("digits",))
     assert reduce(spec, Pick.field("show_all", True)) == replace(spec, show_all=True)
-    assert reduce(spec, Pick.reset()) == RunSpec()
+    assert reduce(spec, Pick.reset()) == OPENING
 
 
 @pytest.mark.parametrize("p", ["0.9", "0.5", "0.65", "0.99", "-0.5", "100"])

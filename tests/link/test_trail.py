@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.link.spec import Pick, RunSpec, from_query, reduce, to_query
+from app.link.picks import Pick, reduce
+from app.link.spec import RunSpec, from_query, to_query
 from app.link.trail import MOST_LINKS, MOST_OFFERS, Arrival, Trail
 
 PAGES = ("tradeoff", "scores", "lab")
@@ -27,11 +28,12 @@ moves = st.lists(st.sampled_from(ACTIONS + STEPS), max_size=40)
 class World:
     """One browser at one session. `runs` are asked for and not begun, `mail` is sent and not arrived."""
 
+    query: str
+    history: list[tuple[str, str]]
+    offered: RunSpec = OFFERED
     spec: RunSpec | None = None
     trail: Trail = field(default_factory=Trail)
-    history: list[tuple[str, str]] = field(default_factory=lambda: [(PAGES[0], OPENED)])
     at: int = 0
-    query: str = OPENED
     slider: float = 50.0
     answering_back: bool = False
     runs: list[tuple[Arrival, Pick | None]] = field(default_factory=list)
@@ -57,7 +59,7 @@ class World:
             pick = Pick.field("variant", "ash_s" if self.shown and self.shown.variant == "ash_p" else "ash_p")
         elif what in ("page", "offer"):
             page = PAGES[(PAGES.index(page) + 1) % len(PAGES)]
-            spec = OFFERED if what == "offer" else self.shown or RunSpec()
+            spec = self.offered if what == "offer" or self.shown is None else self.shown
             if what == "offer":
                 self.trail = self.trail.with_offer(urlencode(to_query(spec)))
             self.query = urlencode(to_query(spec))
@@ -110,9 +112,16 @@ class World:
         return from_query(dict(parse_qsl(self.history[self.at][1])))[0]
 
 
-def opened() -> World:
-    world = World()
-    world.runs.append((Arrival(OPENED, PAGES[0]), None))
+def opened(link: str = OPENED) -> World:
+    world = World(link, [(PAGES[0], link)])
+    world.runs.append((Arrival(link, PAGES[0]), None))
+    world.rest()
+    return world
+
+
+def played(world: World, some: list[str]) -> World:
+    for what in some:
+        (world.act if what in ACTIONS else world.step)(what)
     world.rest()
     return world
 
@@ -120,10 +129,7 @@ def opened() -> World:
 @settings(max_examples=500)
 @given(moves)
 def test_whatever_is_done_in_whatever_order_address_controls_and_page_agree(some: list[str]) -> None:
-    world = opened()
-    for what in some:
-        (world.act if what in ACTIONS else world.step)(what)
-    world.rest()
+    world = played(opened(), some)
     assert world.address == world.shown == world.spec
     assert world.spec is not None
     assert world.slider == world.spec.p

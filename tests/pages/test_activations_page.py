@@ -28,7 +28,7 @@ def no_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASH_CACHE", str(tmp_path))
 
 
-page = partial(open_page, "activations")
+page = partial(open_page, "activations", model="demo")
 
 
 def headline(app: AppTest) -> str:

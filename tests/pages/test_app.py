@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.backend import registry, setups
 from app.link.fields import write_number
-from app.link.spec import RunSpec
+from app.link.spec import OPENING, RunSpec
 from app.views.tradeoff import page as tradeoff
 from ash.errors import AshError
 from ash.methods import VARIANTS
@@ -17,7 +17,7 @@ PAGES = ["tradeoff", "scores", "activations", "placements", "samples", "lab", "l
 
 @pytest.fixture
 def app() -> AppTest:
-    return at_link("tradeoff")
+    return at_link("tradeoff", model="demo")
 
 
 def spec_of(app: AppTest) -> RunSpec:
@@ -27,9 +27,9 @@ def spec_of(app: AppTest) -> RunSpec:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_opens(app: AppTest, page: str) -> None:
-    turn_to(app, page).run()
-    assert spec_of(app) == RunSpec()
+def test_every_page_opens(page: str) -> None:
+    app = at_link(page).run()
+    assert spec_of(app) == OPENING
     assert len(app.title) == 1
     assert not app.error
     assert not app.query_params
@@ -144,7 +144,7 @@ def test_reset(app: AppTest) -> None:
     app.query_params["budget"] = "2"
     app.run()
     next(button for button in app.button if button.label == "Reset").click().run()
-    assert spec_of(app) == RunSpec()
+    assert spec_of(app) == OPENING
     assert not app.query_params
 
 

@@ -8,7 +8,8 @@ import pytest
 from app_pages import open_page, ran
 from streamlit.testing.v1 import AppTest
 
-from app.link.spec import GUIDES, RunSpec, from_query
+from app.link.options import GUIDES
+from app.link.spec import OPENING, from_query
 from app.views.guide import page, text
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,7 @@ def test_its_links_carry_the_view_to_a_guide_that_exists(name: str) -> None:
             spec, notices = from_query(dict(parse_qsl(urlsplit(target).query)))
             assert (spec.p, notices) == (80.0, [])
             place = urlsplit(target).fragment
-            assert not place or place in {section.anchor for section in text.read(spec.guide).sections}
+            assert not place or place in {section.anchor for section in text.read(spec.guide.guide).sections}
 
 
 def test_links_are_turned_and_code_is_not() -> None:
@@ -84,15 +85,15 @@ def test_comments_in_code_are_no_headings(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_choice_is_part_of_the_link_and_pages_turn() -> None:
     app = open_page("guide")
-    assert app.session_state["spec"] == RunSpec()
+    assert app.session_state["spec"] == OPENING
     for step in (1, 2):
         app.button(key="guide_Next").click()
         ran(app)
-        assert app.session_state["spec"].guide == GUIDES[step]
+        assert app.session_state["spec"].guide.guide == GUIDES[step]
         assert app.query_params["guide"] == GUIDES[step]
     app.button(key="guide_Previous").click()
     ran(app)
-    assert app.session_state["spec"].guide == GUIDES[1]
+    assert app.session_state["spec"].guide.guide == GUIDES[1]
 
 
 @pytest.mark.parametrize(("name", "missing"), [(GUIDES[0], "Previous"), (GUIDES[-1], "Next")])
@@ -109,5 +110,5 @@ def test_it_needs_neither_weights_nor_images() -> None:
 
 def test_a_guide_that_is_not_there_is_named() -> None:
     app = open_page("guide", guide="cooking")
-    assert app.session_state["spec"].guide == text.START
+    assert app.session_state["spec"].guide.guide == text.START
     assert "guide=cooking" in app.warning[0].value.replace("\\", "")

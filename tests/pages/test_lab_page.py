@@ -51,7 +51,7 @@ def test_stepping_goes_through_every_line_and_ends_at_the_library(variant: str) 
     for line in range(len(LINES[variant])):
         assert headline(app).startswith(f"Line {line + 1} of {len(LINES[variant])}: ")
         assert f";{line + 1}. " in current(app)
-        assert app.session_state["spec"].step == line
+        assert app.session_state["spec"].lab.step == line
         assert app.query_params.get("step", ["0"]) in (str(line), [str(line)])
         if line < len(LINES[variant]) - 1:
             app.button(key="lab_next").click().run()
@@ -67,11 +67,11 @@ def test_first_previous_last_and_their_keys() -> None:
     buttons = {name: app.button(key=f"lab_{name}") for name in ("first", "previous", "next", "last")}
     assert [one.proto.shortcut.lower() for one in buttons.values()] == ["home", "left", "right", "end"]
     buttons["previous"].click().run()
-    assert app.session_state["spec"].step == 2
+    assert app.session_state["spec"].lab.step == 2
     app.button(key="lab_last").click().run()
-    assert app.session_state["spec"].step == 6
+    assert app.session_state["spec"].lab.step == 6
     app.button(key="lab_first").click().run()
-    assert app.session_state["spec"].step == 0
+    assert app.session_state["spec"].lab.step == 0
     assert app.button(key="lab_first").disabled
     assert app.button(key="lab_previous").disabled
 
@@ -92,7 +92,7 @@ def test_another_algorithm_is_the_sidebar_s_and_starts_at_its_first_line() -> No
     app = page(variant="ash_b", step=5)
     app.segmented_control(key="lab_variant").set_value("ash_s").run()
     spec = app.session_state["spec"]
-    assert (spec.variant, spec.step) == ("ash_s", 0)
+    assert (spec.variant, spec.lab.step) == ("ash_s", 0)
     assert app.selectbox(key="spec_variant").value == "ash_s"
 
 

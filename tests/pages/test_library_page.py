@@ -100,7 +100,7 @@ def test_the_summary_counts_what_is_here(mine: str) -> None:
 def test_a_row_stays_chosen_on_its_shelf() -> None:
     app = choose(opened("models"), "models", "resnet50")
     app.segmented_control(key="spec_shelf").set_value("data").run()
-    assert app.session_state["spec"].shelf == "data"
+    assert app.session_state["spec"].library.shelf == "data"
     assert app.query_params["shelf"] == "data"
     app.segmented_control(key="spec_shelf").set_value("models").run()
     assert "ResNet-50 on ImageNet" in app.subheader[0].value.replace("\\", "")

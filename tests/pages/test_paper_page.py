@@ -13,7 +13,9 @@ from streamlit.testing.v1 import AppTest
 from app.backend import banks, distributions, evaluations, metric_rules, requirements, setups, shipping
 from app.backend import paper as paper_backend
 from app.charts import published, relu
-from app.link.spec import LEAVES, Pick, RunSpec, reduce
+from app.link.options import LEAVES
+from app.link.picks import Pick, reduce
+from app.link.spec import RunSpec
 from app.views.paper import accuracy, words
 from app.views.paper import table as paper_table
 from ash import paper, reports
@@ -25,7 +27,7 @@ TABLES = [leaf for leaf in LEAVES if leaf.startswith("table")]
 
 @pytest.fixture
 def app() -> AppTest:
-    return at_link("paper")
+    return at_link("paper", model="demo")
 
 
 def text_of(app: AppTest) -> str:
@@ -255,7 +257,7 @@ def test_neighbours_are_joined() -> None:
 def choose(app: AppTest, line: str) -> AppTest:
     """What a click on a row does."""
     spec: RunSpec = app.session_state["spec"]
-    app.session_state[f"paper_line{spec.leaf[-1]}"] = line
+    app.session_state[f"paper_line{spec.paper.leaf[-1]}"] = line
     return app.run()
 
 
@@ -297,7 +299,7 @@ def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: 
         ("own", False, Pick.method("dice@70")),
         ("own", True, Pick.line("resnet50 dice@70")),
     ):
-        monkeypatch.setattr(paper_table, "current", lambda beside=beside: RunSpec(beside=beside))
+        monkeypatch.setattr(paper_table, "current", lambda beside=beside: RunSpec.of(beside=beside))
         monkeypatch.setattr(requirements, "unready", lambda spec, ready=ready: "" if ready else "weights")
         assert paper_table._pick(1, rows, "resnet50 Dice") == expected
     assert state["paper_line1"] == "resnet50 Dice"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def app() -> AppTest:
-    return at_link("paper")
+    return at_link("paper", model="demo")
 
 
 def test_results_that_ship_stand_beside_the_papers_own_network(app: AppTest) -> None:
@@ -118,7 +118,7 @@ def test_results_of_other_weights_say_so() -> None:
     there = shipping.shipped("mobilenet_v2")
     assert there is not None
     assert "weights_note" in there.origin
-    found = {one.network: one for one in paper_backend.own(RunSpec(beside="own"))}
+    found = {one.network: one for one in paper_backend.own(RunSpec.of(beside="own"))}
     assert found["mobilenet_v2"].apart == (reports.WEIGHTS,)
     assert found["densenet101_cifar10"].apart == ()
 

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, deep, evaluations, layer_status, setups
 from app.charts.front import settings
-from app.link.spec import PENULTIMATE, Pick, RunSpec, reduce
+from app.link.picks import Pick, reduce
+from app.link.spec import PENULTIMATE, RunSpec
 from app.ui import placements
 from ash.errors import AshError
 from ash.methods import Method
@@ -156,7 +157,7 @@ def test_other_placements_stand_in_network_order_and_unknown_ones_are_named(app:
     assert described == "layer4.0.add: 192 × 4 × 4, 12 kB an image, before the ReLU, may be negative"
     assert not any(text.startswith((DEEP, "avgpool")) for text in chosen.options)
     chosen.set_value(["layer1.0.add"]).run()
-    assert spec_of(app).more == ("layer1.0.add",)
+    assert spec_of(app).placements.more == ("layer1.0.add",)
 
 
 # Computing

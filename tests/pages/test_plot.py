@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app import theme
-from app.link.spec import OBJECTIVES
+from app.link.options import OBJECTIVES
 from app.ui import plot
 from ash.methods import VARIANTS
 

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from app.backend import banks, decisions, engine, evaluations, registry, samples, setups
 from app.charts.bins import spread
 from app.charts.verdict_words import margin, verdict
-from app.link.spec import Pick, RunSpec, reduce
+from app.link.picks import Pick, reduce
+from app.link.spec import RunSpec
 from app.views.samples import one_lines
 from ash.methods import VARIANTS
 from ash.metrics import threshold_at_tpr

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def page(name: str = "samples", **query: object) -> AppTest:
-    return open_page(name, **query)
+    return open_page(name, **{"model": "demo", **query})
 
 
 def sound(app: AppTest) -> AppTest:
@@ -171,12 +171,12 @@ def test_a_bar_of_the_scores_opens_exactly_its_samples(axis: str) -> None:
     app.run()
     app = page(**bar_link(app))
     spec = app.session_state["spec"]
-    assert (spec.look, spec.among) == ("grid", "chimeras")
+    assert (spec.samples.look, spec.samples.among) == ("grid", "chimeras")
     name, low, high = marker.split("|")
     mine = found.images.set == found.images.sets.index(name)
     inside = mine & (found.after.score >= float(low)) & (found.after.score < float(high))
     assert inside.sum() == count
-    assert len(select(found, Filters(among=spec.among, scores=spec.scores)).rows) == count
+    assert len(select(found, Filters(among=spec.samples.among, scores=spec.samples.scores)).rows) == count
     assert f"Of {count:,} chosen samples" in heading(app)
 
 
@@ -197,8 +197,9 @@ def test_the_link_of_a_bar_works_a_second_time() -> None:
         app.run()
         assert bar_link(app) == query
         turn_to(app, "samples")  # as the browser does: the page of the link together with its query
+        app.query_params.clear()
         app.query_params.update(query)
-        assert sound(app.run()).session_state["spec"].look == "grid"
+        assert sound(app.run()).session_state["spec"].samples.look == "grid"
         assert app.title[0].value == "Samples"
 
 

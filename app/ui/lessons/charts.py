@@ -11,7 +11,8 @@ from app.charts.placements import Placements
 from app.charts.tradeoff_words import amount
 from app.errors import plain
 from app.link.fields import OFF
-from app.link.spec import PENULTIMATE, Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS
 from app.ui import controls, placement_values, placements, plot, prepare

@@ -8,7 +8,8 @@ from app.backend.samples import Sample
 from app.charts import logits, mosaic, sample, sample_summary
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.ui import activation_sets, controls, deep_progress, plot, sample_picker, share
 from app.views.activations import sample_code
@@ -39,7 +40,7 @@ def render(spec: RunSpec) -> None:
     left, right = st.columns([6, 5], gap="large")
     with left:
         _one_image(spec, one, curve, judged)
-    if spec.view == "maps" and _spatial(one):
+    if spec.activations.view == "maps" and _spatial(one):
         _mosaics(spec, one)
     _program(spec)
     with right:  # last: what it needs may have to be computed first
@@ -112,7 +113,7 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: sample_s
                 "negative constant; where s1 is below s2, ASH-S multiplies by less than e."
             )
         st.info(text, icon=":material/info:")
-    {"units": _units, "maps": _maps, "logits": _logits}[spec.view](spec, one, curve)
+    {"units": _units, "maps": _maps, "logits": _logits}[spec.activations.view](spec, one, curve)
 
 
 def _name(spec: RunSpec, what: str) -> str:

@@ -1,11 +1,12 @@
 """Guide page: the README and the guides beside it, one at a time, as they are written."""
 
-from dataclasses import replace
 from urllib.parse import urlencode
 
 import streamlit as st
 
-from app.link.spec import GUIDES, Pick, RunSpec, to_query
+from app.link.options import GUIDES
+from app.link.picks import Pick
+from app.link.spec import RunSpec, to_query
 from app.link.state import bind, dispatch
 from app.ui import scrolling
 from app.views.guide import text
@@ -34,7 +35,7 @@ _LONG = 3  # sections, from which on they are listed on top
 def render(spec: RunSpec) -> None:
     """Draw the guide that the spec names."""
     st.html(_STYLE)
-    scrolling.to_top("guide", spec.guide)
+    scrolling.to_top("guide", spec.guide.guide)
     st.title("Guide")
     with st.container(key="guide_choice"):
         st.segmented_control(
@@ -47,12 +48,12 @@ def render(spec: RunSpec) -> None:
         )
     with st.container(key="guide"):
         _guide(spec)
-        _turn(spec.guide)
+        _turn(spec.guide.guide)
     scrolling.to_anchor("guide")
 
 
 def _guide(spec: RunSpec) -> None:
-    guide = text.read(spec.guide)
+    guide = text.read(spec.guide.guide)
     st.header(guide.title, anchor="top")
     _markdown(guide.intro, spec)
     if len(guide.sections) >= _LONG:
@@ -68,9 +69,9 @@ def _markdown(written: str, spec: RunSpec) -> None:
     """A text with links that carry the spec. They open beside this page: a reader keeps the place."""
 
     def address(guide: str, place: str) -> str:
-        return f"?{urlencode(to_query(replace(spec, guide=guide)))}" + (f"#{place}" if place else "")
+        return f"?{urlencode(to_query(spec.having(guide=guide)))}" + (f"#{place}" if place else "")
 
-    st.markdown(text.with_links(written, spec.guide, GUIDES, address))
+    st.markdown(text.with_links(written, spec.guide.guide, GUIDES, address))
 
 
 def _turn(shown: str) -> None:

@@ -21,6 +21,6 @@ def render(spec: RunSpec) -> None:
             label_visibility="collapsed",
             **bind("room"),
         )
-        if spec.room != "predict":
+        if spec.lab.room != "predict":
             steps.choose_variant(spec)
-    {"steps": steps.draw, "predict": predict.draw, "relu": relu.draw}[spec.room](spec)
+    {"steps": steps.draw, "predict": predict.draw, "relu": relu.draw}[spec.lab.room](spec)

@@ -6,7 +6,8 @@ from app.backend import registry
 from app.backend.setups import Setup
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.ui import texts
 from app.ui.lessons import charts
@@ -28,7 +29,7 @@ def draw(spec: RunSpec) -> None:
     """Draw this part of the Shape lab for this spec."""
     st.html(_STYLE)
     every = texts.questions()
-    chosen = every.get(spec.question) or next(iter(every.values()))
+    chosen = every.get(spec.lab.question) or next(iter(every.values()))
     with st.container(key="predict"):
         _heading(spec, chosen)
         if charts.ready(spec):

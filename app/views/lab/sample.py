@@ -7,7 +7,8 @@ import streamlit as st
 from app.backend import registry, samples, setups
 from app.backend.samples import Sample
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.ui import sample_picker
 from app.views.lab import relu_live

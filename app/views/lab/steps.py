@@ -8,7 +8,8 @@ from app.backend.samples import Sample
 from app.errors import plain
 from app.link import state
 from app.link.fields import write_number
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import variant_label
 from app.ui import plot, sample_picker
@@ -31,7 +32,7 @@ def draw(spec: RunSpec) -> None:
         sample_picker.broken(spec, error)
         return
     vector = twelve(one)
-    line = min(spec.step, len(LINES[variant]) - 1)
+    line = min(spec.lab.step, len(LINES[variant]) - 1)
     steps = algorithm_steps.trace(vector.values, variant, spec.p)
     stand_in(spec)
     _buttons(line, len(steps))  # above what changes its height, so that they stay under the pointer

@@ -5,7 +5,8 @@ import streamlit as st
 from app.backend import registry
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.ui import scrolling, share, texts
 from app.ui.lessons import charts
@@ -28,11 +29,11 @@ _STYLE = """<style>
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec: all lessons, or the one that is open."""
     st.html(_STYLE)
-    scrolling.to_top("lesson", spec.lesson)
+    scrolling.to_top("lesson", spec.lessons.lesson)
     every = texts.lessons()
-    if spec.lesson in every:
+    if spec.lessons.lesson in every:
         with st.container(key="lesson"):
-            _lesson(spec, every[spec.lesson])
+            _lesson(spec, every[spec.lessons.lesson])
     else:
         _overview(spec)
 

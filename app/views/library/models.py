@@ -6,7 +6,8 @@ import streamlit as st
 from app.backend import library, library_work
 from app.backend.library import ModelRow
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import current, dispatch
 from app.theme import count, size
 from app.ui import facts as parts

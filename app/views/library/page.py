@@ -45,7 +45,7 @@ def render(spec: RunSpec) -> None:
         label_visibility="collapsed",
         **bind("shelf"),
     )
-    _DRAW[spec.shelf](spec)
+    _DRAW[spec.library.shelf](spec)
 
 
 def summary() -> str:

@@ -11,7 +11,8 @@ from app.charts.front import Range, Setting, settings
 from app.charts.tradeoff_words import headline, place_words
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.ui import activation_sets, placement_values, plot, prepare, shipped
 from app.views.paper import accuracy
 from ash.errors import AshError

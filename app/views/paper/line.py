@@ -7,7 +7,8 @@ from streamlit.delta_generator import DeltaGenerator
 from app.backend import library, paper, registry, requirements
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import count
 from app.ui import facts, work
@@ -41,7 +42,7 @@ def draw(spec: RunSpec, line: str, row: pd.Series) -> DeltaGenerator:
 def _to_measure(spec: RunSpec, row: pd.Series) -> tuple[RunSpec, RunSpec, requirements.Lack | None]:
     """The spec of the line's own network; and the one that a click can measure, its own or else the sidebar's where
     that stands beside it, with what it lacks."""
-    sidebar = spec.beside == "sidebar"
+    sidebar = spec.paper.beside == "sidebar"
     same = sidebar and registry.entry(spec.model).paper_name == row["model"]
     own = spec if same else paper.own_spec(row["model"])
     lacks = [(at, requirements.lack(at, row["method"])) for at in ((own, spec) if sidebar and not same else (own,))]
@@ -120,7 +121,7 @@ def _missing(spec: RunSpec, at: RunSpec, row: pd.Series, lack: requirements.Lack
         st.caption(f":material/lock: {NOT_HERE}")
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash", wrap_lines=True)
-    if spec.beside == "own":
+    if spec.paper.beside == "own":
         st.caption("The same method runs on the sidebar's network: let it stand beside the paper's, above the table.")
 
 

@@ -1,6 +1,5 @@
 """Paper page: the published tables and figures beside what is measured here, and the conventions that move numbers."""
 
-from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -8,7 +7,8 @@ import streamlit as st
 from app.backend import paper as measured
 from app.backend import registry
 from app.errors import plain
-from app.link.spec import LEAVES, PENULTIMATE, RunSpec
+from app.link.options import LEAVES
+from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind
 from app.ui import facts, shipped
 from app.views.paper import figures, line, table, words
@@ -27,8 +27,8 @@ def render(spec: RunSpec) -> None:
     st.html(_STYLE + facts.STYLE)
     with st.spinner("Measuring the paper's methods"):
         own, other = measured.own(spec), measured.beside(spec)
-        usual = measured.own(replace(spec, beside="own")) if registry.entry(spec.model).paper_name else own
-    compared = {number: reports.compare(number, own, spec.rules, other) for number in paper.TABLES}
+        usual = measured.own(spec.having(beside="own")) if registry.entry(spec.model).paper_name else own
+    compared = {number: reports.compare(number, own, spec.paper.rules, other) for number in paper.TABLES}
     best = [reports.compare(number, usual) for number in paper.TABLES] if usual is not own else []
     st.markdown(plain(words.standing(reports.counted(*compared.values(), *best), _whose(spec))))
     with st.container(key="paper_leaf"):
@@ -40,7 +40,7 @@ def render(spec: RunSpec) -> None:
             label_visibility="collapsed",
             **bind("leaf"),
         )
-    kind, number = spec.leaf[:-1], int(spec.leaf[-1])
+    kind, number = spec.paper.leaf[:-1], int(spec.paper.leaf[-1])
     if kind == "table":
         st.subheader(f"Table {number}: {paper.TABLES[number].title}")
         _controls(spec, number)

@@ -9,7 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 from app.backend import paper as measured
 from app.backend import registry, requirements, setups, shipping
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import current
 from app.theme import colours
 from app.ui import plot, share
@@ -41,7 +42,7 @@ def columns(number: int) -> dict[str, str]:
 
 def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> DeltaGenerator:
     """The finding, the table with its downloads, and the chosen line; returns the place for its progress."""
-    column = spec.column if spec.column in columns(number) else "mean"
+    column = spec.paper.column if spec.paper.column in columns(number) else "mean"
     rows = reports.wide(compared, column)
     beside = registry.entry(spec.model).label
     st.markdown(f"**{plain(words.finding(number, rows, beside))}**")
@@ -180,13 +181,13 @@ def _pick(number: int, rows: pd.DataFrame, line: str) -> Pick:
     st.session_state[f"{_LINE}{number}"] = line
     spec, row = current(), rows.loc[line]
     own = measured.own_spec(row["model"])
-    if spec.beside == "own" and not requirements.unready(own):
+    if spec.paper.beside == "own" and not requirements.unready(own):
         return Pick.line(f"{own.model} {row['method']}")
     return Pick.method(row["method"])
 
 
 def _downloads(spec: RunSpec, number: int, compared: pd.DataFrame) -> None:
-    origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.rules]}"}
+    origin = {"table": f"Table {number} of the paper", "rules": f"metrics by {words.RULES[spec.paper.rules]}"}
     if not requirements.unready(spec):
         origin |= share.provenance(spec)
     with st.container(horizontal=True):

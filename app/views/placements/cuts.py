@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from app.backend import layer_status, registry, setups
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind
 from app.theme import size
 from app.ui import plot
@@ -24,7 +25,7 @@ def draw(spec: RunSpec) -> None:
         key="all_cuts",
         icon=":material/account_tree:",
         on_change="rerun",
-        expanded=bool(spec.more),
+        expanded=bool(spec.placements.more),
     ) as more:
         if not more.open:
             return

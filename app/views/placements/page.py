@@ -7,7 +7,8 @@ from app.charts import placements_curves
 from app.charts import placements_words as words
 from app.charts.placements import Placements, best_cell, ranking, table
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
 from app.ui import controls, placement_values, placements, plot, prepare

@@ -9,7 +9,8 @@ from app.backend import library, sample_rows, setups, thumbnails
 from app.backend.thumbnails import Thumbnail
 from app.charts.sample_table import SampleTable
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import count
 from app.views.samples import pairs

@@ -7,7 +7,9 @@ import streamlit as st
 from app.backend import setups
 from app.charts.sample_table import FILTERS, Filters, SampleTable, Selection
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.options import SamplesOptions
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, current, dispatch
 from app.theme import count
 
@@ -22,9 +24,9 @@ NAMES = {
 }
 
 
-def filters(spec: RunSpec) -> Filters:
-    """The filters of a spec."""
-    return Filters(**{name: getattr(spec, name) for name in FILTERS})
+def filters(options: SamplesOptions) -> Filters:
+    """The filters among the options of the page."""
+    return Filters(**{name: getattr(options, name) for name in FILTERS})
 
 
 def draw(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
@@ -43,7 +45,7 @@ def draw(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
         used = chosen.counts["find"].get("used")
         label = "File name contains" if used is None else f"File name contains ({count(used)})"
         st.text_input(label, max_chars=80, width=170, **bind("find"))
-        if filters(spec).used:
+        if filters(spec.samples).used:
             st.button("Clear filters", icon=":material/filter_alt_off:", key="clear_filters", on_click=_clear)
 
 
@@ -58,7 +60,7 @@ def _counted(names: Mapping[str, str], counts: Mapping[str, int]) -> Callable[[s
 def _select(label: str, name: str, names: Mapping[str, str], chosen: Selection, width: int) -> None:
     """A select box; options that would leave nothing go last, so that the useful ones are in sight."""
     counts = chosen.counts[name]
-    now = getattr(current(), name)
+    now = current().value(name)
     options = sorted(names, key=lambda option: not counts.get(option, 0) and option not in ("", "all", now))
     st.selectbox(label, options, format_func=_counted(names, counts), width=width, **bind(name))
 
@@ -71,7 +73,7 @@ def _segments(label: str, name: str, names: Mapping[str, str], chosen: Selection
 def _scores(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
     """Two number fields for one filter; an empty one is the end of the scores."""
     ends = float(found.after.score.min()), float(found.after.score.max())
-    shown = spec.scores or (None, None)
+    shown = spec.samples.scores or (None, None)
     unit = ", log-odds" if spec.method.score == "msp" else ""
     used = chosen.counts["scores"].get("used")
     tail = "" if used is None else f" ({count(used)})"

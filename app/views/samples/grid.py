@@ -7,7 +7,8 @@ import streamlit as st
 from app.charts import sample_table
 from app.charts.sample_table import SampleTable, Selection
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.theme import count
 from app.ui import plot, share
@@ -19,8 +20,8 @@ ORDERS = {"score": "Score", "margin": "Distance to the line", "change": "Change 
 
 def draw(spec: RunSpec) -> None:
     """The sentence, the filters, the grid and the export."""
-    found = cards.table(spec)
-    chosen = sample_table.select(found, filters.filters(spec), spec.order, spec.descending)
+    found, options = cards.table(spec), spec.samples
+    chosen = sample_table.select(found, filters.filters(options), options.order, options.descending)
     if len(chosen.rows):
         st.markdown(f"#### {plain(story.finding(spec, found, chosen.rows))}")
     filters.draw(spec, found, chosen)
@@ -32,7 +33,7 @@ def draw(spec: RunSpec) -> None:
         st.toggle("Largest first", **bind("descending"))
         _export(spec, found, chosen)
     pages = -(-len(chosen.rows) // PER_PAGE)
-    page = min(spec.page, pages - 1)
+    page = min(options.page, pages - 1)
     rows = chosen.rows[page * PER_PAGE : (page + 1) * PER_PAGE].tolist()
     with st.container(horizontal=True, gap="small", key="sample_grid"):
         for row, picture in zip(rows, cards.pictures(found, rows), strict=True):
@@ -65,12 +66,13 @@ def _turn(label: str, icon: str, page: int, disabled: bool) -> None:
 
 
 def _export(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
-    used = {name: value for name, value in asdict(filters.filters(spec)).items() if value not in ("", "all", ())}
+    options = spec.samples
+    used = {name: value for name, value in asdict(filters.filters(options)).items() if value not in ("", "all", ())}
     origin = {
         **share.provenance(spec),
         "tpr": f"{spec.tpr:g} %, the line that margins are measured from",
         "filters": ", ".join(f"{name}={value}" for name, value in used.items()) or "none",
-        "order": f"{spec.order}, {'descending' if spec.descending else 'ascending'}",
+        "order": f"{options.order}, {'descending' if options.descending else 'ascending'}",
     }
     share.download(
         f"{count(len(chosen.rows))} samples (CSV)",

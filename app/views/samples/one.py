@@ -7,7 +7,8 @@ import streamlit as st
 from app.backend import samples, setups
 from app.errors import plain
 from app.link import state
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.ui import sample_picker
 from app.views.samples import one_lines, one_more, one_why
@@ -129,7 +130,7 @@ def _more(spec: RunSpec, *shown: Facts) -> None:
         label_visibility="collapsed",
         **bind("part", to_widget=lambda name: name if name in parts else "percentiles"),
     )
-    chosen = spec.part if spec.part in parts else "percentiles"
+    chosen = spec.samples.part if spec.samples.part in parts else "percentiles"
     columns = st.columns(2, gap="medium") if len(shown) == 2 else [st.container()]
     for column, one in zip(columns, shown, strict=True):
         with column:

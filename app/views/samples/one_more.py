@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.backend import decisions, samples
 from app.errors import plain
-from app.link.spec import Pick
+from app.link.picks import Pick
 from app.ui import plot
 from app.views.samples import class_activation_map, one_lines, percentile_path, slope
 from app.views.samples.one_facts import Facts

@@ -13,9 +13,10 @@ LOOKS = {"story": "Six that tell it", "grid": "All samples", "one": "One sample"
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec. Every look is a module of its own, loaded when it is first asked for."""
     st.title("Samples")
-    if spec.look != "own" and not prepare.ready(spec):  # your own images have classes before there is a threshold
+    asked = spec.samples.look
+    if asked != "own" and not prepare.ready(spec):  # your own images have classes before there is a threshold
         return
-    if spec.look != "own" and not deep_progress.ready(spec, classes=spec.look != "one"):
+    if asked != "own" and not deep_progress.ready(spec, classes=asked != "one"):
         return
     st.html(cards.STYLE)
     st.segmented_control(
@@ -26,7 +27,7 @@ def render(spec: RunSpec) -> None:
         label_visibility="collapsed",
         **bind("look"),
     )
-    match spec.look:
+    match asked:
         case "grid":
             from app.views.samples import grid as look
         case "one":

@@ -5,7 +5,8 @@ import streamlit as st
 
 from app.charts.sample_table import Ints, SampleTable
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.views.samples import cards, pairs
 from ash.methods import Method

@@ -11,7 +11,8 @@ from app.backend import banks, evaluations, registry, setups
 from app.backend.evaluations import Evaluation
 from app.charts import bins, score_words, scores
 from app.errors import plain
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind
 from app.ui import code, controls, deep_progress, plot, prepare, share
 from app.views.scores import curves, roc_pr
@@ -38,15 +39,15 @@ def render(spec: RunSpec) -> None:
         before = evaluations.evaluation(setups.setup(spec), str(evaluations.unshaped(spec).method))
     labels = shown_sets(spec)
     record = bins.histograms(
-        after.method.label, labels, _scores(after), _scores(before) if before else None, spec.axis, spec.tpr
+        after.method.label, labels, _scores(after), _scores(before) if before else None, spec.scores.axis, spec.tpr
     )
     reference = evaluations.unshaped(spec).method.label
     st.markdown(f"#### {plain(score_words.finding(record, reference))}")
     controls.doubts(spec)
     _controls(spec)
-    if spec.curve == "hist":
+    if spec.scores.curve == "hist":
         _histograms(spec, record, after)
-    elif spec.curve == "scrub":
+    elif spec.scores.curve == "scrub":
         player(spec)
     else:
         _curves(spec, after, before, labels)
@@ -70,7 +71,7 @@ def _controls(spec: RunSpec) -> None:
         st.segmented_control(
             "Picture", list(PICTURES), format_func=PICTURES.__getitem__, required=True, **bind("curve")
         )
-        if spec.curve in ("hist", "scrub"):
+        if spec.scores.curve in ("hist", "scrub"):
             axis = bind("axis")
             st.segmented_control(
                 "Axis", list(AXES), format_func=AXES.__getitem__, required=True, help=AXIS_HELP, **axis
@@ -119,7 +120,7 @@ def _source(spec: RunSpec) -> tuple[setups.Setup, str]:
 
 
 def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels: Mapping[str, str]) -> None:
-    kind: roc_pr.Kind = "roc" if spec.curve == "roc" else "pr"
+    kind: roc_pr.Kind = "roc" if spec.scores.curve == "roc" else "pr"
     sets = dict(list(labels.items())[1:])
     new = (after.method.label, *_scores(after))
     old = None if before is None else (before.method.label, *_scores(before))
@@ -139,11 +140,11 @@ def _reading(spec: RunSpec) -> None:
         "A higher score means more in-distribution. The threshold is the highest score that still accepts "
         f"{spec.tpr:g} % of the ID images (score >= threshold); ID is the positive class."
     )
-    if spec.curve == "hist":
+    if spec.scores.curve == "hist":
         text += " The hatched OOD images lie on the accepted side: the less of them, the better."
         if spec.method != evaluations.unshaped(spec).method:
             text += " The outlines are the same images without shaping."
-    elif spec.curve == "scrub":
+    elif spec.scores.curve == "scrub":
         text += " The slider under the picture plays in your browser, without waiting for the server."
     else:
         text += " The filled mark is this threshold; moving it moves along the curve."

@@ -11,7 +11,8 @@ from app.backend import engine, evaluations, samples, setups
 from app.backend.evaluations import Evaluation
 from app.charts import score_words
 from app.errors import boundary, plain
-from app.link.spec import SAMPLE_FILTERS, RunSpec
+from app.link.options import SamplesOptions
+from app.link.spec import RunSpec
 from app.link.state import page_link
 from app.ui import plot
 from app.views.scores import scrub
@@ -63,8 +64,7 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
 
 def _in_samples(spec: RunSpec, source: str, held: tuple[float, float]) -> RunSpec:
     """Where the images of a bar are: by the lowest and the highest score that it holds, whatever its axis."""
-    plain_view = {name: getattr(RunSpec(), name) for name in SAMPLE_FILTERS}
-    return replace(spec, **{**plain_view, "look": "grid", "among": source, "scores": held, "page": 0})
+    return replace(spec, samples=SamplesOptions(look="grid", among=source, scores=held, part=spec.samples.part))
 
 
 def _close() -> None:
@@ -91,7 +91,7 @@ def _player(spec: RunSpec) -> None:
     """The live scrub, made when it is asked for; its frames play in the browser."""
     with boundary():
         sets = dict(list(shown_sets(spec).items())[1:])
-        key = (setups.setup(spec), spec.variant, spec.score, tuple(sets), spec.axis, spec.tpr)
+        key = (setups.setup(spec), spec.variant, spec.score, tuple(sets), spec.scores.axis, spec.tpr)
         if st.session_state.get("scores_frames", (None, None))[0] != key:
             st.session_state["scores_frames"] = (key, _frames(spec, sets))
         record: scrub.Scrub = st.session_state["scores_frames"][1]
@@ -99,7 +99,7 @@ def _player(spec: RunSpec) -> None:
         best = max(record.frames, key=lambda frame: frame.auroc)
         alt = f"{record.label} is best at p = {best.p}: AUROC {theme.percent(best.auroc)}, {record.ood_label}."
         plot.show(figure, "scores_scrub", alt, table=lambda: scrub.table(record), filename=f"scrub-{spec.variant}")
-        if spec.axis == "raw":
+        if spec.scores.axis == "raw":
             st.caption("Shown on the relative axis: raw scores of different percentiles do not fit on one axis.")
 
 
@@ -110,6 +110,5 @@ def _frames(spec: RunSpec, sets: Mapping[str, str]) -> scrub.Scrub:
     ood = next(iter(sets.values())) if len(sets) == 1 else f"mean of {len(sets)} OOD sets"
     label = setups.images(setups.setup(spec), id_set).label
     scores_of = {name: done.ood_scores[name] for name in sets}
-    return scrub.scrub(
-        (VARIANTS[spec.variant].label, label, ood), done.id_scores, scores_of, done.id_accuracy(), spec.axis, spec.tpr
-    )
+    labels = VARIANTS[spec.variant].label, label, ood
+    return scrub.scrub(labels, done.id_scores, scores_of, done.id_accuracy(), spec.scores.axis, spec.tpr)

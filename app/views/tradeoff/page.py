@@ -12,7 +12,8 @@ from app.charts.front import Setting, best, inside, settings, within
 from app.charts.tradeoff_words import advice, headline, method_words, place_words
 from app.errors import plain
 from app.link.fields import OFF
-from app.link.spec import Pick, RunSpec
+from app.link.picks import Pick
+from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
 from app.ui import code, controls, deep_progress, plot, prepare, shipped
@@ -54,7 +55,7 @@ def render(spec: RunSpec) -> None:
     _controls(spec)
     shown = _record(spec, view)
     _advice(spec, view)
-    if math.isnan(view.current[spec.x] + view.current[spec.y]):
+    if math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y]):
         st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
     else:
         _chart(shown, view)
@@ -81,7 +82,7 @@ def _view(spec: RunSpec, linear: bool) -> View:
     assert found is not None
     # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
     wanted = map(str, (current, unshaped, *(paper if linear else ())))
-    others = requirements.baselines_here(spec) if spec.others else ()
+    others = requirements.baselines_here(spec) if spec.tradeoff.others else ()
     known = set(found["method"])
     parts = [found, *(evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known)]
     sets = setups.chosen_sets(spec)
@@ -97,8 +98,8 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
         current=view.current.method,
         baseline=view.baseline.method,
         paper=view.paper,
-        x=spec.x,
-        y=spec.y,
+        x=spec.tradeoff.x,
+        y=spec.tradeoff.y,
         budget=None if spec.budget == OFF else spec.budget,
         show_all=spec.show_all,
     )
@@ -161,7 +162,7 @@ def _controls(spec: RunSpec) -> None:
 
 
 def _advice(spec: RunSpec, view: View) -> None:
-    goal = next((name for name in (spec.y, spec.x) if name != "id_accuracy"), "auroc")
+    goal = next((name for name in (spec.tradeoff.y, spec.tradeoff.x) if name != "id_accuracy"), "auroc")
     budget = None if spec.budget == OFF else spec.budget
     allowed = view.settings if budget is None else within(view.settings, view.baseline.id_accuracy - budget)
     found = best(allowed, goal)

@@ -1,0 +1,107 @@
+"""Picks: what a user does, and the spec that follows from it. Pure: no streamlit, no torch."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.link.spec import OPENING, RunSpec, keys, printable
+from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One thing a user did: load a method (here, at a placement, on a network), change a field, reset.
+
+    Made by the class methods.
+    """
+
+    kind: str
+    name: str = ""
+    value: Any = None
+
+    @classmethod
+    def method(cls, text: str) -> "Pick":
+        """Load a method: a point of the front, a row of a table, a preset. `text` as in `ash_s@90:msp`."""
+        return cls("method", value=text)
+
+    @classmethod
+    def cell(cls, text: str) -> "Pick":
+        """Load a method at a placement: `layer4.0.relu2 ash_s@90`, a cell of the grid."""
+        return cls("cell", value=text)
+
+    @classmethod
+    def line(cls, text: str) -> "Pick":
+        """Load a method on another network: `resnet50 ash_s@90`, a line of the paper's tables."""
+        return cls("line", value=text)
+
+    @classmethod
+    def field(cls, name: str, value: Any) -> "Pick":
+        """Set one field of the spec, named as in `keys()`."""
+        return cls("field", name, value)
+
+    @classmethod
+    def reset(cls) -> "Pick":
+        """Back to the view that the app opens with."""
+        return cls("reset")
+
+
+_SETS = ("ood", "on", "set", "source", "sample", "among", "true", "predicted", "scores", "page", "pin")
+_FILTERS = ("among", "verdict", "change", "true", "predicted", "scores", "find", "order", "descending")
+_OF = {
+    "model": ("placement", "id", "images", "dtype", "more", *_SETS),
+    "id": _SETS,
+    **dict.fromkeys(_FILTERS, ("page",)),
+}  # what another model, ID set or filter makes moot
+
+
+def unsayable(pick: Pick) -> str:
+    """Why a choice cannot be made: a link, which says every view, cannot say it; "" where it can."""
+    key = keys().get(pick.name) if pick.kind == "field" else None
+    if key is None or pick.value is None:
+        return ""
+    try:
+        key.parse(key.write(pick.value))
+    except (ValueError, TypeError, OverflowError):
+        return f"{printable(str(pick.value))} cannot be chosen: a link takes {key.wanted} here. Nothing was changed."
+    return ""
+
+
+def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
+    """The spec after a pick. A pick that makes no sense changes nothing: it comes from a browser."""
+    if pick.kind == "reset":
+        return OPENING
+    if pick.kind == "method":
+        return _load(spec, str(pick.value))
+    if pick.kind == "cell":
+        placement, _, text = str(pick.value).partition(" ")
+        moved = reduce(spec, Pick.field("placement", placement))
+        return spec if (loaded := _load(moved, text)) is moved else loaded
+    if pick.kind == "line":
+        model, _, text = str(pick.value).partition(" ")
+        moved = reduce(spec, Pick.field("model", model))
+        return spec if (loaded := _load(moved, text)) is moved else loaded
+    key = keys().get(pick.name)
+    if key is None or pick.value is None:
+        return spec
+    try:
+        changed = spec.having(**{pick.name: key.parse(key.write(pick.value))})
+    except (ValueError, TypeError, OverflowError):
+        return spec
+    if pick.name in ("variant", "p", "c", "score"):
+        changed = replace(changed, other="")
+    if pick.name in _OF and changed.value(pick.name) != spec.value(pick.name):
+        default = RunSpec()
+        changed = changed.having(**{name: default.value(name) for name in _OF[pick.name]})
+    return changed
+
+
+def _load(spec: RunSpec, text: str) -> RunSpec:
+    try:
+        method = Method.parse(text)
+    except MethodError:
+        return spec
+    if method.variant not in VARIANTS or method.score not in SCORE_LABELS:
+        return replace(spec, other=str(method))
+    kind = VARIANTS[method.variant].parameter
+    parameter = {"percentile": "p", "threshold": "c"}.get(kind or "")
+    values: dict[str, Any] = {parameter: method.parameter} if parameter else {}
+    return replace(spec, variant=method.variant, score=method.score, other="", **values)
