@@ -149,6 +149,7 @@ def draw() -> None:
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()
         engine.warm_up()
+    state.echo()
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ from app.link.trail import Arrival, Trail
 
 _PAGES = "_pages"  # module -> page, of this run
 _SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
+_WRITTEN, _SEEN = "_written", "_seen"  # how often values were put into controls; whether the browser has them all
+ECHO, _UNSEEN = "echo", "unseen"  # the control that nobody sees, and what holds it
 
 
 def current() -> RunSpec:
@@ -65,7 +67,8 @@ def first_meeting() -> Iterator[None]:
 
 def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: str) -> RunSpec:
     """At the start of a run of a page: the session's spec, or the one of a link that the browser brought."""
-    query = st.query_params.to_dict()
+    st.session_state[_SEEN] = streamlit_private.told(ECHO) == str(st.session_state.get(_WRITTEN, 0))
+    query = streamlit_private.address()
     arrival = Arrival(urlencode(query), page, streamlit_private.is_history_navigation())
     trail: Trail = st.session_state.get(_TRAIL, Trail())
     if _SPEC not in st.session_state or trail.brings(arrival):
@@ -80,7 +83,7 @@ def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: s
 
 def write_link() -> None:
     """Make the URL say the spec. A URL that already means it stays as it is, so that Back needs no second press."""
-    if from_query(st.query_params.to_dict())[0] == current():
+    if from_query(streamlit_private.address())[0] == current():
         streamlit_private.repeat_address()
         return
     query = to_query(current())
@@ -129,11 +132,24 @@ def bind(
         raise KeyError(f"RunSpec has no field '{name}'")
     key = f"spec_{name}{suffix}"
     shown = to_widget(current().value(name))
-    # An equal value is not written again: that would push the widget back while its user goes on moving it.
-    if key not in st.session_state or st.session_state[key] != shown:
+    # An equal value is not written again: that would push the widget back while its user goes on moving it. But where
+    # an earlier value is still on its way to the browser, it would take the place of this one.
+    if key not in st.session_state or st.session_state[key] != shown or not st.session_state.get(_SEEN, True):
         st.session_state[key] = shown
+        st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
 
     def changed() -> None:
         dispatch(Pick.field(name, from_widget(st.session_state[key])))
 
     return {"key": key, "on_change": changed}
+
+
+def echo() -> None:
+    """At the end of a run: a control that nobody sees, by which the browser says how many values it has taken over.
+
+    A value that is put into a control reaches the browser later than what its user does meanwhile.
+    """
+    st.session_state[ECHO] = str(st.session_state.get(_WRITTEN, 0))
+    with st.container(key=_UNSEEN):
+        st.html(f'<style>[data-testid="stLayoutWrapper"]:has(> .st-key-{_UNSEEN}) {{display: none}}</style>')
+        st.text_input("Values taken over", key=ECHO, label_visibility="collapsed")

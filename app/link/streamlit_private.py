@@ -6,6 +6,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import parse_qsl
 
 import streamlit as st
 from google.protobuf.message import DecodeError
@@ -38,6 +39,15 @@ def is_history_navigation() -> bool:
     return context is not None and context.is_history_navigation
 
 
+def address() -> dict[str, str]:
+    """The query that the browser sent with this run; of a key that stands in it more than once, the last value.
+
+    `st.query_params` is not asked: after Back in the middle of a run it may still hold the address before.
+    """
+    context = get_script_run_ctx()
+    return dict(parse_qsl(context.query_string, keep_blank_values=True)) if context else {}
+
+
 def repeat_address() -> None:
     """Tell the browser the query that came with this run, as it was written; nothing happens if it is still there."""
     context = get_script_run_ctx()
@@ -45,6 +55,13 @@ def repeat_address() -> None:
         message = ForwardMsg()
         message.page_info_changed.query_string = context.query_string
         context.enqueue(message)
+
+
+def told(key: str) -> str | None:
+    """The text that the browser told with this run of the text field with this key; None where it told none."""
+    context = get_script_run_ctx()
+    states = context.session_state.get_widget_states() if context else []
+    return next((one.string_value for one in states if one.id.endswith(f"-{key}")), None)
 
 
 # A browser that was here before this server was
