@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ash.data import UNKNOWN, CsvImages
 from ash.demo.sets import FACES, FONTS, SourceError
 
-SIDE, SHORTER = 224, 256  # pixels: the centre of a photograph, whose shorter side has been made SHORTER
+SIDE = 224  # pixels
 MARGIN = 12  # pixels round a drawing
 CLIPART = Path("/usr/share/openclipart/png")  # Debian package openclipart-png
 EMOJI = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # Debian package fonts-noto-color-emoji
@@ -52,14 +52,14 @@ Picture = tuple[Row, Image.Image]
 
 
 def photographs(source: Path) -> Iterator[Picture]:
-    """The photographs that a list `images.csv` in `source` names, with their authors, cut as ImageNet's are."""
+    """The photographs that a list `images.csv` in `source` names, with their authors: the middle square of each."""
     path = source / "images.csv"
     if not path.is_file():
         raise SourceError(f"{path} is missing: a list with the columns image, label, author, page and licence.")
     images = CsvImages(path, "photos")
     for index, row in enumerate(_rows(path)):
         picture = images.image(index).convert("RGB")
-        scale = SHORTER / min(picture.size)
+        scale = SIDE / min(picture.size)
         size = round(picture.width * scale), round(picture.height * scale)
         picture = picture.resize(size, Image.Resampling.BILINEAR)
         left, top = (picture.width - SIDE) // 2, (picture.height - SIDE) // 2
