@@ -139,10 +139,10 @@ def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tup
         offer("Borderline OOD", name, -after, ~passed)
         offer("Fixed", name, after, passed_before & ~passed)
         offer("Broken", name, -after, ~passed_before & passed)
-    return tuple(Suggestion(label, source, _number(at, source, row)) for label, (_, source, row) in found.items())
+    return tuple(Suggestion(label, source, number(at, source, row)) for label, (_, source, row) in found.items())
 
 
-def _number(at: Setup, source: str, row: int) -> int:
+def number(at: Setup, source: str, row: int) -> int:
     """Row of a bank -> number of the image in its whole set; the two differ for subsets and after skipped images."""
     name = at.id_set if source == "id" else source
     return list(whole_set(name).names).index(bank(at, name).names[row])

@@ -1,10 +1,11 @@
 """The computed sentences of the Trade-off page. Pure: settings in, text out, true for every sign."""
 
 from app.charts.front import Setting
-from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, points
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, percent, points
 from ash.methods import STEPS
 
 _DIGITS = 1
+_KINDS = {"photos": "photographs", "cifar10": "small photographs", "fashion_mnist": "small grey pictures"}
 
 
 def _size(difference: float) -> str:
@@ -16,6 +17,17 @@ def _size(difference: float) -> str:
 def _change(difference: float, what: str, unchanged: str) -> str:
     size = _size(difference)
     return f"{'gains' if difference > 0 else 'loses'} {size} {what}" if size else unchanged
+
+
+def opening(id_set: str, known: int, unknown: int) -> str:
+    """The line for those who come without any knowledge: how many images there are of either kind, and the question.
+
+    `id_set`: the name of the set, whose kind of images it says where that is known.
+    """
+    return (
+        f"{count(known)} {_KINDS.get(id_set, 'images')} of what the network knows, "
+        f"{count(unknown)} pictures of kinds it was never taught. Which does it accept?"
+    )
 
 
 def headline(current: Setting, baseline: Setting, where: str) -> str:

@@ -9,18 +9,27 @@ import streamlit as st
 from app.backend import deep, engine, evaluations, registry, requirements, setups
 from app.charts import pareto
 from app.charts.front import Setting, best, inside, settings, within
-from app.charts.tradeoff_words import advice, headline, method_words, place_words
+from app.charts.tradeoff_words import advice, headline, method_words, opening, place_words
 from app.errors import plain
 from app.link.fields import OFF
 from app.link.picks import Pick
 from app.link.spec import RunSpec
-from app.link.state import bind, dispatch
+from app.link.state import bind, dispatch, page_link
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, plot, prepare, shipped
+from app.ui import code, controls, deep_progress, plot, prepare, shipped, texts
+from app.views.tradeoff import strip
 from ash.methods import VARIANTS, Method
 
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
 _STYLE = """<style>
+.st-key-opening {flex-flow: row wrap; align-items: end; gap: 0.5rem 1.5rem}
+.st-key-opening > div {flex: 1 1 28rem; width: auto}
+.st-key-opening > div + div {flex: 0 1 26rem}
+.st-key-story {gap: 0.5rem}
+.st-key-story h1 {padding: 0.75rem 0 0.25rem}
+.st-key-cards [data-testid="stVerticalBlock"] {padding-block: 0.5rem}
+.st-key-doubts [data-testid="stAlertContainer"] {padding: 0.375rem 0.75rem}
+.st-key-doubts p {font-size: 0.8125rem; line-height: 1.35}
 .st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem}
 .st-key-cards > div {width: auto}
 @media (max-width: 640px) {.st-key-pareto .scatterlayer > .trace:first-child {display: none}}
@@ -40,8 +49,12 @@ class View:
 
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
-    st.title("Trade-off")
     st.html(_STYLE)
+    top = st.container(key="opening")
+    story = top.container(key="story")
+    with story.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.title("Trade-off", width="content")
+        page_link("lessons", "New here? The first lesson", spec.having(lesson=next(iter(texts.lessons()))))
     if not prepare.ready(spec):
         shipped.draw(spec)
         return
@@ -49,9 +62,14 @@ def render(spec: RunSpec) -> None:
     if not linear and not deep_progress.progress(spec):
         return
     view = _view(spec, linear)
-    st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
+    with story:
+        _line(spec)
+        st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
+    with top:
+        strip.draw(spec)
     _cards(spec, view)
-    controls.doubts(spec)
+    with st.container(key="doubts"):
+        controls.doubts(spec)
     _controls(spec)
     shown = _record(spec, view)
     _advice(spec, view)
@@ -108,9 +126,21 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
 # Drawing
 
 
+def _line(spec: RunSpec) -> None:
+    """What is going on here, in one line for newcomers."""
+    at = setups.setup(spec)
+    one = evaluations.evaluation(at, str(spec.method))
+    unknown = sum(len(one.ood_scores[name]) for name in _sets(spec))
+    st.markdown(plain(opening(at.id_set, len(one.id_scores), unknown)))
+
+
+def _sets(spec: RunSpec) -> tuple[str, ...]:
+    """The OOD sets that the numbers are on."""
+    return tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+
+
 def _cards(spec: RunSpec, view: View) -> None:
-    sets = tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    about = (setups.setup(spec), view.current.id, sets)
+    about = (setups.setup(spec), view.current.id, _sets(spec))
     span = evaluations.auroc_interval(*about)
     notes = {
         "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}",
