@@ -44,6 +44,12 @@ def here() -> Here:
     return Here(RunSpec())
 
 
+@pytest.fixture(scope="module", params=["demo", "mobilenet_v2_photos", "densenet101_cifar10"])
+def ships(request: pytest.FixtureRequest) -> Here:
+    """Every network that ships."""
+    return Here(RunSpec(model=request.param))
+
+
 def words(app: AppTest) -> str:
     return " ".join(block.value for block in app.markdown)
 
@@ -62,8 +68,8 @@ def test_a_typed_number_would_be_found() -> None:
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, here: Here) -> None:
-    found, lesson = lesson_charts.found(here, name), texts.lessons()[name]
+def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, ships: Here) -> None:
+    found, lesson = lesson_charts.found(ships, name), texts.lessons()[name]
     check(lesson.text, found.values, found.facts)
     charts = {text for kind, text in lesson.parts if kind == "chart"}
     assert charts <= {*found.pictures, *lesson_charts._SPECIAL}
@@ -73,12 +79,20 @@ def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, here:
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_the_right_answer_of_a_question_is_computed_and_one_of_the_three(name: str, here: Here) -> None:
+def test_the_right_answer_of_a_question_is_computed_and_one_of_the_three(name: str, ships: Here) -> None:
     question = texts.questions()[name]
-    found = outcomes.earlier(here, two_placements(80.0)) if name == "earlier" else predict.outcome(here, name)
+    found = outcomes.earlier(ships, two_placements(80.0)) if name == "earlier" else predict.outcome(ships, name)
     assert found is not None
     assert found.right in question.answers
-    check(question.text, here.common() | found.values, here.facts() | found.facts)
+    check(question.text, ships.common() | found.values, ships.facts() | found.facts)
+
+
+GARMENTS = re.compile(r"garment|cloth|fashion|sneaker|shirt|grey|28 x 28|demo\b|photograph", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("text", [*texts.lessons().values(), *texts.questions().values()], ids=lambda one: one.id)
+def test_no_text_counts_on_what_one_network_sees(text: texts.Lesson | texts.Question) -> None:
+    assert not GARMENTS.findall(template.without(text.text))
 
 
 def check(text: str, values: dict[str, str], facts: dict[str, bool]) -> None:
