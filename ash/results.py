@@ -159,6 +159,17 @@ def shipped(folder: Path = FOLDER) -> tuple[Results, ...]:
     return tuple(read(path) for path in sorted(folder.glob("*.csv")))
 
 
+def damaged(folder: Path = FOLDER) -> list[str]:
+    """What is wrong with results that ship, a sentence for each file that cannot be used."""
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            read(path)
+        except ResultsError as error:
+            found.append(str(error))
+    return found
+
+
 def largest_difference(one: Results, fresh: pd.DataFrame) -> tuple[float, str, int]:
     """How far a new table of the same banks is from these results: points, where, and how many numbers were compared.
 

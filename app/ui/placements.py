@@ -131,7 +131,7 @@ def _before(one: layer_status.Standing) -> str:
     """What the numbers of a placement without activations are, where some ship."""
     if one.shipped:
         return f" Its numbers here were measured before: {plain(one.shipped.file.name)}."
-    names = plain(listed([setups.set_label(name) for name in one.unlike]))
+    names = plain(listed([setups.set_label(name) for name in one.unlike])) if one.unlike else ""
     return f" Numbers that ship of it are not of {names} as chosen here, so they are not shown." if names else ""
 
 
