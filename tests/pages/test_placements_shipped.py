@@ -74,9 +74,7 @@ def test_no_placement_of_a_network_that_ships_is_an_empty_row(model: str, varian
         there = shipped_at(model, place.name)
         assert place.images == (there.counts[there.id_set], sum(there.counts[name] for name in sets))
         assert place.measured == f"{there.origin['device']}, {there.origin['date'][:10]}"
-        rows = there.table.query(
-            "method == @method and ood in @sets", local_dict={"method": f"{variant}@90", "sets": sets}
-        )
+        rows = there.table[(there.table.method == f"{variant}@90") & there.table.ood.isin(sets)]
         setting = place.find(Method(variant, 90))
         assert setting is not None
         assert setting.auroc == pytest.approx(rows.auroc.mean())
@@ -190,8 +188,9 @@ def test_all_placements_are_on_the_same_sets_and_the_one_left_out_is_named() -> 
     for place in shown.places:
         table = next(one.table for one in partial if one.name == place.name)
         assert table is not None
+        rows = table[(table.method == "ash_s@90") & table.ood.isin(sets)]
         (setting,) = [one for one in place.settings if one.method == Method("ash_s", 90)]
-        assert setting.auroc == pytest.approx(table.query("method == 'ash_s@90' and ood in @sets").auroc.mean())
+        assert setting.auroc == pytest.approx(rows.auroc.mean())
     alone = placement_values.record(replace(SPEC, on="digits"), partial, "ash_s")
     assert [place.name for place in alone.places if not place.known] == [BLOCK]
 
