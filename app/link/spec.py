@@ -122,7 +122,7 @@ class RunSpec:
         return Method(self.variant, parameter, self.score)
 
 
-OPENING = RunSpec(model="mobilenet_v2_photos", variant="ash_s", p=80.0)  # what an address without a query means
+OPENING = RunSpec(model="mobilenet_v2_photos", variant="ash_s", p=75.0)  # what an address without a query means
 
 
 @cache

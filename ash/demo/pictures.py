@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw, ImageFont
 from ash.data import UNKNOWN, CsvImages
 from ash.demo.sets import FACES, FONTS, SourceError
 
-SIDE = 224  # pixels
+SIDE, SHORTER = 224, 256  # pixels: the centre of a photograph whose shorter side is SHORTER, as ImageNet is cut
 MARGIN = 12  # pixels round a drawing
 CLIPART = Path("/usr/share/openclipart/png")  # Debian package openclipart-png
 EMOJI = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # Debian package fonts-noto-color-emoji
 EMOJI_SIZE = 109  # the one size of the font's pictures
-QUALITY = 80  # of the WebP files
+QUALITY, FINE = 80, 84  # of the WebP files of drawings and of photographs
 
 # Folders of the clip art whose motifs are no ImageNet classes, and those of single objects, which are or are near
 SIGNS = (
@@ -52,14 +52,14 @@ Picture = tuple[Row, Image.Image]
 
 
 def photographs(source: Path) -> Iterator[Picture]:
-    """The photographs that a list `images.csv` in `source` names, with their authors: the middle square of each."""
+    """The photographs that a list `images.csv` in `source` names, with their authors, cut as ImageNet's are."""
     path = source / "images.csv"
     if not path.is_file():
         raise SourceError(f"{path} is missing: a list with the columns image, label, author, page and licence.")
     images = CsvImages(path, "photos")
     for index, row in enumerate(_rows(path)):
         picture = images.image(index).convert("RGB")
-        scale = SIDE / min(picture.size)
+        scale = SHORTER / min(picture.size)
         size = round(picture.width * scale), round(picture.height * scale)
         picture = picture.resize(size, Image.Resampling.BILINEAR)
         left, top = (picture.width - SIDE) // 2, (picture.height - SIDE) // 2
@@ -249,10 +249,10 @@ def _row(image: str, source: str = "") -> Row:
     return {"image": image, "label": str(UNKNOWN), "source": source}
 
 
-def encoded(picture: Image.Image) -> bytes:
+def encoded(picture: Image.Image, quality: int = QUALITY) -> bytes:
     """A picture as it ships."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=6)
+    picture.save(buffer, "WEBP", quality=quality, method=6)
     return buffer.getvalue()
 
 

@@ -80,13 +80,14 @@ def unshipped(name: str, data: Path) -> Unshipped:
 
 def packed(name: str, data: Path, seed: int) -> Iterator[tuple[dict[str, str], bytes]]:
     """The rows and files of one of the sets that ship."""
+    quality = pictures.QUALITY
     if name == "photos":
-        made = pictures.photographs(data / "photographs")
+        made, quality = pictures.photographs(data / "photographs"), pictures.FINE
     else:
         count, make = pictures.OOD_MAKERS[name]
         made = make(count, np.random.default_rng((seed, list(pictures.OOD_MAKERS).index(name))))
     for row, picture in made:
-        yield row, pictures.encoded(picture)
+        yield row, pictures.encoded(picture, quality)
 
 
 def weights(model: str, data: Path) -> bytes:

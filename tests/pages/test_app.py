@@ -48,15 +48,15 @@ def test_every_variant_on_every_page(app: AppTest, variant: str) -> None:
 def test_another_model_brings_its_own_preset_and_says_what_is_missing(app: AppTest) -> None:
     app.query_params["placement"] = "layer4.0.relu2"
     app.query_params["ood"] = "digits"
-    app.run().selectbox(key="spec_model").select("densenet101_cifar10").run()
+    app.run().selectbox(key="spec_model").select("densenet101_cifar100").run()
     spec = spec_of(app)
     assert (spec.model, str(spec.method), spec.placement, spec.ood) == (
-        "densenet101_cifar10", "ash_b@95", "penultimate", (),
+        "densenet101_cifar100", "ash_b@85", "penultimate", (),
     )  # fmt: skip
     assert not app.error
     assert not app.warning
-    assert "weights of DenseNet-101 on CIFAR-10 are missing" in app.info[0].value.replace("\\", "")
-    assert "python -m ash fetch densenet101_cifar10" in app.code[0].value
+    assert "weights of DenseNet-101 on CIFAR-100 are missing" in app.info[0].value.replace("\\", "")
+    assert "python -m ash fetch densenet101_cifar100" in app.code[0].value
     app.slider(key="spec_p").set_value(91).run()
     app.selectbox(key="spec_model").select("demo").run()
     assert str(spec_of(app).method) == "ash_b@91"  # no preset, so it is kept
