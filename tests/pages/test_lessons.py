@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from app.backend import evaluations
+from app.backend import evaluations, shipping
 from app.backend import lessons as numbers
 from app.charts.front import Setting
 from app.charts.line_chart import Against, Line, figure, finding, table
