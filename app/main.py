@@ -21,7 +21,7 @@ from app import sidebar  # noqa: E402
 from app.backend import engine, requirements, setups  # noqa: E402
 from app.errors import boundary, plain  # noqa: E402
 from app.link import state  # noqa: E402
-from app.link.spec import RunSpec  # noqa: E402
+from app.link.spec import PENULTIMATE, RunSpec  # noqa: E402
 from app.link.streamlit_private import Page  # noqa: E402
 from app.serving import door  # noqa: E402
 from app.theme import colours  # noqa: E402
@@ -82,7 +82,8 @@ def _render(name: str, title: str) -> None:
         spec = state.current()
         if name in ONE_STEP and spec.other:
             spec = _with_variant(spec)
-        if name not in ANY_TIME and requirements.unready(spec):
+        asked = replace(spec, placement=PENULTIMATE) if name == "placements" else spec  # it compares all of them
+        if name not in ANY_TIME and requirements.unready(asked):
             prepare.nothing_here(spec, title)
             if name == "tradeoff":
                 shipped.draw(spec)

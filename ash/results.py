@@ -19,6 +19,7 @@ from ash.data import ASSETS
 from ash.errors import AshError
 from ash.files import read_bytes, write_atomically
 from ash.methods import SCORE_LABELS, Method, baselines, parse_methods
+from ash.variants import PRUNING
 
 if TYPE_CHECKING:
     from ash.networks.entries import ModelEntry
@@ -30,6 +31,9 @@ _NEEDED = ("model", "weights_sha256", "placement", "id", "ood", "files", "device
 _CHECKSUM = "# sha256: "
 GRID = "0:95:5"  # percentiles
 THRESHOLDS = "0.25,0.5,0.75,1,1.25,1.5,2,3"  # of ReAct
+SUBSET_ID, SUBSET_OOD = 2000, 500  # images per set away from the penultimate layer, where activations are large
+# percentiles of a line at a tail that needs a pass for each setting, in the order of computing, coarse first
+LINE = (65, 90, 30, 80, 50, 95, 70, 10, 60)
 
 
 class ResultsError(AshError):
@@ -70,16 +74,27 @@ class Results:
         return dict(part.rsplit(" ", 1) for part in self.origin["files"].split(", "))
 
     @property
+    def listed(self) -> dict[str, str]:
+        """Image set -> the same of the list that ships in place of its images, where that lists just these."""
+        return dict(part.rsplit(" ", 1) for part in self.origin.get("listed", "").split(", ") if part)
+
+    @property
     def partial(self) -> dict[str, str]:
         """Image set -> how many of its images these are, for the incomplete ones."""
         parts = self.origin.get("incomplete", "").split("; ")
         return {name: text for name, colon, text in (part.partition(": ") for part in parts) if colon}
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Image set -> how many of its images were measured, the ID set first."""
+        sets = self.table.drop_duplicates("ood").set_index("ood").n_ood.drop("mean", errors="ignore")
+        return {self.id_set: int(self.table.n_id.iloc[0]), **sets.astype(int).to_dict()}
+
+    @property
     def images(self) -> tuple[int, int]:
         """Number of ID images, and of all OOD images together."""
-        sets = self.table.drop_duplicates("ood").set_index("ood").n_ood
-        return int(self.table.n_id.iloc[0]), int(sets.drop("mean", errors="ignore").sum())
+        ids, *others = self.counts.values()
+        return ids, sum(others)
 
 
 def every_method(entry: "ModelEntry") -> list[Method]:
@@ -91,6 +106,16 @@ def every_method(entry: "ModelEntry") -> list[Method]:
     clip = f"react@{entry.react_threshold}"
     texts += [f"react@{GRID.replace('0', '50', 1)}%", f"dice@{GRID}", f"{clip}+dice@{GRID}", f"{clip}+ash_s@{GRID}"]
     return list(dict.fromkeys([*baselines(entry), *parse_methods(",".join((*paper.methods(), *texts)))]))
+
+
+def line_methods(linear: bool) -> list[Method]:
+    """What results at another placement than the penultimate hold: the score alone, and lines of its variants.
+
+    `linear`: whether one pass gives all percentiles; then the whole grid, as it costs no more.
+    """
+    marks, variants = (GRID, PRUNING) if linear else (",".join(map(str, sorted(LINE))), PRUNING[:3])
+    texts = [f"{variant}@{mark}" for variant in variants for mark in marks.split(",")]
+    return parse_methods(",".join((Method().score, *texts)))
 
 
 def write(path: Path, table: pd.DataFrame, origin: Mapping[str, object]) -> None:
@@ -130,8 +155,19 @@ def read(path: Path) -> Results:
 
 
 def shipped(folder: Path = FOLDER) -> tuple[Results, ...]:
-    """All results that ship, in the order of their file names."""
+    """All results that ship, of penultimate and other placements, in the order of their file names."""
     return tuple(read(path) for path in sorted(folder.glob("*.csv")))
+
+
+def damaged(folder: Path = FOLDER) -> list[str]:
+    """What is wrong with results that ship, a sentence for each file that cannot be used."""
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            read(path)
+        except ResultsError as error:
+            found.append(str(error))
+    return found
 
 
 def largest_difference(one: Results, fresh: pd.DataFrame) -> tuple[float, str, int]:

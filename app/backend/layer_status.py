@@ -13,17 +13,18 @@ from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
 from app.backend.evaluations import grid_methods, measure, table
 from app.backend.registry import entry, placement_label, placements
-from app.backend.setups import Setup, images, setup
+from app.backend.setups import Setup, chosen_sets, images, setup
+from app.backend.shipping import elsewhere
 from app.link.spec import PENULTIMATE, RunSpec
 from ash.methods import Method
 from ash.models import cuts_of
+from ash.results import LINE, Results
 
 if TYPE_CHECKING:
     from ash.extracting.cost import Cost as Cost
     from ash.splitting import Cut as Cut
 
-# percentiles of the lines at a deep tail in the order of computing, coarse first
-DEEP_LINE = (65, 90, 30, 80, 50, 95, 70, 10, 60)
+DEEP_LINE = LINE  # percentiles of the lines at a deep tail in the order of computing, coarse first
 COLUMNS = tuple(sorted(float(p) for p in DEEP_LINE))  # of the grid, for every tail
 
 
@@ -34,7 +35,9 @@ class Standing:
     `name` as in a link. `missing`: data set -> images, for the banks that are not there. `linear`: whether all
     percentiles come from one pass; None where that is not known yet, because its banks are missing. `table`: the rows
     of what is evaluated, None where that is nothing. `wanted`: the methods of its line and, at the spec's placement,
-    the spec's own; `todo`: those that are not evaluated.
+    the spec's own; `todo`: those that are not evaluated. `shipped`: the results that `table` is from, where they were
+    measured before and the activations are not here; `unlike`: the OOD sets that keep such results from being shown,
+    as they are not of these images.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Standing:
     table: pd.DataFrame | None = field(compare=False)
     wanted: tuple[str, ...]
     todo: tuple[str, ...]
+    shipped: Results | None = field(default=None, compare=False)
+    unlike: tuple[str, ...] = ()
 
     @property
     def computing(self) -> bool:
@@ -89,6 +94,11 @@ def link_name(model: str, node: str) -> str:
     return PENULTIMATE if node == entry(model).penultimate else node
 
 
+def compared_sets(spec: RunSpec) -> dict[str, str]:
+    """OOD set -> label of the sets that placements are compared on: whichever of them is the spec's, the same ones."""
+    return chosen_sets(replace(spec, placement=PENULTIMATE))
+
+
 def line(variant: str, score: str) -> tuple[str, ...]:
     """The methods of a line at a deep tail in the order of computing: the unshaped score, a variant at DEEP_LINE."""
     return tuple(
@@ -102,7 +112,12 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
     own = (str(spec.method),) if name == spec.placement and spec.variant == variant else ()
     wanted = tuple(dict.fromkeys((*line(variant, spec.score), *own)))
     if missing := missing_sets(at):
-        return Standing(name, label, at, missing, None, None, wanted, wanted)
+        there, unlike = elsewhere(at, compared_sets(spec))
+        have = set() if there is None else set(there.table["method"])
+        if there is None or unlike or not {*line(variant, spec.score)} <= have:
+            return Standing(name, label, at, missing, None, None, wanted, wanted, unlike=unlike)
+        todo = tuple(one for one in wanted if one not in have)
+        return Standing(name, label, at, missing, None, there.table, wanted, todo, there)
     if is_linear(at):
         known = (at, spec.score) in _evaluated() or kept(at, grid_methods(at, spec.score))
         found = _with_own(table(at, spec.score), at, own) if known else None

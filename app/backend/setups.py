@@ -18,8 +18,9 @@ from ash.extracting.takeover import take_over
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
 from ash.models import get_model
+from ash.results import SUBSET_ID as SUBSET_ID
+from ash.results import SUBSET_OOD as SUBSET_OOD
 
-SUBSET_ID, SUBSET_OOD = 2000, 500  # images per set away from the penultimate layer, where activations are large
 FRESH = 300.0  # seconds for which a look at the data folder holds
 
 

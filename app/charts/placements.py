@@ -23,7 +23,8 @@ class Place:
 
     `name` as in a link, `label` for people. `images`: number of ID images and of all OOD images together. `baseline`:
     the unshaped score, None before it is computed. `settings`: one variant, from small to large p. `banks`: whether its
-    activations are there. `left`: settings of this variant that are still to be computed.
+    activations are there. `left`: settings of this variant that are still to be computed. `measured`: on what and when,
+    where the numbers were measured before and ship without their activations.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Place:
     settings: tuple[Setting, ...] = ()
     banks: bool = True
     left: int = 0
+    measured: str = ""
 
     @property
     def known(self) -> bool:
@@ -65,6 +67,7 @@ class Placements:
 
     `columns`: percentiles of the grid. `current`: placement and method of the spec, the latter also when it is of
     another variant. `loss`: points of accuracy that may be lost. `chosen`: whether the user has set that limit.
+    `left_out`: labels of the OOD sets that are in no mean, as not every placement has them.
     """
 
     places: tuple[Place, ...]
@@ -76,6 +79,7 @@ class Placements:
     loss: float = LOSS
     chosen: bool = False
     show_all: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def known(self) -> tuple[Place, ...]:
@@ -144,8 +148,12 @@ def _rank(cell: Cell, objective: str) -> tuple[float, float]:
 
 
 def table(shown: Placements) -> pd.DataFrame:
-    """Everything computed, one row for each placement and setting in the order of the network; the index is the id."""
+    """Everything computed, one row for each placement and setting in the order of the network; the index is the id.
+
+    Where some of it was measured before and ships without activations, a column says of each row what it is.
+    """
     rows, ids = [], []
+    mixed = any(place.measured for place in shown.known)
     for place in shown.known:
         for one in (place.baseline, *place.settings):
             assert one is not None
@@ -155,7 +163,8 @@ def table(shown: Placements) -> pd.DataFrame:
                 "Method": one.label if one.parameter is None else variant_label(one.variant),
                 "p": one.parameter,
             }
-            rows.append({**head, **metrics, "n ID": place.images[0], "n OOD": place.images[1]})
+            source = {"Measured": f"before, {place.measured}" if place.measured else "here"} if mixed else {}
+            rows.append({**head, **metrics, "n ID": place.images[0], "n OOD": place.images[1], **source})
             ids.append(Cell(place, one.method, one).id)
     return pd.DataFrame(rows, index=pd.Index(ids, name="cell"))
 

@@ -163,7 +163,12 @@ def _line(shown: Placements, one: Place, objective: str, dark: bool) -> dict[str
         "x": [setting.parameter for setting in one.settings],
         "y": [round(setting[objective], 4) for setting in one.settings],
         "line": {"color": colour, "dash": dash, "width": 2.5 if _current(shown, one) else 1.5},
-        "marker": {"symbol": symbol, "size": 8, "color": colour, "line": {"color": colour, "width": 1}},
+        "marker": {
+            "symbol": f"{symbol}{'-open' * bool(one.measured)}",
+            "size": 8,
+            "color": colour,
+            "line": {"color": colour, "width": 1},
+        },
         "customdata": [Cell(one, setting.method, setting).id for setting in one.settings],
         "hovertext": [hover(one, setting) for setting in one.settings],
         "hoverinfo": "text",
@@ -184,8 +189,10 @@ def hover(one: Place, setting: Setting) -> str:
     for name, label in OBJECTIVE_LABELS.items():
         gain = f" ({points(setting[name] - one.baseline[name], 2)})" if one.baseline else ""
         lines.append(f"{label} {percent(setting[name], 2)}{gain}")
-    images = f"{count(one.images[0])} ID and {count(one.images[1])} OOD images"
-    return "<br>".join([*lines, images, "Click to load it on every page"])
+    lines.append(f"{count(one.images[0])} ID and {count(one.images[1])} OOD images")
+    if one.measured:
+        lines += ["Measured before, activations not shipped:", one.measured]
+    return "<br>".join([*lines, "Click to load it on every page"])
 
 
 def _ring(shown: Placements, objective: str, dark: bool) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _reach_words(shown: Placements, place: Place) -> str:
     """`up to p = 85`, `from p = 50 to p = 90`, `at p = 80 alone`, `at no p`, with `so far` where more will follow."""
     found = reach(shown, place)
     computed = [one.parameter for one in place.settings if one.parameter is not None]
-    so_far = " so far" if place.left else ""
+    so_far = " so far" if place.left and not place.measured else ""
     if found is None:
         return f"at no p{so_far}" if len(computed) > 1 else f"not at p = {computed[0]:g}, the only one computed,"
     first, last = found
@@ -143,6 +143,28 @@ def images(shown: Placements) -> str:
         f"Images differ. {'; '.join(parts)}. Each placement is compared with its own unshaped accuracy; "
         "choose a number of images to measure all of them on the same ones."
     )
+
+
+def measured(shown: Placements) -> str:
+    """Which placements were measured before, on how many images, on what and when; "" where all are measured here."""
+    parts = [
+        f"{place.label} on {count(place.images[0])} ID and {count(place.images[1])} OOD images, {place.measured}"
+        for place in shown.known
+        if place.measured
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Measured before, activations not shipped (hollow marks): {'; '.join(parts)}. Maps and samples there need the "
+        "activations."
+    )
+
+
+def left_out(shown: Placements) -> str:
+    """Which OOD sets are in no mean; "" for none."""
+    if not shown.left_out:
+        return ""
+    return f"Without {listed(list(shown.left_out))}: not every placement has it, and all are compared on the same sets."
 
 
 def method_here(shown: Placements) -> str:

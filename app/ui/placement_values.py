@@ -1,8 +1,9 @@
 """One variant at every compared placement, as far as it is computed: the record that pages draw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from app.backend import layer_status, setups
+from app.backend import layer_status
 from app.charts.front import settings
 from app.charts.placements import LOSS, Place, Placements, columns
 from app.link.fields import OFF
@@ -30,10 +31,16 @@ def standings(spec: RunSpec, names: Sequence[str], variant: str) -> list[layer_s
 
 
 def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) -> Placements:
-    """What is drawn of placements that are so far."""
+    """What is drawn of placements that are so far, all of it on the same OOD sets.
+
+    A set that one of the tables lacks, whose images are not here say, is left out of every mean, and named.
+    """
+    sets = layer_status.compared_sets(spec)
+    tables = [set(one.table["ood"]) for one in found if one.table is not None]
+    shared = {name: label for name, label in sets.items() if all(name in known for known in tables)} or sets
     p = spec.method.percentile if spec.variant == variant else None
     return Placements(
-        places=tuple(_place(spec, one, variant) for one in found),
+        places=tuple(_place(spec, one, variant, shared) for one in found),
         variant=variant,
         score=spec.score,
         objective=spec.placements.cells,
@@ -42,16 +49,21 @@ def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) 
         loss=LOSS if spec.budget == OFF else spec.budget,
         chosen=spec.budget != OFF,
         show_all=spec.show_all,
+        left_out=tuple(label for name, label in sets.items() if name not in shared) if spec.on == "mean" else (),
     )
 
 
-def _place(spec: RunSpec, one: layer_status.Standing, variant: str) -> Place:
-    sets = setups.chosen_sets(spec)
+def _place(spec: RunSpec, one: layer_status.Standing, variant: str, sets: Mapping[str, str]) -> Place:
     used = tuple(sets) if spec.on == "mean" else (spec.on,)
     empty = Place(one.name, one.label, one.images(used), banks=not one.missing, left=len(one.todo))
-    if one.table is None:
+    if one.table is None or not {*used} <= {*one.table["ood"]}:
         return empty
     rows = settings(one.table, spec.on, tuple(sets))
     baseline = next((row for row in rows if row.method == Method(score=spec.score)), None)
     line = sorted((row for row in rows if row.variant == variant), key=lambda row: row.parameter or 0.0)
-    return Place(one.name, one.label, empty.images, baseline, tuple(line), empty.banks, empty.left)
+    return replace(empty, baseline=baseline, settings=tuple(line), measured=_measured(one))
+
+
+def _measured(one: layer_status.Standing) -> str:
+    """On what and when a placement was measured before; "" where it is measured from activations that are here."""
+    return "" if one.shipped is None else f"{one.shipped.origin['device']}, {one.shipped.origin['date'][:10]}"

@@ -17,7 +17,7 @@ from app.backend import banks, deep, layer_status, library, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
-from app.theme import count, counted, size
+from app.theme import count, counted, listed, size
 from app.ui import work
 from app.ui.prepare import NOT_HERE
 from app.ui.work import SLICE, duration
@@ -50,7 +50,8 @@ def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot
     boxes = [one for one in standings if one.computing or one.name in queue]
     if not boxes:
         return []
-    st.markdown("##### Not computed yet")
+    empty = any(one.shipped is None for one in boxes)
+    st.markdown("##### Not computed yet" if empty else "##### Activations not computed yet")
     with st.container(height=SCROLLED if len(boxes) > MOST else "content", border=False, key="not_computed"):
         slots = [_box(one, one.name in queue) for one in boxes]
     _together(boxes, queue)
@@ -72,7 +73,7 @@ def _box(one: layer_status.Standing, queued: bool) -> Slot:
 
 
 def _button(one: layer_status.Standing, queued: bool) -> None:
-    start = ("Go on" if len(one.todo) < len(one.wanted) else "Compute", "play_arrow", _join)
+    start = ("Go on" if len(one.todo) < len(one.wanted) and not one.missing else "Compute", "play_arrow", _join)
     able = one.computing and _may(one)
     stop, more = ("Cancel", "stop", _leave), {"width": "stretch", "disabled": not able}
     work.button(f"compute_{one.name}", queued, start, stop, args=(one.name,), **more)
@@ -80,14 +81,19 @@ def _button(one: layer_status.Standing, queued: bool) -> None:
 
 def _may(one: layer_status.Standing) -> bool:
     """Whether this browser may start what a placement needs: activations are written to the server's disk."""
-    return not one.missing or library.may_compute()
+    return not one.missing or (library.may_compute() and not _without_images(one))
+
+
+def _without_images(one: layer_status.Standing) -> bool:
+    """Whether a placement lacks activations that cannot be computed, as the images of its ID set are not here."""
+    return bool(one.missing) and setups.is_listed(one.at.id_set)
 
 
 def _together(boxes: Sequence[layer_status.Standing], queue: Sequence[str]) -> None:
     """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
-    if not all(map(_may, boxes)):
+    if not library.may_compute() and any(one.missing for one in boxes):
         st.caption(f":material/lock: {NOT_HERE}")
-        boxes = [one for one in boxes if _may(one)]
+    boxes = [one for one in boxes if _may(one)]
     names = tuple(one.name for one in reversed(boxes))
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(boxes) > 1:
@@ -103,7 +109,7 @@ def _together(boxes: Sequence[layer_status.Standing], queue: Sequence[str]) -> N
 
 def price(slots: Sequence[Slot], total: DeltaGenerator) -> None:
     """Complete the texts: bytes from the network's graph and, where that was asked for, seconds on this device."""
-    missing = [slot for slot in slots if slot.standing.missing]
+    missing = [slot for slot in slots if slot.standing.missing and not _without_images(slot.standing)]
     sizes = [layer_status.bank_bytes(slot.standing.at, _images(slot.standing)) for slot in missing]
     for slot, byte_count in zip(missing, sizes, strict=True):
         _write(slot, byte_count)
@@ -117,7 +123,16 @@ def price(slots: Sequence[Slot], total: DeltaGenerator) -> None:
 
 
 def _write(slot: Slot, byte_count: int | None) -> None:
-    slot.text.markdown(f"**{plain(slot.standing.label)}**: {facts(slot.standing, byte_count)}")
+    one = slot.standing
+    slot.text.markdown(f"**{plain(one.label)}**: {facts(one, byte_count)}{_before(one)}")
+
+
+def _before(one: layer_status.Standing) -> str:
+    """What the numbers of a placement without activations are, where some ship."""
+    if one.shipped:
+        return f" Its numbers here were measured before: {plain(one.shipped.file.name)}."
+    names = plain(listed([setups.set_label(name) for name in one.unlike])) if one.unlike else ""
+    return f" Numbers that ship of it are not of {names} as chosen here, so they are not shown." if names else ""
 
 
 def facts(one: layer_status.Standing, byte_count: int | None) -> str:
@@ -127,6 +142,9 @@ def facts(one: layer_status.Standing, byte_count: int | None) -> str:
     if not one.missing:
         done = len(one.wanted) - len(one.todo)
         return f"{done} of {len(one.wanted)} settings, a pass through the network for each."
+    if _without_images(one):
+        name = one.at.id_set
+        return f"its activations need the images of {plain(setups.set_label(name))}: `python -m ash fetch {name}`."
     parts = [
         counted(len(one.missing), "data set"),
         f"{count(_images(one))} images",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.backend import registry, shipping
+from app.backend import layer_status, registry, setups, shipping
 from app.charts import pareto
 from app.charts.front import settings, table
 from app.charts.tradeoff_words import headline, place_words
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 
 def draw(spec: RunSpec) -> None:
-    """The trade-off from the results that ship of the spec's network; nothing where there are none."""
-    there = shipping.shipped(spec.model)
-    if there is None:
+    """The trade-off from the results that ship of the spec's network; nothing where there are none.
+
+    Those of the spec's placement where they fit, else those of the penultimate layer.
+    """
+    fitting, unlike = shipping.elsewhere(setups.setup(spec), layer_status.compared_sets(spec))
+    there = shipping.shipped(spec.model) if fitting is None or unlike else fitting
+    if there is None or Method(score=spec.score) not in map(Method.parse, there.table["method"]):
         return
     st.subheader("Measured before, activations not shipped")
     st.caption(plain(shipping.shipped_words(there)))
@@ -75,7 +79,10 @@ def section() -> None:
 def _one(there: "Results") -> None:
     """What a file holds, where it comes from, and whether the activations here give the same numbers."""
     origin, methods = there.origin, there.table["method"].nunique()
+    usual = shipping.at_penultimate(there) and "variant" not in origin
     variant = f", {origin['variant']}" if "variant" in origin else ""
+    if not shipping.at_penultimate(there):
+        variant = f", {registry.placement_label(there.model, there.placement)}{variant}"
     st.markdown(f"**{plain(registry.entry(there.model).label + variant)}**: {count(methods)} methods.")
     st.caption(plain(shipping.shipped_words(there)))
     if "weights_note" in origin:
@@ -83,7 +90,7 @@ def _one(there: "Results") -> None:
     if "left_out" in origin:
         st.caption(plain(f"Left out: {origin['left_out']}."))
     st.caption(f"Made by `{origin['command']}`, {plain(origin['versions'])}.")
-    if not variant:
+    if usual:
         _agreement(there)
 
 

@@ -33,10 +33,11 @@ class Images:
     partial: dict[str, str] = field(default_factory=dict)
 
 
-def images_here(id_set: str, ood: Iterable[str], images: int | None = None) -> Images:
+def images_here(id_set: str, ood: Iterable[str], images: int | None = None, ood_images: int | None = None) -> Images:
     """The images of an ID set and of the OOD sets that are here, whole or in part, at most `images` of each.
 
-    DataError when the ID set or all OOD sets are missing: which, and what to do.
+    `ood_images`: at most so many of each OOD set instead, evenly spaced like those. DataError when the ID set or all
+    OOD sets are missing: which, and what to do.
     """
     sets: dict[str, ImageSet] = {}
     partial: dict[str, str] = {}
@@ -51,9 +52,11 @@ def images_here(id_set: str, ood: Iterable[str], images: int | None = None) -> I
         if not known:
             partial[name] = f"{status.count:,} of {entry.count:,} images" if entry.count else status.reason
         data = get_dataset(name if known else f"{name}={status.path}")
-        sets[name] = evenly(data, images) if images else data
-        if images and images < len(data):
-            partial[name] = f"{images:,} of {entry.count or len(data):,} images"
+        most = images if name == id_set else ood_images or images
+        sets[name] = evenly(data, most) if most else data
+        if most and most < len(data):
+            whole = f"{entry.count or len(data):,}"
+            partial[name] = f"{most:,} of {whole} images" if known else f"{most:,} of {len(data):,} here, of {whole}"
     if id_set in missing or not len(sets) > 1:
         gone = [id_set] if id_set in missing else missing
         raise DataError(f"The images of {' and '.join(gone)} are missing: python -m ash fetch {' '.join(gone)}")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ash import results
 from ash.bank import Bank, BankError, read_json, write_atomically, write_json
 from ash.data import ASSETS, ArrayImages, DataError, ImageSet, Subset, evenly, file_hash
 from ash.datasets.packed_images import ListedImages, PackedImages, listing, pack
@@ -242,6 +243,8 @@ def check(
 ) -> Report:
     """Compare files with their checksums, and banks of `sets` (all, where none is named) with recomputed activations.
 
+    The tables of `ash.results` that ship are checked by their own checksums, with `FOLDER` alone.
+
     Recomputed are all 28 x 28 pictures and a spread of the others: two minutes of CPU. Of a set whose images do not
     ship, the checksums are all that can be checked.
     """
@@ -255,6 +258,7 @@ def check(
     changed = [name for name in stated if found.get(name, stated[name]) != stated[name]]
     problems += [f"{name} does not match its checksum." for name in changed]
     problems += [f"{name} is not in the manifest." for name in found if name not in stated]
+    problems += results.damaged() if folder == FOLDER else []
     comparisons: list[Comparison] = []
     for part in (PARTS[model] for model in models if (folder / PARTS[model].weights).is_file()):
         for name in part.sets:

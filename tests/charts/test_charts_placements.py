@@ -337,3 +337,28 @@ def test_the_tables_hold_what_the_pictures_show() -> None:
         assert list(ranked) == sorted(ranked, reverse=objective not in LOWER_IS_BETTER)
     assert set(ranking(some).index) <= {cell.id for cell in some.cells()}
     assert table(shown(EMPTY)).empty
+
+
+# Measured before
+
+
+def test_what_was_measured_before_is_marked_in_charts_words_and_tables() -> None:
+    before = replace(THREE[0], banks=False, left=10, measured="CPU (x86_64, 1 thread), 2026-11-27")
+    mixed = shown(before, THREE[2])
+    marks = {trace.name: trace.marker.symbol for trace in placements_curves.figure(mixed, False).data if trace.name}
+    assert marks["Third block"].endswith("-open")
+    assert not marks["Penultimate layer"].endswith("-open")
+    (_, fill), *_ = [(one.text, one) for one in grid.figure(mixed, False).layout.annotations]
+    assert "2,000 ID, 3,000 OOD, measured before" in fill.text
+    assert list(table(mixed)["Measured"].unique()) == [f"before, {before.measured}", "here"]
+    assert "Measured" not in table(shown(*THREE))
+    assert "so far" not in words.headline(mixed)
+    said = words.measured(mixed)
+    assert "Third block on 2,000 ID and 3,000 OOD images, CPU (x86_64, 1 thread), 2026-11-27" in said
+    assert "Penultimate" not in said
+    assert words.measured(shown(*THREE)) == ""
+
+
+def test_sets_in_no_mean_are_named() -> None:
+    assert "Without DTD" in words.left_out(shown(*THREE, left_out=("DTD",)))
+    assert words.left_out(shown(*THREE)) == ""

@@ -13,6 +13,7 @@ import ash
 from ash import reports, results
 from ash.__main__ import main
 from ash.bank import open_bank
+from ash.data import evenly
 from ash.extraction import identity
 from ash.models import MODELS
 
@@ -187,6 +188,21 @@ def test_a_method_that_needs_training_activations_is_fitted_once(tmp_path: Path)
     assert one.images == (10_000, 1000)
     expected = by_hand("energy", "digits")
     assert one.table.query("method == 'energy' and ood == 'digits'").auroc.iloc[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_results_of_another_placement_have_a_file_of_their_own(tmp_path: Path) -> None:
+    """On evenly spaced images, as the explorer takes them there, and with the methods of its page."""
+    words = ("--ood", "digits", "--placement", "layer4.0.relu2", "--id-images", "40", "--ood-images", "20")
+    result = run("results", "--model", "demo", *words, "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    one = results.read(tmp_path / "demo_layer4.0.relu2.csv")
+    assert one.placement == "layer4.0.relu2"
+    assert one.counts == {"fashion_mnist": 40, "digits": 20}
+    assert one.partial == {"fashion_mnist": "40 of 10,000 images", "digits": "20 of 1,000 images"}
+    assert set(one.table.method) == set(map(str, results.line_methods(linear=True)))
+    assert one.origin["command"].endswith("--placement layer4.0.relu2 --id-images 40 --ood-images 20")
+    same = evenly(ash.get_dataset("fashion_mnist"), 40).fingerprint
+    assert same.startswith(one.files["fashion_mnist"])
 
 
 def test_what_needs_training_activations_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 import ash
+from app.backend.evaluations import STEP
+from app.backend.layer_status import line
 from ash import paper, reports, results
 from ash.methods import Method
 from ash.models import get_model
 from ash.reports import Found
 from ash.tables import Sweep
+from ash.variants import PRUNING
 
 SETS = paper.TABLES[1].ood["resnet50"]
 
@@ -105,6 +108,32 @@ def test_line_ends_of_another_system_change_nothing(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(results.read(path).table, one.table)
 
 
+def test_damaged_files_are_named_each(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        results.write(tmp_path / f"{name}.csv", found(["energy"]).table, ORIGIN)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text((tmp_path / f"{name}.csv").read_text().replace("12ab", "12ac"))
+    problems = results.damaged(tmp_path)
+    assert [problem.split()[0] for problem in problems] == ["one.csv", "two.csv"]
+    assert results.damaged() == []
+
+
+def test_counts_and_lists_of_image_sets_read_back(tmp_path: Path) -> None:
+    results.write(tmp_path / "one.csv", found(["energy"]).table, {**ORIGIN, "listed": "imagenet 56ef"})
+    one = results.read(tmp_path / "one.csv")
+    assert one.counts == {"imagenet": 400, **{name: 100 + 10 * i for i, name in enumerate(SETS)}}
+    assert one.listed == {"imagenet": "56ef"}
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_results_of_another_placement_hold_the_lines_of_the_page_placements(linear: bool) -> None:
+    texts = set(map(str, results.line_methods(linear)))
+    for variant in ("ash_p", "ash_b", "ash_s"):
+        assert set(line(variant, "energy")) <= texts
+    grid = {f"{variant}@{p}" for variant in PRUNING for p in range(0, 100, STEP)}
+    assert texts == {"energy", *grid} if linear else len(texts) == 1 + 3 * len(results.LINE)
+
+
 def test_nothing_in_common_is_no_agreement(tmp_path: Path) -> None:
     results.write(tmp_path / "one.csv", found(["energy"]).table, ORIGIN)
     with pytest.raises(results.ResultsError, match=r"Nothing in one\.csv"):
@@ -127,7 +156,22 @@ def test_the_files_are_small_and_of_this_programs_methods() -> None:
         assert numbers.stack().between(0, 100).all()
 
 
-@pytest.mark.parametrize("one", [one for one in SHIPPED if "variant" not in one.origin], ids=lambda one: one.file.stem)
+USUAL = [one for one in SHIPPED if "variant" not in one.origin and one.placement == get_model(one.model).penultimate]
+INNER = [one for one in SHIPPED if one.placement != get_model(one.model).penultimate]
+
+
+@pytest.mark.parametrize("one", INNER, ids=lambda one: one.file.stem)
+def test_a_table_of_another_placement_says_which_and_holds_its_lines(one: results.Results) -> None:
+    entry = get_model(one.model)
+    assert one.file.stem == f"{one.model}_{one.placement}"
+    assert one.placement in entry.placements
+    linear = one.placement not in entry.deep_placements
+    assert set(one.table.method) == set(map(str, results.line_methods(linear)))
+    assert one.counts[one.id_set] <= results.SUBSET_ID
+    assert all(one.counts[name] <= results.SUBSET_OOD for name in one.ood)
+
+
+@pytest.mark.parametrize("one", USUAL, ids=lambda one: one.file.stem)
 def test_every_method_is_there_or_named_as_left_out(one: results.Results) -> None:
     known = set(one.table.method)
     lacking = [method for method in results.every_method(get_model(one.model)) if str(method) not in known]

@@ -168,6 +168,8 @@ def _placements(here: Here) -> None:
     text = placements_words.headline(shown)
     st.markdown(f"**{plain(text)}**")
     plot.show(placements_curves.figure(shown, plot.dark()), "lesson_placements", text, filename="ash-placements")
+    if before := placements_words.measured(shown):
+        st.caption(plain(before))
 
 
 def report(here: Here) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from app.charts.tradeoff_words import headline, place_words
 from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
-from app.link.spec import RunSpec
+from app.link.spec import PENULTIMATE, RunSpec
 from app.ui import activation_sets, placement_values, plot, prepare, shipped
 from app.views.paper import accuracy
 from ash.errors import AshError
@@ -25,7 +25,7 @@ def draw(spec: RunSpec, number: int) -> None:
     """One figure; in its place what is missing for it."""
     if number in (2, 3):
         _from_settings(spec, number)
-    elif requirements.unready(spec):
+    elif requirements.unready(replace(spec, placement=PENULTIMATE) if number == 5 else spec):
         _unready(spec)
     elif number == 5:
         _where(spec)
@@ -175,7 +175,8 @@ def _where(spec: RunSpec) -> None:
             selected=shown.selected,
             filename="ash-figure5",
         )
-        st.caption(plain(placed.images(shown)))
+        for text in filter(None, (placed.images(shown), placed.measured(shown), placed.left_out(shown))):
+            st.caption(plain(text))
     missing = [one.label for one in shown.places if not one.known]
     if missing:
         st.caption(plain(f"Not computed yet: {', '.join(missing)}."))

@@ -152,7 +152,9 @@ def _name(shown: Placements, place: Place, row: int, colour: dict[str, str]) -> 
     current = place.name == shown.current[0]
     name = f"<b>{place.label}</b>" if current else place.label
     facts = f"{count(place.images[0])} ID, {count(place.images[1])} OOD"
-    if not place.banks:
+    if place.measured:
+        facts = f"{facts}, measured before"
+    elif not place.banks:
         facts = "not computed"
     elif place.left:
         facts = f"{facts}, {place.left} to compute"

@@ -1,5 +1,7 @@
 """Placements page: the same variant at every point of the network, percentile by percentile (Figures 3 and 5)."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app.backend import layer_status
@@ -8,7 +10,7 @@ from app.charts import placements_words as words
 from app.charts.placements import Placements, best_cell, ranking, table
 from app.errors import plain
 from app.link.picks import Pick
-from app.link.spec import RunSpec
+from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
 from app.ui import controls, placement_values, placements, plot, prepare
@@ -74,7 +76,7 @@ def _controls(spec: RunSpec, same: bool) -> None:
     cells = {name: f"Grid: {label}" for name, label in OBJECTIVE_LABELS.items()}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         controls.choice("Objective of the grid", cells, 180, "cells")
-        controls.ood_set(spec)
+        controls.ood_set(replace(spec, placement=PENULTIMATE))
         controls.budget(spec)
         with st.popover(
             "Images" if same else "Images differ", icon=":material/photo_library:", key="placements_images"
@@ -107,7 +109,8 @@ def _curves(shown: Placements) -> None:
         filename="ash-placements",
         columns=plot.metric_columns(),
     )
-    st.caption(plain(words.images(shown)))
+    for text in filter(None, (words.images(shown), words.measured(shown), words.left_out(shown))):
+        st.caption(plain(text))
 
 
 def _grid(shown: Placements) -> None:
