@@ -18,9 +18,10 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
 from app.theme import count, counted, size
-from app.ui import work
+from app.ui import pictures, work
 from app.ui.prepare import NOT_HERE
 from app.ui.work import SLICE, duration
+from ash.labels import listed
 
 if TYPE_CHECKING:
     from app.backend.layer_status import Cost
@@ -80,11 +81,18 @@ def _button(one: layer_status.Standing, queued: bool) -> None:
 
 def _may(one: layer_status.Standing) -> bool:
     """Whether this browser may start what a placement needs: activations are written to the server's disk."""
-    return not one.missing or library.may_compute()
+    return not one.missing or (library.may_compute() and not _without_images(one))
+
+
+def _without_images(one: layer_status.Standing) -> list[str]:
+    """The sets of a placement that are not computed and whose images do not ship."""
+    return [name for name in one.missing if setups.is_listed(name)]
 
 
 def _together(boxes: Sequence[layer_status.Standing], queue: Sequence[str]) -> None:
     """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
+    pictures.how_to_get(name for one in boxes for name in _without_images(one))
+    boxes = [one for one in boxes if not _without_images(one)]
     if not all(map(_may, boxes)):
         st.caption(f":material/lock: {NOT_HERE}")
         boxes = [one for one in boxes if _may(one)]
@@ -103,7 +111,7 @@ def _together(boxes: Sequence[layer_status.Standing], queue: Sequence[str]) -> N
 
 def price(slots: Sequence[Slot], total: DeltaGenerator) -> None:
     """Complete the texts: bytes from the network's graph and, where that was asked for, seconds on this device."""
-    missing = [slot for slot in slots if slot.standing.missing]
+    missing = [slot for slot in slots if slot.standing.missing and not _without_images(slot.standing)]
     sizes = [layer_status.bank_bytes(slot.standing.at, _images(slot.standing)) for slot in missing]
     for slot, byte_count in zip(missing, sizes, strict=True):
         _write(slot, byte_count)
@@ -124,6 +132,9 @@ def facts(one: layer_status.Standing, byte_count: int | None) -> str:
     """`7 data sets, 5,000 images, 63 MB, about 40 s`, or how many settings a deep tail has."""
     if not one.computing:
         return "computed."
+    if absent := _without_images(one):
+        labels = listed([plain(setups.set_label(name)) for name in absent])
+        return f"needs the images of {labels}, which do not ship."
     if not one.missing:
         done = len(one.wanted) - len(one.todo)
         return f"{done} of {len(one.wanted)} settings, a pass through the network for each."
