@@ -269,7 +269,7 @@ def left_out(spec: RunSpec) -> dict[str, str]:
     """OOD set -> label, of the sets that a spec would compare with if their images were here."""
     at, asked = setup(spec), spec.ood or get_model(spec.model).ood_sets
     offered = ood_choices(spec.model, at.id_set)
-    return {name: label for name, label in offered.items() if name in asked and not is_measurable(at, name)}
+    return {name: dataset_entry(name).label for name in offered if name in asked and not is_measurable(at, name)}
 
 
 def has_bank(at: Setup, name: str) -> bool:

@@ -15,7 +15,7 @@ from ash.datasets.packed_images import PackedImages
 from ash.labels import listed
 
 ABSENT = "image does not ship"
-_ROOM = 90  # pixels of a tile with room for words
+_ROOM, _LINE = 90, 50  # pixels of a tile with room for all words, and for the first of them
 _TILE = (
     "display:flex;flex-direction:column;justify-content:center;gap:0.2rem;box-sizing:border-box;aspect-ratio:1;"
     "padding:0.4rem;border:1px dashed color-mix(in srgb, currentColor 45%, transparent);border-radius:0.25rem;"
@@ -42,11 +42,13 @@ def show(picture: NDArray[np.uint8] | None, words: Sequence[str], width: int, ca
 
 
 def tile(words: Sequence[str], width: str = "100%") -> str:
-    """The HTML of what stands in the place of an image that does not ship; small ones say it when pointed at."""
+    """The HTML of what stands in the place of an image that does not ship; small ones say all when pointed at."""
     said = html.escape(", ".join((*words, ABSENT)))
-    small = width.endswith("px") and int(width.removesuffix("px")) < _ROOM
-    lines = "" if small else "".join(f"<span>{html.escape(one)}</span>" for one in (*words, f"({ABSENT})"))
-    return f'<div role="img" aria-label="{said}" title="{said}" style="{_TILE};width:{width}">{lines}</div>'
+    room = int(width.removesuffix("px")) if width.endswith("px") else _ROOM
+    shown = (*words, f"({ABSENT})") if room >= _ROOM else words[:1] if room >= _LINE else ()
+    style = f"{_TILE};width:{width}" + (";padding:0.15rem;font-size:0.65rem" if room < _ROOM else "")
+    lines = "".join(f"<span>{html.escape(one)}</span>" for one in shown)
+    return f'<div role="img" aria-label="{said}" title="{said}" style="{style}">{lines}</div>'
 
 
 def how_to_get(names: Iterable[str]) -> None:
@@ -57,12 +59,11 @@ def how_to_get(names: Iterable[str]) -> None:
     labels = listed([plain(dataset_entry(name).label) for name in absent])
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
-            f":material/hide_image: The images of {labels} do not ship with the explorer, their activations do. "
-            f"Get the images with `python -m ash fetch {' '.join(absent)}`, or with Fetch in the Library.",
+            f":material/hide_image: The images of {labels} do not ship. To get them: "
+            f"`python -m ash fetch {' '.join(absent)}`, or Fetch in the Library.",
             width="content",
         )
-        spec = state.current().having(shelf="data")
-        state.page_link("library", "Data sets: Library", spec)
+        state.page_link("library", "Library", state.current().having(shelf="data"))
 
 
 def credit(name: str, number: int) -> str:

@@ -47,6 +47,7 @@ def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot
 
     One that is done stays until the whole queue is: a box less would leave an old one on the page in the meantime.
     """
+    _left_out(spec, standings)
     queue = _queue(spec)
     boxes = [one for one in standings if one.computing or one.name in queue]
     if not boxes:
@@ -56,6 +57,15 @@ def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot
         slots = [_box(one, one.name in queue) for one in boxes]
     _together(boxes, queue)
     return slots
+
+
+def _left_out(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> None:
+    """A line on the sets that other placements are compared without, as their images do not ship."""
+    everywhere = setups.left_out(spec)  # the page says these above
+    for one in standings:
+        gone = setups.left_out(replace(spec, placement=one.name))
+        if labels := [plain(label) for name, label in gone.items() if name not in everywhere]:
+            st.caption(f"{plain(one.label)}: without {listed(labels)}, whose images do not ship.")
 
 
 def _box(one: layer_status.Standing, queued: bool) -> Slot:

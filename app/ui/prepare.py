@@ -57,7 +57,7 @@ def _to_what_ships() -> None:
 
 
 def left_out(spec: RunSpec) -> None:
-    """A line on the OOD sets that this view leaves out because their images do not ship; nothing where there are none."""
+    """A line on the OOD sets that this view leaves out as their images do not ship; nothing where there are none."""
     if gone := setups.left_out(spec):
         labels = listed([plain(label) for label in gone.values()])
         st.caption(

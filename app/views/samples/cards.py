@@ -102,7 +102,7 @@ def _mark(found: SampleTable, row: int) -> str:
 
 def _image(found: SampleTable, row: int, picture: Thumbnail) -> str:
     if picture.absent:
-        return images.tile((_set_label(found, row), _is(found, row)))
+        return images.tile((_set_label(found, row), pairs.truth(found, row)))
     if picture.broken:
         return f'<div class="broken">No picture: {html.escape(library.shown(picture.broken))}</div>'
     kind = ' class="crisp"' if picture.crisp else ""
