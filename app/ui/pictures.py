@@ -1,6 +1,7 @@
 """One image on a page; where its set's images do not ship, a tile in its place, and how to get them; whose it is."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -66,11 +67,21 @@ def how_to_get(names: Iterable[str]) -> None:
         state.page_link("library", "Library", state.current().having(shelf="data"))
 
 
+def _decoded(author: str) -> str:
+    r"""A name as it is written: the list of its publisher has the bytes of letters beyond ASCII as `\303\251`."""
+
+    def letters(found: re.Match[str]) -> str:
+        return bytes(int(one, 8) for one in found[0].split("\\")[1:]).decode(errors="replace")
+
+    return re.sub(r"(?:\\[0-3][0-7]{2})+", letters, author)
+
+
 def credit(name: str, number: int) -> str:
     """Markdown: who took a photograph that ships, where it is from, under which licence; "" where that is not known."""
     data = setups.whole_set(name)
     row = data.rows[number] if isinstance(data, PackedImages) else {}
     if not row.get("author"):
         return ""
-    where = f"[{plain(row['author'])}]({row['page']})" if row.get("page") else plain(row["author"])
+    author = plain(_decoded(row["author"]))
+    where = f"[{author}]({row['page']})" if row.get("page") else author
     return f"Photograph: {where}, {plain(row.get('licence', ''))}"

@@ -60,7 +60,8 @@ def _details(spec: RunSpec, row: DataRow) -> None:
     here["listed"] = f"activations ship, images do not: those of {count(status.count or 0)} images"
     number = f", {count(status.count)} images, {size(status.bytes)}" if status.count else ""
     number = "" if status.state == "listed" else number
-    wanted = f"; it has {count(entry.count)} images" if entry.count and status.state != "present" else ""
+    known = status.state == "present" or entry.count in (None, status.count)
+    wanted = "" if known else f"; it has {count(entry.count or 0)} images"
     download = ", ".join(file.file for file in entry.files)
     parts.facts(
         {

@@ -16,6 +16,7 @@ from app.theme import count
 from app.ui import pictures as images
 from app.views.samples import pairs
 
+FITS = 18  # characters of a data set's name on a button
 STYLE = """<style>
 .sample {margin: 0; line-height: 1.35}
 .sample img, .sample .broken {width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 0.25rem;
@@ -115,8 +116,9 @@ def _set_label(found: SampleTable, row: int) -> str:
 
 def _button(found: SampleTable, row: int) -> None:
     source, number = found.source(row), int(found.images.number[row])
+    label = _set_label(found, row)
     st.button(
-        f"Open {plain(_set_label(found, row))} {count(number)}",
+        f"Open {plain(label) if len(label) <= FITS else 'number'} {count(number)}",
         key=f"open_{source}_{number}",
         type="tertiary",
         icon=":material/open_in_full:",
