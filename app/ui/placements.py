@@ -62,10 +62,14 @@ def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot
 def _left_out(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> None:
     """A line on the sets that other placements are compared without, as their images do not ship."""
     everywhere = setups.left_out(spec)  # the page says these above
+    without: dict[tuple[str, ...], list[str]] = {}
     for one in standings:
         gone = setups.left_out(replace(spec, placement=one.name))
-        if labels := [plain(label) for name, label in gone.items() if name not in everywhere]:
-            st.caption(f"{plain(one.label)}: without {listed(labels)}, whose images do not ship.")
+        labels = tuple(plain(label) for name, label in gone.items() if name not in everywhere)
+        without.setdefault(labels, []).append(plain(one.label))
+    for labels, places in without.items():
+        if labels:
+            st.caption(f"{listed(places)}: without {listed(labels)}, whose images do not ship.")
 
 
 def _box(one: layer_status.Standing, queued: bool) -> Slot:

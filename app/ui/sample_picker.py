@@ -75,7 +75,7 @@ def bar(spec: RunSpec) -> None:
     source, number = bind("source"), bind("sample", to_widget=lambda value: min(value, size - 1))
     source["on_change"] = _source_changed(source["key"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        st.selectbox("Data set", list(names), format_func=lambda name: names.get(name, name), width=230, **source)
+        st.selectbox("Data set", list(names), format_func=lambda name: names.get(name, name), width=165, **source)
         st.number_input("Number", 0, size - 1, step=1, width=110, help=f"0 to {size - 1:,}", **number)
         back, on = (spec.source, now - 1), (spec.source, now + 1)
         st.button(LEFT, key="sample_previous", help="Previous image", disabled=now == 0, on_click=go_to, args=back)

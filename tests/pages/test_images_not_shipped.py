@@ -1,4 +1,4 @@
-"""Sets of which activations ship and images do not: what pages show in the place of an image, and what they leave out."""
+"""Sets of which activations ship and images do not: what pages show in place of an image, and what they leave out."""
 
 import pytest
 from streamlit.testing.v1 import AppTest

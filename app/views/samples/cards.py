@@ -16,7 +16,7 @@ from app.theme import count
 from app.ui import pictures as images
 from app.views.samples import pairs
 
-FITS = 18  # characters of a data set's name on a button
+FITS = 22  # characters of a data set's name on a button
 STYLE = """<style>
 .sample {margin: 0; line-height: 1.35}
 .sample img, .sample .broken {width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 0.25rem;
