@@ -1,11 +1,16 @@
 """Sets of which activations ship and images do not: what pages show in place of an image, and what they leave out."""
 
+import io
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.backend import requirements, samples, setups, thumbnails
+from app.backend import registry, requirements, samples, setups, thumbnails
+from app.backend.evaluations import evaluation
+from app.backend.uploads import Uploads
 from app.link.spec import OPENING, RunSpec
 from app.ui import pictures
+from ash.metrics import threshold_at_tpr
 from tests.app_pages import open_page
 
 pytestmark = pytest.mark.slow
@@ -124,3 +129,19 @@ def test_the_data_command_tells_activations_from_images() -> None:
     line = next(line for line in every.splitlines() if line.startswith("dtd "))
     assert "activations of 1,200" in line
     assert "fetch dtd" in one
+
+
+def test_a_photograph_of_ones_own_has_its_class_and_verdict_under_the_opening_network() -> None:
+    at, data = setups.setup(OPENING), setups.whole_set("photos")
+    classes = registry.entry(OPENING.model).classes
+    file = io.BytesIO()
+    data.image(0).save(file, "PNG")
+    own = Uploads()
+    own.add("mine.png", file.getvalue())
+    for _ in own.work(at, "energy", "ash_s@80"):
+        pass
+    (scored,) = own.scored.values()
+    assert classes[scored.predicted[1]] == classes[data.labels[0]] == "giant panda"
+    after = evaluation(at, "ash_s@80")
+    assert scored.scores[1] == pytest.approx(float(after.id_scores[0]), rel=0.01)
+    assert scored.scores[1] > threshold_at_tpr(after.id_scores, 0.95)
