@@ -88,6 +88,8 @@ def _render(name: str, title: str) -> None:
             if name == "tradeoff":
                 shipped.draw(spec)
         else:
+            if name not in ANY_TIME:
+                prepare.left_out(spec)
             _view(name, spec)
 
 

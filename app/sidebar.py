@@ -36,7 +36,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "ood": tuple(every),
         "on": ("mean", *chosen),
         "set": ("all", *chosen),
-        "source": ("id", *every),
+        "source": ("id", *(name for name in every if setups.is_measurable(setups.setup(spec), name))),
         "among": ("all", "id", *chosen),
         "question": ("first", *texts.questions()),
         "lesson": ("none", *texts.lessons()),

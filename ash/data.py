@@ -229,9 +229,12 @@ def list_sets(root: Path | None = None) -> Iterator[str]:
         if status.state == "incomplete":
             images = status.reason
         size = f"{status.bytes / 1e6:,.1f} MB" if status.bytes else ""
+        more = ""
+        if status.state == "listed":
+            images, size, more = f"activations of {count:,}", "", " The activations ship, the images do not."
         state = f"{status.state:<11} {images:<24} {size:>10}"
         yield f"{name:<20} {entry.role:<4} {state}  {entry.licence:<15} {status.path}"
-        yield f"{'':<25} {entry.note}{' ' + entry.rule if entry.rule else ''}"
+        yield f"{'':<25} {entry.note}{' ' + entry.rule if entry.rule else ''}{more}"
         if entry.role == "own" and status.state == "present":
             yield from (f"{'':<25} {line}" for line in list(describe_set(entry.open(root)))[1:])
     yield from sets_left_out(root)

@@ -10,12 +10,24 @@ from app.backend.engine import is_linear, recall
 from app.backend.fits import missing_perturbed, missing_training, training_set
 from app.backend.library import shown
 from app.backend.registry import entry
-from app.backend.setups import Setup, has_bank, images, is_listed, is_present, is_usable, set_label, setup, whole_set
+from app.backend.setups import (
+    Setup,
+    images,
+    is_listed,
+    is_measurable,
+    is_present,
+    is_usable,
+    set_label,
+    setup,
+    whole_set,
+)
 from app.link.spec import RunSpec
 from ash import reports
 from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, baselines
 from ash.models import get_model
+
+SHIPS = "only the activations of all of them at the penultimate layer do"  # of the sets that are listed
 
 
 def unready(spec: RunSpec) -> str:
@@ -23,8 +35,10 @@ def unready(spec: RunSpec) -> str:
     at, one = setup(spec), entry(spec.model)
     if not one.present:
         return f"the weights of {one.label} are missing"
-    if not is_usable(spec.model, at.id_set) or (is_listed(at.id_set) and not has_bank(at, at.id_set)):
+    if not is_usable(spec.model, at.id_set):
         return f"the images of {dataset_entry(at.id_set).label} are missing"
+    if not is_measurable(at, at.id_set):
+        return f"the images of {dataset_entry(at.id_set).label} do not ship, {SHIPS}"
     return "" if at.ood else f"no OOD set for {one.label} is here"
 
 
@@ -72,7 +86,7 @@ def lack(spec: RunSpec, method: str) -> Lack | None:
 def lack_of_each(spec: RunSpec, methods: Iterable[str]) -> dict[str, Lack | None]:
     """Method -> what is missing for it, as `lack` says it; what is on the disk is looked up once for all of them."""
     if reason := unready(spec):
-        return dict.fromkeys(methods, Lack(reason, tuple(f"python -m ash fetch {name}" for name in needed(spec))))
+        return dict.fromkeys(methods, Lack(reason, _fetches(needed(spec))))
     here = _Here(setup(spec))
     return {method: _lack(here, method) for method in methods}
 
@@ -105,6 +119,9 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
+    if asked.score == "odin" and (listed := [name for name in here.perturbed_missing if is_listed(name)]):
+        labels = ", ".join(dataset_entry(name).label for name in listed)
+        return Lack(f"the images of {labels} do not ship, and it perturbs images", _fetches(listed))
     if asked.score == "odin" and (gone := here.perturbed_missing):
         return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
     if not is_linear(at) and recall(at, (method,)) is None:
@@ -112,10 +129,14 @@ def _lack(here: _Here, method: str) -> Lack | None:
     return None
 
 
+def _fetches(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"python -m ash fetch {name}" for name in names)
+
+
 def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
     one = get_model(at.model)
     if one.train_set:
-        return f"the images of {set_label(one.train_set)} are missing", (f"python -m ash fetch {one.train_set}",)
+        return f"the images of {set_label(one.train_set)} are missing", _fetches((one.train_set,))
     return f"it is fitted on training images, and no training set is known for {one.label}", ()
 
 

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 class Sample:
     """One image through the network: activation (C, ...) before (`x`) and after shaping, logits (C,) likewise.
 
-    `label` is its class if it is of the ID set. `trace`: what the method did to it, a batch of one.
+    `picture` is None where the image does not ship, only its activation. `label` is its class if it is of the ID set.
+    `trace`: what the method did to it, a batch of one.
     """
 
     name: str
     label: int
-    picture: NDArray[np.uint8]
+    picture: NDArray[np.uint8] | None
     x: NDArray[np.float32]
     shaped: NDArray[np.float32]
     logits: NDArray[np.float32]
@@ -38,16 +39,12 @@ class Sample:
     trace: "Trace"
 
 
-def not_shipped() -> NDArray[np.uint8]:
-    """What stands in the place of an image that does not ship: an empty frame."""
-    frame = np.full((64, 64, 3), 200, np.uint8)
-    frame[2:-2, 2:-2] = 235
-    return frame
-
-
 @st.cache_resource(max_entries=128, show_spinner=False)
-def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Pixels and activation (C, ...) of image `index` of data set `name`: what no method changes."""
+def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
+    """Pixels and activation (C, ...) of image `index` of data set `name`: what no method changes.
+
+    No pixels where the images do not ship; the activation is then the one that does.
+    """
     load()
     import torch
 
@@ -56,7 +53,7 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8], NDA
         raise AshError(f"{data.label} has the samples 0 to {len(data) - 1}; there is no {index}.")
     if not data.has_images:
         stored = bank(at, name)
-        return not_shipped(), stored[stored.names.index(data.names[index])].astype(np.float32)
+        return None, stored[stored.names.index(data.names[index])].astype(np.float32)
     picture = data.image(index)
     stem, _ = parts(at)
     with torch.inference_mode(), semaphore:
@@ -94,12 +91,12 @@ def stored_score(at: Setup, one: Evaluation, name: str, index: int) -> float | N
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)
-def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8]]:
-    """Name and pixels of the image in row `index` of a bank; AshError when it does not decode."""
+def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8] | None]:
+    """Name and pixels of the image in row `index` of a bank, None where it does not ship; AshError when broken."""
     title = bank(at, name).names[index]
     data = images(at, name)
     if not data.has_images:
-        return title, not_shipped()
+        return title, None
     return title, np.asarray(data.image(list(data.names).index(title)))
 
 

@@ -149,12 +149,11 @@ def _setup(spec: RunSpec) -> Setup:
     entry = get_model(spec.model)
     placement = entry.penultimate if spec.placement == PENULTIMATE else spec.placement
     id_set = spec.id or entry.id_set
-    offered = ood_choices(spec.model, id_set)
-    if placement != entry.penultimate or spec.images:  # what ships of these sets is their whole penultimate bank
-        offered = {name: label for name, label in offered.items() if not is_listed(name)}
+    bare = Setup(spec.model, placement, id_set, (), spec.images, spec.dtype)
+    offered = [name for name in ood_choices(spec.model, id_set) if is_measurable(bare, name)]
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in spec.ood if name in offered) or usual
-    whole = Setup(spec.model, placement, id_set, usual, spec.images, spec.dtype)
+    whole = replace(bare, ood=usual)
     taken = [name for name in offered if name in chosen or (name in usual and entry.present and _ships(whole, name))]
     return _over(whole, taken)
 
@@ -162,7 +161,7 @@ def _setup(spec: RunSpec) -> Setup:
 def wider(at: Setup) -> Setup:
     """The same with all usual OOD sets that are here, whose numbers hold for fewer sets too."""
     usual = get_model(at.model).ood_sets
-    offered = [name for name in ood_choices(at.model, at.id_set) if at.penultimate or not is_listed(name)]
+    offered = [name for name in ood_choices(at.model, at.id_set) if is_measurable(at, name)]
     return _over(at, [name for name in offered if name in usual or name in at.ood])
 
 
@@ -257,6 +256,21 @@ def _identity(at: Setup, name: str, look: str) -> BankIdentity:
 def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity:
     """The bank of some images under a setup; with `epsilon` > 0, of those images as ODIN perturbs them."""
     return built_identity(get_model(at.model), at.placement, data, at.dtype, epsilon=epsilon)
+
+
+def is_measurable(at: Setup, name: str) -> bool:
+    """Whether activations of a data set under a setup are here, or the images that they can be computed from.
+
+    Of a set that is only listed there is what ships: the activations of all its images at the penultimate layer.
+    """
+    return not is_listed(name) or has_bank(at, name)
+
+
+def left_out(spec: RunSpec) -> dict[str, str]:
+    """OOD set -> label, of the sets that a spec would compare with if their images were here."""
+    at, asked = setup(spec), spec.ood or get_model(spec.model).ood_sets
+    offered = ood_choices(spec.model, at.id_set)
+    return {name: dataset_entry(name).label for name in offered if name in asked and not is_measurable(at, name)}
 
 
 def has_bank(at: Setup, name: str) -> bool:

@@ -23,11 +23,15 @@ PIXELATED = 64  # pictures below this many pixels stay crisp: they are enlarged 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture as a data URI. `crisp`: so small that its pixels should show; `broken`: why there is none."""
+    """A picture as a data URI. `crisp`: so small that its pixels should show.
+
+    Where there is none, `broken` says why; `absent`: nothing is broken, the images of its set do not ship.
+    """
 
     uri: str
     crisp: bool = False
     broken: str = ""
+    absent: bool = False
 
 
 class Memory:
@@ -84,6 +88,8 @@ def small_pictures(samples: Sequence[tuple[str, int]]) -> list[Thumbnail]:
 
 def _decoded(sets: dict[str, ImageSet], key: tuple[str, str, int]) -> Thumbnail:
     name, _, number = key
+    if not sets[name].has_images:
+        return Thumbnail("", absent=True)
     try:
         return thumbnail(sets[name].image(number))
     except DataError as error:

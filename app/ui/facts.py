@@ -24,7 +24,13 @@ dl.facts dd {margin: 0; padding: 0; overflow-wrap: anywhere}
 MOST_ROWS = 8  # of a table before it scrolls, so that the details stay in sight
 _ROW = 35  # pixels
 _ERROR = "library_error"  # why the last action was refused
-STATES = {"present": "● present", "missing": "○ missing", "incomplete": "◐ incomplete", "partial": "◐ partial"}
+STATES = {
+    "present": "● present",
+    "missing": "○ missing",
+    "incomplete": "◐ incomplete",
+    "partial": "◐ partial",
+    "listed": "◌ activations ship",
+}
 
 
 def act(action: Callable[..., Any], *args: Any) -> None:

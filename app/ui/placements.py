@@ -17,10 +17,11 @@ from app.backend import banks, deep, layer_status, library, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
-from app.theme import count, counted, listed, size
-from app.ui import work
+from app.theme import count, counted, size
+from app.ui import pictures, work
 from app.ui.prepare import NOT_HERE
 from app.ui.work import SLICE, duration
+from ash.labels import listed
 
 if TYPE_CHECKING:
     from app.backend.layer_status import Cost
@@ -46,6 +47,7 @@ def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot
 
     One that is done stays until the whole queue is: a box less would leave an old one on the page in the meantime.
     """
+    _left_out(spec, standings)
     queue = _queue(spec)
     boxes = [one for one in standings if one.computing or one.name in queue]
     if not boxes:
@@ -56,6 +58,19 @@ def draw(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> list[Slot
         slots = [_box(one, one.name in queue) for one in boxes]
     _together(boxes, queue)
     return slots
+
+
+def _left_out(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> None:
+    """A line on the sets that other placements are compared without, as their images do not ship."""
+    everywhere = setups.left_out(spec)  # the page says these above
+    without: dict[tuple[str, ...], list[str]] = {}
+    for one in standings:
+        gone = setups.left_out(replace(spec, placement=one.name))
+        labels = tuple(plain(label) for name, label in gone.items() if name not in everywhere)
+        without.setdefault(labels, []).append(plain(one.label))
+    for labels, places in without.items():
+        if labels:
+            st.caption(f"{listed(places)}: without {listed(labels)}, whose images do not ship.")
 
 
 def _box(one: layer_status.Standing, queued: bool) -> Slot:
@@ -84,13 +99,15 @@ def _may(one: layer_status.Standing) -> bool:
     return not one.missing or (library.may_compute() and not _without_images(one))
 
 
-def _without_images(one: layer_status.Standing) -> bool:
-    """Whether a placement lacks activations that cannot be computed, as the images of its ID set are not here."""
-    return bool(one.missing) and setups.is_listed(one.at.id_set)
+def _without_images(one: layer_status.Standing) -> list[str]:
+    """The sets of a placement that are not computed and whose images do not ship."""
+    return [name for name in one.missing if setups.is_listed(name)]
 
 
 def _together(boxes: Sequence[layer_status.Standing], queue: Sequence[str]) -> None:
     """The buttons that concern all of them: the output, whose tail is the shortest, is computed first."""
+    pictures.how_to_get(name for one in boxes for name in _without_images(one))
+    boxes = [one for one in boxes if not _without_images(one)]
     if not library.may_compute() and any(one.missing for one in boxes):
         st.caption(f":material/lock: {NOT_HERE}")
     boxes = [one for one in boxes if _may(one)]
@@ -139,6 +156,9 @@ def facts(one: layer_status.Standing, byte_count: int | None) -> str:
     """`7 data sets, 5,000 images, 63 MB, about 40 s`, or how many settings a deep tail has."""
     if not one.computing:
         return "computed."
+    if absent := _without_images(one):
+        labels = listed([plain(setups.set_label(name)) for name in absent])
+        return f"needs the images of {labels}, which do not ship."
     if not one.missing:
         done = len(one.wanted) - len(one.todo)
         return f"{done} of {len(one.wanted)} settings, a pass through the network for each."

@@ -12,6 +12,7 @@ from app.link.state import bind, dispatch
 from app.theme import count, counted, size
 from app.ui import work
 from app.ui.work import duration
+from ash.labels import listed
 
 _JOB = work.Task("prepare_job")  # what the banks that this session is computing were asked for
 NOT_HERE = (
@@ -31,6 +32,7 @@ def nothing_here(spec: RunSpec, title: str) -> None:
     if names := requirements.needed(spec):
         st.markdown("Get it on the **Library** page, or where the server runs:")
         st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
+    _what_ships(spec)
     own, *others = setups.id_choices(spec.model)
     if others and setups.setup(spec).id_set == own and not setups.is_present(own):
         st.markdown("Or measure on labelled images of your own:")
@@ -38,6 +40,31 @@ def nothing_here(spec: RunSpec, title: str) -> None:
             pick = (Pick.field("id", name),)
             st.button(f"Use {name} as ID set", key=f"use_{name}", on_click=dispatch, args=pick)
     state.page_link("library", "Open the Library")
+
+
+def _what_ships(spec: RunSpec) -> None:
+    """Where the activations of the ID set ship and its images do not: the way back to what ships."""
+    if not setups.is_listed(setups.setup(spec).id_set):
+        return
+    st.markdown("Or look at what ships:")
+    st.button("All images, at the penultimate layer", key="what_ships", on_click=_to_what_ships, type="primary")
+
+
+def _to_what_ships() -> None:
+    """Callback: the placement, the number of images and the number format of what ships."""
+    for name in ("placement", "images", "dtype"):
+        dispatch(Pick.field(name, RunSpec().value(name)))
+
+
+def left_out(spec: RunSpec) -> None:
+    """A line on the OOD sets that this view leaves out as their images do not ship; nothing where there are none."""
+    if gone := setups.left_out(spec):
+        labels = listed([plain(label) for label in gone.values()])
+        st.caption(
+            f":material/hide_image: Left out here: {labels}. Of {'it' if len(gone) == 1 else 'them'} only the "
+            "activations of all images at the penultimate layer ship, no images. Get the images: "
+            f"`python -m ash fetch {' '.join(gone)}`, or Fetch in the Library."
+        )
 
 
 def ready(spec: RunSpec) -> bool:

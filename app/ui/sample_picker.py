@@ -14,7 +14,7 @@ from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import plot
+from app.ui import pictures, plot
 from ash import images
 
 WHY = {
@@ -36,12 +36,6 @@ def index(spec: RunSpec) -> int:
     return min(spec.sample, len(setups.whole_set(data_set(spec))) - 1)
 
 
-def enlarge(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
-    """The picture with every pixel repeated, so that it stays crisp at about this size."""
-    factor = max(1, pixels // max(picture.shape[:2]))
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
 def go_to(source: str, number: int) -> None:
     """Callback: show another image."""
     dispatch(Pick.field("source", source))
@@ -56,15 +50,18 @@ def quick(spec: RunSpec) -> None:
             name = setups.setup(spec).id_set if one.source == "id" else one.source
             chosen = (spec.source, index(spec)) == (one.source, one.index)
             with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
-                if picture := _picture(setups.whole_set(name), one.index)[0]:
-                    st.image(enlarge(np.asarray(picture), 2 * THUMBNAIL), width=THUMBNAIL)
+                data = setups.whole_set(name)
+                picture = _picture(data, one.index)[0]
+                if picture or not data.has_images:
+                    pixels = np.asarray(picture) if picture else None
+                    pictures.show(pixels, (data.label, data.names[one.index]), THUMBNAIL)
                 st.button(
                     one.label,
                     key=f"quick_{one.label}",
                     type="primary" if chosen else "tertiary",
                     on_click=go_to,
                     args=(one.source, one.index),
-                    help=f"{WHY.get(one.label, '')}{setups.whole_set(name).label}, number {one.index}",
+                    help=f"{WHY.get(one.label, '')}{data.label}, number {one.index}",
                 )
 
 
@@ -109,17 +106,21 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
     start = min(now, max(0, size - BROWSED))
     numbers = range(start, min(start + BROWSED, size))
     labels = setups.reading(spec.model, data_set(spec)).labels if spec.source == "id" else None
-    pictures, broken = zip(*(_picture(data, i) for i in numbers), strict=True)
     frame = pd.DataFrame(
         {
-            "image": [thumbnail(np.asarray(one)) if one else None for one in pictures],
             "number": list(numbers),
             "class": ["" if labels is None or labels[i] < 0 else classes[labels[i]] for i in numbers],
         },
         index=[str(i) for i in numbers],
     )
-    if any(broken):
-        frame["no picture"] = broken
+    if data.has_images:
+        found, broken = zip(*(_picture(data, i) for i in numbers), strict=True)
+        frame.insert(0, "image", [thumbnail(np.asarray(one)) if one else None for one in found])
+        if any(broken):
+            frame["no picture"] = broken
+    else:
+        frame["name"] = [data.names[i] for i in numbers]
+        pictures.how_to_get((data_set(spec),))
     st.caption("Choose a row. The list starts at the number above.")
     plot.rows(
         frame,
@@ -132,7 +133,9 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
 
 
 def _picture(data: images.ImageSet, number: int) -> tuple[Image.Image | None, str]:
-    """An image of a set and "", or None and why there is none."""
+    """An image of a set and "", or None and why there is none: "" where its images do not ship."""
+    if not data.has_images:
+        return None, ""
     try:
         return data.image(number), ""
     except images.DataError as error:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from ash.data import dataset_entry, describe_set, get_dataset, list_sets
+from ash.data import DATASETS, dataset_entry, describe_set, get_dataset, list_sets
+from ash.datasets.packed_images import ListedImages
 from ash.fetching import fetch_with_bars
 from ash.labels import read
 from ash.models import get_model
@@ -23,13 +24,21 @@ def data(name: str | None, model: str | None, root: Path | None) -> None:
         for line in list_sets(root):
             click.echo(line)
         return
-    images = dataset_entry(name, root).open(root) if root else get_dataset(name)
+    images = _listed(name, root) or (dataset_entry(name, root).open(root) if root else get_dataset(name))
     for line in describe_set(images):
         click.echo(line)
+    if isinstance(images, ListedImages) and not images.has_images:
+        click.echo(f"The activations of these images ship, the images do not. {images.instructions}")
     if model:
         entry = get_model(model)
         reading = read(images, entry.classes, entry.label)
         click.echo(reading.problem or reading.words)
+
+
+def _listed(name: str, root: Path | None) -> ListedImages | None:
+    """The set of this name where its activations ship and its images are not here."""
+    entry = DATASETS.get(name)
+    return entry.listed() if entry and entry.status(root).state == "listed" else None
 
 
 @click.command()

@@ -11,7 +11,7 @@ from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import activation_sets, controls, deep_progress, plot, sample_picker, share
+from app.ui import activation_sets, controls, deep_progress, pictures, plot, sample_picker, share
 from app.views.activations import sample_code
 from ash import images
 
@@ -92,9 +92,14 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: sample_s
     state.page_link("lab", "Open in Shape lab")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         caption = f"{one.name}: {judged.truth}" if judged.truth else f"{one.name}: none of the classes"
-        st.image(sample_picker.enlarge(one.picture, 2 * LARGE), caption=plain(caption), width=LARGE)
+        data = sample_picker.data_set(spec)
+        words = setups.whole_set(data).label, judged.truth or "none of the classes"
+        pictures.show(one.picture, words, LARGE, caption)
         lines = [f"| {name} | {before} | {after} |" for name, before, after in sample_summary.rows(judged)]
         st.markdown("\n".join(["| | before | after |", "| :--- | :--- | :--- |", *lines]), width="content")
+    if text := pictures.credit(data, sample_picker.index(spec)):
+        st.caption(text)
+    pictures.how_to_get((data,))
     if judged.thresholds is not None:
         st.caption(f"Threshold: the highest score that still accepts {spec.tpr:g} % of the ID images.")
     st.segmented_control(
@@ -160,7 +165,7 @@ def _logits(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
 
 
 def _maps(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
-    if not _spatial(one):
+    if one.picture is None or not _spatial(one):
         _no_maps(spec, one)
         return
     where = mosaic.positions(one.x, one.shaped, one.trace.kept[0].numpy())

@@ -6,7 +6,7 @@ from app.backend import engine, setups
 from app.errors import plain
 from app.link.fields import write_number
 from app.link.spec import RunSpec
-from app.ui import plot, sample_picker
+from app.ui import pictures, plot, sample_picker
 from app.views.lab import relu_live, sample, steps
 from ash import images
 
@@ -25,8 +25,8 @@ def draw(spec: RunSpec) -> None:
     first, second = (sample.image(*pair) for pair in zip(both, ones, strict=True))
     record = relu_live.relu(steps.shown_variant(spec), (first, second), spec.p)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for one in ones:
-            sample.picture(one, PICTURE)
+        for asked, one in zip(both, ones, strict=True):
+            sample.picture(asked, one, PICTURE)
         with st.container():
             st.markdown(f"### {plain(relu_live.finding(record))}")
     steps.stand_in(spec)
@@ -47,6 +47,7 @@ def draw(spec: RunSpec) -> None:
     if engine.is_signed(setups.setup(spec)):
         st.caption("Values may be negative here: a ReLU that follows sets what is still negative to 0.")
     _pickers(spec)
+    pictures.how_to_get([sample_picker.data_set(one) for one in both])
 
 
 def _pickers(spec: RunSpec) -> None:

@@ -10,7 +10,7 @@ from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
-from app.ui import sample_picker
+from app.ui import pictures, sample_picker
 from app.views.lab import relu_live
 from ash.errors import AshError
 
@@ -80,6 +80,7 @@ def image(spec: RunSpec, one: Sample) -> relu_live.Image:
     return relu_live.image("id" if spec.source == "id" else "ood", words(spec, one), one.x)
 
 
-def picture(one: Sample, pixels: int) -> None:
-    """The image, crisp, at about this size."""
-    st.image(sample_picker.enlarge(one.picture, 2 * pixels), width=pixels)
+def picture(spec: RunSpec, one: Sample, pixels: int) -> None:
+    """The image of this spec, crisp, at about this size."""
+    label = setups.whole_set(sample_picker.data_set(spec)).label
+    pictures.show(one.picture, (label, one.name), pixels)

@@ -12,7 +12,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import variant_label
-from app.ui import plot, sample_picker
+from app.ui import pictures, plot, sample_picker
 from app.views.lab import algorithm, algorithm_facts, algorithm_film, algorithm_steps, sample
 from app.views.lab.algorithm_facts import VARIANTS
 from app.views.lab.algorithm_steps import LINES, TEXTS, Step
@@ -36,7 +36,7 @@ def draw(spec: RunSpec) -> None:
     steps = algorithm_steps.trace(vector.values, variant, spec.p)
     stand_in(spec)
     _buttons(line, len(steps))  # above what changes its height, so that they stay under the pointer
-    _head(one, steps, line)
+    _head(spec, one, steps, line)
     picture, text = st.columns([8, 5], gap="medium")
     with picture:
         _picture(spec, vector, variant, line)
@@ -44,6 +44,7 @@ def draw(spec: RunSpec) -> None:
         _lines(variant, spec.p, steps, line)
     st.markdown("##### The sample")
     sample_picker.bar(spec)
+    pictures.how_to_get((sample_picker.data_set(spec),))
     _which(spec, one, vector)
 
 
@@ -94,11 +95,11 @@ def twelve(one: Sample) -> algorithm.Vector:
     return algorithm.Vector(values, names, hints, "place in the flattened map")
 
 
-def _head(one: Sample, steps: tuple[Step, ...], line: int) -> None:
+def _head(spec: RunSpec, one: Sample, steps: tuple[Step, ...], line: int) -> None:
     """The image and the sentence of this line, in large type."""
     step = steps[line]
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        sample.picture(one, PICTURE)
+        sample.picture(spec, one, PICTURE)
         with st.container(gap="xxsmall"):
             st.markdown(f"## {plain(f'Line {step.line} of {len(steps)}: {step.says}')}")
 

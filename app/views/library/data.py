@@ -34,9 +34,9 @@ def _frame(rows: dict[str, DataRow]) -> pd.DataFrame:
                 "Data set": row.entry.label,
                 "Role": ROLES[row.entry.role],
                 "Images": parts.STATES[row.status.state],
-                "Number": row.status.count or 0,
+                "Number": 0 if row.status.state == "listed" else row.status.count or 0,
                 "Of": row.entry.count or row.status.count,
-                "On disk": row.status.bytes,
+                "On disk": 0 if row.status.state == "listed" else row.status.bytes,
                 "Licence": row.entry.licence,
                 "Name": row.entry.name,
             }
@@ -57,8 +57,11 @@ def _details(spec: RunSpec, row: DataRow) -> None:
     reason = library.shown(status.reason)
     missing = f"missing: {reason}" if row.made else "missing"
     here = {"present": "present", "missing": missing, "incomplete": f"incomplete: {reason}"}
+    here["listed"] = f"activations ship, images do not: those of {count(status.count or 0)} images"
     number = f", {count(status.count)} images, {size(status.bytes)}" if status.count else ""
-    wanted = f"; it has {count(entry.count)} images" if entry.count and status.state != "present" else ""
+    number = "" if status.state == "listed" else number
+    known = status.state == "present" or entry.count in (None, status.count)
+    wanted = "" if known else f"; it has {count(entry.count or 0)} images"
     download = ", ".join(file.file for file in entry.files)
     parts.facts(
         {
@@ -82,7 +85,7 @@ def _details(spec: RunSpec, row: DataRow) -> None:
 def _place(row: DataRow) -> str:
     if row.made:
         return "Plug-in"
-    return "Folder" if row.status.state != "missing" else "It belongs in"
+    return "Folder" if row.status.state in ("present", "incomplete") else "It belongs in"
 
 
 def _fetch(row: DataRow) -> None:

@@ -53,13 +53,15 @@ def summary() -> str:
     models, data, banks = library.model_rows(), library.data_rows(), library.bank_rows()
     ready = sum(row.present for row in models)
     here = sum(row.status.state == "present" for row in data)
+    listed_sets = sum(row.status.state == "listed" for row in data)
+    only = f" (of {listed_sets} more the activations ship)" if listed_sets else ""
     own = [row for row in banks if not row.info.bundled]
     kept = f"{count(len(own))} sets of activations" if len(own) != 1 else "1 set of activations"
     room = f"take up {size(sum(row.info.bytes for row in own))}" if own else "have been computed"
     if len(own) == 1:
         room = room.replace("take", "takes")
     return (
-        f"{ready} of {len(models)} models and {here} of {len(data)} data sets are here; "
+        f"{ready} of {len(models)} models and {here} of {len(data)} data sets are here{only}; "
         f"{kept if own else 'no activations'} {room}{'' if own else ' yet'}."
     )
 

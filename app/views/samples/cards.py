@@ -13,8 +13,10 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import count
+from app.ui import pictures as images
 from app.views.samples import pairs
 
+FITS = 22  # characters of a data set's name on a button
 STYLE = """<style>
 .sample {margin: 0; line-height: 1.35}
 .sample img, .sample .broken {width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 0.25rem;
@@ -40,6 +42,11 @@ def pictures(found: SampleTable, rows: Sequence[int]) -> list[Thumbnail]:
     """The thumbnails of some rows."""
     images = found.images
     return thumbnails.small_pictures([(images.sets[images.set[row]], int(images.number[row])) for row in rows])
+
+
+def sets(found: SampleTable, rows: Sequence[int]) -> list[str]:
+    """The data sets of some rows."""
+    return [found.images.sets[found.images.set[row]] for row in rows]
 
 
 def open_one(source: str, number: int) -> None:
@@ -95,17 +102,23 @@ def _mark(found: SampleTable, row: int) -> str:
 
 
 def _image(found: SampleTable, row: int, picture: Thumbnail) -> str:
+    if picture.absent:
+        return images.tile((_set_label(found, row), pairs.truth(found, row)))
     if picture.broken:
         return f'<div class="broken">No picture: {html.escape(library.shown(picture.broken))}</div>'
     kind = ' class="crisp"' if picture.crisp else ""
     return f'<img src="{picture.uri}"{kind} alt="{html.escape(_is(found, row))}">'
 
 
+def _set_label(found: SampleTable, row: int) -> str:
+    return setups.set_label(found.images.sets[found.images.set[row]]).split(" (")[0]
+
+
 def _button(found: SampleTable, row: int) -> None:
     source, number = found.source(row), int(found.images.number[row])
-    label = setups.set_label(found.images.sets[found.images.set[row]]).split(" (")[0]
+    label = _set_label(found, row)
     st.button(
-        f"Open {plain(label)} {count(number)}",
+        f"Open {plain(label) if len(label) <= FITS else 'number'} {count(number)}",
         key=f"open_{source}_{number}",
         type="tertiary",
         icon=":material/open_in_full:",

@@ -11,7 +11,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.theme import count
-from app.ui import plot, share
+from app.ui import pictures, plot, share
 from app.views.samples import cards, filters, story
 
 PER_PAGE = 24
@@ -38,6 +38,7 @@ def draw(spec: RunSpec) -> None:
     with st.container(horizontal=True, gap="small", key="sample_grid"):
         for row, picture in zip(rows, cards.pictures(found, rows), strict=True):
             cards.small(spec, found, row, picture)
+    pictures.how_to_get(cards.sets(found, rows))
     _pages(page, pages, len(chosen.rows))
 
 

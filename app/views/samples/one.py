@@ -10,7 +10,7 @@ from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import sample_picker
+from app.ui import pictures, sample_picker
 from app.views.samples import one_lines, one_more, one_why
 from app.views.samples.one_facts import Facts, facts
 from ash import images
@@ -31,6 +31,7 @@ def draw(spec: RunSpec) -> None:
     except images.DataError as error:  # the way to another image stays
         sample_picker.unreadable(error)
         return
+    pictures.how_to_get([one.data for one in (first, second) if one])
     if second is None:
         one_why.wide(first)
         _more(spec, first)

@@ -70,13 +70,14 @@ def _top(one: Facts) -> None:
 def _where(one: Facts) -> None:
     """What is kept and what speaks for the class, over the image."""
     found = one.decision
-    if found.share is None or found.before.evidence is None or found.after.evidence is None:
+    picture = one.one.picture
+    if picture is None or found.share is None or found.before.evidence is None or found.after.evidence is None:
         return
     record = class_activation_map.Evidence(found.share, found.before.evidence, found.after.evidence, one.predicted)
     text = class_activation_map.finding(record)
     st.markdown(f"**Over the image.** {plain(text)}")
     plot.show(
-        class_activation_map.figure(record, one.one.picture, plot.dark()),
+        class_activation_map.figure(record, picture, plot.dark()),
         one.key("where"),
         text,
         table=lambda: class_activation_map.table(record),

@@ -7,7 +7,7 @@ from app.backend import banks, decisions, samples, setups
 from app.charts import sample_summary
 from app.charts.verdict_words import distance
 from app.errors import plain
-from app.ui import plot, sample_picker
+from app.ui import pictures, plot, sample_picker
 from app.views.samples import placed_score, units_decided
 from app.views.samples.one_facts import Facts
 
@@ -49,11 +49,14 @@ def _verdict(one: Facts) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         caption = f"{one.one.name.rsplit('/', 1)[-1]}: {one.truth or 'none of the classes'}"
-        st.image(sample_picker.enlarge(one.one.picture, 2 * LARGE), caption=plain(caption), width=LARGE)
+        label = setups.whole_set(one.data).label
+        pictures.show(one.one.picture, (label, one.truth or "none of the classes"), LARGE, caption)
         lines = [f"| {name} | {before} | {after} |" for name, before, after in sample_summary.rows(judged)]
         places = [distance(above, one.spec.tpr).removesuffix(f" the {one.spec.tpr:g} % line") for above in one.margins]
         lines.append(f"| Margin | {places[0]} | {places[1]} |")
         st.markdown("\n".join(["| | before | after |", "| :--- | :--- | :--- |", *lines]), width="content")
+    if text := pictures.credit(one.data, one.number):
+        st.caption(text)
 
 
 def _scores(one: Facts) -> None:
@@ -155,5 +158,5 @@ def _excited(one: Facts, row: int) -> units_decided.Excited:
     name, pixels = samples.picture(one.at, one.at.id_set, row)
     label = int(banks.id_labels(one.at)[row])
     word = one.classes[label] if 0 <= label < len(one.classes) else "class unknown"
-    uri = sample_picker.thumbnail(sample_picker.enlarge(pixels, THUMBNAIL))
+    uri = "" if pixels is None else sample_picker.thumbnail(pictures.enlarge(pixels, THUMBNAIL))
     return units_decided.Excited(name.rsplit("/", 1)[-1], word, uri)

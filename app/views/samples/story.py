@@ -8,6 +8,7 @@ from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
+from app.ui import pictures as images
 from app.views.samples import cards, pairs
 from ash.methods import Method
 
@@ -21,6 +22,7 @@ def draw(spec: RunSpec) -> None:
     with st.container(horizontal=True, gap="small", key="story"):
         for scene, picture in zip(scenes, pictures, strict=True):
             cards.large(spec, found, scene, picture)
+    images.how_to_get(cards.sets(found, [scene.row for scene in scenes]))
     st.caption(
         plain(
             f"How to read it: the {spec.tpr:g} % line is the highest score that still accepts {spec.tpr:g} % of the ID "

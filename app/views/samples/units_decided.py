@@ -15,6 +15,7 @@ from ash.metrics import accepts
 
 MOST = 6  # units drawn, and two more that only the score would have chosen
 ROW = 46  # pixels of a unit
+WORDS = 16  # characters of a class that stands in the place of an image
 PICTURES = 0.3  # share of the width that the images take
 
 Floats = NDArray[np.floating]
@@ -22,7 +23,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Excited:
-    """An image that excites a unit: its name, its class in words, its pixels as a data URI."""
+    """An image that excites a unit: its name, its class in words, its pixels as a data URI; "" if it does not ship."""
 
     name: str
     label: str
@@ -120,7 +121,7 @@ def figure(record: Decided, variant: str, dark: bool) -> go.Figure:
         | {"zerolinecolor": colour["muted"], "fixedrange": True},
         yaxis={"autorange": "reversed", "ticks": "", "anchor": "free", "position": 0, "fixedrange": True},
         images=_images(record),
-        annotations=[_head(colour)],
+        annotations=[_head(colour), *_words(record, colour)],
     )
     layout["legend"] = {"y": 1.0, "x": 0, "yanchor": "bottom", "yref": "paper", "font": {"size": 12}}
     layout["legend"]["y"] = 1 + 26 / (height - 138)
@@ -166,6 +167,8 @@ def _images(record: Decided) -> list[dict[str, Any]]:
     for row, unit in enumerate(record.units):
         wide = PICTURES / max(len(unit.images), 1)
         for column, image in enumerate(unit.images):
+            if not image.uri:
+                continue
             found.append(
                 {
                     "source": image.uri,
@@ -180,6 +183,21 @@ def _images(record: Decided) -> list[dict[str, Any]]:
                     "sizing": "contain",
                 }
             )
+    return found
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= WORDS else f"{label[: WORDS - 1]}…"
+
+
+def _words(record: Decided, colour: dict[str, str]) -> list[dict[str, Any]]:
+    """The classes of the images that do not ship, in their places."""
+    found = []
+    for row, unit in enumerate(record.units):
+        if absent := [_short(image.label) for image in unit.images if not image.uri]:
+            text = {"text": "<br>".join(absent), "showarrow": False, "font": {"size": 10, "color": colour["muted"]}}
+            place = {"x": 0.01, "xref": "paper", "xanchor": "left", "y": row, "yref": "y", "yanchor": "middle"}
+            found.append({**text, **place, "align": "left"})
     return found
 
 

@@ -14,7 +14,7 @@ from app.errors import boundary, plain
 from app.link.options import SamplesOptions
 from app.link.spec import RunSpec
 from app.link.state import page_link
-from app.ui import plot
+from app.ui import pictures, plot
 from app.views.scores import scrub
 from ash.methods import VARIANTS
 
@@ -51,15 +51,10 @@ def bar_images(spec: RunSpec, after: Evaluation, name: str, low: float, high: fl
     with st.container(horizontal=True):
         for index in chosen.tolist():
             title, pixels = samples.picture(setups.setup(spec), name, index)
-            factor = max(1, 88 // max(pixels.shape[:2]))
-            large = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-            st.image(
-                large,
-                caption=plain(
-                    f"{title.rsplit('/', 1)[-1]}: {score_words.score_text(float(values[index]), spec.method.score)}"
-                ),
-                width=110,
-            )
+            title = title.rsplit("/", 1)[-1]
+            score = score_words.score_text(float(values[index]), spec.method.score)
+            pictures.show(pixels, (label,), 110, f"{title}: {score}")
+    pictures.how_to_get((name,))
 
 
 def _in_samples(spec: RunSpec, source: str, held: tuple[float, float]) -> RunSpec:
