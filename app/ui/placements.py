@@ -162,9 +162,6 @@ def facts(one: layer_status.Standing, byte_count: int | None) -> str:
     if not one.missing:
         done = len(one.wanted) - len(one.todo)
         return f"{done} of {len(one.wanted)} settings, a pass through the network for each."
-    if _without_images(one):
-        name = one.at.id_set
-        return f"its activations need the images of {plain(setups.set_label(name))}: `python -m ash fetch {name}`."
     parts = [
         counted(len(one.missing), "data set"),
         f"{count(_images(one))} images",
