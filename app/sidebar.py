@@ -28,7 +28,8 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     ids = {own: "", "": "", **{name: name for name in others}}
     spec = replace(spec, id=ids.get(spec.id, ""))  # a set that is not here, or not any more, cannot be asked for others
     every = setups.ood_choices(spec.model, spec.id or own)
-    chosen = [name for name in every if name in spec.ood] or list(setups.setup(spec).ood)
+    at = setups.setup(spec)
+    chosen = [name for name in every if name in spec.ood] or list(at.ood)
     return {
         "model": models,
         "placement": registry.placement_names(spec.model, spec.placement),
@@ -36,7 +37,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "ood": tuple(every),
         "on": ("mean", *chosen),
         "set": ("all", *chosen),
-        "source": ("id", *(name for name in every if setups.is_measurable(setups.setup(spec), name))),
+        "source": ("id", *(name for name in every if setups.is_measurable(at, name))),
         "among": ("all", "id", *chosen),
         "question": ("first", *texts.questions()),
         "lesson": ("none", *texts.lessons()),

@@ -1,5 +1,6 @@
 """Single images: through the network under a method, by row of a bank, and those worth a look."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from app.backend.engine import load, parts
 from app.backend.evaluations import Evaluation, evaluation
 from app.backend.setups import Setup, images, reading, whole_set
 from app.backend.turns import semaphore
+from ash.datasets.packed_images import PackedImages
 from ash.errors import AshError
 from ash.images import UNKNOWN
 from ash.methods import Method
@@ -98,6 +100,22 @@ def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8] | 
     if not data.has_images:
         return title, None
     return title, np.asarray(data.image(list(data.names).index(title)))
+
+
+def photograph(name: str, number: int) -> dict[str, str]:
+    """What is known of image `number` of a set that ships: author, page, licence; empty where no author is."""
+    data = whole_set(name)
+    row = data.rows[number] if isinstance(data, PackedImages) else {}
+    return {**row, "author": _decoded(row["author"])} if row.get("author") else {}
+
+
+def _decoded(author: str) -> str:
+    r"""A name as it is written: the list of its publisher has the bytes of letters beyond ASCII as `\303\251`."""
+
+    def letters(found: re.Match[str]) -> str:
+        return bytes(int(one, 8) for one in found[0].split("\\")[1:]).decode(errors="replace")
+
+    return re.sub(r"(?:\\[0-3][0-7]{2})+", letters, author)
 
 
 @dataclass(frozen=True)

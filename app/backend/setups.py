@@ -188,6 +188,11 @@ def chosen_sets(spec: RunSpec) -> dict[str, str]:
     return {name: set_label(name) for name in at.ood if not spec.ood or name in spec.ood}
 
 
+def bare_label(name: str) -> str:
+    """The display name of a data set, whatever of it is here."""
+    return dataset_entry(name).label
+
+
 def set_label(name: str) -> str:
     """The display name of a data set; of an incomplete one with the number of images that are here."""
     entry = dataset_entry(name)
@@ -270,7 +275,7 @@ def left_out(spec: RunSpec) -> dict[str, str]:
     """OOD set -> label, of the sets that a spec would compare with if their images were here."""
     at, asked = setup(spec), spec.ood or get_model(spec.model).ood_sets
     offered = ood_choices(spec.model, at.id_set)
-    return {name: dataset_entry(name).label for name in offered if name in asked and not is_measurable(at, name)}
+    return {name: bare_label(name) for name in offered if name in asked and not is_measurable(at, name)}
 
 
 def has_bank(at: Setup, name: str) -> bool:

@@ -1,19 +1,16 @@
 """One image on a page; where its set's images do not ship, a tile in its place, and how to get them; whose it is."""
 
 import html
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.backend import setups
+from app.backend import samples, setups
 from app.errors import plain
 from app.link import state
-from ash.data import dataset_entry
-from ash.datasets.packed_images import PackedImages
-from ash.labels import listed
+from app.theme import listed
 
 ABSENT = "image does not ship"
 _ROOM, _LINE = 90, 50  # pixels of a tile with room for all words, and for the first of them
@@ -57,7 +54,7 @@ def how_to_get(names: Iterable[str]) -> None:
     absent = [name for name in dict.fromkeys(names) if setups.is_listed(name)]
     if not absent:
         return
-    labels = listed([plain(dataset_entry(name).label) for name in absent])
+    labels = listed([plain(setups.bare_label(name)) for name in absent])
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
             f":material/hide_image: The images of {labels} do not ship. To get them: "
@@ -67,21 +64,11 @@ def how_to_get(names: Iterable[str]) -> None:
         state.page_link("library", "Library", state.current().having(shelf="data"))
 
 
-def _decoded(author: str) -> str:
-    r"""A name as it is written: the list of its publisher has the bytes of letters beyond ASCII as `\303\251`."""
-
-    def letters(found: re.Match[str]) -> str:
-        return bytes(int(one, 8) for one in found[0].split("\\")[1:]).decode(errors="replace")
-
-    return re.sub(r"(?:\\[0-3][0-7]{2})+", letters, author)
-
-
 def credit(name: str, number: int) -> str:
     """Markdown: who took a photograph that ships, where it is from, under which licence; "" where that is not known."""
-    data = setups.whole_set(name)
-    row = data.rows[number] if isinstance(data, PackedImages) else {}
-    if not row.get("author"):
+    known = samples.photograph(name, number)
+    if not known:
         return ""
-    author = plain(_decoded(row["author"]))
-    where = f"[{author}]({row['page']})" if row.get("page") else author
-    return f"Photograph: {where}, {plain(row.get('licence', ''))}"
+    author = plain(known["author"])
+    where = f"[{author}]({known['page']})" if known.get("page") else author
+    return f"Photograph: {where}, {plain(known.get('licence', ''))}"

@@ -17,11 +17,10 @@ from app.backend import banks, deep, layer_status, library, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
-from app.theme import count, counted, size
+from app.theme import count, counted, listed, size
 from app.ui import pictures, work
 from app.ui.prepare import NOT_HERE
 from app.ui.work import SLICE, duration
-from ash.labels import listed
 
 if TYPE_CHECKING:
     from app.backend.layer_status import Cost

@@ -9,10 +9,9 @@ from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.theme import count, counted, size
+from app.theme import count, counted, listed, size
 from app.ui import work
 from app.ui.work import duration
-from ash.labels import listed
 
 _JOB = work.Task("prepare_job")  # what the banks that this session is computing were asked for
 NOT_HERE = (
