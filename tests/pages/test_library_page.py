@@ -67,7 +67,8 @@ def test_data_sets_say_what_is_here(mine: str, data: Path) -> None:
     assert set(DATASETS) | {mine} == set(rows)
     shown = {name: (row["Role"], row["Images"], row["Number"], row["Of"]) for name, row in rows.items()}
     assert shown["fashion_mnist"] == ("ID", "● present", 10_000, 10_000)
-    assert shown["cifar10"] == ("ID", "○ missing", 0, 10_000)
+    assert shown["cifar10"] == ("ID", "◌ activations ship", 0, 10_000)
+    assert shown["svhn"][1:3] == ("○ missing", 0)
     assert shown["isun"] == ("OOD", "◐ incomplete", 1, 8925)
     assert shown[mine] == ("own", "● present", IMAGES, IMAGES)
     assert "1 of 8,925 images" in words(choose(app, "data", "isun"))
@@ -93,8 +94,11 @@ def test_activations_are_empty_but_for_the_bundled_ones() -> None:
 def test_the_summary_counts_what_is_here(mine: str) -> None:
     here = sum(row.status.state == "present" for row in library.data_rows())
     known = len(DATASETS) + 1
+    ready = sum(row.present for row in library.model_rows() if row.name in MODELS)
+    listed = sum(row.status.state == "listed" for row in library.data_rows())
     text = words(opened())
-    assert f"1 of {len(MODELS)} models and {here} of {known} data sets are here; no activations" in text
+    assert f"{ready} of {len(MODELS)} models and {here} of {known} data sets are here" in text
+    assert f"(of {listed} more the activations ship); no activations" in text
 
 
 def test_a_row_stays_chosen_on_its_shelf() -> None:
