@@ -102,18 +102,32 @@ def measure(at: Setup, method: str) -> pd.DataFrame:
     return done.part([row]).table(at.model, at.placement, at.id_set)
 
 
+@dataclass(frozen=True)
+class Doubts:
+    """Why a method's numbers are to be doubted: a sentence each, none for most.
+
+    `grave` False where all that is open is which of equal activations are kept as they are or scaled: a unit or two of
+    hundreds. Where they are filled, zeros come to life by it.
+    """
+
+    said: tuple[str, ...]
+    grave: bool
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
-def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> tuple[str, ...]:
-    """Why a method's numbers on the ID set and these OOD sets are to be doubted, one sentence each; empty for most."""
+def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
+    """Why a method's numbers on the ID set and these OOD sets are to be doubted."""
     asked = Method.parse(method)
     done, row = _find(at, asked)
     share = done.part([row], sets).table().query("ood == 'mean'").iloc[-1]
     said = doubts_in_words(asked, share.tied, share.beyond_range)
+    ties_alone = len(said) == 1 and not share.beyond_range
     if asked.steps and asked.score in SCORE_LABELS:
         unshaped_row = _find(at, Method(score=asked.score))
         if same_scores(done.part([row]), unshaped_row[0].part([unshaped_row[1]])):
             said.append(idle_in_words(asked))
-    return tuple(said)
+    fills = any(step.variant.does == "fill" for step in asked.steps)
+    return Doubts(tuple(said), grave=bool(said) and (fills or not ties_alone or len(said) > 1))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)

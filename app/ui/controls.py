@@ -47,8 +47,10 @@ def show_all() -> None:
 
 
 def doubts(spec: RunSpec) -> None:
-    """One warning with every reason to doubt the current method's numbers; nothing where there is none."""
+    """Every reason to doubt the current method's numbers: a warning, or a small line; nothing where there is none."""
     sets = tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    said = evaluations.doubts(setups.setup(spec), str(spec.method), sets)
-    if said:
-        st.warning(plain(" ".join(said)), icon=":material/help:")
+    found = evaluations.doubts(setups.setup(spec), str(spec.method), sets)
+    if found.grave:
+        st.warning(plain(" ".join(found.said)), icon=":material/help:")
+    elif found.said:
+        st.caption(f":material/help: {plain(' '.join(found.said))}")

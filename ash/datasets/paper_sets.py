@@ -58,7 +58,7 @@ def _pictures() -> Iterator[DatasetEntry]:
     sets: tuple[tuple[str, str, Literal["id", "ood"], int, str, str], ...] = (
         (
             "photos",
-            "Photographs of ImageNet's classes",
+            "Photos",
             "id",
             1000,
             "CC BY 2.0",
