@@ -1,0 +1,46 @@
+"""A control that was put to a value follows the session until the browser has told that it took the value over."""
+
+import pytest
+from app_pages import at_link, ran
+from streamlit.testing.v1 import AppTest
+
+from app.link import state, streamlit_private
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return ran(at_link("scores", p="50", variant="ash_p", model="demo"))
+
+
+def written(app: AppTest) -> int:
+    """How often values were put into controls in this session."""
+    return int(app.session_state[state._WRITTEN])
+
+
+def test_a_browser_that_has_everything_is_left_alone(app: AppTest) -> None:
+    before = written(app)
+    assert before > 0
+    assert app.text_input(key=state.ECHO).value == str(before)
+    ran(app)
+    ran(app)
+    assert written(app) == before
+
+
+def test_a_change_by_the_user_alone_writes_nothing(app: AppTest) -> None:
+    before = written(app)
+    app.slider(key="spec_p").set_value(62).run()
+    assert app.session_state["spec"].p == 62
+    assert written(app) == before
+
+
+@pytest.mark.parametrize("told", [None, "0"])
+def test_a_value_that_is_on_its_way_is_followed_by_the_newest(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    """After Back the slider was put to another value; before that arrives, the user moves it, who has the last word."""
+    monkeypatch.setattr(streamlit_private, "told", lambda key: told)
+    before = written(app)
+    app.slider(key="spec_p").set_value(62).run()
+    assert written(app) > before, "the value is sent again, behind the one that is on its way"
+    assert app.session_state["spec"].p == 62
+    assert app.slider(key="spec_p").value == 62
