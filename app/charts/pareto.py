@@ -21,6 +21,7 @@ HEIGHT = 480
 WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop and on a phone
 LEAST_FOR_A_LINE = 3  # settings of a step that the sidebar does not offer
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
+STEP = 5  # percentiles between the marks of a sweep, as `app.backend.evaluations` takes them
 _IN_INK = ("current", "paper")
 Labels = list[tuple[Placed, str, Setting]]  # with its role and the setting it stands at
 
@@ -92,7 +93,9 @@ def record(
     """What to show of these settings; `current`, `baseline`, `paper` are methods among them, `budget` is in points."""
     by_method = {one.method: one for one in settings}
     base, marked = by_method[baseline], tuple(by_method[name] for name in paper)
-    fixed = [one for one in settings if one.method != current]  # the ranges must not move with the percentile
+    # The ranges must not move with the percentile: a setting between the marks of the sweep has no part in them.
+    between = current.percentile is None or current.percentile % STEP != 0
+    fixed = [one for one in settings if one.method != current or not between]
     marks = (*marked, *front(fixed, x, y))
     if show_all:
         ranges = (full(settings, x), full(settings, y))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.backend import evaluations
 from app.charts import pareto
 from app.charts.front import OBJECTIVES, Setting, best, front, inside, settings, window, within
 from app.charts.labels import Wish, overlaps, place
@@ -128,6 +129,14 @@ def test_the_window_stays_where_it_is_when_the_current_method_moves() -> None:
     given_ = {"baseline": Method(), "paper": (), "x": "id_accuracy", "y": "auroc"}
     on_grid = pareto.record(grid, current=Method(), **given_)  # type: ignore[arg-type]
     assert pareto.record(rows, current=Method("ash_b", 66), **given_).ranges == on_grid.ranges  # type: ignore[arg-type]
+
+
+def test_the_window_holds_the_best_mark_while_it_is_the_current_one() -> None:
+    top = max(settings(made_up(), "mean", SETS), key=lambda one: one.auroc)
+    shown = record(current=top.method)
+    assert shown.ranges[1][0] <= shown.current.auroc <= shown.ranges[1][1]
+    assert shown.ranges == record().ranges
+    assert pareto.STEP == evaluations.STEP
 
 
 def test_the_figure_draws_the_record() -> None:
