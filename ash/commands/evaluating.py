@@ -45,7 +45,7 @@ def images_here(id_set: str, ood: Iterable[str], images: int | None = None, ood_
     for name in (id_set, *ood):
         entry = dataset_entry(name)
         status = entry.status()
-        if not status.count:
+        if not status.count or status.state == "listed":
             missing.append(name)
             continue
         known = status.state != "incomplete"

@@ -138,7 +138,7 @@ def test_an_invented_bank_is_found(copy):
     assert demo.check(copy, ["noise"], quiet).problems == ()
     assert demo.check(copy, ["noise"], quiet).problems == (), "a check changes nothing"
     (problem,) = demo.check(copy, ["digits"], quiet).problems
-    assert "digits differs" in problem
+    assert "digits (demo) differs" in problem
 
 
 def test_missing_and_foreign_files_are_named(copy):
@@ -147,7 +147,7 @@ def test_missing_and_foreign_files_are_named(copy):
     problems = demo.check(copy, ["letters"], quiet).problems
     assert "images/letters.npz is missing." in problems
     assert "notes.txt is not in the manifest." in problems
-    assert any(problem.startswith("letters cannot be compared") for problem in problems)
+    assert any(problem.startswith("letters of demo cannot be compared") for problem in problems)
 
 
 @pytest.mark.parametrize("name", ["images/digits.npz", "weights.pt", "samples.csv", "shard-00000.npy"])
@@ -157,7 +157,7 @@ def test_a_truncated_file_is_named_and_the_rest_still_checked(copy, name, cut):
     path.write_bytes(path.read_bytes()[:cut])
     report = demo.check(copy, ["digits"], quiet)
     assert report.problems[0] == f"{path.relative_to(copy).as_posix()} does not match its checksum."
-    assert report.problems[1].startswith("digits cannot be compared: ")
+    assert report.problems[1].startswith("digits of demo cannot be compared: ")
 
 
 def test_a_damaged_manifest_is_one_sentence(copy):

@@ -25,7 +25,14 @@ from ash.networks import torchvision_models
 from ash.networks.checkpoints import note_checksum, weights_hash
 
 ROOT = Path(__file__).parents[2]
-WIDTHS = {"demo": 192, "resnet50": 2048, "mobilenet_v2": 1280, "densenet101_cifar10": 342, "densenet101_cifar100": 342}
+WIDTHS = {
+    "demo": 192,
+    "resnet50": 2048,
+    "mobilenet_v2": 1280,
+    "mobilenet_v2_photos": 1280,
+    "densenet101_cifar10": 342,
+    "densenet101_cifar100": 342,
+}
 
 
 @pytest.fixture
@@ -104,7 +111,11 @@ class TestWeights:
             assert entry.weights == path
             assert entry.present
         (hub / "checkpoint_100.pth.tar").write_bytes(b"")  # the published name of both DenseNets tells nothing
-        assert not MODELS["densenet101_cifar10"].present
+        assert not MODELS["densenet101_cifar100"].present
+        shipped = MODELS["densenet101_cifar10"]
+        assert shipped.weights == shipped.bundled
+        (folder / "densenet101_cifar10.pth").write_bytes(b"")  # the user's own comes first
+        assert shipped.weights == folder / "densenet101_cifar10.pth"
         mine = entry.with_checkpoint("~/mine.pth")
         assert mine.weights == Path.home() / "mine.pth"
         assert (mine.name, mine.placements, mine.present) == (entry.name, entry.placements, False)
@@ -230,7 +241,7 @@ class TestTorchvision:
             ("resnet-50", "There is no model 'resnet-50': did you mean resnet50?"),
             ("ViT_B_16", "did you mean vit_b_16?"),
             ("densenet101_cifar", "did you mean densenet101_cifar10?"),
-            ("zzzz", "There is no model 'zzzz': known are demo, resnet50, .*, and torchvision's classifiers"),
+            ("zzzz", "There is no model 'zzzz': known are .*demo, resnet50, .*, and torchvision's classifiers"),
             ("fasterrcnn_resnet50_fpn", "is a torchvision network for object detection"),
             ("fcn_resnet50", "is a torchvision network for segmentation"),
             ("quantized_resnet50", "is a torchvision network for quantized inference"),

@@ -100,7 +100,7 @@ def test_descriptions_fit_the_numbers_and_the_registry() -> None:
         assert set(frame.model) == set(table.ood)
         assert set(frame.metric) == set(table.metrics)
         for model, sets in table.ood.items():
-            assert sets == MODELS[model].ood_sets
+            assert MODELS[model].ood_sets[: len(sets)] == sets
             rows = frame[frame.model == model]
             assert set(rows.id) == {MODELS[model].id_set}
             assert set(rows.ood) <= {*sets, "mean", ""}

@@ -102,7 +102,7 @@ def test_the_app(root: Path, expected: Expected, capsys: pytest.CaptureFixture[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASH_DATA", str(root))
         setups.look_again()
-        at = setups.setup(RunSpec(model=MODEL, images=FEW))
+        at = setups.setup(RunSpec(model=MODEL, images=FEW, ood=(OOD,)))
         assert at.sets == (ID, OOD)
         assert banks_.missing_sets(at) == {ID: FEW, OOD: FEW}
         for step in banks_.compute_banks(at):

@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 from app_pages import open_page
 
-from app.backend import setups, store
+from app.backend import registry, setups, store
 from ash import plugins
 from ash.data import DATASETS, DataError, get_dataset
 from ash.methods import STEPS
@@ -195,7 +195,7 @@ def test_the_library_lists_them_and_the_other_pages_go_on(load: Load, tmp_path: 
     assert shelf.loc["mine", "Number"] == 20
     assert "missing" in shelf.loc["bad", "Images"]
     app = open_page("tradeoff", model="net")
-    assert app.session_state["spec"].model == "demo"
+    assert app.session_state["spec"].model == next(iter(registry.models()))
     assert app.warning[0].value.replace("\\", "") == "model=net is not known here; using demo."
 
 

@@ -131,6 +131,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 app = AppTest.from_file({str(ENTRY)!r}, default_timeout=120)
 app._page_hash = calc_hash("library")
+app.query_params["model"] = "demo"  # the names of ImageNet's classes are torchvision's
 for shelf in ("models", "data", "activations"):
     app.query_params["shelf"] = shelf
     app.run()

@@ -74,7 +74,10 @@ def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
     lines = pd.concat([reports.lines(number) for number in paper.TABLES])
     own = {one.model: set(one.table.method) for one in shipping.usual()}
     shipped = sum(row.method in own.get(row.model, ()) for row in lines.itertuples())
-    odin = ((lines.method == "odin") & ~lines.model.isin(own)).sum()  # the demo's perturbed images are not there yet
+    # ODIN's perturbed images are not there: of the demo, and of the DenseNet, whose other lines are measured anew
+    live = "densenet101_cifar10"
+    shipped -= ((lines.method == "odin") & (lines.model == live)).sum()
+    odin = ((lines.method == "odin") & ~(lines.model.isin(own) & (lines.model != live))).sum()
     text = text_of(ran(app))
     assert f"The paper's five tables have 87 lines: {shipped} are measured on the network" in text
     assert "0 of them with the paper's weights and all of its images" in text
@@ -124,7 +127,8 @@ def test_the_sidebars_network_of_the_paper_is_measured_in_its_own_lines(app: App
     assert frame[same]["◇ AUROC"].isna().all()
     assert frame[~same]["● AUROC"].isna().all()
     energy = frame["Runs as"] == "energy"
-    assert frame[same & energy]["● AUROC"].iloc[0] == frame[~same & energy]["◇ AUROC"].iloc[0]
+    assert frame[same & energy]["● AUROC"].notna().all()  # on the paper's sets among those of the sidebar
+    assert frame[~same & energy]["◇ AUROC"].notna().all()  # on all of the sidebar's
 
 
 def test_a_name_with_quotation_marks_keeps_the_columns_apart() -> None:

@@ -211,6 +211,7 @@ def bar_link(app: AppTest) -> dict[str, str]:
 def test_a_broken_image_is_a_sentence_and_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         fingerprint = "broken"
+        has_images = True
         reads = 0
 
         def image(self, number: int) -> Image.Image:
