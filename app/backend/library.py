@@ -36,7 +36,7 @@ from ash.labels import class_counts, listed
 from ash.models import MODELS, ModelError, get_model, offered_models
 from ash.networks.checkpoints import find_weights
 from ash.networks.entries import ModelEntry
-from ash.networks.torchvision_models import names_in_source
+from ash.networks.torchvision_models import IMAGENET, imagenet_classes, names_in_source
 
 LASTING = 60.0  # seconds for which a look at the data folder holds: it takes 0.4 s with 60,000 images
 SETTING, COMPUTE = "ASH_LIBRARY", "ASH_COMPUTE"  # environment: on, off, or auto
@@ -176,7 +176,8 @@ def model_rows() -> tuple[ModelRow, ...]:
     for name, label in offered_models().items():
         if name in MODELS:
             one = MODELS[name]
-            rows.append(_entry_row(one, dataset_entry(one.id_set).classes or len(one.classes)))
+            of_imagenet = one.class_names is imagenet_classes  # their names are torchvision's, which takes seconds
+            rows.append(_entry_row(one, (dataset_entry(IMAGENET).classes or 0) if of_imagenet else len(one.classes)))
         else:  # its entry would import torchvision
             path = find_weights(name, "", "")
             rows.append(ModelRow(name, label, path.is_file(), _size(path), path))
