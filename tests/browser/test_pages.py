@@ -32,7 +32,7 @@ CELL = """wanted => {
 
 
 def test_a_click_on_a_cell_loads_the_method_at_its_placement(visitor: Visitors) -> None:
-    one = visitor().open("/placements")
+    one = visitor().open("/placements?model=demo")
     one.page.wait_for_selector(".st-key-placements_grid .js-plotly-plot .bars .point")
     place: Any = one.ready().page.evaluate(CELL, "penultimate ash_b@80")
     assert place, "the grid has no such cell"
@@ -45,7 +45,7 @@ def test_the_library_opens_on_the_shelf_of_the_link_and_leads_to_a_model(visitor
     one = visitor().open("/library?shelf=data")
     expect(one.page.get_by_role("radio", name="Data sets")).to_be_checked()
     one.page.get_by_role("radio", name="Models").click()
-    one.expect_query()
+    one.expect_query(model="demo")
     one.ready().page.get_by_role("button", name="Explore").click()
     one.title("Trade-off").expect_p(65)
 

@@ -9,11 +9,16 @@ from driver import ROOT, Visitor, serve
 from playwright.sync_api import Browser, Locator, expect
 
 from app.link.fields import write_number
-from app.link.spec import OPENING, RunSpec
+from app.link.spec import OPENING, RunSpec, to_query
 
 Visitors = Callable[..., Visitor]
 DEFAULT = round(OPENING.p)
 pytestmark = pytest.mark.browser
+
+
+def changed(**fields: object) -> dict[str, str]:
+    """The query of what the app opens with, after some changes."""
+    return to_query(OPENING.having(**fields))
 
 
 def test_first_paint(visitor: Visitors) -> None:
@@ -38,7 +43,7 @@ def test_a_junk_link_gets_one_sentence_and_no_traceback(visitor: Visitors) -> No
         one.page.get_by_text(f"p=abc is not a percentile in [0, 100); using {write_number(RunSpec().p)}.")
     ).to_be_visible()
     expect(one.page.get_by_test_id("stException")).to_have_count(0)
-    one.press("ArrowRight").expect_p(DEFAULT + 1)
+    one.press("ArrowRight").expect_p(round(RunSpec().p) + 1)
     expect(notices).to_have_count(0)
 
 
@@ -58,7 +63,7 @@ def test_back_and_forward_bring_the_configuration_and_its_controls(visitor: Visi
 
 def test_back_to_the_bare_address_brings_the_defaults(visitor: Visitors) -> None:
     one = visitor().open()
-    one.press("ArrowRight").expect_query(p=str(DEFAULT + 1))
+    one.press("ArrowRight").expect_query(**changed(p=DEFAULT + 1))
     one.back()
     one.expect_query().expect_p(DEFAULT)
 
@@ -122,7 +127,7 @@ def test_react_has_a_threshold_in_place_of_the_percentile(visitor: Visitors) -> 
     field = one.page.get_by_role("spinbutton", name="Threshold c")
     field.fill("2.5")
     field.press("Enter")
-    one.expect_query(variant="react", c="2.5")
+    one.expect_query(**changed(variant="react", c=2.5))
     expect(one.slider).to_have_count(0)
     one.choose("Variant", "No shaping")
     expect(one.slider).to_be_disabled()
@@ -145,7 +150,7 @@ def test_keyboard_alone(visitor: Visitors) -> None:
     one.title("Scores").ready()
     tab_to(one, one.slider)
     one.page.keyboard.press("ArrowRight")
-    one.expect_query(p=str(DEFAULT + 1))
+    one.expect_query(**changed(p=DEFAULT + 1))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
