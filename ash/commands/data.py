@@ -27,7 +27,7 @@ def data(name: str | None, model: str | None, root: Path | None) -> None:
     images = _listed(name, root) or (dataset_entry(name, root).open(root) if root else get_dataset(name))
     for line in describe_set(images):
         click.echo(line)
-    if isinstance(images, ListedImages) and not images.has_images:
+    if isinstance(images, ListedImages):
         click.echo(f"The activations of these images ship, the images do not. {images.instructions}")
     if model:
         entry = get_model(model)

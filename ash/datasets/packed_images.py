@@ -7,8 +7,10 @@
 import csv
 import hashlib
 import io
+import struct
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,27 +26,23 @@ from ash.files import read_bytes
 from ash.images import UNKNOWN, DataError, ImageError, decode
 
 LIST = "images.csv"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, csv.Error, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, csv.Error, RuntimeError, ValueError)
 
 
-class ListedImages(OneFile):
-    """Names and labels of images that are not here. `instructions` says how to get them.
+class _Listed(OneFile):
+    """A file that says of every image `image`, `label`, and what else is known of it.
 
     `shipped`: the file's bytes must be those that assets/demo/manifest.json states.
     """
 
-    def __init__(self, path: Path, name: str, label: str, *, shipped: bool = False, instructions: str = "") -> None:
+    def __init__(self, path: Path, name: str, label: str, *, shipped: bool = False) -> None:
         super().__init__(path, name, label)
-        self.shipped, self.instructions = shipped, instructions
+        self.shipped = shipped
 
     @property
-    def has_images(self) -> bool:
-        return False
-
-    @cached_property
+    @abstractmethod
     def rows(self) -> list[dict[str, str]]:
-        """Of every image `image`, `label`, and what else is listed; DataError where the file is not what shipped."""
-        return _rows(self._content(), self.path)
+        """What is listed of every image; DataError where the file is damaged, or not what shipped."""
 
     def _content(self) -> bytes:
         """The file's bytes, verified."""
@@ -55,6 +53,18 @@ class ListedImages(OneFile):
         if self.shipped and (wrong := shipped.complaint(self.path, hashlib.sha256(content).hexdigest())):
             raise DataError(wrong)
         return content
+
+    def _damaged(self, why: object) -> DataError:
+        return DataError(f"{self.path} is damaged ({why}); run `python -m ash demo build`.")
+
+    def _parsed(self, content: bytes) -> list[dict[str, str]]:
+        try:
+            rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+            if not rows or not all(row["image"] and int(row["label"]) >= UNKNOWN for row in rows):
+                raise ValueError("it lists no images")
+        except (*_DAMAGE, TypeError) as error:
+            raise self._damaged(error) from error
+        return rows
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -68,41 +78,62 @@ class ListedImages(OneFile):
     def fingerprint(self) -> str:
         return hashlib.sha256(self._content()).hexdigest()
 
-    def image(self, index: int) -> Image.Image:
-        raise ImageError(f"{self.names[index]} does not ship, its activations do. {self.instructions}".strip())
-
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("names", "rows", "_packed")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("names", "rows", "_archive")}
 
 
-class PackedImages(ListedImages):
-    """Images in a zip archive, in the order of its list."""
+class ListedImages(_Listed):
+    """Images that do not ship: their names and labels. `instructions` says how to get them."""
+
+    def __init__(self, path: Path, name: str, label: str, *, shipped: bool = False, instructions: str = "") -> None:
+        super().__init__(path, name, label, shipped=shipped)
+        self.instructions = instructions
 
     @property
     def has_images(self) -> bool:
-        return True
-
-    @cached_property
-    def _packed(self) -> dict[str, bytes]:
-        """Name -> bytes of every file in the archive; a damaged one is refused as a whole."""
-        content = self._content()
-        try:
-            with zipfile.ZipFile(io.BytesIO(content)) as pack:
-                return {one.filename: pack.read(one) for one in pack.infolist()}
-        except _DAMAGE as error:
-            raise DataError(f"{self.path} is damaged ({error}); run `python -m ash demo build`.") from error
+        return False
 
     @cached_property
     def rows(self) -> list[dict[str, str]]:
-        rows = _rows(self._packed.get(LIST, b""), self.path)
-        if missing := [row["image"] for row in rows if row["image"] not in self._packed]:
-            raise DataError(f"{self.path} is damaged: {missing[0]} is not in it; run `python -m ash demo build`.")
+        return self._parsed(self._content())
+
+    def image(self, index: int) -> Image.Image:
+        raise ImageError(f"{self.names[index]} does not ship, its activations do. {self.instructions}".strip())
+
+
+class PackedImages(_Listed):
+    """Images in a zip archive, in the order of its list."""
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        """The archive in memory, of the very bytes that were verified."""
+        content = self._content()
+        try:
+            return zipfile.ZipFile(io.BytesIO(content))
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _member(self, name: str) -> bytes:
+        """A file of the archive, whose own checksum zipfile compares."""
+        archive = self._archive
+        try:
+            return archive.read(name)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    @cached_property
+    def rows(self) -> list[dict[str, str]]:
+        rows = self._parsed(self._member(LIST))
+        there = {*self._archive.namelist()}
+        if missing := [row["image"] for row in rows if row["image"] not in there]:
+            raise self._damaged(f"{missing[0]} is not in it")
         return rows
 
     def image(self, index: int) -> Image.Image:
         name = self.names[index]
+        content = self._member(name)
         try:
-            with Image.open(io.BytesIO(self._packed[name]), formats=("WEBP",)) as image:
+            with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
                 return decode(image)
         except (OSError, ValueError) as error:
             raise ImageError(f"{name} is not a readable image: {error}.") from error
@@ -132,13 +163,3 @@ def listing(rows: Sequence[dict[str, str]]) -> bytes:
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes, how: int) -> None:
     archive.writestr(zipfile.ZipInfo(name), content, how)
-
-
-def _rows(content: bytes, path: Path) -> list[dict[str, str]]:
-    try:
-        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
-        if not rows or not all(row["image"] and int(row["label"]) >= UNKNOWN for row in rows):
-            raise ValueError("it lists no images")
-    except (*_DAMAGE, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); run `python -m ash demo build`.") from error
-    return rows
