@@ -322,7 +322,8 @@ def open_bank(identity: BankIdentity, root: Path | None = None) -> Bank:
     bank = Bank(folder)
     if folder.name != identity.folder.name and bank.identity == identity.earlier:  # it was taken over
         bank.identity = identity
-    if bank.identity not in (identity, replace(identity, dtype="float16")):
+    half = replace(identity, dtype="float16")
+    if bank.identity != (half if folder == BUNDLED / half.folder else identity):
         raise BankError(f"The manifest in {folder} belongs to another bank; delete the folder and extract again.")
     return bank
 
