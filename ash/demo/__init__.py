@@ -281,8 +281,8 @@ def _compare(part: Part, folder: Path, name: str, progress: Progress) -> Compari
     rows = some.rows if isinstance(some, Subset) else np.arange(len(data))
     with tempfile.TemporaryDirectory() as scratch:
         fresh = _extract(part, folder, some, Path(scratch), progress)
-        if fresh.shape[1:] != shipped.shape[1:]:
-            raise BankError(f"a row of its bank has the shape {shipped.shape[1:]}, recomputed {fresh.shape[1:]}.")
+        if fresh.shape != (len(rows), *shipped.shape[1:]):
+            raise BankError(f"{len(rows)} rows of its bank have the shape {shipped.shape[1:]}, again {fresh.shape}.")
         old, new = shipped.read().astype(np.float32), fresh.read().astype(np.float32)
     absolute, most = float(np.abs(old[rows] - new).max()), float(np.abs(old).max())
     now = identity(entry_in(folder, part.model), "penultimate", data, part.dtype)
