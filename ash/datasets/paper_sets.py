@@ -15,75 +15,18 @@ _ODIN_HOME = "https://github.com/facebookresearch/odin"
 _RESEARCH = "research only"
 
 
-def _bundled() -> Iterator[DatasetEntry]:
-    sets: tuple[tuple[str, str, Literal["id", "ood"], int, str], ...] = (
-        (
-            "fashion_mnist",
-            "Fashion-MNIST",
-            "id",
-            10_000,
-            "The 10,000 test images: ten kinds of clothing, 28 x 28, grey.",
-        ),
-        (
-            "fashion_mnist_train",
-            "Fashion-MNIST, training",
-            "id",
-            3000,
-            "3,000 training images, 300 a class, for fitting.",
-        ),
-        ("noise", "Noise", "ood", 1000, "Generated: independent pixels, smooth blobs, gratings."),
-        ("textures", "Textures", "ood", 1000, "Crops of brick, grass and gravel."),
-        ("letters", "Letters", "ood", 1000, "Latin letters in faces of the DejaVu fonts."),
-        ("digits", "Digits", "ood", 1000, "Handwritten digits of scikit-learn."),
-        ("photographs", "Photographs", "ood", 1000, "Grey crops of photographs."),
-        ("chimeras", "Chimeras", "ood", 1000, "The upper half of one garment on the lower half of another."),
-    )
-    for name, label, role, count, note in sets:
-        yield DatasetEntry(
-            name,
-            label,
-            role,
-            note,
-            (Layout("npz", f"{name}.npz"),),
-            ("images",),
-            count=count,
-            licence="bundled",
-            rule="All images that ship.",
-            home=ASSETS / "demo",
-        )
+_Bundled = tuple[str, str, Literal["id", "ood"], int, str, str]  # name, label, role, images, licence, note
 
 
-def _pictures() -> Iterator[DatasetEntry]:
-    """The bundled sets of 224 x 224 pixels."""
-    sets: tuple[tuple[str, str, Literal["id", "ood"], int, str, str], ...] = (
-        (
-            "photos",
-            "Photos",
-            "id",
-            1000,
-            "CC BY 2.0",
-            "1,000 photographs of things that ImageNet has classes for, each by a named author.",
-        ),
-        ("patterns", "Patterns", "ood", 300, "bundled", "Drawn by a program: blocks, blobs, gratings, checks."),
-        ("pages", "Pages and charts", "ood", 200, "bundled", "Drawn by a program: printed pages, tables, charts."),
-        ("emoji", "Emoji", "ood", 300, "OFL 1.1", "Faces, hands, people and signs of Noto Color Emoji."),
-        ("clipart", "Clip art", "ood", 300, "public domain", "Drawings of signs and symbols, from Open Clip Art."),
-        (
-            "clipart_objects",
-            "Clip art of objects",
-            "ood",
-            300,
-            "public domain",
-            "Drawings of animals, food, tools and vehicles, from Open Clip Art: near the classes of the photographs.",
-        ),
-    )
+def _bundled(layout: Literal["npz", "zip"], *sets: _Bundled) -> Iterator[DatasetEntry]:
+    """The sets that ship with their images, in files of one kind."""
     for name, label, role, count, licence, note in sets:
         yield DatasetEntry(
             name,
             label,
             role,
             note,
-            (Layout("zip", f"{name}.zip"),),
+            (Layout(layout, f"{name}.{layout}"),),
             ("images",),
             count=count,
             licence=licence,
@@ -92,7 +35,33 @@ def _pictures() -> Iterator[DatasetEntry]:
         )
 
 
-DEMO_SETS = (*_bundled(), *_pictures())
+_GARMENTS = "The 10,000 test images: ten kinds of clothing, 28 x 28, grey."
+_PHOTOS = "1,000 photographs of things that ImageNet has classes for, each by a named author."
+_NEAR = "Drawings of animals, food, tools and vehicles, from Open Clip Art: near the classes of the photographs."
+_FITTING = "3,000 training images, 300 a class, for fitting."
+_HALVES = "The upper half of one garment on the lower half of another."
+DEMO_SETS = (
+    *_bundled(  # of 28 x 28 pixels
+        "npz",
+        ("fashion_mnist", "Fashion-MNIST", "id", 10_000, "bundled", _GARMENTS),
+        ("fashion_mnist_train", "Fashion-MNIST, training", "id", 3000, "bundled", _FITTING),
+        ("noise", "Noise", "ood", 1000, "bundled", "Generated: independent pixels, smooth blobs, gratings."),
+        ("textures", "Textures", "ood", 1000, "bundled", "Crops of brick, grass and gravel."),
+        ("letters", "Letters", "ood", 1000, "bundled", "Latin letters in faces of the DejaVu fonts."),
+        ("digits", "Digits", "ood", 1000, "bundled", "Handwritten digits of scikit-learn."),
+        ("photographs", "Photographs", "ood", 1000, "bundled", "Grey crops of photographs."),
+        ("chimeras", "Chimeras", "ood", 1000, "bundled", _HALVES),
+    ),
+    *_bundled(  # of 224 x 224
+        "zip",
+        ("photos", "Photos", "id", 1000, "CC BY 2.0", _PHOTOS),
+        ("patterns", "Patterns", "ood", 300, "bundled", "Drawn by a program: blocks, blobs, gratings, checks."),
+        ("pages", "Pages and charts", "ood", 200, "bundled", "Drawn by a program: printed pages, tables, charts."),
+        ("emoji", "Emoji", "ood", 300, "OFL 1.1", "Faces, hands, people and signs of Noto Color Emoji."),
+        ("clipart", "Clip art", "ood", 300, "public domain", "Drawings of signs and symbols, from Open Clip Art."),
+        ("clipart_objects", "Clip art of objects", "ood", 300, "public domain", _NEAR),
+    ),
+)
 
 
 def _cifar(classes: int, size: int, md5: str, base: str, batch: str) -> DatasetEntry:
