@@ -19,12 +19,8 @@ MEASURED, ANOTHER, OTHER_IMAGES = "measured", "measured on another network", "me
 BUNDLED, NOT_RUN, PUBLISHED = "bundled model only", "not run", "published only"
 BUNDLED_MODEL = "demo"
 NOT_SHIPPED = "activations not shipped"
-WEIGHTS, PLACEMENT, IMAGES, SETS = (
-    "weights",
-    "placement",
-    "images",
-    "sets",
-)  # in which a number differs from the paper's
+# in which a number differs from the paper's
+WEIGHTS, PLACEMENT, IMAGES, SETS = "weights", "placement", "images", "sets"
 GODIN = "needs a network trained with a divided head (Generalized ODIN); none is published"
 METRIC_LABELS = {"auroc": "AUROC", "fpr95": "FPR95", "aupr": "AUPR", "id_accuracy": "ID accuracy"}
 RULES = ("ours", "authors")

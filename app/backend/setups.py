@@ -188,6 +188,11 @@ def chosen_sets(spec: RunSpec) -> dict[str, str]:
     return {name: set_label(name) for name in at.ood if not spec.ood or name in spec.ood}
 
 
+def sets_on(spec: RunSpec) -> tuple[str, ...]:
+    """The OOD sets that the numbers of a spec are on: one, or all that it compares with."""
+    return tuple(chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+
+
 def bare_label(name: str) -> str:
     """The display name of a data set, whatever of it is here."""
     return dataset_entry(name).label

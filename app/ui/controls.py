@@ -48,8 +48,7 @@ def show_all() -> None:
 
 def doubts(spec: RunSpec) -> None:
     """Every reason to doubt the current method's numbers: a warning, or a small line; nothing where there is none."""
-    sets = tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-    found = evaluations.doubts(setups.setup(spec), str(spec.method), sets)
+    found = evaluations.doubts(setups.setup(spec), str(spec.method), setups.sets_on(spec))
     if found.grave:
         st.warning(plain(" ".join(found.said)), icon=":material/help:")
     elif found.said:

@@ -157,9 +157,8 @@ class ModelEntry:
     @property
     def weights(self) -> Path:
         """Where the weights are or, when there are none yet, belong; of a trained one, the file that makes them."""
-        made = self.source if self.trained else None
-        if self.checkpoint or made:
-            return self.checkpoint or made  # type: ignore[return-value]
+        if named := self.checkpoint or (self.source if self.trained else None):
+            return named
         found = find_weights(self.name, self.url, self.url_hash)
         return self.bundled if self.bundled and not found.is_file() else found
 

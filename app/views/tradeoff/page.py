@@ -130,17 +130,12 @@ def _line(spec: RunSpec) -> None:
     """What is going on here, in one line for newcomers."""
     at = setups.setup(spec)
     one = evaluations.evaluation(at, str(spec.method))
-    unknown = sum(len(one.ood_scores[name]) for name in _sets(spec))
+    unknown = sum(len(one.ood_scores[name]) for name in setups.sets_on(spec))
     st.markdown(plain(opening(at.id_set, len(one.id_scores), unknown)))
 
 
-def _sets(spec: RunSpec) -> tuple[str, ...]:
-    """The OOD sets that the numbers are on."""
-    return tuple(setups.chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
-
-
 def _cards(spec: RunSpec, view: View) -> None:
-    about = (setups.setup(spec), view.current.id, _sets(spec))
+    about = (setups.setup(spec), view.current.id, setups.sets_on(spec))
     span = evaluations.auroc_interval(*about)
     notes = {
         "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}",

@@ -65,8 +65,7 @@ def tiles(spec: RunSpec) -> list[Tile]:
     Of a set the image at the median of the unshaped scores is taken; where a set gives several, they share the range.
     """
     at = setups.setup(spec)
-    sets = (spec.on,) if spec.on != "mean" else tuple(setups.chosen_sets(spec))
-    shown = [name for name in sets if setups.whole_set(name).has_images]
+    shown = [name for name in setups.sets_on(spec) if setups.whole_set(name).has_images]
     if not shown:
         return []
     after = evaluations.evaluation(at, str(spec.method))
@@ -94,7 +93,7 @@ def draw(spec: RunSpec) -> None:
         return
     at = setups.setup(spec)
     numbers = [samples.number(at, "id" if one.name == at.id_set else one.name, one.row) for one in found]
-    pictures = _pictures([(one.name, number) for one, number in zip(found, numbers, strict=True)])
+    pictures = thumbnails.small_pictures([(one.name, number) for one, number in zip(found, numbers, strict=True)])
     shaped = spec.method != evaluations.unshaped(spec).method
     st.html(STYLE)
     with st.container(key="strip"):
@@ -107,24 +106,18 @@ def draw(spec: RunSpec) -> None:
                             _tile(spec, one, number, picture, shaped)
 
 
-def _pictures(wanted: Sequence[tuple[str, int]]) -> list[str]:
-    """The pictures as HTML: an empty frame that says so for an image that does not ship, or does not decode."""
-    here = [one for one in wanted if setups.whole_set(one[0]).has_images]
-    made = dict(zip(here, thumbnails.small_pictures(here), strict=True))
-    return [_picture(made.get(one)) for one in wanted]
-
-
-def _picture(small: thumbnails.Thumbnail | None) -> str:
-    if small is None or small.broken:
-        return f'<div class="tile"><div>{"picture not shipped" if small is None else "no picture"}</div></div>'
+def _picture(small: thumbnails.Thumbnail) -> str:
+    """The picture as HTML: an empty frame that says so for an image that does not ship, or does not decode."""
+    if not small.uri:
+        return f'<div class="tile"><div>{"picture not shipped" if small.absent else "no picture"}</div></div>'
     kind = ' class="crisp"' if small.crisp else ""
     return f'<div class="tile"><img src="{small.uri}"{kind} alt=""></div>'
 
 
-def _tile(spec: RunSpec, one: Tile, number: int, picture: str, shaped: bool) -> None:
+def _tile(spec: RunSpec, one: Tile, number: int, picture: thumbnails.Thumbnail, shaped: bool) -> None:
     """Picture, verdict, and the link over both; apart, so that a picture that stays is not sent again."""
     verdict, change = one.words(shaped)
-    st.html(picture)
+    st.html(_picture(picture))
     st.html(f'<p class="strip_words">{html.escape(verdict)}<br><small>{html.escape(change)}</small></p>')
     at = setups.setup(spec)
     label = f"{setups.set_label(one.name)} {count(number)}: {verdict[2:]}, {change}. Open in Samples"
