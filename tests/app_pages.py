@@ -1,7 +1,9 @@
 """The pages of the app without a browser, by Streamlit's AppTest: one way to open them, for all tests."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -54,3 +56,20 @@ def ran(app: AppTest, /, **query: object) -> AppTest:
 def open_page(page: str, /, **query: object) -> AppTest:
     """A page in a new session, drawn once without an error."""
     return ran(at_link(page, **query))
+
+
+def figure(app: AppTest, key: str) -> dict[str, Any]:
+    """A chart as it is sent to the browser."""
+    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
+    return found
+
+
+def traces(app: AppTest, key: str) -> dict[str, dict[str, Any]]:
+    """The traces of a chart by name; of two with one name the first."""
+    return {trace["name"]: trace for trace in reversed(figure(app, key)["data"])}
+
+
+def texts(app: AppTest) -> str:
+    """Everything the page says, without the escapes of markdown and with plain spaces."""
+    shown = [*app.markdown, *app.caption, *app.info, *app.warning]
+    return "\n".join(one.value.replace("\\", "").replace("\u00a0", " ") for one in shown)

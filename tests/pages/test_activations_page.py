@@ -2,13 +2,12 @@
 
 import contextlib
 import io
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app_pages import open_page
+from app_pages import figure, open_page
 from streamlit.testing.v1 import AppTest
 
 from app.backend import evaluations, samples, setups
@@ -33,11 +32,6 @@ page = partial(open_page, "activations", model="demo")
 
 def headline(app: AppTest) -> str:
     return next(one.value for one in app.markdown if one.value.startswith("####")).replace("\\", "")
-
-
-def figure(app: AppTest, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
-    return found
 
 
 @pytest.mark.parametrize("view", ["units", "maps", "logits"])

@@ -1,15 +1,13 @@
 """The Placements page from the entry point: what is there, what is missing, computing, cancel, resume, picks."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import streamlit as st
-from app_pages import ENTRY, at_demo, ran
+from app_pages import ENTRY, at_demo, ran, texts, traces
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, deep, evaluations, layer_status, setups
@@ -34,18 +32,6 @@ def app() -> AppTest:
 def spec_of(app: AppTest) -> RunSpec:
     spec: RunSpec = app.session_state["spec"]
     return spec
-
-
-def traces(app: AppTest, chart: str) -> dict[str, dict[str, Any]]:
-    """The traces of a chart by name; of two with one name the first."""
-    data = json.loads(app.get_by_key(chart).proto.spec)["data"]
-    return {trace["name"]: trace for trace in reversed(data)}
-
-
-def texts(app: AppTest) -> str:
-    """Everything the page says, without the escapes of markdown and with plain spaces."""
-    shown = [*app.markdown, *app.caption, *app.info, *app.warning]
-    return "\n".join(one.value.replace("\\", "").replace("\u00a0", " ") for one in shown)
 
 
 def keys(app: AppTest) -> dict[str, str]:

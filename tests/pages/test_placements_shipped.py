@@ -1,6 +1,5 @@
 """Placements whose activations do not ship: their tables do, and the page says what they are. Live numbers win."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from app_pages import at_link, open_page
-from streamlit.testing.v1 import AppTest
+from app_pages import at_link, open_page, texts, traces
 
 from app.backend import banks, evaluations, layer_status, registry, setups, shipping
 from app.link.spec import PENULTIMATE, RunSpec
@@ -37,16 +35,6 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
     yield
     forget()
-
-
-def traces(app: AppTest, chart: str) -> dict[str, dict[str, Any]]:
-    data = json.loads(app.get_by_key(chart).proto.spec)["data"]
-    return {trace["name"]: trace for trace in reversed(data)}
-
-
-def texts(app: AppTest) -> str:
-    shown = [*app.markdown, *app.caption, *app.info, *app.warning]
-    return "\n".join(one.value.replace("\\", "").replace("\u00a0", " ") for one in shown)
 
 
 def shipped_at(model: str, placement: str) -> results.Results:

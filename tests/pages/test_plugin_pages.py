@@ -1,14 +1,12 @@
 """Any method on any page: the numbers are those of the shaped values, and nothing of ASH is said of what is no ASH."""
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from app_pages import open_page
+from app_pages import figure, open_page
 from odd_methods import ODD, registered
 from streamlit.testing.v1 import AppTest
 
@@ -53,11 +51,6 @@ def verdict_line(app: AppTest) -> str:
     """The verdict on one sample: the heading, wherever it stands. A suggested sample has its place in a line above."""
     (line,) = [line for line in words(app).split("\n") if line.startswith("#### ")]
     return line
-
-
-def figure(app: AppTest, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
-    return found
 
 
 def shaped(text: str, x: np.ndarray, first: int = 0) -> np.ndarray:

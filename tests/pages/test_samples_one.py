@@ -1,11 +1,10 @@
 """One sample on the page Samples, from the app's entry file: verdict, pictures, percentiles, pin, maps."""
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
-from app_pages import open_page
+from app_pages import figure, open_page
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, decisions, engine, evaluations, registry, samples, setups
@@ -25,11 +24,6 @@ PICTURES = ("one_scores", "one_units", "one_percentiles")
 
 def page(**query: object) -> AppTest:
     return open_page("samples", **{"look": "one", **query})
-
-
-def figure(app: AppTest, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
-    return found
 
 
 def drawn(app: AppTest, key: str) -> bool:
