@@ -59,7 +59,8 @@ def status(name: str) -> Status:
 
 def is_present(name: str) -> bool:
     """Whether there are images of a data set on this machine, all or some; one of a plug-in is made for that."""
-    return bool(status(name).count) and not is_listed(name)
+    here = status(name)
+    return bool(here.count) and here.state != "listed"
 
 
 def is_listed(name: str) -> bool:
@@ -69,7 +70,13 @@ def is_listed(name: str) -> bool:
 
 def is_usable(model: str, name: str) -> bool:
     """Whether a data set can be evaluated on a network: its images are here, or its penultimate activations ship."""
-    return is_present(name) or (is_listed(name) and any_bank(model, get_model(model).penultimate, name, BUNDLED))
+    here = status(name)
+    return bool(here.count) and (here.state != "listed" or _ships_for(model, name))
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _ships_for(model: str, name: str) -> bool:
+    return any_bank(model, get_model(model).penultimate, name, BUNDLED)
 
 
 @st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
@@ -273,14 +280,23 @@ def is_measurable(at: Setup, name: str) -> bool:
 
     Of a set that is only listed there is what ships: the activations of all its images at the penultimate layer.
     """
-    return not is_listed(name) or has_bank(at, name)
+    return not is_listed(name) or _listed_has_bank(at, name)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _listed_has_bank(at: Setup, name: str) -> bool:
+    """`has_bank` of a set whose images are not here: no bank of it can be made meanwhile."""
+    return has_bank(at, name)
 
 
 def left_out(spec: RunSpec) -> dict[str, str]:
     """OOD set -> label, of the sets that a spec would compare with if their images were here."""
-    at, asked = setup(spec), spec.ood or get_model(spec.model).ood_sets
+    listed = [name for name in spec.ood or get_model(spec.model).ood_sets if is_listed(name)]
+    if not listed:
+        return {}
+    at = setup(spec)
     offered = ood_choices(spec.model, at.id_set)
-    return {name: bare_label(name) for name in offered if name in asked and not is_measurable(at, name)}
+    return {name: bare_label(name) for name in offered if name in listed and not is_measurable(at, name)}
 
 
 def has_bank(at: Setup, name: str) -> bool:
@@ -301,7 +317,8 @@ def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsi
 
 def look_again() -> None:
     """Forget what was seen in the data folder, after something there has changed."""
-    for cached in (status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity):
+    looks = (status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity)
+    for cached in (*looks, _ships_for, _listed_has_bank):
         cached.clear()
     if (known := _OF_THIS_RUN.get()) is not None:
         known.clear()
