@@ -12,13 +12,16 @@ from app.backend.library import shown
 from app.backend.registry import entry
 from app.backend.setups import (
     Setup,
+    bare_label,
     images,
+    is_as_ships,
     is_listed,
     is_measurable,
     is_present,
     is_usable,
     set_label,
     setup,
+    status,
     whole_set,
 )
 from app.link.spec import RunSpec
@@ -27,25 +30,37 @@ from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, baselines
 from ash.models import get_model
 
-SHIPS = "only the activations of all of them at the penultimate layer do"  # of the sets that are listed
-
 
 def unready(spec: RunSpec) -> str:
     """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
     at, one = setup(spec), entry(spec.model)
     if not one.present:
         return f"the weights of {one.label} are missing"
+    label = bare_label(at.id_set)
     if not is_usable(spec.model, at.id_set):
-        return f"the images of {dataset_entry(at.id_set).label} are missing"
+        return f"the images of {label} {'cannot be read' if _is_unreadable(at.id_set) else 'are missing'}"
     if not is_measurable(at, at.id_set):
-        return f"the images of {dataset_entry(at.id_set).label} do not ship, {SHIPS}"
+        return f"the images of {label} do not ship, {_but_ships(at)}"
     return "" if at.ood else f"no OOD set for {one.label} is here"
+
+
+def _but_ships(at: Setup) -> str:
+    """What ships of a set without its images, and is not what a setup asks for."""
+    if is_as_ships(at):
+        return f"and the activations that do are of other weights than {shown(get_model(at.model).weights)}"
+    return "only the activations of all of them at the penultimate layer do"
+
+
+def _is_unreadable(name: str) -> bool:
+    """Whether something is there of a set, and none of its images can be read."""
+    here = status(name)
+    return here.state == "incomplete" and not here.count
 
 
 def needed(spec: RunSpec) -> tuple[str, ...]:
     """What to fetch for this spec: weights, images of the ID set and of the usual OOD sets, where it is published."""
     one = entry(spec.model)
-    sets = [name for name in _without_images(spec) if not isinstance(dataset_entry(name), MadeEntry)]
+    sets = [name for name in _without_images(spec) if dataset_entry(name).files]
     return (*(() if one.present or not one.url else (one.name,)), *sets)
 
 
@@ -53,9 +68,15 @@ def unfetchable(spec: RunSpec) -> tuple[str, ...]:
     """A sentence for everything that is missing for this spec and has no public address: what to do about it."""
     one = entry(spec.model)
     weights = [] if one.present or one.url else [f"Put the weights of {one.label} at {shown(one.weights)}."]
-    made = [dataset_entry(name) for name in _without_images(spec)]
-    reasons = [shown(one.status().reason) for one in made if isinstance(one, MadeEntry)]
-    return (*weights, *reasons)
+    return (*weights, *(shown(_why(name)) for name in _without_images(spec) if _why(name)))
+
+
+def _why(name: str) -> str:
+    """Why a set has no images that can be used, where no fetch says it; "" where a fetch is all it needs."""
+    one = dataset_entry(name)
+    if isinstance(one, MadeEntry) or _is_unreadable(name):
+        return status(name).reason
+    return "" if one.files else one.instructions
 
 
 def _without_images(spec: RunSpec) -> list[str]:

@@ -289,6 +289,11 @@ def _listed_has_bank(at: Setup, name: str) -> bool:
     return has_bank(at, name)
 
 
+def is_as_ships(at: Setup) -> bool:
+    """Whether a setup asks for what ships of listed sets, so that it serves unless the weights are others."""
+    return at.penultimate and not at.images and at.dtype == "float32"
+
+
 def left_out(spec: RunSpec) -> dict[str, str]:
     """OOD set -> label, of the sets that a spec would compare with if their images were here."""
     listed = [name for name in spec.ood or get_model(spec.model).ood_sets if is_listed(name)]

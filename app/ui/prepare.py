@@ -24,13 +24,7 @@ AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the 
 def nothing_here(spec: RunSpec, title: str) -> None:
     """The page's title, what is missing for this spec, the command that brings it, and the way to the Library."""
     st.title(title)
-    reason = requirements.unready(spec)
-    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so nothing can be measured here yet."), icon=":material/download:")
-    for sentence in requirements.unfetchable(spec):
-        st.markdown(plain(sentence))
-    if names := requirements.needed(spec):
-        st.markdown("Get it on the **Library** page, or where the server runs:")
-        st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
+    what_is_missing(spec, "nothing can be measured here yet")
     _what_ships(spec)
     own, *others = setups.id_choices(spec.model)
     if others and setups.setup(spec).id_set == own and not setups.is_present(own):
@@ -41,9 +35,21 @@ def nothing_here(spec: RunSpec, title: str) -> None:
     state.page_link("library", "Open the Library")
 
 
+def what_is_missing(spec: RunSpec, so: str) -> None:
+    """What is missing for this spec, what follows from that, and what to do about it."""
+    reason = requirements.unready(spec)
+    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so {so}."), icon=":material/download:")
+    for sentence in requirements.unfetchable(spec):
+        st.markdown(plain(sentence))
+    if names := requirements.needed(spec):
+        st.markdown("Get it on the **Library** page, or where the server runs:")
+        st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
+
+
 def _what_ships(spec: RunSpec) -> None:
     """Where the activations of the ID set ship and its images do not: the way back to what ships."""
-    if not setups.is_listed(setups.setup(spec).id_set):
+    at = setups.setup(spec)
+    if not setups.is_listed(at.id_set) or setups.is_as_ships(at):
         return
     st.markdown("Or look at what ships:")
     st.button("All images, at the penultimate layer", key="what_ships", on_click=_to_what_ships, type="primary")
@@ -57,13 +63,17 @@ def _to_what_ships() -> None:
 
 def left_out(spec: RunSpec) -> None:
     """A line on the OOD sets that this view leaves out as their images do not ship; nothing where there are none."""
-    if gone := setups.left_out(spec):
-        labels = listed([plain(label) for label in gone.values()])
-        st.caption(
-            f":material/hide_image: Left out here: {labels}. Of {'it' if len(gone) == 1 else 'them'} only the "
-            "activations of all images at the penultimate layer ship, no images. Get the images: "
-            f"`python -m ash fetch {' '.join(gone)}`, or Fetch in the Library."
-        )
+    if not (gone := setups.left_out(spec)):
+        return
+    labels = listed([plain(label) for label in gone.values()])
+    of = "it" if len(gone) == 1 else "them"
+    ships = f"Of {of} only the activations of all images at the penultimate layer ship, no images."
+    if setups.is_as_ships(setups.setup(spec)):
+        ships = f"No images of {of} ship, and the activations that do are of other weights than those in use."
+    st.caption(
+        f":material/hide_image: Left out here: {labels}. {ships} Get the images: "
+        f"`python -m ash fetch {' '.join(gone)}`, or Fetch in the Library."
+    )
 
 
 def ready(spec: RunSpec) -> bool:

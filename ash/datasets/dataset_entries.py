@@ -152,8 +152,8 @@ class DatasetEntry:
             return status
         try:
             count, size = len(listed), listed.disk_bytes
-        except DataError as error:
-            return Status("missing", None, 0, status.path, str(error))
+        except DataError as error:  # not "missing", which a fetch would mend
+            return Status("incomplete", 0, 0, listed.path, str(error))
         return Status("listed", count, size, status.path, "its images do not ship", listed.look)
 
     def listed(self) -> ListedImages | None:
@@ -168,14 +168,13 @@ class DatasetEntry:
         images, status = self.find(self._folders(root))
         if images is not None and status.state == "present":
             return images
-        if self.home and (images is not None or status.state == "missing"):
-            raise DataError(f"{self.label} is not in {status.path}; run `python -m ash demo build`.")
-        if images is not None:
+        if images is not None and not self.home:
             raise DataError(
                 f"{self.label} is incomplete: {status.path} holds {status.reason}. "
                 f"Run `python -m ash fetch {self.name}`, or use what is there as {self.name}={status.path}."
             )
-        raise DataError(status.reason if status.state == "incomplete" else self.how_to_get(root))
+        unreadable = images is None and status.state == "incomplete"
+        raise DataError(status.reason if unreadable else self.how_to_get(root))
 
     @property
     def instructions(self) -> str:
@@ -185,6 +184,8 @@ class DatasetEntry:
     def how_to_get(self, root: Path | None = None) -> str:
         """`instructions` for another data root."""
         where = self._folders(root)[0]
+        if self.home:
+            return f"{self.label} is not in {where}: run `python -m ash demo build`."
         if not self.wall:
             return f"{self.label} is not in {where}: run `python -m ash fetch {self.name}`."
         files = " and ".join(file.file for file in self.files)

@@ -103,7 +103,7 @@ def test_the_app(root: Path, expected: Expected, capsys: pytest.CaptureFixture[s
         patch.setenv("ASH_DATA", str(root))
         setups.look_again()
         at = setups.setup(RunSpec(model=MODEL, images=FEW, ood=(OOD,)))
-        assert at.sets == (ID, OOD)
+        assert {ID, OOD} <= set(at.sets)  # and what ships of this network, if it is of as many images
         assert banks_.missing_sets(at) == {ID: FEW, OOD: FEW}
         for step in banks_.compute_banks(at):
             assert step.done <= step.total

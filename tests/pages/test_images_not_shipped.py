@@ -1,8 +1,12 @@
 """Sets of which activations ship and images do not: what pages show in place of an image, and what they leave out."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from app.backend import registry, requirements, samples, setups, thumbnails
@@ -10,7 +14,10 @@ from app.backend.evaluations import evaluation
 from app.backend.uploads import Uploads
 from app.link.spec import OPENING, RunSpec
 from app.ui import pictures
+from ash.data import DATASETS
+from ash.datasets import dataset_entries
 from ash.metrics import threshold_at_tpr
+from ash.models import get_model
 from tests.app_pages import open_page
 
 pytestmark = pytest.mark.slow
@@ -145,3 +152,53 @@ def test_a_photograph_of_ones_own_has_its_class_and_verdict_under_the_opening_ne
     after = evaluation(at, "ash_s@80")
     assert scored.scores[1] == pytest.approx(float(after.id_scores[0]), rel=0.01)
     assert scored.scores[1] > threshold_at_tpr(after.id_scores, 0.95)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data root of one's own, and in it what ships: files that are not as they were are found in `images`."""
+    monkeypatch.setenv("ASH_DATA", str(tmp_path))
+    monkeypatch.setattr(dataset_entries, "SHIPPED", tmp_path)
+    monkeypatch.setitem(DATASETS, "photos", replace(DATASETS["photos"], home=tmp_path))
+    (tmp_path / "images").mkdir()
+    setups.look_again()
+    yield tmp_path
+    monkeypatch.undo()
+    setups.look_again()
+
+
+def test_with_weights_of_ones_own_what_ships_is_said_to_be_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = get_model(DENSENET.model).build().state_dict()
+    name = next(reversed(weights))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({**weights, name: weights[name] + 1}, tmp_path / "checkpoints" / f"{DENSENET.model}.pth")
+    with monkeypatch.context() as patch:
+        patch.setenv("ASH_DATA", str(tmp_path))
+        setups.look_again()
+        reason = requirements.unready(DENSENET)
+        app = open_page("tradeoff", model=DENSENET.model)
+    setups.look_again()
+    assert "of other weights" in reason
+    assert f"{DENSENET.model}.pth" in reason
+    assert "of other weights" in " ".join(one.value for one in app.info)
+    assert "what_ships" not in [one.key for one in app.button]  # a click could not bring it
+
+
+def test_a_listed_set_whose_list_is_damaged_is_not_called_missing(folder: Path) -> None:
+    (folder / "images" / "cifar10.csv").write_text("image,label\nno,number\n")
+    assert "cannot be read" in requirements.unready(DENSENET)
+    assert any("cifar10.csv" in sentence for sentence in requirements.unfetchable(DENSENET))
+    assert "cannot be read" in " ".join(one.value for one in open_page("tradeoff", model=DENSENET.model).info)
+
+
+@pytest.mark.parametrize("content", [b"no archive", None])
+def test_a_set_that_ships_and_is_not_there_or_damaged_is_not_offered_to_be_fetched(
+    folder: Path, content: bytes | None
+) -> None:
+    if content:
+        (folder / "images" / "photos.zip").write_bytes(content)
+    assert ("cannot be read" if content else "are missing") in requirements.unready(OPENING)
+    assert "photos" not in requirements.needed(OPENING)
+    assert any("demo build" in said or "photos.zip" in said for said in requirements.unfetchable(OPENING))

@@ -26,17 +26,11 @@ def draw(spec: RunSpec, number: int) -> None:
     if number in (2, 3):
         _from_settings(spec, number)
     elif requirements.unready(replace(spec, placement=PENULTIMATE) if number == 5 else spec):
-        _unready(spec)
+        prepare.what_is_missing(spec, "this figure cannot be drawn")
     elif number == 5:
         _where(spec)
     elif prepare.ready(spec):
         {4: _relu, 6: activation_sets.draw}[number](spec)
-
-
-def _unready(spec: RunSpec) -> None:
-    reason = requirements.unready(spec)
-    st.info(plain(f"{reason[0].upper()}{reason[1:]}, so this figure cannot be drawn."), icon=":material/download:")
-    st.code("\n".join(f"python -m ash fetch {name}" for name in requirements.needed(spec)), language="bash")
 
 
 # Figures 2 and 3: the settings of a sweep
@@ -49,7 +43,7 @@ def _from_settings(spec: RunSpec, number: int) -> None:
     if source:
         st.caption(plain(source))
     if table is None:
-        _unready(spec)
+        prepare.what_is_missing(spec, "this figure cannot be drawn")
         if number == 3:
             _accuracy(spec, ())
         return
