@@ -1,7 +1,8 @@
 """A bank: the activations of one data set at one placement of one model, on disk.
 
     <root>/<model>/<placement>/<data set>-<key>/
-        shard-00000.npy   activations (rows, ...), float32 or float16, written whole or not at all
+        shard-00000.npy   activations (rows, ...), float32 or float16, written whole or not at all; of what ships, one
+                          shard-00000.npz (`ash.extracting.packing`)
         shard-00000.json  its rows, SHA-256, and the images that were skipped; a shard counts once this file exists
         samples.csv       name and label of every row
         manifest.json     identity, shape, checksums of all and of itself; a bank is complete once this file exists
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 
 from ash import shipped
 from ash.data import ASSETS, file_hash
-from ash.extracting import claims
+from ash.extracting import claims, packing
 from ash.files import BankError, DamagedError, map_npy, read_bytes, read_json, user_folder
 from ash.files import write_atomically as write_atomically
 from ash.files import write_json as write_json
@@ -114,8 +115,9 @@ class Bank:
             self.shards: list[dict[str, Any]] = self._manifest["shards"]
             self.skipped: list[dict[str, Any]] = self._manifest["skipped"]
             self._starts = np.cumsum([0] + [shard["rows"] for shard in self.shards])
-            if [shard["file"] for shard in self.shards] != [
-                shard_path(folder, i).name for i in range(len(self.shards))
+            names = [Path(shard["file"]) for shard in self.shards]
+            if [name.with_suffix(".npy") for name in names] != [
+                Path(shard_path(folder, i).name) for i in range(len(names))
             ]:
                 raise ValueError("its shards are not in order")
             if self._starts[-1] != len(self):
@@ -202,15 +204,17 @@ class Bank:
     def _shard(self, number: int) -> NDArray[np.floating]:
         if number not in self._open:
             shard = self.shards[number]
+            path = self.folder / shard["file"]
+            read = packing.unpacked if path.suffix == packing.SUFFIX else map_npy
             try:
-                found = map_npy(self.folder / shard["file"], shard["sha256"])
+                found = read(path, shard["sha256"])
                 if (found.shape, found.dtype.name) != ((shard["rows"], *self.shape[1:]), self.identity.dtype):
                     raise DamagedError(f"it holds {found.dtype} of the shape {found.shape}")
             except (OSError, DamagedError) as error:
-                raise BankError(
-                    f"{shard['file']} of the bank {self.folder} is missing or damaged; "
-                    "run the extraction again: it rebuilds that shard alone."
-                ) from error
+                again = "run the extraction again: it rebuilds that shard alone."
+                if self.folder.is_relative_to(shipped.FOLDER):
+                    again = shipped.AGAIN
+                raise BankError(f"{shard['file']} of the bank {self.folder} is missing or damaged; {again}") from error
             self._open[number] = found
         return self._open[number]
 
@@ -222,14 +226,14 @@ class Bank:
         return self._shard(number)[row - self._starts[number]]
 
     def chunks(self, rows: int) -> Iterator[NDArray[np.floating]]:
-        """The activations in order, at most `rows` at a time, as memory maps."""
+        """The activations in order, at most `rows` at a time: views of the shards."""
         for number in range(len(self.shards)):
             shard = self._shard(number)
             for start in range(0, len(shard), rows):
                 yield shard[start : start + rows]
 
     def read(self) -> NDArray[np.floating]:
-        """All activations (n, ...): the memory map of a single shard, otherwise a copy in memory."""
+        """All activations (n, ...): those of a single shard as they are, otherwise a copy in memory."""
         shards = [self._shard(number) for number in range(len(self.shards))]
         return shards[0] if len(shards) == 1 else np.concatenate(shards)
 
@@ -242,15 +246,11 @@ def roots(root: Path | None = None) -> tuple[Path, ...]:
 def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
     """A complete bank's folder, under one of the `roots`.
 
-    An earlier bank, whose identity tells less, is found once it was taken over. One that ships in float16 serves where
-    float32 is asked for.
+    An earlier bank, whose identity tells less, is found once it was taken over.
     """
     for base in roots(root):
         if _is_complete(base / identity.folder):
             return base / identity.folder
-    half = BUNDLED / replace(identity, dtype="float16").folder
-    if BUNDLED in roots(root) and identity.dtype == "float32" and _is_complete(half):
-        return half
     earlier = (earlier_bank(identity, base) for base in roots(root))
     return next((folder for folder in earlier if folder and takeover(folder, identity) == ""), None)
 
@@ -322,8 +322,7 @@ def open_bank(identity: BankIdentity, root: Path | None = None) -> Bank:
     bank = Bank(folder)
     if folder.name != identity.folder.name and bank.identity == identity.earlier:  # it was taken over
         bank.identity = identity
-    half = replace(identity, dtype="float16")
-    if bank.identity != (half if folder == BUNDLED / half.folder else identity):
+    if bank.identity != identity:
         raise BankError(f"The manifest in {folder} belongs to another bank; delete the folder and extract again.")
     return bank
 

@@ -6,6 +6,7 @@ from ash.files import BankError, read_json
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FOLDER = ASSETS / "demo"
+AGAIN = "get it again, for example with `git checkout -- assets/demo` or from a fresh copy of the explorer."
 
 
 def complaint(path: Path, sha256: str) -> str:
@@ -13,10 +14,9 @@ def complaint(path: Path, sha256: str) -> str:
 
     Every file there must be in manifest.json, so that a damaged manifest is noticed as well.
     """
-    again = "get it again, for example with `git checkout -- assets/demo` or from a fresh copy of the explorer."
     try:
         stated = read_json(FOLDER / "manifest.json")["files"]
         wanted = stated[path.relative_to(FOLDER).as_posix()]
     except (BankError, KeyError, TypeError, ValueError):
-        return f"{FOLDER / 'manifest.json'} is damaged, or does not know {path.name}: {again}"
-    return "" if sha256 == wanted else f"{path} is damaged, its checksum is not the one that ships: {again}"
+        return f"{FOLDER / 'manifest.json'} is damaged, or does not know {path.name}: {AGAIN}"
+    return "" if sha256 == wanted else f"{path} is damaged, its checksum is not the one that ships: {AGAIN}"

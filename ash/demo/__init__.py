@@ -34,6 +34,7 @@ from ash.demo.sets import SETS
 from ash.demo.train import Progress, train
 from ash.device import describe
 from ash.errors import AshError
+from ash.extracting import packing
 from ash.extraction import extract_steps
 from ash.files import remove_unfinished
 from ash.identity import identity
@@ -45,7 +46,7 @@ SOURCE = Path("/usr/share/datasets/fashion-mnist")  # Debian package dataset-fas
 MODEL = "demo"
 EPOCHS, SEED = 6, 0
 TOLERANCE = 1e-4  # of a recomputed activation, as a share of the largest activation in its bank
-COARSE = 1e-3  # the same, of a bank in float16
+WORK = ".extracting"  # in the folder that is built: banks before they are packed
 SAMPLE = 100  # images of a set of a large network that a check recomputes
 UNREADABLE = (BankError, DataError, ModelError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "scikit-image")
@@ -57,29 +58,18 @@ class DemoError(AshError):
 
 @dataclass(frozen=True)
 class Part:
-    """A network that ships: its weights file, the sets whose activations ship, and how they are stored."""
+    """A network that ships: its weights file, and the sets whose activations ship."""
 
     model: str
     weights: str
     sets: tuple[str, ...]
-    dtype: str = "float32"
-
-    @property
-    def tolerance(self) -> float:
-        """How far recomputed activations may lie from those that ship, as a share of the largest."""
-        return TOLERANCE if self.dtype == "float32" else COARSE
 
 
 PARTS = {
     part.model: part
     for part in (
-        Part("mobilenet_v2_photos", "weights/mobilenet_v2_photos.pt", ("photos", *PICTURES, "dtd"), dtype="float16"),
-        Part(
-            "densenet101_cifar10",
-            "weights/densenet101_cifar10.pth",
-            ("cifar10", "isun", "dtd", *PICTURES),
-            dtype="float16",
-        ),
+        Part("mobilenet_v2_photos", "weights/mobilenet_v2_photos.pt", ("photos", *PICTURES, "dtd")),
+        Part("densenet101_cifar10", "weights/densenet101_cifar10.pth", ("cifar10", "isun", "dtd", *PICTURES)),
         Part(MODEL, "weights.pt", SETS),
     )
 }
@@ -99,12 +89,12 @@ class Comparison:
     @property
     def problems(self) -> list[str]:
         """What is wrong with this bank, a sentence each."""
-        found, allowed = [], self.part.tolerance
+        found = []
         where = f"The bank of {self.name} ({self.part.model})"
         if not self.same_identity:
             found.append(f"{where} was made with other weights or pictures than those that ship.")
-        if not self.relative <= allowed:  # NaN too
-            found.append(f"{where} differs from what was recomputed by {self.relative:.2g} > {allowed:g}.")
+        if not self.relative <= TOLERANCE:  # NaN too
+            found.append(f"{where} differs from what was recomputed by {self.relative:.2g} > {TOLERANCE:g}.")
         return found
 
 
@@ -192,9 +182,12 @@ def _check_folder(out: Path) -> None:
 
 def _finish(part: Part, out: Path, listed: dict[str, ImageSet], how: dict[str, Any], progress: Progress) -> Path:
     """The banks of a part, and what is said of it in the manifest."""
-    shutil.rmtree(out / "banks" / part.model, ignore_errors=True)  # those of earlier weights
+    for stale in (out / "banks" / part.model, out / WORK):  # of earlier weights
+        shutil.rmtree(stale, ignore_errors=True)
     for name in part.sets:
-        _extract(part, out, listed.get(name) or images_in(out, name), out / "banks", progress)
+        whole = _extract(part, out, listed.get(name) or images_in(out, name), out / WORK, progress)
+        packing.pack(whole.read(), whole.folder, out / "banks" / whole.identity.folder)
+    shutil.rmtree(out / WORK)
     remove_unfinished(out, "manifest.json")  # of a build that was killed; it is none of the files that count
     path = out / "manifest.json"
     before = read_json(path) if path.is_file() else {}
@@ -213,10 +206,10 @@ def _write_pictures(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
 def _extract(part: Part, folder: Path, data: ImageSet, root: Path, progress: Progress) -> Bank:
     """The penultimate bank of a set, from the weights in `folder`, under `root`."""
     entry = entry_in(folder, part.model)
-    steps = extract_steps(entry, "penultimate", data, root=root, device=torch.device("cpu"), dtype=part.dtype)
+    steps = extract_steps(entry, "penultimate", data, root=root, device=torch.device("cpu"))
     for _ in progress(steps, f"activations of {data.name}"):
         pass
-    return Bank(root / identity(entry, "penultimate", data, part.dtype).folder)
+    return Bank(root / identity(entry, "penultimate", data).folder)
 
 
 def _machine() -> dict[str, Any]:
@@ -283,9 +276,9 @@ def _compare(part: Part, folder: Path, name: str, progress: Progress) -> Compari
         fresh = _extract(part, folder, some, Path(scratch), progress)
         if fresh.shape != (len(rows), *shipped.shape[1:]):
             raise BankError(f"{len(rows)} rows of its bank have the shape {shipped.shape[1:]}, again {fresh.shape}.")
-        old, new = shipped.read().astype(np.float32), fresh.read().astype(np.float32)
+        old, new = shipped.read(), fresh.read()
     absolute, most = float(np.abs(old[rows] - new).max()), float(np.abs(old).max())
-    now = identity(entry_in(folder, part.model), "penultimate", data, part.dtype)
+    now = identity(entry_in(folder, part.model), "penultimate", data)
     same = shipped.identity in (now, now.earlier)  # the activations themselves tell of the code
     return Comparison(part, name, len(rows), absolute, absolute / most, same)
 

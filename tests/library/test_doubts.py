@@ -125,6 +125,14 @@ def test_a_cut_among_zeros_decides_for_ash_b_alone() -> None:
     assert {name: share for name, share in table.tied.items() if share} == {"ash_b@50": 50, "ash_rand@50": 50}
 
 
+def test_a_cut_just_before_the_zeros_is_not_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooled, "FEW_VALUES", 0)
+    x = np.zeros((1, 4, 5, 5), np.float32)
+    x[0, :2] = np.arange(1, 51).reshape(2, 5, 5)  # half of 100 values: p = 50 keeps them all, p = 40 ten zeros as well
+    table = ash.sweep(split_tail(Pooled(4), x), x, {"o": x}, ash.parse_methods("ash_b@50,ash_b@40")).table()
+    assert table.query("ood == 'o'").set_index("method").tied.to_dict() == {"ash_b@50": 0, "ash_b@40": 100}
+
+
 @given(st.integers(0, 2**32), st.floats(1, 99))
 def test_the_non_zero_reading_does_not_hang_on_the_order_of_the_units(seed: int, p: float) -> None:
     rng = np.random.default_rng(seed)

@@ -194,6 +194,12 @@ def test_a_list_with_other_labels_and_preprocessing_make_another_bank(entry: Mod
     assert changes(one, identity(moved, "avgpool", FolderImages(folder, "pets"))) == ("the preprocessing has changed")
 
 
+def test_images_that_odin_moves_make_another_bank_for_every_step(entry: ModelEntry, folder: Path) -> None:
+    data = FolderImages(folder, "pets")
+    keys = {identity(entry, "avgpool", data, epsilon=step).key for step in (0.0, 0.001, 0.002)}
+    assert len(keys) == 3
+
+
 def test_code_of_the_users_counts_by_what_it_gives(entry: ModelEntry, folder: Path) -> None:
     strength = 1.0
 

@@ -1,19 +1,14 @@
 """Sets in one file: a zip archive of images, and lists of images that do not ship while their activations do."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from ash import bank as banks
-from ash.bank import find_bank, open_bank
 from ash.data import DataError, ImageError, dataset_entry, evenly, get_dataset
 from ash.datasets.packed_images import ListedImages, PackedImages, listing, pack
 from ash.extraction import extract
-from ash.identity import identity
 from ash.models import get_model
 
 COLOURS = {"a.webp": (200, 30, 30), "b.webp": (30, 200, 30), "c.webp": (30, 30, 200)}
@@ -102,17 +97,3 @@ def test_sets_whose_activations_ship_are_listed_and_not_opened(name: str, count:
     assert len(images) == count
     with pytest.raises(DataError, match=f"fetch {name}"):
         get_dataset(name)
-
-
-def test_a_bank_that_ships_in_float16_serves_for_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, entry = evenly(get_dataset("digits"), 8), get_model("demo")
-    monkeypatch.setenv("ASH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(banks, "BUNDLED", tmp_path / "bundled")
-    who = identity(entry, "penultimate", data)
-    assert find_bank(who) is None
-    half = extract(entry, "penultimate", data, root=tmp_path / "bundled", dtype="float16")
-    assert find_bank(who) == half.folder
-    found = open_bank(who)
-    assert found.read().dtype == np.float16
-    assert found.identity == replace(who, dtype="float16")
-    assert find_bank(who, tmp_path / "cache") is None, "asked for under a root, it is looked for there alone"

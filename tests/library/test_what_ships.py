@@ -23,7 +23,7 @@ from ash.splitting import split
 from ash.sweeping import sweep
 
 ROOT = Path(__file__).parents[2]
-LIMIT, LARGEST = 82_000_000, 10_000_000  # bytes: of a checkout, of one file
+LIMIT, LARGEST = 81_000_000, 10_000_000  # bytes: of a checkout, of one file
 PHOTOS, DENSENET = "mobilenet_v2_photos", "densenet101_cifar10"
 COUNTS = {"photos": 1000, **{name: count for name, (count, _) in pictures.OOD_MAKERS.items()}}
 GRID = (60, 65, 70, 75, 80, 85, 90, 95)
@@ -98,8 +98,7 @@ def test_photographs_show_the_papers_effect(capsys):
     assert best["s"] > best["b"] > mean.loc[["react@1.0", "react@1.3"], "auroc"].max() > best["p"] > energy.auroc
 
 
-# Points. In float16 a few scores change places: AUROC moves less than 0.01, FPR95 by at most six of 8,925 images.
-ALLOWED = {"auroc": 0.02, "id_accuracy": 0.021, "fpr95": 0.09}
+ALLOWED = {"auroc": 0.02, "id_accuracy": 0.02, "fpr95": 0.02}  # points
 
 
 @pytest.mark.parametrize("ood", ["isun", "dtd"])
@@ -134,7 +133,7 @@ def test_a_check_of_the_large_networks_finds_nothing_wrong():
 def test_any_flipped_byte_is_found(tmp_path):
     """20 of 20, over weights, pictures, lists and activations."""
     copy, rng = shutil.copytree(demo.FOLDER, tmp_path / "demo"), random.Random(0)
-    kinds = ["weights/*", "images/*.zip", "images/*.csv", "banks/*/*/*/shard-*.npy", "banks/*/*/*/samples.csv"]
+    kinds = ["weights/*", "images/*.zip", "images/*.csv", "banks/*/*/*/shard-*.npz", "banks/*/*/*/samples.csv"]
     for number in range(20):
         path = rng.choice(sorted(copy.glob(kinds[number % len(kinds)])))
         content = bytearray(path.read_bytes())

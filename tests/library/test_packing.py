@@ -1,0 +1,76 @@
+"""Banks as they ship: rounded to so many bits, in one file, and what is damaged in it is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ash.bank import Bank, BankError
+from ash.data import evenly, get_dataset
+from ash.extracting import packing
+from ash.extraction import extract
+from ash.files import DamagedError, file_hash
+from ash.models import get_model
+
+VALUES = st.floats(-(2.0**100), 2.0**100, width=32)
+
+
+@given(arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 4), st.just(2)), elements=VALUES))
+def test_values_come_back_rounded_to_15_bits(x: np.ndarray) -> None:
+    found = packing.rounded(x)
+    normal = np.abs(x) >= np.finfo(np.float32).tiny
+    assert (np.abs(found - x.astype(np.float64))[normal] <= np.abs(x[normal]) * 2.0**-16).all()
+    assert np.array_equal(found == 0, x == 0) or not normal.all()
+    assert np.array_equal(packing.rounded(found), found)
+    assert (found.view(np.uint32) & (2**8 - 1) == 0).all()
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=VALUES))
+def test_a_packed_shard_reads_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, x: np.ndarray) -> None:
+    path = tmp_path_factory.mktemp("packed") / "shard-00000.npz"
+    path.write_bytes(packing.packed(x))
+    assert np.array_equal(packing.unpacked(path, file_hash(path)), packing.rounded(x))
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    """A packed bank of 30 images."""
+    whole = extract(get_model("demo"), "penultimate", evenly(get_dataset("digits"), 30), root=tmp_path / "whole")
+    packing.pack(whole.read(), whole.folder, tmp_path / whole.folder.name)
+    return Bank(tmp_path / whole.folder.name)
+
+
+def test_a_packed_bank_is_the_same_bank(bank: Bank, tmp_path: Path) -> None:
+    (folder,) = (path.parent for path in (tmp_path / "whole").rglob("manifest.json"))
+    whole = Bank(folder)
+    assert bank.identity == whole.identity
+    assert (bank.names, bank.labels.tolist()) == (whole.names, whole.labels.tolist())
+    assert np.array_equal(bank.read(), packing.rounded(whole.read()))
+    assert np.array_equal(bank[7], bank.read()[7])
+    assert [len(chunk) for chunk in bank.chunks(20)] == [20, 10]
+    assert bank.damaged() == []
+
+
+@pytest.mark.parametrize("at", [0, 40, -30, -1])
+def test_a_flipped_byte_is_found_before_its_first_use(bank: Bank, at: int) -> None:
+    path = bank.folder / "shard-00000.npz"
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert bank.damaged() == [path.name]
+    with pytest.raises(BankError, match="missing or damaged"):
+        bank.read()
+
+
+def test_what_is_no_packed_shard_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "shard-00000.npz"
+    for content in (b"", b"no archive"):
+        path.write_bytes(content)
+        with pytest.raises(DamagedError):
+            packing.unpacked(path, file_hash(path))
+    np.savez(path, planes=np.zeros((4, 3), np.uint8), shape=[2, 2])
+    with pytest.raises(DamagedError, match="no packed shard"):
+        packing.unpacked(path, file_hash(path))
