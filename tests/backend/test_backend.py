@@ -151,9 +151,9 @@ def test_a_damaged_bank_is_one_sentence(fresh: Path) -> None:
     copy = cache_root() / shipped.relative_to(BUNDLED)
     shutil.copytree(shipped, copy)
     note_takeover(copy, identity(PLACE, "digits"), "")
-    shard = copy / "shard-00000.npy"
+    shard = copy / "shard-00000.npz"
     shard.write_bytes(shard.read_bytes()[:-4] + b"junk")
-    with pytest.raises(AshError, match=r"shard-00000\.npy .* missing or damaged; run the extraction again"):
+    with pytest.raises(AshError, match=r"shard-00000\.npz .* missing or damaged; run the extraction again"):
         evaluations.evaluation(PLACE, "energy")
 
 
