@@ -60,13 +60,19 @@ def open_page(page: str, /, **query: object) -> AppTest:
 
 def figure(app: AppTest, key: str) -> dict[str, Any]:
     """A chart as it is sent to the browser."""
-    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
+    found: dict[str, Any] = sent(app, key)["figure"]
+    return found
+
+
+def sent(app: AppTest, key: str) -> dict[str, Any]:
+    """What is sent to the browser with a chart: `figure`, `alt`, `filename`, `picks`."""
+    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.bytes)
     return found
 
 
 def traces(app: AppTest, key: str) -> dict[str, dict[str, Any]]:
     """The traces of a chart by name; of two with one name the first."""
-    return {trace["name"]: trace for trace in reversed(figure(app, key)["data"])}
+    return {trace.get("name", ""): trace for trace in reversed(figure(app, key)["data"])}
 
 
 def texts(app: AppTest) -> str:

@@ -21,6 +21,7 @@ from app.backend.decoding import MOST_BYTES
 from app.backend.hosts import hostname, is_number
 from app.backend.uploads import MOST_FILES
 from app.link import streamlit_private
+from app.serving import plotly
 
 EMBED = "ASH_EMBED"  # environment: the addresses, separated by spaces, whose pages may show the explorer in a frame
 MOST_A_SESSION = MOST_FILES * MOST_BYTES  # bytes of files that were sent and not taken by a page yet: one full drop
@@ -230,7 +231,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, words
 def _framed(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(frame_headers())
+            headers = MutableHeaders(scope=message)
+            headers.update(frame_headers())
+            if headers.get("content-type", "").startswith("text/html"):
+                headers["Link"] = plotly.PRELOAD
         await send(message)
 
     return sent

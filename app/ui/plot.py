@@ -6,7 +6,8 @@ The id of a mark is its `customdata` (or the first entry of it), the id of a row
 
 import html
 import io
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
@@ -15,12 +16,13 @@ import streamlit as st
 
 from app.link.picks import Pick
 from app.link.state import current, dispatch
+from app.serving import plotly
 from app.theme import OBJECTIVE_LABELS
-from app.ui import share
+from app.ui import chart, share
 
 OnPick = Callable[[str], Pick]
 Table: TypeAlias = pd.DataFrame | Callable[[], pd.DataFrame]
-_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"], "responsive": True}
+_CONFIG = {"displaylogo": False, "responsive": True}  # of a figure in a file of its own
 
 
 def dark() -> bool:
@@ -45,15 +47,8 @@ def show(
     frame of at most a few thousand rows, or a function that makes one; called only while the table is open.
     `columns`: the `column_config` of the table.
     """
-    config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
-    if on_pick is None:
-        st.plotly_chart(figure, key=key, alt=alt, theme=None, config=config)
-    else:
-        _keep_opaque(figure)
-        callback = _chart_callback(key, on_pick)
-        st.plotly_chart(
-            figure, key=key, alt=alt, theme=None, config=config, on_select=callback, selection_mode="points"
-        )
+    about = json.dumps({"alt": alt, "filename": filename, "picks": on_pick is not None})
+    chart.mount(f'{about[:-1]}, "figure": {figure.to_json()}}}'.encode(), key, _chart_callback(key, on_pick))
     label = "Table and downloads" if table is not None else "Downloads"
     with st.expander(label, key=f"{key}_more", on_change="rerun", icon=":material/table:") as more:
         if more.open:
@@ -118,33 +113,12 @@ def _rows_callback(key: str, live: str, ids: list[str], on_pick: OnPick) -> Call
     return picked
 
 
-def _chart_callback(key: str, on_pick: OnPick) -> Callable[[], None]:
+def _chart_callback(key: str, on_pick: OnPick | None) -> Callable[[], None]:
     def picked() -> None:
-        chosen = picked_id(st.session_state[key]["selection"]["points"])
-        if chosen is not None:
-            dispatch(on_pick(chosen))
+        if on_pick is not None:
+            dispatch(on_pick(st.session_state[key]["picked"]))
 
     return picked
-
-
-def picked_id(points: Sequence[Mapping[str, Any]]) -> str | None:
-    """The id of the first selected mark: its `customdata`, or the first entry of it."""
-    marker = points[0].get("customdata") if points else None
-    if isinstance(marker, Mapping):  # the browser sends a row of customdata as {"0": ..., "1": ...}
-        marker = list(marker.values())
-    if isinstance(marker, (list, tuple)):
-        marker = marker[0] if marker else None
-    return None if marker is None else str(marker)
-
-
-def _keep_opaque(figure: go.Figure) -> None:
-    """A click is an event, not a lasting selection: the other marks must not fade."""
-    for trace in figure.data:
-        if trace.customdata is None or trace.type not in ("scatter", "scattergl", "bar"):
-            continue
-        opacity = trace.marker.opacity
-        if trace.unselected.marker.opacity is None and (opacity is None or isinstance(opacity, (int, float))):
-            trace.unselected.marker.opacity = 1 if opacity is None else opacity
 
 
 def _downloads(figure: go.Figure, frame: pd.DataFrame | None, key: str, alt: str, filename: str) -> None:
@@ -173,8 +147,9 @@ def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
 
 def html_text(figure: go.Figure, alt: str, origin: Mapping[str, str]) -> str:
     """One file that needs no network: plotly.js, the figure, what it shows and where it comes from."""
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True, config=_CONFIG)
+    page: str = figure.to_html(include_plotlyjs=False, full_html=True, config=_CONFIG)
     lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
     style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
     note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'
-    return page.replace("</body>", f"{note}</body>")
+    program = f"<script>{plotly.FILE.read_text()}</script></head>"
+    return page.replace("</head>", program, 1).replace("</body>", f"{note}</body>")

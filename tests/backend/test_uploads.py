@@ -361,7 +361,7 @@ def test_dropped_images_get_a_verdict_and_refused_ones_a_sentence() -> None:
     assert not app.exception
     gc.collect()
     assert gone() is None  # Streamlit holds on to widgets of earlier runs
-    assert "own_marks" not in str([block.key for block in app.get("plotly_chart")])
+    assert "own_marks" not in str([block.key for block in app.get("bidi_component")])
     assert not app.session_state["own_uploads"].files
 
 

@@ -67,7 +67,7 @@ WATCH = """(() => {
 # which there are skeletons; and for a moment nothing was done or drawn: some controls wait a little before they ask.
 READY = """() => {
     const app = document.querySelector('[data-testid="stApp"]');
-    const late = '[data-testid^="stSkeleton"], [data-stale="true"], [data-testid="stPlotlyChart"]:not(:has(.main-svg))';
+    const late = '[data-testid^="stSkeleton"], [data-stale="true"], .ash-chart:not(:has(.main-svg))';
     return app?.dataset.testConnectionState === 'CONNECTED' && app.dataset.testScriptState === 'notRunning'
         && runs.answered === runs.asked
         && !!document.querySelector('h1') && !document.querySelector(late)

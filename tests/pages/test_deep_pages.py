@@ -43,7 +43,7 @@ def test_a_stopped_page_goes_on_when_it_is_told_to(page: str, third_block: setup
     ran(app)
     assert "deep_button" not in buttons(app)
     assert not app.get("progress")
-    assert app.get("plotly_chart") or page == "samples"
+    assert app.get("bidi_component") or page == "samples"
 
 
 def test_classes_of_ood_images_are_those_of_the_tail(third_block: setups.Setup) -> None:

@@ -1,12 +1,9 @@
 """The Shape lab through the app: stepping, keys, the link, the three rooms, and the way there from Activations."""
 
-import json
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from app_pages import open_page
+from app_pages import figure, open_page
 from streamlit.testing.v1 import AppTest
 
 from app.backend import samples, setups
@@ -35,11 +32,6 @@ def current(app: AppTest) -> str:
     return found
 
 
-def chart(app: AppTest, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
-    return found
-
-
 def activation(placement: str = "penultimate", name: str = "fashion_mnist", number: int = 0) -> np.ndarray:
     x: np.ndarray = samples.sample(setups.setup(RunSpec(placement=placement)), "energy", name, number).x
     return x
@@ -59,7 +51,7 @@ def test_stepping_goes_through_every_line_and_ends_at_the_library(variant: str) 
     x = activation().ravel()
     twelve = torch.from_numpy(x[list(algorithm_facts.chosen_units(x))])[None]
     wanted = getattr(shaping, variant)(twelve, 65)[0].numpy()
-    np.testing.assert_allclose(chart(app, "lab_film")["data"][1]["y"], wanted, rtol=1e-3)
+    np.testing.assert_allclose(figure(app, "lab_film")["data"][1]["y"], wanted, rtol=1e-3)
 
 
 def test_first_previous_last_and_their_keys() -> None:
@@ -100,10 +92,10 @@ def test_the_sample_of_the_explorer_is_the_one_that_is_shaped() -> None:
     app = page(source="digits", sample=7)
     x = activation(name="digits", number=7).ravel()
     at = algorithm_facts.chosen_units(x)
-    assert chart(app, "lab_bars")["layout"]["xaxis"]["ticktext"] == [str(i) for i in at]
-    np.testing.assert_allclose(chart(app, "lab_bars")["data"][1]["y"], x[list(at)], rtol=1e-3)
+    assert figure(app, "lab_bars")["layout"]["xaxis"]["ticktext"] == [str(i) for i in at]
+    np.testing.assert_allclose(figure(app, "lab_bars")["data"][1]["y"], x[list(at)], rtol=1e-3)
     app.button(key="sample_next").click().run()
-    assert chart(app, "lab_bars")["layout"]["xaxis"]["ticktext"] != [str(i) for i in at]
+    assert figure(app, "lab_bars")["layout"]["xaxis"]["ticktext"] != [str(i) for i in at]
 
 
 def test_a_map_is_flattened_and_said_to_be() -> None:
@@ -119,7 +111,7 @@ def test_the_modified_relu_has_the_cuts_of_both_images() -> None:
         x = torch.from_numpy(activation(name=name, number=number).copy())[None]
         t = float(x[shaping.kept_mask(x, 90)].min())
         assert f"t = {t:.4g}" in text
-    assert len(chart(app, "lab_relu")["frames"]) == 100
+    assert len(figure(app, "lab_relu")["frames"]) == 100
 
 
 def test_the_image_beside_is_the_pinned_one_of_the_other_side() -> None:

@@ -1,6 +1,5 @@
 """Lessons and questions: no typed number, every placeholder filled, answers computed, pages and handouts."""
 
-import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from app_pages import open_page as page
+from app_pages import sent
 from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
@@ -269,7 +269,7 @@ def test_the_curve_comes_after_the_answer(here: Here) -> None:
         app.get_by_key("lesson_prediction")
     assert "**0 of 6 right**" in words(app)
     app.button(key=f"answer_{right.right}").click().run()
-    chart = json.loads(app.get_by_key("lesson_prediction").proto.spec)
+    chart = sent(app, "lesson_prediction")["figure"]
     drawn = next(trace for trace in chart["data"] if trace["name"] == "ASH-B")
     assert drawn["y"] == pytest.approx([one.accuracy for one in here.curve("ash_b")], abs=1e-3)
     assert "agrees" in app.success[0].value

@@ -1,13 +1,12 @@
 """The page Paper, from the entry file: every leaf, whose numbers stand where, picks, measuring, conventions."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
 import pytest
-from app_pages import at_link, ran, turn_to
+from app_pages import at_link, ran, traces, turn_to
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, distributions, evaluations, metric_rules, requirements, setups, shipping
@@ -387,17 +386,12 @@ def test_a_fit_is_made_once_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 # Figures
 
 
-def figure(app: AppTest, key: str) -> dict[str, dict[str, object]]:
-    chart = json.loads(app.get_by_key(key).proto.spec)
-    return {trace.get("name", str(i)): trace for i, trace in enumerate(chart["data"])}
-
-
 def test_figure_2_has_every_method_and_hollow_published_marks(app: AppTest) -> None:
-    traces = figure(ran(app, leaf="figure2"), "paper_figure2")
-    assert {"ASH-P", "ASH-B", "ASH-S", "ReAct", "Pareto front"} <= set(traces)
-    others = traces["other methods"]["customdata"]
+    found = traces(ran(app, leaf="figure2"), "paper_figure2")
+    assert {"ASH-P", "ASH-B", "ASH-S", "ReAct", "Pareto front"} <= set(found)
+    others = found["other methods"]["customdata"]
     assert {"msp", "mahalanobis", "dice@70", "react@1.0+dice@10"} <= set(others)
-    marks = traces["published, moved"]
+    marks = found["published, moved"]
     assert len(marks["x"]) == len(published.settings(both=True)) == 9
     assert all(symbol.endswith("-open-dot") for symbol in marks["marker"]["symbol"])
 
@@ -411,9 +405,9 @@ def test_published_marks_keep_their_distances() -> None:
 
 
 def test_figure_3_has_three_lines_and_the_printed_accuracies(app: AppTest) -> None:
-    traces = figure(ran(app, leaf="figure3"), "paper_figure3")
-    assert [name for name in traces if name.startswith("ASH")] == ["ASH-P", "ASH-B", "ASH-S"]
-    marks = traces["published, ResNet-50"]
+    found = traces(ran(app, leaf="figure3"), "paper_figure3")
+    assert [name for name in found if name.startswith("ASH")] == ["ASH-P", "ASH-B", "ASH-S"]
+    marks = found["published, ResNet-50"]
     assert sorted(zip(marks["x"], marks["y"], strict=True)) == [
         (0, 0), (65, 74.12), (65, 76.01), (65, 76.01), (90, 74.98),
     ]  # fmt: skip

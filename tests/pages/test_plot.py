@@ -81,23 +81,3 @@ def test_a_figure_file_needs_no_network_and_says_where_it_is_from() -> None:
     assert "a &lt;b&gt; &amp; c" in page
     assert '<script src="http' not in page
     assert "<link" not in page
-
-
-def test_marks_that_can_be_picked_do_not_fade() -> None:
-    figure = go.Figure([go.Scatter(x=[1], y=[1], customdata=["energy"]), go.Scatter(x=[1], y=[1])])
-    figure.data[0].marker.opacity = 0.6
-    plot._keep_opaque(figure)
-    assert figure.data[0].unselected.marker.opacity == 0.6
-    assert figure.data[1].unselected.marker.opacity is None
-
-
-@pytest.mark.parametrize(
-    "customdata", ["ash_b@65", ["ash_b@65", 1], {"0": "ash_b@65", "1": 1}], ids=["text", "list", "mapping"]
-)
-def test_the_id_of_a_mark_is_its_customdata(customdata: object) -> None:
-    assert plot.picked_id([{"customdata": customdata, "point_index": 7}]) == "ash_b@65"
-
-
-def test_a_click_on_nothing_is_no_pick() -> None:
-    assert plot.picked_id([]) is None
-    assert plot.picked_id([{"point_index": 7}]) is None

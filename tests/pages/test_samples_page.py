@@ -1,13 +1,12 @@
 """The Samples page through the app: the story, filters in the link, the grid, the way from a bar of Scores."""
 
 import html
-import json
 import re
 from urllib.parse import parse_qsl, unquote
 
 import numpy as np
 import pytest
-from app_pages import open_page, turn_to
+from app_pages import figure, open_page, turn_to
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -164,7 +163,7 @@ def test_names_that_the_server_does_not_have_are_said_and_left_out() -> None:
 @pytest.mark.parametrize("axis", ["relative", "rank"])
 def test_a_bar_of_the_scores_opens_exactly_its_samples(axis: str) -> None:
     app, found = page("scores", axis=axis), table()
-    chart = json.loads(app.get_by_key("scores_hist").proto.spec)
+    chart = figure(app, "scores_hist")
     bars = [bar for trace in chart["data"] if trace.get("customdata") for bar in trace["customdata"]]
     marker, _, count, *_ = max((bar for bar in bars if bar[0].startswith("chimeras|")), key=lambda bar: bar[2])
     app.session_state["scores_bar"] = ((setups.setup(RunSpec()), "ash_b@65"), marker)
@@ -182,12 +181,7 @@ def test_a_bar_of_the_scores_opens_exactly_its_samples(axis: str) -> None:
 
 def test_the_link_of_a_bar_works_a_second_time() -> None:
     app = page("scores")
-    bar = next(
-        bar
-        for trace in json.loads(app.get_by_key("scores_hist").proto.spec)["data"]
-        for bar in trace.get("customdata") or []
-        if bar[2]
-    )
+    bar = next(bar for trace in figure(app, "scores_hist")["data"] for bar in trace.get("customdata") or [] if bar[2])
     app.session_state["scores_bar"] = ((setups.setup(RunSpec()), "ash_b@65"), bar[0])
     app.run()
     query = bar_link(app)

@@ -1,14 +1,11 @@
 """The Scores page through the app: sentence, pictures, bars, scrub and the downloads agree with the library."""
 
 import io
-import json
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import pytest
-from app_pages import open_page
-from streamlit.testing.v1 import AppTest
+from app_pages import figure, open_page
 
 from app.backend import evaluations, registry, setups
 from app.link.spec import RunSpec
@@ -22,11 +19,6 @@ pytestmark = pytest.mark.slow
 page = partial(open_page, "scores")
 
 
-def chart(app: AppTest, key: str) -> dict[str, Any]:
-    spec: dict[str, Any] = json.loads(app.get_by_key(key).proto.spec)
-    return spec
-
-
 def test_the_sentence_counts_what_the_library_counts() -> None:
     one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
     near = one.ood_scores["photographs"]
@@ -38,7 +30,7 @@ def test_the_sentence_counts_what_the_library_counts() -> None:
 @pytest.mark.parametrize("axis", ["relative", "raw", "rank"])
 @pytest.mark.parametrize("score", ["energy", "msp"])
 def test_every_axis_and_score_draws_each_set(axis: str, score: str) -> None:
-    spec = chart(page(axis=axis, score=score), "scores_hist")
+    spec = figure(page(axis=axis, score=score), "scores_hist")
     sets = list(setups.setup(RunSpec()).ood)
     accepted = [trace for trace in spec["data"] if trace.get("name") == "OOD, accepted"]
     assert len(accepted) == len(sets)
@@ -47,7 +39,7 @@ def test_every_axis_and_score_draws_each_set(axis: str, score: str) -> None:
 @pytest.mark.parametrize("curve", ["roc", "pr"])
 def test_the_curves_replace_the_histograms(curve: str) -> None:
     app = page(curve=curve)
-    assert chart(app, f"scores_{curve}")["data"]
+    assert figure(app, f"scores_{curve}")["data"]
     with pytest.raises(KeyError):
         app.get_by_key("scores_hist")
 
@@ -88,7 +80,7 @@ def test_scores_of_every_image_read_back() -> None:
 
 def test_a_chosen_bar_lists_its_images_and_closes() -> None:
     app = page(set="photographs")
-    bars = next(trace for trace in chart(app, "scores_hist")["data"] if trace.get("name") == "OOD, accepted")
+    bars = next(trace for trace in figure(app, "scores_hist")["data"] if trace.get("name") == "OOD, accepted")
     app.session_state["scores_bar"] = ((setups.setup(RunSpec()), "ash_b@65"), bars["customdata"][0][0])
     app.run()
     count = bars["customdata"][0][2]

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from app_pages import at_demo, ran
+from app_pages import at_demo, ran, traces
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, engine, evaluations, setups
@@ -95,12 +94,6 @@ def app() -> AppTest:
     return at_demo("tradeoff")
 
 
-def figure(app: AppTest) -> dict[str, dict[str, object]]:
-    """The traces of the chart by name."""
-    spec = json.loads(app.get_by_key("pareto").proto.spec)
-    return {trace["name"]: trace for trace in spec["data"]}
-
-
 def expected(method: str, on: str = "mean", ood: tuple[str, ...] = ()) -> Setting:
     table = evaluations.measure(setups.setup(RunSpec()), method)
     sets = ood or setups.setup(RunSpec()).ood
@@ -117,7 +110,7 @@ def test_cards_sentence_and_chart_agree_with_the_backend(app: AppTest) -> None:
     assert shown["ID accuracy"] == (f"{one.id_accuracy:.1f} %", f"{one.id_accuracy - base.id_accuracy:+.1f}")
     sentences = [text.value.replace("\\", "") for text in app.markdown]
     assert any("ASH-B at p = 66" in text and "mean of 6 OOD sets" in text for text in sentences)
-    current = figure(app)["current"]
+    current = traces(app, "pareto")["current"]
     assert current["customdata"] == ["ash_b@66"]
 
 
@@ -134,7 +127,7 @@ def test_every_objective_pair_and_option_draws(app: AppTest) -> None:
     for x, y in itertools.combinations(("id_accuracy", "auroc", "fpr95", "aupr"), 2):
         app.query_params.clear()
         ran(app, x=x, y=y, budget="0.5", all="1")
-        assert "Pareto front" in figure(app)
+        assert "Pareto front" in traces(app, "pareto")
 
 
 def test_energy_itself_has_cards_without_a_delta(app: AppTest) -> None:
@@ -156,7 +149,7 @@ def test_the_best_within_the_budget_loads(app: AppTest) -> None:
 @pytest.mark.parametrize("score", ["msp", "max_logit"])
 def test_another_score_has_its_own_baseline(app: AppTest, score: str) -> None:
     ran(app, score=score)
-    assert figure(app)["baseline"]["customdata"] == [score]
+    assert traces(app, "pareto")["baseline"]["customdata"] == [score]
 
 
 # Banks that are missing, tails that are slow
@@ -185,7 +178,7 @@ def test_computing_ends_in_the_page_and_cancel_stops_it(app: AppTest, monkeypatc
     monkeypatch.setattr(banks, "compute_banks", steps)
     app.run().button(key="prepare_button").click().run()
     assert not app.exception
-    assert "Pareto front" in figure(app)
+    assert "Pareto front" in traces(app, "pareto")
     assert len(app.metric) == 4
 
 
@@ -205,7 +198,7 @@ def test_a_deep_tail_fills_in_setting_by_setting(
     for key, value in (("placement", third_block.placement), ("n", "60"), ("ood", "digits"), ("p", "70")):
         app.query_params[key] = value
     ran(app)
-    assert "current" in figure(app)
+    assert "current" in traces(app, "pareto")
     found = deep_tails.deep_table(third_block, "energy")
     assert found is not None
     assert set(found["method"]) == {"ash_b@70", *deep_tails.deep_methods(third_block, "energy")}

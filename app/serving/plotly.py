@@ -1,0 +1,22 @@
+"""The program that draws the charts, served by the explorer itself: its file, its address, the way to it."""
+
+from pathlib import Path
+
+import streamlit as st
+from starlette.responses import FileResponse
+from starlette.routing import Route
+
+FILE = Path(__file__).resolve().parents[2] / "assets" / "plotly" / "plotly-cartesian.min.js"
+ADDRESS = "charts/plotly-cartesian-4.1.1.min.js"  # with its version, so that browsers may keep it; relative to the app
+PRELOAD = f"<{ADDRESS}>; rel=preload; as=script"  # the header Link: loaded before the page knows of charts
+_KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+def routes() -> list[Route]:
+    """For `streamlit.App`."""
+    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return [Route(f"{base and '/' + base}/{ADDRESS}", _send)]
+
+
+async def _send(_: object) -> FileResponse:
+    return FileResponse(FILE, media_type="text/javascript", headers=_KEPT)

@@ -1,0 +1,103 @@
+// A chart that keeps its node: what is new in a figure is changed in what stands there. The zoom, the legend and the
+// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, alt, filename, picks}.
+
+const charts = new WeakMap(); // the component's element -> {node, text, pick, ...}
+const FULL = {
+  width: 24,
+  height: 24,
+  path: 'M4 4h6v2H6v4H4zM14 4h6v6h-2V6h-4zM4 14h2v4h4v2H4zM18 14h2v6h-6v-2h4z',
+};
+
+// Plotly is loaded once, from this server: below the address that the page's own scripts come from.
+function plotly() {
+  window.ashPlotly ??= new Promise((resolve, reject) => {
+    const own = document.querySelector('script[src*="static/js/"]')?.src ?? `${location.origin}/static/js/`;
+    const script = document.createElement('script');
+    script.src = own.slice(0, own.indexOf('static/js/')) + '%ADDRESS%';
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error('The charts\' program cannot be loaded.'));
+    document.head.append(script);
+  });
+  return window.ashPlotly;
+}
+
+function begin(element) {
+  const chart = { node: document.createElement('div'), said: '', text: '', drawing: Promise.resolve() };
+  chart.node.className = 'ash-chart';
+  chart.node.setAttribute('role', 'figure');
+  element.append(chart.node);
+  chart.config = {
+    displaylogo: false,
+    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
+    modeBarButtonsToAdd: [
+      { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
+    ],
+    toImageButtonOptions: { scale: 2 },
+  };
+  chart.size = new ResizeObserver(() => fit(chart));
+  chart.size.observe(chart.node);
+  charts.set(element, chart);
+  return chart;
+}
+
+function fullScreen(node) {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else node.requestFullscreen();
+}
+
+// As wide as its place; as high as the figure says, or as the screen.
+function fit(chart) {
+  const full = document.fullscreenElement === chart.node;
+  if (!chart.node._fullLayout || (chart.node.clientWidth === chart.width && full === chart.full)) return;
+  [chart.width, chart.full] = [chart.node.clientWidth, full];
+  window.Plotly.relayout(chart.node, { width: chart.width, height: full ? chart.node.clientHeight : chart.height });
+}
+
+// A zoom is kept as long as the axes mean the same.
+function axesOf(layout) {
+  const axes = Object.keys(layout).filter(name => /^[xy]axis/.test(name)).sort();
+  return JSON.stringify(axes.map(name => [name, layout[name].title?.text, layout[name].range, layout[name].type]));
+}
+
+const idOf = point => [point?.customdata].flat()[0];
+
+function listen(chart) {
+  const point = yes => chart.node.querySelector('.nsewdrag')?.style.setProperty('cursor', yes ? 'pointer' : '');
+  chart.node.on('plotly_click', event => {
+    const id = idOf(event.points[0]);
+    if (chart.picks && id !== undefined && id !== null) chart.pick(String(id));
+  });
+  chart.node.on('plotly_hover', event => point(chart.picks && idOf(event.points[0]) != null));
+  chart.node.on('plotly_unhover', () => point(false));
+}
+
+async function draw(chart) {
+  const Plotly = await plotly();
+  const said = chart.said;
+  if (said === chart.text || !chart.node.isConnected) return;
+  const { figure, alt, filename, picks } = JSON.parse(said);
+  const first = !chart.text;
+  chart.text = said;
+  chart.picks = picks;
+  chart.node.setAttribute('aria-label', alt);
+  chart.config.toImageButtonOptions.filename = filename;
+  chart.height = figure.layout.height ?? 450;
+  chart.width = chart.node.clientWidth;
+  chart.full = document.fullscreenElement === chart.node;
+  const size = { width: chart.width, height: chart.full ? chart.node.clientHeight : chart.height };
+  figure.layout = { uirevision: axesOf(figure.layout), ...figure.layout, ...size };
+  await Plotly.react(chart.node, { ...figure, config: chart.config });
+  if (first) listen(chart);
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const chart = charts.get(parentElement) ?? begin(parentElement);
+  chart.pick = id => setTriggerValue('picked', id);
+  chart.said = typeof data === 'string' ? data : new TextDecoder().decode(data);
+  chart.drawing = chart.drawing.then(() => draw(chart));
+  return () => {
+    chart.size.disconnect();
+    window.Plotly?.purge(chart.node);
+    charts.delete(parentElement);
+  };
+}
