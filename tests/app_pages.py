@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app.backend import banks, setups
+from app.charts.plain import Figure
 from app.link.spec import RunSpec
 from ash.errors import AshError
 
@@ -50,6 +51,8 @@ def ran(app: AppTest, /, **query: object) -> AppTest:
     _asked(app, query).run()
     assert not app.exception
     assert [one.value for one in app.error] == []
+    for one in app.get("bidi_component"):
+        Figure(**json.loads(one.proto.bytes)["figure"]).checked()
     return app
 
 
@@ -59,8 +62,9 @@ def open_page(page: str, /, **query: object) -> AppTest:
 
 
 def figure(app: AppTest, key: str) -> dict[str, Any]:
-    """A chart as it is sent to the browser."""
+    """A chart as it is sent to the browser, every property of it checked by Plotly."""
     found: dict[str, Any] = sent(app, key)["figure"]
+    Figure(**found).checked()
     return found
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.plain import Figure, bar, scatter
 from app.charts.ranked import Bins, Counts
 from app.charts.score_words import shorts
 from ash.methods import Method
@@ -85,7 +85,7 @@ def interval(within: Bins, index: int) -> str:
     return f"{low} or more" if index == within.count - 1 else f"{low} to {high}"
 
 
-def values_figure(record: Distribution, shaped: bool, dark: bool) -> go.Figure:
+def values_figure(record: Distribution, shaped: bool, dark: bool) -> Figure:
     """ID above OOD on one axis: outline before, filled after if `shaped`, share of the values on a log axis."""
     colour, within = theme.colours(dark), record.within
     traces: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def values_figure(record: Distribution, shaped: bool, dark: bool) -> go.Figure:
         }
         traces += [{**one, **axes, "showlegend": False} for one in ([filled] if shaped else [])]
         traces.append({**outline, **axes, "showlegend": False})
-    return go.Figure(traces, _values_layout(record, dark, floor))
+    return Figure(traces, _values_layout(record, dark, floor))
 
 
 def _floor(record: Distribution) -> float:
@@ -219,10 +219,10 @@ def quantity_finding(record: Quantity) -> str:
     )
 
 
-def quantity_figure(record: Quantity, dark: bool) -> go.Figure:
+def quantity_figure(record: Quantity, dark: bool) -> Figure:
     """ID filled, OOD as a dashed outline, medians as named lines."""
     colour, edges = theme.colours(dark), record.edges
-    filled = go.Bar(
+    filled = bar(
         name="ID",
         x=((edges[:-1] + edges[1:]) / 2).tolist(),
         y=shorts(100 * record.shares[0]),
@@ -230,7 +230,7 @@ def quantity_figure(record: Quantity, dark: bool) -> go.Figure:
         marker={"color": colour["id"], "opacity": 0.6, "line": {"width": 0}},
         hovertemplate="%{x:.4g}: %{y:.3g} % of the images<extra>ID</extra>",
     )
-    outline = go.Scatter(
+    outline = scatter(
         name="OOD",
         x=edges.tolist(),
         y=shorts(100 * np.append(record.shares[1], record.shares[1][-1])),
@@ -246,7 +246,7 @@ def quantity_figure(record: Quantity, dark: bool) -> go.Figure:
         xaxis={"title": record.name, "range": [float(edges[0]), float(edges[-1])]},
         yaxis={"title": "% of images", "rangemode": "tozero"},
     )
-    return go.Figure([filled, outline], layout)
+    return Figure([filled, outline], layout)
 
 
 def quantity_table(record: Quantity) -> pd.DataFrame:

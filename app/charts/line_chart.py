@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from app.charts.bins import Bars, Histograms
+from app.charts.plain import Figure
 from app.theme import MARKS, Mark, colours, layout, percent
 
 HEIGHT = 400
@@ -68,13 +68,13 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def figure(shown: Against, dark: bool) -> go.Figure:
+def figure(shown: Against, dark: bool) -> Figure:
     """The chart."""
-    colour, plot = colours(dark), go.Figure()
+    colour, plot = colours(dark), Figure([], {})
     (left, right), (low, high) = shown.window()
     if shown.level:
         name, height = shown.level
-        plot.add_trace(
+        plot.data.append(
             {
                 "type": "scatter",
                 "mode": "lines",
@@ -86,9 +86,9 @@ def figure(shown: Against, dark: bool) -> go.Figure:
             }
         )
     for line in shown.lines:
-        plot.add_trace(_trace(shown, line, colour))
+        plot.data.append(_trace(shown, line, colour))
     upright = {"type": "line", "x0": shown.at, "x1": shown.at, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
-    plot.update_layout(
+    plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
         showlegend=True,
         xaxis={"title": shown.x, "range": [round(left, 4), round(right, 4)], "zeroline": False},

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import shorts
 from ash.methods import STEPS
 
@@ -53,7 +53,7 @@ def relative(values: Floats) -> Floats:
     return centred / max(float(np.abs(centred).max()), 1e-12)
 
 
-def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> go.Figure:
+def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> Figure:
     """A pair of bars a class, outline before and filled after, the winners starred. `compare`: relative logits."""
     colour = theme.colours(dark)
     tint = colour[variant]
@@ -99,7 +99,7 @@ def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> go.Figure
         },
         yaxis={"autorange": "reversed", "ticks": ""},
     )
-    return go.Figure(traces, layout)
+    return Figure(traces, layout)
 
 
 def table(logits: Logits) -> pd.DataFrame:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.plain import Figure, heatmap, image
 
 Floats = NDArray[np.floating]
 MOST_TILES = 64
@@ -72,11 +72,11 @@ def _colours(values: Floats, dark: bool, tint: str) -> dict[str, Any]:
     return {"zmin": 0.0, "zmax": peak, "colorscale": scale(dark, tint)}
 
 
-def mosaic_figure(record: Mosaic, tint: str, dark: bool) -> go.Figure:
+def mosaic_figure(record: Mosaic, tint: str, dark: bool) -> Figure:
     """All tiles as one heat map; hover names the channel."""
     title = {"text": "share of the channel's largest" if record.own_scale else "value", "side": "bottom"}
     bar = {"orientation": "h", "thickness": 10, "y": -0.02, "yanchor": "top", "outlinewidth": 0, "title": title}
-    heat = go.Heatmap(
+    heat = heatmap(
         z=record.picture,
         customdata=record.channel,
         hovertemplate="channel %{customdata}: %{z:.4g}<extra></extra>",
@@ -93,7 +93,7 @@ def mosaic_figure(record: Mosaic, tint: str, dark: bool) -> go.Figure:
         xaxis={**none, "range": [-0.5, width - 0.5], "constrain": "domain"},
         yaxis={**none, "range": [height - 0.5, -0.5], "scaleanchor": "x", "constrain": "domain"},
     )
-    return go.Figure(heat, layout)
+    return Figure([heat], layout)
 
 
 def mosaic_finding(record: Mosaic, after: bool) -> str:
@@ -149,14 +149,14 @@ def glass(values: Floats) -> dict[str, Any]:
     return {"zmin": -peak, "zmax": peak, "colorscale": both}
 
 
-def overlay_figure(record: Positions, quantity: str, picture: NDArray[np.uint8], dark: bool) -> go.Figure:
+def overlay_figure(record: Positions, quantity: str, picture: NDArray[np.uint8], dark: bool) -> Figure:
     """One quantity as half-transparent blocks over the image, in the image's pixels."""
     values = getattr(record, quantity) * (100 if quantity == "share" else 1)
     height, width = picture.shape[:2]
     rows, columns = values.shape
     rgb = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
     unit = "%{z:.1f} % of the channels kept" if quantity == "share" else "%{z:.4g}"
-    heat = go.Heatmap(
+    heat = heatmap(
         z=values,
         x0=width / columns / 2 - 0.5,
         dx=width / columns,
@@ -181,7 +181,7 @@ def overlay_figure(record: Positions, quantity: str, picture: NDArray[np.uint8],
         xaxis={**none, "range": [-0.5, width - 0.5]},
         yaxis={**none, "range": [height - 0.5, -0.5], "scaleanchor": "x"},
     )
-    return go.Figure([go.Image(z=rgb, hoverinfo="skip"), heat], layout)
+    return Figure([image(z=rgb, hoverinfo="skip"), heat], layout)
 
 
 def positions_finding(record: Positions) -> str:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import plotly.graph_objects as go
-
 from app.charts.front import Range, Setting, front, full, inside, window
 from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, place, to_pixels
+from app.charts.plain import Figure, Part, scatter
 from app.charts.published import Published, trace
 from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
 from ash.methods import STEPS, VARIANTS, Method
@@ -106,25 +105,25 @@ def record(
     return Pareto(x, y, tuple(settings), members, base, by_method[current], marked, floor, ranges)
 
 
-def figure(shown: Pareto, dark: bool) -> go.Figure:
+def figure(shown: Pareto, dark: bool) -> Figure:
     """The chart. Its first trace holds the labels that a narrow screen has no room for."""
-    plot = go.Figure()
+    plot = Figure([], {})
     labels = _place_major(shown)
-    plot.add_trace(_minor_labels(shown, labels, dark))
-    plot.add_trace(_front(shown, dark))
+    plot.data.append(_minor_labels(shown, labels, dark))
+    plot.data.append(_front(shown, dark))
     for variant, members in shown.lines().items():
-        plot.add_trace(_line(shown, variant, members, dark))
+        plot.data.append(_line(shown, variant, members, dark))
     if others := shown.others():
-        plot.add_trace(_marks(shown, "other methods", others, "hexagon", 10, dark))
+        plot.data.append(_marks(shown, "other methods", others, "hexagon", 10, dark))
     if shown.published:
         moved = any(one.x is not None for one in shown.published)
         name = "published, moved" if moved else "published in the paper"
-        plot.add_trace(trace(shown.published, dark, name))
-    plot.add_trace(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
+        plot.data.append(trace(shown.published, dark, name))
+    plot.data.append(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
     for one in shown.paper:
-        plot.add_trace(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))
-    plot.add_trace(_marks(shown, "current", [shown.current], "circle", 25, dark, hollow=True, width=3))
-    plot.update_layout(
+        plot.data.append(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))
+    plot.data.append(_marks(shown, "current", [shown.current], "circle", 25, dark, hollow=True, width=3))
+    plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
         shapes=_shapes(shown, dark),
         annotations=_annotations(shown, labels, dark),
@@ -155,10 +154,10 @@ def _coordinates(shown: Pareto, members: Sequence[Setting]) -> dict[str, Any]:
     return {"x": [round(one[shown.x], 4) for one in members], "y": [round(one[shown.y], 4) for one in members]}
 
 
-def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -> go.Scatter:
+def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -> Part:
     colour, mark = colours(dark), MARKS[variant]
     allowed = [shown.floor is None or one.id_accuracy >= shown.floor - 1e-9 for one in members]
-    return go.Scatter(
+    return scatter(
         **_coordinates(shown, members),
         name=STEPS[variant].label,
         mode="lines+markers",
@@ -175,9 +174,9 @@ def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -
     )
 
 
-def _front(shown: Pareto, dark: bool) -> go.Scatter:
+def _front(shown: Pareto, dark: bool) -> Part:
     corners = shown.steps()
-    return go.Scatter(
+    return scatter(
         x=[round(x, 4) for x, _ in corners],
         y=[round(y, 4) for _, y in corners],
         name="Pareto front",
@@ -197,10 +196,10 @@ def _marks(
     dark: bool,
     hollow: bool = False,
     width: float = 1.5,
-) -> go.Scatter:
+) -> Part:
     ink = colours(dark)["ink"]
     symbol = f"{symbol.removesuffix('-open')}-open" if hollow and symbol != "x" else symbol
-    return go.Scatter(
+    return scatter(
         **_coordinates(shown, members),
         name=name,
         mode="markers",
@@ -296,7 +295,7 @@ def _wide_boxes(shown: Pareto, labels: Labels) -> list[Box]:
 _POSITIONS = {-1: "top", 0: "middle", 1: "bottom"}, {-1: "left", 0: "center", 1: "right"}
 
 
-def _minor_labels(shown: Pareto, labels: Labels, dark: bool) -> go.Scatter:
+def _minor_labels(shown: Pareto, labels: Labels, dark: bool) -> Part:
     """Percentiles beside their marks and the names of published ones, as text beside marks that are not drawn."""
     pixel, colour = to_pixels(WIDE, shown.axis(0), shown.axis(1)), colours(dark)
     behind: dict[Wish, tuple[float, float, str]] = {}
@@ -316,7 +315,7 @@ def _minor_labels(shown: Pareto, labels: Labels, dark: bool) -> go.Scatter:
     placed = place([*named, *behind], WIDE, _obstacles(shown, WIDE), _wide_boxes(shown, labels))
     behind |= named
     rows, columns = _POSITIONS
-    return go.Scatter(
+    return scatter(
         x=[round(behind[one.wish][0], 4) for one in placed],
         y=[round(behind[one.wish][1], 4) for one in placed],
         name="percentiles",

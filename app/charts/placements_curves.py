@@ -7,11 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from app.charts.front import Range, Setting
 from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, place, to_pixels
 from app.charts.placements import Cell, Place, Placements
+from app.charts.plain import Figure
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, colours, count, layout, percent, points
 
 PANEL, GAP, FOOT = 236, 36, 44  # pixels: one picture, between the two with the title of the second, below
@@ -27,17 +26,17 @@ LABELLED = 6  # more lines than this are named by the legend alone
 _DEPTH = {"id_accuracy": 20.0, "auroc": 15.0, "fpr95": 40.0, "aupr": 10.0}
 
 
-def figure(shown: Placements, dark: bool) -> go.Figure:
+def figure(shown: Placements, dark: bool) -> Figure:
     """Both pictures: ID accuracy above, the objective of the grid (AUROC where that is the accuracy) below."""
-    plot = go.Figure()
+    plot = Figure([], {})
     for panel, objective in enumerate(("id_accuracy", shown.lower)):
         for trace in _unshaped(shown, objective, dark):
-            plot.add_trace(trace | _axes(panel))
+            plot.data.append(trace | _axes(panel))
         for one in shown.known:
-            plot.add_trace(_line(shown, one, objective, dark) | _axes(panel) | {"showlegend": panel == 0})
-        plot.add_trace(_ring(shown, objective, dark) | _axes(panel))
+            plot.data.append(_line(shown, one, objective, dark) | _axes(panel) | {"showlegend": panel == 0})
+        plot.data.append(_ring(shown, objective, dark) | _axes(panel))
     height = 2 * PANEL + GAP + FOOT + _top(shown)
-    plot.update_layout(
+    plot.layout.update(
         **layout(dark, height=height, margin={"l": 8, "r": 8, "t": _top(shown), "b": FOOT}),
         xaxis=_x_axis(anchor="y", showticklabels=False),
         xaxis2=_x_axis(anchor="y2", matches="x", title={"text": "Percentile p (% removed)", "font": {"size": 14}}),

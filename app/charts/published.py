@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from app.charts.plain import Part, scatter
 from app.theme import MARKS, colours, percent
 from ash import paper
 from ash.methods import VARIANTS, Method
@@ -87,11 +87,11 @@ def moved(accuracy: float, auroc: float) -> tuple[Published, ...]:
     return tuple(replace(one, x=one.spot[0] + across, y=one.spot[1] + up) for one in settings(both=True))
 
 
-def trace(points: Sequence[Published], dark: bool, name: str = "published") -> go.Scatter:
+def trace(points: Sequence[Published], dark: bool, name: str = "published") -> Part:
     """Hollow grey marks with a dot inside, in the symbols of their variants; no measured mark has such a dot."""
     colour = colours(dark)
     symbols = [f"{MARKS[one.method.variant].symbol.removesuffix('-open')}-open-dot" for one in points]
-    return go.Scatter(
+    return scatter(
         x=[round(one.spot[0], 4) for one in points],
         y=[round(one.spot[1], 4) for one in points],
         name=name,

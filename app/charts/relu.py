@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from app.charts.plain import Figure
 from app.theme import ALGORITHMS, colours, layout, number, percent
 from ash.methods import STEPS
 
@@ -51,21 +51,21 @@ def output(variant: str, x: Floats, group: Images) -> Floats:
     return np.where(x >= group.median(group.t), made, 0.0)
 
 
-def figure(groups: tuple[Images, Images], dark: bool) -> go.Figure:
+def figure(groups: tuple[Images, Images], dark: bool) -> Figure:
     """Four panels: ReLU, and the three variants at the median ID and OOD image; a band for 80 % of the thresholds."""
-    colour, plot = colours(dark), go.Figure()
+    colour, plot = colours(dark), Figure([], {})
     high = max(group.high for group in groups)
     x = np.linspace(-0.25 * high, high, 501)
     for panel, name in enumerate((PLAIN, *ALGORITHMS)):
         axes = {"xaxis": f"x{panel + 1}" if panel else "x", "yaxis": f"y{panel + 1}" if panel else "y"}
         if name == PLAIN:
-            plot.add_trace(_line(x, np.maximum(x, 0), "ReLU", colour["ink"], "solid", axes, False))
+            plot.data.append(_line(x, np.maximum(x, 0), "ReLU", colour["ink"], "solid", axes, False))
             continue
         for group, dash in zip(groups, ("solid", "dash"), strict=True):
             values = _broken(x, output(name, x, group), group.median(group.t))
             label = f"median {group.role.upper()} image"
-            plot.add_trace(_line(*values, label, colour[group.role], dash, axes, panel == 1))
-    plot.update_layout(**_layout(groups, x, dark))
+            plot.data.append(_line(*values, label, colour[group.role], dash, axes, panel == 1))
+    plot.layout = _layout(groups, x, dark)
     return plot
 
 

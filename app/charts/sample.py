@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import shorts
 from ash.methods import Effect, Method
 
@@ -202,7 +202,7 @@ def _ranks(record: Curve) -> NDArray[np.intp]:
     return np.unique(np.concatenate([spaced, marks]))
 
 
-def curve_figure(record: Curve, dark: bool) -> go.Figure:
+def curve_figure(record: Curve, dark: bool) -> Figure:
     """Before above after, each on its own scale: value against rank, the kept part filled, threshold and k marked."""
     colour, at = theme.colours(dark), _ranks(record)
     tint = colour[record.method.variant]
@@ -226,7 +226,7 @@ def curve_figure(record: Curve, dark: bool) -> go.Figure:
     )
     if shaped:
         layout["yaxis2"] = {"title": "value after", "domain": [0.0, 0.44], "rangemode": "tozero"}
-    return go.Figure(traces, layout)
+    return Figure(traces, layout)
 
 
 def _line(at: NDArray[np.intp], values: Floats, tint: str, axis: str, name: str, fill: bool) -> dict[str, Any]:

@@ -1,16 +1,14 @@
 """Score histograms: one panel per OOD set with the ID set, threshold, accepted part, and outlines without shaping."""
 
 import math
-from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from app import theme
 from app.charts.bins import Bars, Histograms, Scale, bar_id
+from app.charts.plain import Figure, Part
 from app.charts.score_words import fpr_name, short, shorts, span_text
 
-Figure = dict[str, Any]
 SINGLE, ROW, GAP = 300, 74, 46  # heights in pixels of the plot area and of the title line between two rows
 AXIS_TITLES = {
     "relative": "(score \N{MINUS SIGN} threshold) / ID inter-quartile range",
@@ -24,7 +22,7 @@ def axis_title(axis: str, score: str) -> str:
     return AXIS_TITLES.get(axis, raw)
 
 
-def ticks(scale: Scale, tpr: float) -> Figure:
+def ticks(scale: Scale, tpr: float) -> Part:
     """Tick positions and texts: round numbers, the threshold, `<` and `>` under the bars that collect the rest."""
     low, high = scale.left[1], scale.right[-2 if scale.above else -1]
     raw = (high - low) / 7
@@ -45,7 +43,7 @@ def ticks(scale: Scale, tpr: float) -> Figure:
     return {"tickvals": shorts(values), "ticktext": texts, "tickangle": 0}
 
 
-def bar_trace(bars: Bars, scale: Scale, first: int, last: int, score: str) -> Figure:
+def bar_trace(bars: Bars, scale: Scale, first: int, last: int, score: str) -> Part:
     """Bins first..last - 1 of one data set as bars; customdata: id, scores in words, count, size of the set."""
     bins = [k for k in range(first, last) if bars.counts[k]]  # the outline of an empty bar would be a line
     width = np.subtract(scale.right, scale.left)
@@ -63,7 +61,7 @@ def bar_trace(bars: Bars, scale: Scale, first: int, last: int, score: str) -> Fi
     }
 
 
-def _outline(bars: Bars, scale: Scale, colour: str, dash: str) -> Figure:
+def _outline(bars: Bars, scale: Scale, colour: str, dash: str) -> Part:
     """The edge of a histogram as a line, without the bins that collect the rest."""
     inside = range(1, len(scale.left) - (1 if scale.above else 0))
     held = [k for k in inside if bars.counts[k]] or [1]
@@ -80,7 +78,7 @@ def _outline(bars: Bars, scale: Scale, colour: str, dash: str) -> Figure:
     }
 
 
-def hatching(dark: bool) -> Figure:
+def hatching(dark: bool) -> Part:
     """The pattern of what is wrongly accepted."""
     colour = theme.colours(dark)["ood"]
     return {
@@ -93,12 +91,12 @@ def hatching(dark: bool) -> Figure:
     }
 
 
-def _faded(opacity: float) -> Figure:
+def _faded(opacity: float) -> Part:
     """How the other bars look while one is chosen: still readable."""
     return {"unselected": {"marker": {"opacity": opacity}}}
 
 
-def panel_traces(record: Histograms, bars: Bars, score: str, dark: bool) -> list[Figure]:
+def panel_traces(record: Histograms, bars: Bars, score: str, dark: bool) -> list[Part]:
     """ID bars, rejected and accepted OOD bars, and the two outlines without shaping."""
     colour, scale = theme.colours(dark), record.scale
     edge, hatch = {"color": colour["ood"], "width": 1}, hatching(dark)
@@ -141,7 +139,7 @@ def _top(record: Histograms, bars: Bars) -> float:
     return next((float(step) for step in steps if step >= highest), 112.0)
 
 
-def _annotations(record: Histograms, bars: Bars, top: float, dark: bool) -> list[Figure]:
+def _annotations(record: Histograms, bars: Bars, top: float, dark: bool) -> list[Part]:
     ink = theme.colours(dark)["ink"]
     plain = {"showarrow": False, "yref": "paper", "font": {"color": ink, "size": 13}}
     title = {
@@ -160,13 +158,13 @@ def _annotations(record: Histograms, bars: Bars, top: float, dark: bool) -> list
     return [plain | title, plain | count | background]
 
 
-def figure(record: Histograms, score: str, dark: bool) -> go.Figure:
+def figure(record: Histograms, score: str, dark: bool) -> Figure:
     """One panel under the other on one x axis; each with its OOD set's FPR and AUROC in its title."""
     rows = len(record.ood)
     plot = SINGLE if rows == 1 else ROW
     area = rows * plot + (rows - 1) * GAP
-    data: list[Figure] = []
-    layout: Figure = {"annotations": [], "shapes": []}
+    data: list[Part] = []
+    layout: Part = {"annotations": [], "shapes": []}
     for row, bars in enumerate(record.ood):
         top = 1 - row * (plot + GAP) / area
         bottom, axis = top - plot / area, "y" if row == 0 else f"y{row + 1}"
@@ -187,10 +185,10 @@ def figure(record: Histograms, score: str, dark: bool) -> go.Figure:
         dark, height=area + 150, barmode="overlay", bargap=0, margin={"l": 52, "r": 12, "t": 84, "b": 56}
     )
     chosen["legend"] = {"y": 1 + 42 / area, "x": 0, "font": {"size": 12}, "itemsizing": "constant"}
-    return go.Figure({"data": data, "layout": chosen | layout})
+    return Figure(data, chosen | layout)
 
 
-def x_axis(record: Histograms, score: str, anchor: str = "y") -> Figure:
+def x_axis(record: Histograms, score: str, anchor: str = "y") -> Part:
     """The score axis under the lowest panel: title, range, ticks, the threshold among them."""
     return {
         "title": {"text": axis_title(record.scale.axis, score), "font": {"size": 13}},
@@ -201,7 +199,7 @@ def x_axis(record: Histograms, score: str, anchor: str = "y") -> Figure:
     }
 
 
-def threshold_line(at: float, dark: bool, axis: str = "y") -> Figure:
+def threshold_line(at: float, dark: bool, axis: str = "y") -> Part:
     """The line between rejected and accepted, over the height of one panel."""
     ink = theme.colours(dark)["ink"]
     return {

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
+from app.charts.plain import Figure
 from app.link.picks import Pick
 from app.link.state import current, dispatch
 from app.serving import plotly
@@ -31,7 +31,7 @@ def dark() -> bool:
 
 
 def show(
-    figure: go.Figure,
+    figure: Figure,
     key: str,
     alt: str,
     *,
@@ -121,7 +121,7 @@ def _chart_callback(key: str, on_pick: OnPick | None) -> Callable[[], None]:
     return picked
 
 
-def _downloads(figure: go.Figure, frame: pd.DataFrame | None, key: str, alt: str, filename: str) -> None:
+def _downloads(figure: Figure, frame: pd.DataFrame | None, key: str, alt: str, filename: str) -> None:
     origin = share.provenance(current())
     with st.container(horizontal=True):
         if frame is not None:
@@ -145,9 +145,9 @@ def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
     return out.getvalue()
 
 
-def html_text(figure: go.Figure, alt: str, origin: Mapping[str, str]) -> str:
+def html_text(figure: Figure, alt: str, origin: Mapping[str, str]) -> str:
     """One file that needs no network: plotly.js, the figure, what it shows and where it comes from."""
-    page: str = figure.to_html(include_plotlyjs=False, full_html=True, config=_CONFIG)
+    page: str = figure.checked().to_html(include_plotlyjs=False, full_html=True, config=_CONFIG)
     lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
     style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
     note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'

@@ -297,7 +297,7 @@ def test_marks_do_not_overlap_and_keep_their_side() -> None:
         same = [other for other in found.marks if other.lane == one.lane and other is not one]
         assert one.lane >= upload_histogram.LANES - 1 or all(abs(other.x - one.x) >= apart for other in same)
     assert f"accepts {found.accepted} of your 30 images; Energy accepts 4." in upload_histogram.finding(found, "Energy")
-    drawn = upload_histogram.figure(found, "energy", False).data
+    drawn = upload_histogram.figure(found, "energy", False).checked().data
     assert sum(len(trace.x) for trace in drawn if trace.name and trace.name.startswith("your images")) == 30
     assert upload_histogram.table(found)["number"].tolist() == list(range(1, 31))
 

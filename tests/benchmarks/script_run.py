@@ -1,10 +1,10 @@
 """What a percentile step costs the server: CPU of the script run by page, and where it goes. By hand: see README.md.
 
-    python tests/benchmarks/script_run.py [--moves 12] [--model mobilenet_v2_photos] [--top 15] [PAGE ...]
+python tests/benchmarks/script_run.py [--moves 12] [--model mobilenet_v2_photos] [--top 15] [PAGE ...]
 """
 
-import cProfile
 import contextlib
+import cProfile
 import pstats
 import statistics
 import sys

@@ -89,7 +89,7 @@ def test_values_figure_tells_id_and_ood_apart_without_colour(rng: np.random.Gene
     within = ranked.bins([(one, kept)], True)
     counts = ranked.before(one, within), ranked.after(one, kept, x, within)
     record = distribution.distribution(within, ("A", "B"), (counts[0],) * 2, (counts[1],) * 2)
-    figure = distribution.values_figure(record, True, dark=False)
+    figure = distribution.values_figure(record, True, dark=False).checked()
     filled = [trace for trace in figure.data if trace.type == "bar"]
     assert [trace.yaxis for trace in filled] == ["y", "y2"]
     assert [trace.marker.pattern.shape for trace in filled] == [None, "/"]
@@ -140,14 +140,14 @@ def test_a_sample_of_zeros_breaks_nothing(text: str) -> None:
     assert record.s1 == 0
     assert not record.s2
     assert "nan" not in " ".join([*sample.steps(record), sample.curve_finding(record)])
-    assert len(sample.curve_figure(record, dark=True).data) >= 1
+    assert len(sample.curve_figure(record, dark=True).checked().data) >= 1
 
 
 def test_curve_draws_few_points_but_both_sides_of_k(rng: np.random.Generator) -> None:
     method = Method.parse("ash_p@90")
     x = np.maximum(rng.normal(size=(1, 64, 14, 14)), 0).astype(np.float32)
     record = curve(x, method)
-    figure = sample.curve_figure(record, dark=False)
+    figure = sample.curve_figure(record, dark=False).checked()
     whole = next(trace for trace in figure.data if trace.name == "before")
     assert len(whole.x) <= sample.MOST_POINTS + 2
     assert {record.k, record.k + 1} <= set(whole.x)
@@ -160,7 +160,7 @@ def test_logits(rng: np.random.Generator) -> None:
     assert record.energies == pytest.approx((np.log(np.exp(before).sum()), np.log(np.exp(after).sum())))
     assert logits.finding(record).startswith("a overtakes b")
     assert np.abs(logits.relative(before)).max() == pytest.approx(1)
-    figure = logits.figure(record, "ash_s", compare=False, dark=False)
+    figure = logits.figure(record, "ash_s", compare=False, dark=False).checked()
     assert [trace.name for trace in figure.data] == ["before", "after"]
     assert [list(trace.text).index(next(t for t in trace.text if "★" in t)) for trace in figure.data] == [1, 0]
     many = logits.record(rng.normal(size=1000), rng.normal(size=1000), tuple(map(str, range(1000))))
@@ -180,7 +180,7 @@ def test_mosaic(rng: np.random.Generator) -> None:
     assert np.isnan(record.picture[7]).all()
     own = mosaic.mosaic(maps, channels, own_scale=True)
     assert np.nanmax(own.picture) == 1
-    assert len(mosaic.mosaic_figure(own, "ash_s", dark=False).data) == 1
+    assert len(mosaic.mosaic_figure(own, "ash_s", dark=False).checked().data) == 1
 
 
 def test_positions(rng: np.random.Generator) -> None:
@@ -191,7 +191,7 @@ def test_positions(rng: np.random.Generator) -> None:
     assert record.share.mean() == pytest.approx(0.25)
     np.testing.assert_allclose(record.before, x[0].sum(0))
     picture = np.zeros((28, 28), np.uint8)
-    heat = mosaic.overlay_figure(record, "share", picture, dark=False).data[1]
+    heat = mosaic.overlay_figure(record, "share", picture, dark=False).checked().data[1]
     assert (heat.x0, heat.dx) == (3.0, 7.0)  # the first block covers the pixels 0 to 6
     assert "row" in mosaic.positions_finding(record)
 

@@ -101,7 +101,7 @@ def test_chosen_units(size: int, seed: int) -> None:
 def test_every_line_is_told_without_colour(variant: str) -> None:
     for line, kind in enumerate(LINES[variant]):
         record = algorithm.bars(vector(), variant, 65, line)
-        ghost, now, labels, cut = algorithm.figure(record, dark=False).data
+        ghost, now, labels, cut = algorithm.figure(record, dark=False).checked().data
         assert list(now.y) == pytest.approx(record.step.after, rel=1e-3)
         marked = [bool(a) or bool(b) for a, b in zip(ghost.marker.pattern.shape, now.marker.pattern.shape, strict=True)]
         assert [i for i, one in enumerate(marked) if one] == list(record.step.touched)
@@ -113,7 +113,7 @@ def test_every_line_is_told_without_colour(variant: str) -> None:
 @pytest.mark.parametrize("p", [65.0, 66.7])
 def test_the_film_shows_what_the_library_returns(variant: str, p: float) -> None:
     film = algorithm_film.film(algorithm.bars(vector(), variant, p, len(LINES[variant]) - 1), p)
-    figure = algorithm_film.figure(film, dark=True)
+    figure = algorithm_film.figure(film, dark=True).checked()
     x = torch.tensor([VECTOR])
     assert len(figure.frames) == len(figure.layout.sliders[0].steps) == 100 + (p != 65)
     assert figure.layout.sliders[0].steps[figure.layout.sliders[0].active].label == f"{p:g}"
@@ -148,7 +148,7 @@ def test_the_modified_relu_says_what_differs() -> None:
     assert a.k == b.k == 10
     assert a.t is not None
     assert f"keep 10 of 50 values, but the cut differs: t = {a.t:.4g} for this boot" in relu_live.finding(record)
-    figure = relu_live.figure(record, dark=False)
+    figure = relu_live.figure(record, dark=False).checked()
     assert figure.data[1].line.dash != figure.data[2].line.dash
     assert figure.data[1].x[1] == pytest.approx(a.t, rel=1e-3)
     assert len(figure.frames) == 100

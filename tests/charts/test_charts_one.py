@@ -47,7 +47,7 @@ def test_the_image_is_placed_by_its_margin_whatever_the_scale_of_the_scores() ->
     assert large.below == small.below
     assert small.histograms.scale.place(small.margin) == small.margin
     record = placed_score.Placed((small, large), "energy")
-    (mark,) = [trace for trace in placed_score.figure(record, False).data if trace.name == "this image"][1:]
+    (mark,) = [trace for trace in placed_score.figure(record, False).checked().data if trace.name == "this image"][1:]
     assert mark.x[0] == pytest.approx(small.margin, rel=1e-3)
     assert len(placed_score.table(record)) == 2
     assert "without shaping it lies" in placed_score.finding(record, 95.0)
@@ -74,7 +74,7 @@ def test_a_path_tells_when_verdict_and_class_flip() -> None:
     verdicts = "accepted up to p = 40, rejected from 90 (of 3 whose threshold is computed)"
     words = f"ASH-B: {verdicts}; its class: Bag up to p = 40, Coat from 65."
     assert percentile_path.finding(found) == words
-    line, strip = percentile_path.figure(found, False).data
+    line, strip = percentile_path.figure(found, False).checked().data
     assert list(line.customdata) == ["0", "40", "90"]
     assert [symbol.endswith("-open") for symbol in line.marker.symbol] == [False, False, True]
     assert list(strip.text) == ["Bag", "Coat"]
@@ -87,7 +87,7 @@ def test_a_path_without_thresholds_says_so_and_still_shows_the_classes() -> None
     assert percentile_path.finding(found) == (
         "ASH-S: the thresholds are not computed here yet; its class is Bag at every p."
     )
-    assert len(percentile_path.figure(found, True).data) == 1
+    assert len(percentile_path.figure(found, True).checked().data) == 1
 
 
 logits = st.integers(2, 30).flatmap(
@@ -108,7 +108,7 @@ def test_a_slope_holds_the_leaders_of_both_sides(pair: tuple[list[float], list[f
             exact = np.delete(values, int(leader.name))
             odds = values[int(leader.name)] - np.logaddexp.reduce(exact)
             assert leader.log_odds[side] == pytest.approx(odds)
-    assert len(slope.figure(found, "ash_s", False).data) == len(found.leaders)
+    assert len(slope.figure(found, "ash_s", False).checked().data) == len(found.leaders)
     assert len(slope.table(found)) == len(found.leaders)
 
 
@@ -150,7 +150,7 @@ def test_a_unit_flips_the_verdict_where_the_score_without_it_is_on_the_other_sid
     assert [found.flips(unit) for unit in found.units] == [True, False, False]
     assert "3 of the 40 kept units give 71 % of what speaks for Bag" in units_decided.finding(found)
     assert units_decided.finding(found).endswith("; one of them alone decides the verdict.")
-    picture = units_decided.figure(found, "ash_b", False)
+    picture = units_decided.figure(found, "ash_b", False).checked()
     assert list(picture.data[0].y) == ["★ unit 0", "unit 1", "unit 2"]
     assert list(picture.data[2].x) == [2.0, 0.5, 0.1]
     assert len(picture.layout.images) == 9
@@ -168,9 +168,9 @@ def test_evidence_counts_the_positions_that_hold_half_of_it() -> None:
     assert "25 % of the positions after shaping, most in row 1, column 1 of 2 x 2" in class_activation_map.finding(
         record
     )
-    picture = class_activation_map.figure(record, np.zeros((28, 28), np.uint8), False)
+    picture = class_activation_map.figure(record, np.zeros((28, 28), np.uint8), False).checked()
     heats = [trace for trace in picture.data if trace.type == "heatmap"]
-    assert [heat.z.max() for heat in heats] == [35.0, 1.0, 4.0]
+    assert [np.max(heat.z) for heat in heats] == [35.0, 1.0, 4.0]
     assert (heats[0].dx, heats[0].x0) == (14, 6.5)
     assert heats[2].zmin == -9
     assert list(class_activation_map.table(record)["for Coat, after"]) == values.ravel().tolist()

@@ -141,7 +141,7 @@ def test_the_window_holds_the_best_mark_while_it_is_the_current_one() -> None:
 
 def test_the_figure_draws_the_record() -> None:
     shown = record(budget=1.0)
-    plot = pareto.figure(shown, dark=False)
+    plot = pareto.figure(shown, dark=False).checked()
     traces = {trace.name: trace for trace in plot.data}
     assert list(traces) == [
         *("percentiles", "Pareto front", "ASH-P", "ASH-B", "ASH-S", "ReAct"),
@@ -173,14 +173,14 @@ def test_the_front_is_drawn_as_steps_that_no_setting_passes() -> None:
 
 
 def test_the_axis_says_that_lower_is_better() -> None:
-    plot = pareto.figure(record(y="fpr95"), dark=True)
+    plot = pareto.figure(record(y="fpr95"), dark=True).checked()
     assert "lower is better" in plot.layout.yaxis.title.text
     assert plot.layout.yaxis.range[0] > plot.layout.yaxis.range[1]
     assert "lower" not in plot.layout.xaxis.title.text
 
 
 def test_equal_records_give_equal_figures() -> None:
-    assert pareto.figure(record(), True).to_json() == pareto.figure(record(), True).to_json()
+    assert pareto.figure(record(), True).checked().to_json() == pareto.figure(record(), True).checked().to_json()
 
 
 spots = st.tuples(st.floats(0, 300), st.floats(0, 300))
@@ -208,5 +208,5 @@ def test_labels_never_meet_each_other_or_leave_the_frame(
 
 
 def test_a_phone_gets_the_labels_that_matter() -> None:
-    texts = {note.text for note in pareto.figure(record(), dark=False).layout.annotations}
+    texts = {note.text for note in pareto.figure(record(), dark=False).checked().layout.annotations}
     assert {"<b>ASH-B @ 65</b>", "Energy, unshaped"} <= texts

@@ -183,7 +183,7 @@ def test_a_variant_without_a_percentile_is_explained() -> None:
 
 def test_every_cell_is_a_pick_that_loads_it() -> None:
     some = shown(THREE[0], EMPTY, THREE[2])
-    plot = grid.figure(some, dark=False)
+    plot = grid.figure(some, dark=False).checked()
     assert [trace.name for trace in plot.data] == ["Third block", "Last block", "Penultimate layer"]
     for trace, one in zip(plot.data, some.places, strict=True):
         assert len(trace.customdata) == len(COLUMNS) + 1
@@ -195,14 +195,14 @@ def test_every_cell_is_a_pick_that_loads_it() -> None:
 
 def test_cells_show_their_value_and_missing_ones_are_hollow() -> None:
     some = shown(THREE[0], EMPTY, place("penultimate", {90.0: 0.0}))
-    rows = grid.figure(some, dark=True).data
+    rows = grid.figure(some, dark=True).checked().data
     assert rows[0].text[1:3] == ("90.5", "91.5")
     assert not any(rows[1].text)
     assert set(rows[1].marker.color) == {"rgba(0,0,0,0)"}
     assert [bool(text) for text in rows[2].text] == [p in (None, 90.0) for p in (None, *COLUMNS)]
     assert "Its activations are not computed yet" in rows[1].hovertext[0]
     assert "Not computed yet" in rows[2].hovertext[1]
-    names = [note.text for note in grid.figure(some, dark=True).layout.annotations]
+    names = [note.text for note in grid.figure(some, dark=True).checked().layout.annotations]
     assert "not computed" in names[1]
     assert "<b>Penultimate layer</b>" in names[2]
 
@@ -211,11 +211,11 @@ def test_the_current_cell_is_framed_and_gets_a_column() -> None:
     assert columns(COLUMNS, 66.0) == tuple(sorted((*COLUMNS, 66.0)))
     assert columns(COLUMNS, 65.0) == columns(COLUMNS, None) == COLUMNS
     for dark in (False, True):
-        (frame,) = grid.figure(shown(*THREE), dark).layout.shapes
+        (frame,) = grid.figure(shown(*THREE), dark).checked().layout.shapes
         assert frame.name == "penultimate ash_s@90"
         assert frame.y0 > 2
     none = shown(*THREE, current=("penultimate", Method("react", 1)))
-    assert not grid.figure(none, dark=False).layout.shapes
+    assert not grid.figure(none, dark=False).checked().layout.shapes
 
 
 def contrast(one: float, other: float) -> float:
@@ -245,7 +245,7 @@ def test_the_grid_in_a_sentence() -> None:
     assert text.startswith("Grid of AUROC for 3 placements and 9 percentiles: from 90.0 % at")
     assert "30 of 30 cells are computed" in text
     assert "nothing is computed yet" in grid.finding(shown(EMPTY))
-    assert grid.figure(shown(EMPTY), dark=False).data[0].name == "Last block"
+    assert grid.figure(shown(EMPTY), dark=False).checked().data[0].name == "Last block"
 
 
 def test_the_legend_says_what_the_colours_mean() -> None:
@@ -259,7 +259,7 @@ def test_the_legend_says_what_the_colours_mean() -> None:
 
 
 def test_both_pictures_draw_every_placement_against_one_axis() -> None:
-    plot = placements_curves.figure(shown(*THREE), dark=False)
+    plot = placements_curves.figure(shown(*THREE), dark=False).checked()
     lines = [trace for trace in plot.data if trace.name in LABELS.values()]
     assert [trace.name for trace in lines] == [*LABELS.values()] * 2
     for trace, one in zip(lines, (*THREE, *THREE), strict=True):
@@ -285,7 +285,7 @@ def test_no_two_of_ten_placements_look_alike_and_more_inside_change_none() -> No
 
 def test_unshaped_lines_belong_to_images() -> None:
     def dotted(some: Placements) -> list[str]:
-        plot = placements_curves.figure(some, dark=False)
+        plot = placements_curves.figure(some, dark=False).checked()
         return [trace.name for trace in plot.data if trace.line.dash == "dot" and trace.yaxis == "y"]
 
     assert dotted(shown(*THREE)) == ["Unshaped, 2,000 ID images", "Unshaped, 10,000 ID images"]
@@ -305,7 +305,7 @@ def test_the_window_shows_the_best_and_the_unshaped_and_all_on_request(objective
         assert wide[0] < min(values)
         assert max(values) < wide[1]
     assert placements_curves.window(some, "id_accuracy")[0] > 50
-    plot = placements_curves.figure(some, dark=True)
+    plot = placements_curves.figure(some, dark=True).checked()
     up, down = plot.layout.yaxis2.range
     assert (up > down) == (some.lower in LOWER_IS_BETTER)
 
@@ -316,7 +316,7 @@ def test_the_second_picture_is_never_the_first_again() -> None:
 
 
 def test_no_line_is_marked_for_another_variant() -> None:
-    plot = placements_curves.figure(shown(*THREE, current=("penultimate", Method("react", 1))), dark=False)
+    plot = placements_curves.figure(shown(*THREE, current=("penultimate", Method("react", 1))), dark=False).checked()
     assert not plot.layout.shapes
     assert all(not trace.customdata for trace in plot.data if trace.name == "current")
 
@@ -345,10 +345,10 @@ def test_the_tables_hold_what_the_pictures_show() -> None:
 def test_what_was_measured_before_is_marked_in_charts_words_and_tables() -> None:
     before = replace(THREE[0], banks=False, left=10, measured="CPU (x86_64, 1 thread), 2026-11-27")
     mixed = shown(before, THREE[2])
-    marks = {trace.name: trace.marker.symbol for trace in placements_curves.figure(mixed, False).data if trace.name}
+    marks = {trace.name: trace.marker.symbol for trace in placements_curves.figure(mixed, False).checked().data if trace.name}
     assert marks["Third block"].endswith("-open")
     assert not marks["Penultimate layer"].endswith("-open")
-    (_, fill), *_ = [(one.text, one) for one in grid.figure(mixed, False).layout.annotations]
+    (_, fill), *_ = [(one.text, one) for one in grid.figure(mixed, False).checked().layout.annotations]
     assert "2,000 ID, 3,000 OOD, measured before" in fill.text
     assert list(table(mixed)["Measured"].unique()) == [f"before, {before.measured}", "here"]
     assert "Measured" not in table(shown(*THREE))

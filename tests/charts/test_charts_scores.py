@@ -84,7 +84,7 @@ def test_constant_scores_and_a_single_image_draw(axis: str) -> None:
         shown = bins.histograms("m", {"id": "ID", "far": "Far"}, (own, {"far": far}), None, axis, 95.0)
         assert sum(shown.ood[0].counts) == len(far)
         assert shown.ood[0].accepted == int((far >= own[0]).sum())
-        scores.figure(shown, "energy", dark=False)
+        scores.figure(shown, "energy", dark=False).checked()
 
 
 def test_without_shaping_each_score_keeps_its_own_threshold() -> None:
@@ -118,7 +118,7 @@ def test_no_bar_id_raises(text: str) -> None:
 
 def test_the_figure_has_a_panel_for_each_set_and_names_its_numbers() -> None:
     shown = record("relative")
-    figure = scores.figure(shown, "energy", dark=False)
+    figure = scores.figure(shown, "energy", dark=False).checked()
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [trace.name for trace in bars] == ["Clothes (ID)", "OOD, rejected", "OOD, accepted"] * 2
     assert sum(row[2] for row in bars[5].customdata) == shown.ood[1].accepted
@@ -129,12 +129,12 @@ def test_the_figure_has_a_panel_for_each_set_and_names_its_numbers() -> None:
     assert f"{shown.ood[1].accepted} of 300 accepted" in texts
     assert {shape.x0 for shape in figure.layout.shapes} == {0.0}
     assert tuple(figure.layout.xaxis.range) == tuple(
-        scores.figure(record("relative", 80), "energy", False).layout.xaxis.range
+        scores.figure(record("relative", 80), "energy", False).checked().layout.xaxis.range
     )
 
 
 def test_the_same_record_gives_the_same_bytes() -> None:
-    assert scores.figure(record("raw"), "msp", True).to_json() == scores.figure(record("raw"), "msp", True).to_json()
+    assert scores.figure(record("raw"), "msp", True).checked().to_json() == scores.figure(record("raw"), "msp", True).checked().to_json()
 
 
 def test_the_finding_counts_one_set_and_averages_many() -> None:
@@ -213,7 +213,7 @@ def test_tied_scores_make_one_point() -> None:
 def test_the_curve_figure_draws_the_method_thick_and_the_unshaped_score_thin() -> None:
     new, old = ("ASH-S @ 90", *sets(1)), ("Energy", *sets(2))
     shown = rates.curves("pr", {"far": "Noise", "near": "Photographs"}, new, old, 95.0)
-    figure = curves.figure(shown, "ash_s", "energy", 95.0, dark=True)
+    figure = curves.figure(shown, "ash_s", "energy", 95.0, dark=True).checked()
     lines = {trace.name: trace.line.width for trace in figure.data if trace.mode == "lines"}
     assert lines["ASH-S @ 90"] > lines["Energy"] > lines["no information"]
     assert len([trace for trace in figure.data if trace.mode == "markers"]) == 4
@@ -236,10 +236,10 @@ def test_the_scrub_has_a_frame_for_each_percentile(axis: str) -> None:
             assert hatched == pytest.approx(shown.frames[p].fpr, rel=5e-3)
         else:
             assert bins.scale_of(axis, own[p], {}, 0.95, scrub.BINS).left == shown.scale.left
-    figure = scrub.figure(shown, 65, dark=False)
+    figure = scrub.figure(shown, 65, dark=False).checked()
     text = figure.to_json()
     assert len(text) < 600_000
-    assert text == scrub.figure(shown, 65, dark=False).to_json()
+    assert text == scrub.figure(shown, 65, dark=False).checked().to_json()
     assert len(figure.frames) == len(figure.layout.sliders[0].steps) == 100
     assert all(
         [trace["type"] for trace in frame["data"]] == ["bar"] * 3 + ["scatter"] for frame in json.loads(text)["frames"]

@@ -312,7 +312,7 @@ PICTURE = Against(
 
 
 def test_a_picture_is_a_record_a_figure_and_a_table() -> None:
-    drawn = figure(PICTURE, dark=True)
+    drawn = figure(PICTURE, dark=True).checked()
     assert [trace.name for trace in drawn.data] == ["Energy", "a & <b>", "c"]
     assert finding(PICTURE) == "AUROC (%), highest: a & <b> 95.0 at p = 50; c 92.0 at p = 95. Dotted: Energy, 90.5."
     assert list(table(PICTURE)["c"].dropna()) == [91.0, 92.0]

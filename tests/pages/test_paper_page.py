@@ -416,7 +416,7 @@ def test_figure_3_has_three_lines_and_the_printed_accuracies(app: AppTest) -> No
 def test_figure_3_without_anything_measured_shows_the_paper() -> None:
     record = accuracy.record((), None, "nothing")
     assert "Nothing is measured here" in accuracy.finding(record)
-    assert len(accuracy.figure(record, False).data) == 2
+    assert len(accuracy.figure(record, False).checked().data) == 2
 
 
 def test_figure_4_is_what_shaping_does() -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import short, shorts
 from app.views.lab.algorithm_steps import LINES, VARIANTS, Step, facts, shown, trace
 
@@ -58,10 +58,10 @@ def table(record: Bars) -> pd.DataFrame:
     return pd.DataFrame({record.vector.noun: record.vector.names, **columns})
 
 
-def figure(record: Bars, dark: bool) -> go.Figure:
+def figure(record: Bars, dark: bool) -> Figure:
     """The vector at one line."""
     top, low = axis_range([*record.vector.values, *record.step.after])
-    return go.Figure(bar_traces(record, dark), bars_layout(record, dark, (low, top), HEIGHT))
+    return Figure(bar_traces(record, dark), bars_layout(record, dark, (low, top), HEIGHT))
 
 
 def bar_traces(record: Bars, dark: bool) -> Traces:

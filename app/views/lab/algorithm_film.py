@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import short, shorts
 from app.link.fields import write_number
 from app.views.lab.algorithm import (
@@ -71,7 +71,7 @@ def caption(one: Facts) -> str:
     return f"{first}<br>{second}"
 
 
-def figure(record: Film, dark: bool) -> go.Figure:
+def figure(record: Film, dark: bool) -> Figure:
     """The returned vector with a slider for p that needs no server. The axis follows the values where they explode."""
     bars_, now = record.record, record.facts[record.start]
     frames = [_frame(one, bars_.vector.hints, dark) for one in record.facts]
@@ -80,7 +80,7 @@ def figure(record: Film, dark: bool) -> go.Figure:
     layout["margin"] = {"l": LEFT, "r": 8, "t": 76, "b": 8}
     layout["title"] = heading(caption(now))
     layout["sliders"] = [slider(record.percentiles, record.start, dark)]
-    return go.Figure({"data": bar_traces(bars_, dark), "layout": layout, "frames": frames})
+    return Figure(bar_traces(bars_, dark), layout, frames)
 
 
 def _frame(one: Facts, hints: Sequence[str], dark: bool) -> dict[str, Any]:

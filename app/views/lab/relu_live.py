@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import short, shorts
 from app.link.fields import write_number
 from app.views.lab.algorithm_film import heading, slider
@@ -148,7 +148,7 @@ def caption(record: Relu, at: int) -> str:
     return "<br>".join(lines)
 
 
-def figure(record: Relu, dark: bool) -> go.Figure:
+def figure(record: Relu, dark: bool) -> Figure:
     """Output against input of both images over the plain ReLU, ticks for their values, and a slider for p."""
     low, high = _inputs(record)
     data = [_plain(low, high, dark)]
@@ -157,7 +157,7 @@ def figure(record: Relu, dark: bool) -> go.Figure:
     for place, one in enumerate(record.images):
         data.append(_rug(one, place, dark))
     frames = [_frame(record, at, (low, high)) for at in range(len(record.percentiles))]
-    return go.Figure({"data": data, "layout": _layout(record, (low, high), dark), "frames": frames})
+    return Figure(data, _layout(record, (low, high), dark), frames)
 
 
 def _inputs(record: Relu) -> tuple[float, float]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from app.charts import published
 from app.charts.front import Setting
+from app.charts.plain import Figure, Part, scatter
 from app.charts.published import Published
 from app.theme import ALGORITHMS, MARKS, colours, layout, percent, points
 from ash.methods import VARIANTS
@@ -56,16 +55,16 @@ def finding(shown: Accuracy) -> str:
     return f"On {shown.network}, {'; '.join(text)}."
 
 
-def figure(shown: Accuracy, dark: bool) -> go.Figure:
+def figure(shown: Accuracy, dark: bool) -> Figure:
     """The chart: lines are measured, hollow grey marks are the paper's."""
-    colour, plot = colours(dark), go.Figure()
+    colour, plot = colours(dark), Figure([], {})
     if shown.baseline is not None:
-        plot.add_trace(_level(f"Unshaped, {shown.network}", shown.baseline.id_accuracy, colour["ink"]))
-    plot.add_trace(_level("Unshaped, published", published.energy().id_accuracy, colour["muted"]))
+        plot.data.append(_level(f"Unshaped, {shown.network}", shown.baseline.id_accuracy, colour["ink"]))
+    plot.data.append(_level("Unshaped, published", published.energy().id_accuracy, colour["muted"]))
     for variant, members in shown.lines.items():
         mark = MARKS[variant]
-        plot.add_trace(
-            go.Scatter(
+        plot.data.append(
+            scatter(
                 x=[one.parameter for one in members],
                 y=[round(one.id_accuracy, 4) for one in members],
                 name=VARIANTS[variant].label,
@@ -86,8 +85,8 @@ def figure(shown: Accuracy, dark: bool) -> go.Figure:
         dark,
         "published, ResNet-50",
     )
-    plot.add_trace(marks)
-    plot.update_layout(
+    plot.data.append(marks)
+    plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
         xaxis={"title": "Percentile p (% removed)", "range": [-2, 101], "zeroline": False},
         yaxis={"title": "ID accuracy (%)", "range": [-3, 101], "zeroline": False},
@@ -95,7 +94,7 @@ def figure(shown: Accuracy, dark: bool) -> go.Figure:
     return plot
 
 
-def _level(name: str, value: float, colour: str) -> go.Scatter:
+def _level(name: str, value: float, colour: str) -> Part:
     line: dict[str, Any] = {"color": colour, "width": 1.2, "dash": "dot"}
     text = f"{name}: {percent(value, 2)}<extra></extra>"
-    return go.Scatter(x=[0, 100], y=[value, value], name=name, mode="lines", line=line, hovertemplate=text)
+    return scatter(x=[0, 100], y=[value, value], name=name, mode="lines", line=line, hovertemplate=text)

@@ -7,10 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from app.charts.placements import Cell, Place, Placements
 from app.charts.placements_curves import hover
+from app.charts.plain import Figure, Part, bar
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, colours, count, layout
 
 ROW, HEAD, FOOT = 66, 46, 6  # pixels: one placement, the percentiles above, below
@@ -63,15 +62,15 @@ def scale(shown: Placements, dark: bool) -> Scale:
     return Scale(sign * (max(merits) - span), sign * max(merits), dark)
 
 
-def figure(shown: Placements, dark: bool) -> go.Figure:
+def figure(shown: Placements, dark: bool) -> Figure:
     """One row of cells per placement, input first; hollow cells are not computed."""
-    plot = go.Figure()
+    plot = Figure([], {})
     colour, shades = colours(dark), scale(shown, dark)
     for row, place in enumerate(shown.places):
-        plot.add_trace(_bars(shown, place, row, shades, colour))
+        plot.data.append(_bars(shown, place, row, shades, colour))
     positions = _positions(shown)
     names = ["none", *(f"{p:g}" for p in shown.columns)]
-    plot.update_layout(
+    plot.layout.update(
         **layout(
             dark,
             height=HEAD + FOOT + ROW * len(shown.places),
@@ -107,11 +106,11 @@ def _positions(shown: Placements) -> list[float]:
     return [0.0, *(round(i + 1 + SPACE, 2) for i in range(len(shown.columns)))]
 
 
-def _bars(shown: Placements, place: Place, row: int, shades: Scale, colour: dict[str, str]) -> go.Bar:
+def _bars(shown: Placements, place: Place, row: int, shades: Scale, colour: dict[str, str]) -> Part:
     cells = shown.row(place)
     values = [cell.setting[shown.objective] if cell.setting else math.nan for cell in cells]
     known = [math.isfinite(value) for value in values]
-    return go.Bar(
+    return bar(
         name=place.label,
         x=_positions(shown),
         y=[round(CELL[1] - CELL[0], 4)] * len(cells),

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
 from app.charts.mosaic import glass
+from app.charts.plain import Figure, Part, heatmap, image
 
 Floats = NDArray[np.floating]
 SIZE = 230  # pixels of the height of a panel
@@ -50,7 +50,7 @@ def finding(record: Evidence) -> str:
     )
 
 
-def figure(record: Evidence, picture: NDArray[np.uint8], dark: bool) -> go.Figure:
+def figure(record: Evidence, picture: NDArray[np.uint8], dark: bool) -> Figure:
     """The image three times: under the share kept, under the evidence before and under the evidence after."""
     panels = (
         (100 * record.share, "kept (%)", "%{z:.1f} % of the channels kept"),
@@ -63,20 +63,20 @@ def figure(record: Evidence, picture: NDArray[np.uint8], dark: bool) -> go.Figur
     for number, (values, title, hover) in enumerate(panels):
         tail = "" if number == 0 else str(number + 1)
         axes = {"xaxis": f"x{tail}", "yaxis": f"y{tail}"}
-        traces += [go.Image(z=rgb, hoverinfo="skip", **axes), _heat(values, picture, hover, axes)]
+        traces += [image(z=rgb, hoverinfo="skip", **axes), _heat(values, picture, hover, axes)]
         left, right = number / 3 + 0.005, (number + 1) / 3 - 0.005
         none = {"visible": False, "showgrid": False, "constrain": "domain", "fixedrange": True}
         layout[f"xaxis{tail}"] = {**none, "range": [-0.5, picture.shape[1] - 0.5], "domain": [left, right]}
         layout[f"yaxis{tail}"] = {**none, "range": [picture.shape[0] - 0.5, -0.5], "scaleanchor": f"x{tail}"}
         layout["annotations"] += _texts(tail, title, values, picture.shape[:2], theme.colours(dark)["ink"])
-    return go.Figure(traces, layout)
+    return Figure(traces, layout)
 
 
-def _heat(values: Floats, picture: NDArray[np.uint8], hover: str, axes: dict[str, str]) -> go.Heatmap:
+def _heat(values: Floats, picture: NDArray[np.uint8], hover: str, axes: dict[str, str]) -> Part:
     """Half-transparent blocks in the image's pixels: orange speaks for the class, blue against it."""
     rows, columns = values.shape
     height, width = picture.shape[:2]
-    return go.Heatmap(
+    return heatmap(
         z=values,
         x0=width / columns / 2 - 0.5,
         dx=width / columns,

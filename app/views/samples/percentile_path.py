@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
 from app.charts.bins import spread
+from app.charts.plain import Figure
 from app.charts.score_words import short
 from app.charts.verdict_words import margin
 from ash.metrics import threshold_at_tpr
@@ -97,7 +97,7 @@ def _told(runs: list[tuple[str, float, float]]) -> str:
     return ", ".join([f"{first} {until}", *(f"{word} from {start:g}" for word, start, _ in rest)])
 
 
-def figure(record: Path, dark: bool) -> go.Figure:
+def figure(record: Path, dark: bool) -> Figure:
     """IQRs above the threshold against p, and under it the classes as a labelled strip. customdata: p."""
     colour = theme.colours(dark)
     drawn = [point for point in record.points if point.margin is not None]
@@ -115,7 +115,7 @@ def figure(record: Path, dark: bool) -> go.Figure:
         annotations=_notes(record, low, high, colour),
     )
     traces = [_line(record, drawn, low, high, colour)] if drawn else []
-    return go.Figure({"data": [*traces, *_strip(record, colour)], "layout": layout})
+    return Figure([*traces, *_strip(record, colour)], layout)
 
 
 def _range(drawn: Sequence[Point]) -> tuple[float, float]:

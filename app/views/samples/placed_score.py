@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
 from app.charts import bins
+from app.charts.plain import Figure
 from app.charts.score_words import fpr_name, score_text, short
 from app.charts.scores import panel_traces, threshold_line, x_axis
 from app.charts.verdict_words import distance, margin
@@ -79,7 +79,7 @@ def _share(percent: float) -> str:
     return theme.percent(math.floor(percent * 10 + 1e-9) / 10)
 
 
-def figure(record: Placed, dark: bool) -> go.Figure:
+def figure(record: Placed, dark: bool) -> Figure:
     """One panel above the other on one axis: ID and OOD scores, the threshold, and the image as a marked line."""
     rows = len(record.panels)
     area = rows * PANEL + (rows - 1) * GAP
@@ -107,7 +107,7 @@ def figure(record: Placed, dark: bool) -> go.Figure:
     margins = {"l": 52, "r": 12, "t": 84, "b": 60}
     chosen = theme.layout(dark, height=area + 144, barmode="overlay", bargap=0, margin=margins)
     chosen["legend"] = {"y": 1 + 30 / area, "x": 0, "yanchor": "bottom", "font": {"size": 12}, "itemsizing": "constant"}
-    return go.Figure({"data": data, "layout": chosen | layout})
+    return Figure(data, chosen | layout)
 
 
 def _mark(one: Panel, score: str, high: float, dark: bool) -> dict[str, Any]:

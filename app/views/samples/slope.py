@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
 from app.charts.logits import relative
+from app.charts.plain import Figure
 from app.charts.score_words import score_text, short
 
 TOP = 5
@@ -114,7 +114,7 @@ def _centre(group: list[float], gap: float, last: bool) -> float:
     return total / members + (half if last else -half)
 
 
-def figure(slope: Slope, variant: str, dark: bool) -> go.Figure:
+def figure(slope: Slope, variant: str, dark: bool) -> Figure:
     """A line a class from the left column to the right one, labels at both ends; the winner after shaping is thick."""
     colour = theme.colours(dark)
     heights = np.array([leader.heights for leader in slope.leaders])
@@ -134,7 +134,7 @@ def figure(slope: Slope, variant: str, dark: bool) -> go.Figure:
         yaxis={"range": [bottom, top], "visible": False, "fixedrange": True},
         annotations=[*_heads(colour), *_labels(slope, labels, variant, colour)],
     )
-    return go.Figure([_line(leader, slope, variant, colour) for leader in slope.leaders], layout)
+    return Figure([_line(leader, slope, variant, colour) for leader in slope.leaders], layout)
 
 
 def _line(leader: Leader, slope: Slope, variant: str, colour: dict[str, str]) -> dict[str, Any]:

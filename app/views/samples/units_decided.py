@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import score_text, shorts
 from ash.metrics import accepts
 
@@ -106,7 +106,7 @@ def finding(record: Decided) -> str:
     return f"{text}; {'one of them' if flips == 1 else f'each of {flips} of them'} alone decides the verdict."
 
 
-def figure(record: Decided, variant: str, dark: bool) -> go.Figure:
+def figure(record: Decided, variant: str, dark: bool) -> Figure:
     """A row a unit: its images, a bar for the logit, marks for the score; a star where it alone decides the verdict."""
     colour = theme.colours(dark)
     names = [f"{'★ ' if record.flips(unit) else ''}unit {unit.number}" for unit in record.units]
@@ -125,7 +125,7 @@ def figure(record: Decided, variant: str, dark: bool) -> go.Figure:
     )
     layout["legend"] = {"y": 1.0, "x": 0, "yanchor": "bottom", "yref": "paper", "font": {"size": 12}}
     layout["legend"]["y"] = 1 + 26 / (height - 138)
-    return go.Figure(traces, layout)
+    return Figure(traces, layout)
 
 
 def _bars(record: Decided, names: list[str], tint: str) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from app import theme
 from app.charts import bins, scores, verdict_words
 from app.charts.bins import Bars, Histograms, Scale, Scores
+from app.charts.plain import Figure
 from app.charts.score_words import fpr_name, short, shorts
 
 ALL = "ood"  # the OOD sets taken together
@@ -117,7 +117,7 @@ def table(record: Marks) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["number", "name", "verdict", "class", "score", "margin (IQR)"])
 
 
-def figure(record: Marks, score: str, dark: bool) -> go.Figure:
+def figure(record: Marks, score: str, dark: bool) -> Figure:
     """The numbered marks in rows, and under them ID and OOD histograms on the same axis."""
     one = record.record
     rows = 1 + max((mark.lane for mark in record.marks), default=0)
@@ -152,7 +152,7 @@ def figure(record: Marks, score: str, dark: bool) -> go.Figure:
         "shapes": [scores.threshold_line(one.scale.at, dark, axis) for axis in ("y", "y2")],
         "annotations": [_note(one.ood[0], one, top, dark)],
     }
-    return go.Figure({"data": data, "layout": layout})
+    return Figure(data, layout)
 
 
 def _trace(record: Marks, accepted: bool, dark: bool) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import plotly.graph_objects as go
-
 from app import theme
+from app.charts.plain import Figure
 from app.charts.score_words import score_text
 from app.views.scores.roc_pr import Curve, Kind
 
@@ -65,7 +64,7 @@ def _point(one: Curve, first: bool, variant: str, tpr: float, dark: bool) -> dic
     }
 
 
-def figure(record: Mapping[str, tuple[Curve, ...]], variant: str, score: str, tpr: float, dark: bool) -> go.Figure:
+def figure(record: Mapping[str, tuple[Curve, ...]], variant: str, score: str, tpr: float, dark: bool) -> Figure:
     """One panel per OOD set in two columns (one set: one panel); the marker is the threshold of the page."""
     columns = 1 if len(record) == 1 else 2
     rows, large = -(-len(record) // columns), columns == 1
@@ -90,7 +89,7 @@ def figure(record: Mapping[str, tuple[Curve, ...]], variant: str, score: str, tp
         layout["annotations"].append(_title(label, lines, x[0], top, large))
     chosen = theme.layout(dark, height=area + 146, margin={"l": 56, "r": 12, "t": 86, "b": 52})
     chosen["legend"] = {"y": 1 + 42 / area, "x": 0, "font": {"size": 12}}
-    return go.Figure({"data": data, "layout": chosen | layout})
+    return Figure(data, chosen | layout)
 
 
 def _lowest(record: Mapping[str, tuple[Curve, ...]]) -> float:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app import theme
 from app.charts.bins import Scale, Scores, bars, scale_of
+from app.charts.plain import Figure
 from app.charts.score_words import fpr_name, short, shorts
 from app.charts.scores import axis_title, hatching, threshold_line, ticks
 
@@ -153,7 +153,7 @@ def _slider(record: Scrub, start: int, dark: bool) -> dict[str, Any]:
     return theme.slider(names, start, dark, REDRAW, y=-62 / PLOT, pad={"t": 0, "b": 0}, currentvalue=value)
 
 
-def figure(record: Scrub, start: int, dark: bool) -> go.Figure:
+def figure(record: Scrub, start: int, dark: bool) -> Figure:
     """The frames with a slider and a play button. `start`: the percentile shown first."""
     start = min(max(start, 0), len(record.frames) - 1)
     line, first = record.scale.line, record.frames[start]
@@ -190,9 +190,7 @@ def figure(record: Scrub, start: int, dark: bool) -> go.Figure:
         "sliders": [_slider(record, start, dark)],
         "updatemenus": [_buttons(dark)],
     }
-    return go.Figure(
-        {"data": [*_traces(record, first, dark), _text(record, first, top)], "layout": layout, "frames": frames}
-    )
+    return Figure([*_traces(record, first, dark), _text(record, first, top)], layout, frames)
 
 
 def table(record: Scrub) -> pd.DataFrame:
