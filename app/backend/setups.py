@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -22,6 +23,40 @@ from ash.results import SUBSET_ID as SUBSET_ID
 from ash.results import SUBSET_OOD as SUBSET_OOD
 
 FRESH = 300.0  # seconds for which a look at the data folder holds
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_OF_THIS_RUN: ContextVar[dict[tuple[object, ...], Any] | None] = ContextVar("seen in this run", default=None)
+
+
+@contextmanager
+def one_run() -> Iterator[None]:
+    """Round a run of the script: what is `once_a_run` is looked up once in it, or again after `look_again`."""
+    before = _OF_THIS_RUN.set({})
+    try:
+        yield
+    finally:
+        _OF_THIS_RUN.reset(before)
+
+
+def once_a_run(function: Callable[P, T]) -> Callable[P, T]:
+    """A function of hashable arguments, looked up once a run of the script; outside of one, in a job say, every time.
+
+    A look into Streamlit's caches hashes the arguments anew, which hundreds of times a run takes longer than the rest.
+    """
+
+    @wraps(function)
+    def looked_up(*args: P.args, **kwargs: P.kwargs) -> T:
+        seen = _OF_THIS_RUN.get()
+        if seen is None or kwargs:
+            return function(*args, **kwargs)
+        key = (function, *args)
+        if key not in seen:
+            seen[key] = function(*args, **kwargs)
+        found: T = seen[key]
+        return found
+
+    return looked_up
 
 
 @dataclass(frozen=True)
@@ -51,9 +86,14 @@ class Setup:
         return self.placement == get_model(self.model).penultimate
 
 
-@st.cache_data(ttl=FRESH, max_entries=256, show_spinner=False)
+@once_a_run
 def status(name: str) -> Status:
     """What is on this machine of a data set."""
+    return _status(name)
+
+
+@st.cache_data(ttl=FRESH, max_entries=256, show_spinner=False)
+def _status(name: str) -> Status:
     return dataset_entry(name).status()
 
 
@@ -68,6 +108,7 @@ def is_listed(name: str) -> bool:
     return status(name).state == "listed"
 
 
+@once_a_run
 def is_usable(model: str, name: str) -> bool:
     """Whether a data set can be evaluated on a network: its images are here, or its penultimate activations ship."""
     here = status(name)
@@ -98,6 +139,7 @@ def _made(role: str) -> tuple[str, ...]:
     return tuple(name for name, entry in made.items() if entry.role == role and name not in DATASETS.failed)
 
 
+@once_a_run
 def id_choices(model: str) -> dict[str, str]:
     """ID set -> label, the model's own first: that one even when it is missing, and the user's labelled sets."""
     own = get_model(model).id_set
@@ -113,53 +155,36 @@ def _labelled(name: str) -> bool:
     return bool((data.labels >= 0).all() if data.stated is None else all(data.stated))
 
 
+@once_a_run
 def ood_choices(model: str, id_set: str) -> dict[str, str]:
     """OOD set -> label, for the sets that are here: the ones the model is usually compared with, then the user's."""
     here = (name for name in (*get_model(model).ood_sets, *own_sets()) if is_usable(model, name))
     return {name: set_label(name) for name in (*here, *_made("ood")) if name != id_set}
 
 
-def asked(spec: RunSpec) -> tuple[object, ...]:
+def asked(spec: RunSpec) -> tuple[str, str, str, tuple[str, ...], int, str]:
     """What a session's own work is for, whatever is there or comes by the time: with another one it is void."""
     return spec.model, spec.placement, spec.id, spec.ood, spec.images, spec.dtype
 
 
-_OF_THIS_RUN: ContextVar[dict[tuple[object, ...], Setup] | None] = ContextVar("setups of this run", default=None)
-
-
-@contextmanager
-def one_run() -> Iterator[None]:
-    """Round a run of the script: what a spec is about is looked up once in it, or again after `look_again`."""
-    before = _OF_THIS_RUN.set({})
-    try:
-        yield
-    finally:
-        _OF_THIS_RUN.reset(before)
-
-
 def setup(spec: RunSpec) -> Setup:
-    """What a spec is about, looked up once a run of the script; outside of one, in a job say, every time."""
-    known = _OF_THIS_RUN.get()
-    if known is None:
-        return _setup(spec)
-    if asked(spec) not in known:
-        known[asked(spec)] = _setup(spec)
-    return known[asked(spec)]
-
-
-def _setup(spec: RunSpec) -> Setup:
     """What a spec is about. The OOD sets: those it names, and of the usual ones those whose banks ship.
 
     What ships is taken along, so that choosing fewer sets needs no new evaluation. What was computed here is not: a
     bank that is finished must not change what somebody else is in the middle of.
     """
-    entry = get_model(spec.model)
-    placement = entry.penultimate if spec.placement == PENULTIMATE else spec.placement
-    id_set = spec.id or entry.id_set
-    bare = Setup(spec.model, placement, id_set, (), spec.images, spec.dtype)
-    offered = [name for name in ood_choices(spec.model, id_set) if is_measurable(bare, name)]
+    return _setup(*asked(spec))
+
+
+@once_a_run
+def _setup(model: str, placed: str, id_name: str, named: tuple[str, ...], limit: int, dtype: str) -> Setup:
+    entry = get_model(model)
+    placement = entry.penultimate if placed == PENULTIMATE else placed
+    id_set = id_name or entry.id_set
+    bare = Setup(model, placement, id_set, (), limit, dtype)
+    offered = [name for name in ood_choices(model, id_set) if is_measurable(bare, name)]
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
-    chosen = tuple(name for name in spec.ood if name in offered) or usual
+    chosen = tuple(name for name in named if name in offered) or usual
     whole = replace(bare, ood=usual)
     taken = [name for name in offered if name in chosen or (name in usual and entry.present and _ships(whole, name))]
     return _over(whole, taken)
@@ -205,6 +230,7 @@ def bare_label(name: str) -> str:
     return dataset_entry(name).label
 
 
+@once_a_run
 def set_label(name: str) -> str:
     """The display name of a data set; of an incomplete one with the number of images that are here."""
     entry = dataset_entry(name)
@@ -216,6 +242,7 @@ def set_label(name: str) -> str:
     return entry.label
 
 
+@once_a_run
 def images(at: Setup, name: str) -> ImageSet:
     """The images that are evaluated: all at the penultimate layer, evenly spaced subsets elsewhere or on request."""
     return _images(at, name, status(name).look)
@@ -229,6 +256,7 @@ def _images(at: Setup, name: str, look: str) -> ImageSet:
     return evenly(whole_set(name), limit) if limit else whole_set(name)
 
 
+@once_a_run
 def whole_set(name: str) -> ImageSet:
     """All images of a data set that are here, decoded one at a time; as long as a look at its files holds."""
     return _whole_set(name, status(name).look)
@@ -242,6 +270,7 @@ def _whole_set(name: str, look: str) -> ImageSet:
     return get_dataset(f"{name}={here.path}" if here.state == "incomplete" else name)
 
 
+@once_a_run
 def reading(model: str, name: str) -> Reading:
     """How a network reads the labels of a data set: one for every image of `whole_set`, and in words."""
     return _reading(model, name, status(name).look)
@@ -253,6 +282,7 @@ def _reading(model: str, name: str, look: str) -> Reading:
     return read(whole_set(name), one.classes, one.label)
 
 
+@once_a_run
 def identity(at: Setup, name: str) -> BankIdentity:
     """The bank of a data set under a setup. The first look at a set reads all its images.
 
@@ -275,6 +305,7 @@ def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity
     return built_identity(get_model(at.model), at.placement, data, at.dtype, epsilon=epsilon)
 
 
+@once_a_run
 def is_measurable(at: Setup, name: str) -> bool:
     """Whether activations of a data set under a setup are here, or the images that they can be computed from.
 
@@ -305,8 +336,14 @@ def left_out(spec: RunSpec) -> dict[str, str]:
 
 
 def has_bank(at: Setup, name: str) -> bool:
-    """Whether the activations of a data set are computed."""
-    return bank_folder(at, images(at, name), partial(identity, at, name)) is not None
+    """Whether the activations of a data set are computed. What is there in a run of the script stays there in it."""
+    seen, key = _OF_THIS_RUN.get(), (has_bank, at, name)
+    if seen is not None and key in seen:
+        return True
+    there = bank_folder(at, images(at, name), partial(identity, at, name)) is not None
+    if there and seen is not None:
+        seen[key] = True
+    return there
 
 
 def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsilon: float = 0.0) -> Path | None:
@@ -322,8 +359,8 @@ def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsi
 
 def look_again() -> None:
     """Forget what was seen in the data folder, after something there has changed."""
-    looks = (status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity)
+    looks = (_status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity)
     for cached in (*looks, _ships_for, _listed_has_bank):
         cached.clear()
-    if (known := _OF_THIS_RUN.get()) is not None:
-        known.clear()
+    if (seen := _OF_THIS_RUN.get()) is not None:
+        seen.clear()

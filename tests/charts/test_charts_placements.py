@@ -345,7 +345,9 @@ def test_the_tables_hold_what_the_pictures_show() -> None:
 def test_what_was_measured_before_is_marked_in_charts_words_and_tables() -> None:
     before = replace(THREE[0], banks=False, left=10, measured="CPU (x86_64, 1 thread), 2026-11-27")
     mixed = shown(before, THREE[2])
-    marks = {trace.name: trace.marker.symbol for trace in placements_curves.figure(mixed, False).checked().data if trace.name}
+    marks = {
+        trace.name: trace.marker.symbol for trace in placements_curves.figure(mixed, False).checked().data if trace.name
+    }
     assert marks["Third block"].endswith("-open")
     assert not marks["Penultimate layer"].endswith("-open")
     (_, fill), *_ = [(one.text, one) for one in grid.figure(mixed, False).checked().layout.annotations]

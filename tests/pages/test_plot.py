@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app import theme
+from app.charts.plain import Figure, scatter
 from app.link.options import OBJECTIVES
 from app.ui import plot
 from ash.methods import VARIANTS
@@ -76,7 +77,7 @@ def test_a_table_reads_back_under_its_origin() -> None:
 
 
 def test_a_figure_file_needs_no_network_and_says_where_it_is_from() -> None:
-    page = plot.html_text(go.Figure(go.Scatter(x=[1], y=[2])), "One <point>.", ORIGIN)
+    page = plot.html_text(Figure([scatter(x=[1], y=[2])], {}), "One <point>.", ORIGIN)
     assert "One &lt;point&gt;." in page
     assert "a &lt;b&gt; &amp; c" in page
     assert '<script src="http' not in page

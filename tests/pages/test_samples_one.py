@@ -79,7 +79,7 @@ def test_units_show_the_images_with_the_largest_activation() -> None:
     for unit, rows in zip((0, 86, 191), decisions.exciting(at, (0, 86, 191)), strict=True):
         assert sorted(values[list(rows), unit]) == sorted(np.sort(values[:, unit])[-3:])
         assert values[rows[0], unit] == values[:, unit].max()
-    picture = figure(page(source="digits", sample=7), "one_units").checked()
+    picture = figure(page(source="digits", sample=7), "one_units")
     assert len(picture["layout"]["images"]) == 3 * len(picture["data"][0]["y"])
     assert all(image["source"].startswith("data:image/png") for image in picture["layout"]["images"])
 

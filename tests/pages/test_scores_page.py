@@ -30,7 +30,7 @@ def test_the_sentence_counts_what_the_library_counts() -> None:
 @pytest.mark.parametrize("axis", ["relative", "raw", "rank"])
 @pytest.mark.parametrize("score", ["energy", "msp"])
 def test_every_axis_and_score_draws_each_set(axis: str, score: str) -> None:
-    spec = figure(page(axis=axis, score=score), "scores_hist").checked()
+    spec = figure(page(axis=axis, score=score), "scores_hist")
     sets = list(setups.setup(RunSpec()).ood)
     accepted = [trace for trace in spec["data"] if trace.get("name") == "OOD, accepted"]
     assert len(accepted) == len(sets)
