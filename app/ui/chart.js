@@ -15,7 +15,7 @@ function plotly() {
     const script = document.createElement('script');
     script.src = own.slice(0, own.indexOf('static/js/')) + '%ADDRESS%';
     script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error('The charts\' program cannot be loaded.'));
+    script.onerror = () => reject(new Error('This chart cannot be drawn, as its program does not load. Reload the page.'));
     document.head.append(script);
   });
   return window.ashPlotly;
@@ -28,16 +28,24 @@ function begin(element) {
   element.append(chart.node);
   chart.config = {
     displaylogo: false,
-    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
+    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d', 'sendChartToCloud'],
     modeBarButtonsToAdd: [
       { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
     ],
     toImageButtonOptions: { scale: 2 },
   };
-  chart.size = new ResizeObserver(() => fit(chart));
+  chart.size = new ResizeObserver(() => after(chart, fit));
   chart.size.observe(chart.node);
   charts.set(element, chart);
   return chart;
+}
+
+// One thing at a time: Plotly does not like to be asked while it draws.
+function after(chart, act) {
+  chart.drawing = chart.drawing.then(() => act(chart)).catch(error => {
+    if (!chart.text) chart.node.textContent = error.message;
+    console.error(error);
+  });
 }
 
 function fullScreen(node) {
@@ -48,9 +56,10 @@ function fullScreen(node) {
 // As wide as its place; as high as the figure says, or as the screen.
 function fit(chart) {
   const full = document.fullscreenElement === chart.node;
-  if (!chart.node._fullLayout || (chart.node.clientWidth === chart.width && full === chart.full)) return;
-  [chart.width, chart.full] = [chart.node.clientWidth, full];
-  window.Plotly.relayout(chart.node, { width: chart.width, height: full ? chart.node.clientHeight : chart.height });
+  const width = chart.node.clientWidth;
+  if (!chart.text || !width || (width === chart.width && full === chart.full)) return undefined;
+  [chart.width, chart.full] = [width, full];
+  return window.Plotly.relayout(chart.node, { width: chart.width, height: full ? chart.node.clientHeight : chart.height });
 }
 
 // A zoom is kept as long as the axes mean the same.
@@ -72,16 +81,18 @@ function listen(chart) {
 }
 
 async function draw(chart) {
-  const Plotly = await plotly();
   const said = chart.said;
-  if (said === chart.text || !chart.node.isConnected) return;
+  if (said === chart.text) return;
   const { figure, alt, filename, picks } = JSON.parse(said);
-  const first = !chart.text;
-  chart.text = said;
   chart.picks = picks;
   chart.node.setAttribute('aria-label', alt);
   chart.config.toImageButtonOptions.filename = filename;
   chart.height = figure.layout.height ?? 450;
+  chart.node.style.minHeight = `${chart.height}px`; // its place, while Plotly is loaded
+  const Plotly = await plotly();
+  if (!chart.node.isConnected) return;
+  const first = !chart.text;
+  chart.text = said;
   chart.width = chart.node.clientWidth;
   chart.full = document.fullscreenElement === chart.node;
   const size = { width: chart.width, height: chart.full ? chart.node.clientHeight : chart.height };
@@ -94,7 +105,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const chart = charts.get(parentElement) ?? begin(parentElement);
   chart.pick = id => setTriggerValue('picked', id);
   chart.said = typeof data === 'string' ? data : new TextDecoder().decode(data);
-  chart.drawing = chart.drawing.then(() => draw(chart));
+  after(chart, draw);
   return () => {
     chart.size.disconnect();
     window.Plotly?.purge(chart.node);

@@ -22,7 +22,7 @@ from app.ui import chart, share
 
 OnPick = Callable[[str], Pick]
 Table: TypeAlias = pd.DataFrame | Callable[[], pd.DataFrame]
-_CONFIG = {"displaylogo": False, "responsive": True}  # of a figure in a file of its own
+_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["sendChartToCloud"]}  # in a file
 
 
 def dark() -> bool:

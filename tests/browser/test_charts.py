@@ -1,0 +1,56 @@
+"""Charts in a real browser: a step changes what stands there, and what its user did to it stays."""
+
+from collections.abc import Callable
+
+import pytest
+from driver import Visitor
+
+Visitors = Callable[..., Visitor]
+pytestmark = pytest.mark.browser
+
+PLOT = "document.querySelector('.js-plotly-plot')"
+NOW = f"() => JSON.stringify([...{PLOT}._fullData.filter(one => one.name === 'current')].map(one => [one.x, one.y]))"
+
+
+def test_a_step_keeps_the_node_the_zoom_and_the_legend(visitor: Visitors) -> None:
+    one = visitor().open("/?p=40&variant=ash_s&model=demo")
+    page = one.page
+    page.evaluate(f"{PLOT}.scrollIntoView({{block: 'center'}})")
+    page.evaluate(f"{PLOT}.isTheSame = true")
+    box = page.locator(".js-plotly-plot .nsewdrag").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2 * box["width"] / 3, box["y"] + 2 * box["height"] / 3, steps=4)
+    page.mouse.up()
+    page.wait_for_function(f"() => {PLOT}.layout['xaxis']?.autorange !== true && !{PLOT}.querySelector('.zoombox')")
+    page.locator(".js-plotly-plot .legendtoggle").nth(1).click()
+    page.wait_for_function(f"() => {PLOT}._fullData.some(one => one.visible === 'legendonly')", polling="raf")
+    zoom = page.evaluate(f"() => JSON.stringify({PLOT}._fullLayout.xaxis.range)")
+    before = page.evaluate(NOW)
+    one.press("ArrowRight").expect_p(41)
+    page.wait_for_function(f"before => ({NOW})() !== before", arg=before, polling="raf")
+    assert page.evaluate(f"{PLOT}.isTheSame")
+    assert page.evaluate(f"() => JSON.stringify({PLOT}._fullLayout.xaxis.range)") == zoom
+    assert page.evaluate(f"() => {PLOT}._fullData.some(one => one.visible === 'legendonly')")
+
+
+def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visitors) -> None:
+    page = visitor().open("/?model=demo").page
+    titles = page.eval_on_selector_all(".js-plotly-plot .modebar-btn", "all => all.map(one => one.dataset.title)")
+    assert any("PNG" in one or "png" in one for one in titles)
+    assert "Full screen" in titles
+    assert not [one for one in titles if "hare" in one or "loud" in one]
+
+
+def test_a_chart_is_as_wide_as_its_place(visitor: Visitors) -> None:
+    one = visitor().open("/?model=demo")
+    page = one.page
+    wide = page.evaluate(f"{PLOT}._fullLayout.width")
+    page.set_viewport_size({"width": 900, "height": 800})
+    page.wait_for_function(f"wide => {PLOT}._fullLayout.width < wide", arg=wide, polling="raf")
+    chart = page.locator(".ash-chart").first
+    assert chart.get_attribute("aria-label")
+    box = chart.bounding_box()
+    assert box
+    assert abs(page.evaluate(f"{PLOT}._fullLayout.width") - box["width"]) <= 1
