@@ -69,11 +69,12 @@ def box_of(wish: Wish, anchor: int, side: tuple[int, int]) -> Box:
     return left, top, left + w, top + h
 
 
-def overlaps(box: Box, others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area that a box shares with each of the others (n, 4)."""
-    wide = np.minimum(others[:, 2], box[2]) - np.maximum(others[:, 0], box[0])
-    high = np.minimum(others[:, 3], box[3]) - np.maximum(others[:, 1], box[1])
-    return np.clip(wide, 0, None) * np.clip(high, 0, None)
+def overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that each of the boxes (m, 4) shares with all of the others (n, 4) together."""
+    wide = np.minimum(others[:, 2], boxes[:, 2:3]) - np.maximum(others[:, 0], boxes[:, :1])  # (m, n)
+    high = np.minimum(others[:, 3], boxes[:, 3:]) - np.maximum(others[:, 1], boxes[:, 1:2])
+    area: NDArray[np.float64] = (np.clip(wide, 0, None) * np.clip(high, 0, None)).sum(1)
+    return area
 
 
 def place(wishes: Iterable[Wish], frame: Spot, obstacles: Sequence[Box], taken: Sequence[Box] = ()) -> list[Placed]:
@@ -94,19 +95,18 @@ def place(wishes: Iterable[Wish], frame: Spot, obstacles: Sequence[Box], taken: 
 
 
 def _best(wish: Wish, frame: Spot, marks: NDArray[np.float64], labels: NDArray[np.float64]) -> Placed | None:
-    best: tuple[float, Placed] | None = None
-    for anchor in range(len(wish.anchors)):
-        for side in _SIDES:
-            box = box_of(wish, anchor, side)
-            out = box[0] < 0 or box[1] < 0 or box[2] > frame[0] or box[3] > frame[1]
-            if out or overlaps(box, labels).any():
-                continue
-            cost = float(overlaps(box, marks).sum())
-            if best is None or cost < best[0]:
-                best = (cost, Placed(wish, anchor, side, box))
-            if cost == 0:
-                return best[1]
-    return best[1] if best is not None and wish.always else None
+    """The first place, by anchor and then by side, that covers no mark; else the one that covers least of them."""
+    places = [(anchor, side) for anchor in range(len(wish.anchors)) for side in _SIDES]
+    boxes = np.array([box_of(wish, *one) for one in places]).reshape(-1, 4)
+    fits = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= frame).all(1) & (overlaps(boxes, labels) == 0)
+    if not fits.any():
+        return None
+    costs = np.where(fits, overlaps(boxes, marks), np.inf)
+    best = int(costs.argmin())
+    if costs[best] > 0 and not wish.always:
+        return None
+    left, top, right, bottom = boxes[best].tolist()
+    return Placed(wish, *places[best], (left, top, right, bottom))
 
 
 def to_pixels(frame: Spot, x: tuple[float, float], y: tuple[float, float]) -> Callable[[float, float], Spot]:

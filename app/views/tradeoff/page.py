@@ -96,18 +96,24 @@ def _view(spec: RunSpec, linear: bool) -> View:
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
     at = setups.setup(spec)
-    found = evaluations.table(at, spec.score) if linear else deep.deep_table(at, spec.score)
-    assert found is not None
+    found = None if linear else deep.deep_table(at, spec.score)
     # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
     wanted = map(str, (current, unshaped, *(paper if linear else ())))
     others = requirements.baselines_here(spec) if spec.tradeoff.others else ()
-    known = set(found["method"])
-    parts = [found, *(evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known)]
     sets = setups.chosen_sets(spec)
-    rows = settings(pd.concat(parts, ignore_index=True), spec.on, sets)
+    swept = _swept(at, spec.score, spec.on, tuple(sets)) if found is None else settings(found, spec.on, sets)
+    known = {one.id for one in swept}
+    more = [evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known]
+    rows = (*swept, *(settings(pd.concat(more, ignore_index=True), spec.on, sets) if more else ()))
     by_method = {one.method: one for one in rows}
     where = place_words(setups.set_label(at.id_set), sets, spec.on)
     return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _swept(at: setups.Setup, score: str, on: str, sets: tuple[str, ...]) -> tuple[Setting, ...]:
+    """The settings of the sweep of a linear tail, which no step of the percentile changes."""
+    return settings(evaluations.table(at, score), on, sets)
 
 
 def _record(spec: RunSpec, view: View) -> pareto.Pareto:
