@@ -36,7 +36,7 @@ from ash.labels import class_counts, listed
 from ash.models import MODELS, ModelError, get_model, offered_models
 from ash.networks.checkpoints import find_weights
 from ash.networks.entries import ModelEntry
-from ash.networks.torchvision_models import IMAGENET, imagenet_classes, names_in_source
+from ash.networks.torchvision_models import names_in_source
 
 LASTING = 60.0  # seconds for which a look at the data folder holds: it takes 0.4 s with 60,000 images
 SETTING, COMPUTE = "ASH_LIBRARY", "ASH_COMPUTE"  # environment: on, off, or auto
@@ -152,11 +152,11 @@ class ModelRow:
     built_in: bool = False
 
 
-def _entry_row(one: ModelEntry, classes: int) -> ModelRow:
+def _entry_row(one: ModelEntry) -> ModelRow:
     path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
     size = 0 if built_in else _size(path)
     about = (one.url, one.note, one.source, built_in)
-    return ModelRow(one.name, one.label, one.present, size, path, classes, labels, *about)
+    return ModelRow(one.name, one.label, one.present, size, path, len(one.classes), labels, *about)
 
 
 def _size(path: Path) -> int:
@@ -176,8 +176,7 @@ def model_rows() -> tuple[ModelRow, ...]:
     for name, label in offered_models().items():
         if name in MODELS:
             one = MODELS[name]
-            of_imagenet = one.class_names is imagenet_classes  # their names are torchvision's, which takes seconds
-            rows.append(_entry_row(one, (dataset_entry(IMAGENET).classes or 0) if of_imagenet else len(one.classes)))
+            rows.append(_entry_row(one))
         else:  # its entry would import torchvision
             path = find_weights(name, "", "")
             rows.append(ModelRow(name, label, path.is_file(), _size(path), path))
@@ -187,7 +186,7 @@ def model_rows() -> tuple[ModelRow, ...]:
 def model_row(name: str) -> ModelRow:
     """One model by name, with all that is known of it; AshError when there is none. Imports torchvision for its own."""
     one = get_model(name)
-    return _entry_row(one, len(one.classes))
+    return _entry_row(one)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

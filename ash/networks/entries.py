@@ -142,7 +142,7 @@ class ModelEntry:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes in label order; ImageNet's are torchvision's, so the first reading imports it."""
+        """The names of the classes in label order."""
         return self.class_names() if callable(self.class_names) else self.class_names
 
     @property

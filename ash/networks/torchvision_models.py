@@ -1,6 +1,8 @@
 """Any torchvision classifier by its registry name: weights, transform, classes and placements found by themselves."""
 
+import ast
 import re
+from contextlib import suppress
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,14 +43,16 @@ def torchvision_names() -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def names_in_source() -> list[str]:
-    """The same names read from torchvision's files, in milliseconds instead of the seconds that importing it takes."""
+def _sources() -> list[Path]:
+    """The files of torchvision.models, to be read in milliseconds instead of the seconds that importing them takes."""
     spec = find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        return []
+    return [] if spec is None or spec.origin is None else sorted((Path(spec.origin).parent / "models").glob("*.py"))
+
+
+def names_in_source() -> list[str]:
+    """The same names, read from torchvision's files."""
     registered = re.compile(r"^@register_model\(\)$.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
-    files = (Path(spec.origin).parent / "models").glob("*.py")
-    return sorted(name for file in files for name in registered.findall(file.read_text()))
+    return sorted(name for file in _sources() for name in registered.findall(file.read_text()))
 
 
 def label_of(name: str) -> str:
@@ -56,8 +60,14 @@ def label_of(name: str) -> str:
     return f"{name} (torchvision)"
 
 
+@cache
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1,000 class names of ImageNet in label order."""
+    """The 1,000 class names of ImageNet in label order: from torchvision's source, or by importing it."""
+    written = re.compile(r"^_IMAGENET_CATEGORIES = (\[.*?^\])", re.MULTILINE | re.DOTALL)
+    for file in _sources():
+        if file.name == "_meta.py" and (found := written.search(file.read_text())):
+            with suppress(ValueError, SyntaxError):
+                return tuple(ast.literal_eval(found[1]))
     from torchvision.models import ResNet50_Weights
 
     return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])

@@ -352,3 +352,17 @@ def test_a_mobilenet_checkpoint_loads_strictly(reference: Path) -> None:
     assert torch.equal(model.classifier[1].weight, state["classifier.1.weight"])
     with pytest.raises(ModelError, match=r"not a checkpoint of DenseNetBC: conv1.weight is missing"):
         get_model("densenet101_cifar10", path).build()
+
+
+def test_imagenets_classes_are_read_from_torchvisions_source_without_importing_it() -> None:
+    from torchvision.models import ResNet50_Weights
+
+    from ash.networks.torchvision_models import imagenet_classes
+
+    assert imagenet_classes() == tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+    code = (
+        "import sys; from ash.networks.torchvision_models import imagenet_classes as of;"
+        "print(len(of()), 'torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1000", "False"]
