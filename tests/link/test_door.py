@@ -18,7 +18,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from app.backend.hosts import hostname
 from app.link import streamlit_private
-from app.serving import door
+from app.serving import door, plotly
 from app.serving.door import MOST_A_SESSION, MOST_IN_ALL, Uploads, is_known_host
 
 sys.path.append(str(Path(__file__).parents[1] / "browser"))
@@ -85,6 +85,15 @@ def in_a_loop(work: Awaitable[Any]) -> Any:
 
     with ThreadPoolExecutor() as pool:
         return pool.submit(asyncio.run, work).result()  # type: ignore[arg-type]
+
+
+def test_the_program_of_the_charts_is_loaded_with_the_page_and_kept(served: tuple[str, Path]) -> None:
+    assert plotly.ADDRESS in answer(served[0]).headers["link"]
+    found = answer(served[0], path=f"/{plotly.ADDRESS}")
+    assert found.status == 200
+    assert found.headers["content-type"].startswith("text/javascript")
+    assert int(found.headers["content-length"]) == plotly.FILE.stat().st_size
+    assert "immutable" in found.headers["cache-control"]
 
 
 def test_a_foreign_name_gets_no_page_and_no_session(served: tuple[str, Path]) -> None:
