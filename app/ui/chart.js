@@ -8,6 +8,9 @@ const FULL = {
   path: 'M4 4h6v2H6v4H4zM14 4h6v6h-2V6h-4zM4 14h2v4h4v2H4zM18 14h2v6h-6v-2h4z',
 };
 
+// A finger scrolls the page and taps marks: it does not draw a zoom, and there is no pointer to show buttons to.
+const FINGER = window.matchMedia('(pointer: coarse)').matches;
+
 // Plotly is loaded once, from this server: below the address that the page's own scripts come from.
 function plotly() {
   window.ashPlotly ??= new Promise((resolve, reject) => {
@@ -28,6 +31,7 @@ function begin(element) {
   element.append(chart.node);
   chart.config = {
     displaylogo: false,
+    displayModeBar: FINGER ? false : 'hover',
     modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d', 'sendChartToCloud'],
     modeBarButtonsToAdd: [
       { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
@@ -72,9 +76,15 @@ const idOf = point => [point?.customdata].flat()[0];
 
 function listen(chart) {
   const point = yes => chart.node.querySelector('.nsewdrag')?.style.setProperty('cursor', yes ? 'pointer' : '');
+  let from = null; // where a finger began, null once it has moved: a swipe that ends on a mark is no tap
+  const finger = event => [event.touches[0].clientX, event.touches[0].clientY];
+  chart.node.addEventListener('touchstart', event => (from = finger(event)), { capture: true, passive: true });
+  chart.node.addEventListener('touchmove', event => {
+    if (from && Math.hypot(finger(event)[0] - from[0], finger(event)[1] - from[1]) > 10) from = null;
+  }, { capture: true, passive: true });
   chart.node.on('plotly_click', event => {
     const id = idOf(event.points[0]);
-    if (chart.picks && id !== undefined && id !== null) chart.pick(String(id));
+    if (chart.picks && id != null && !(FINGER && !from)) chart.pick(String(id));
   });
   chart.node.on('plotly_hover', event => point(chart.picks && idOf(event.points[0]) != null));
   chart.node.on('plotly_unhover', () => point(false));
@@ -97,6 +107,7 @@ async function draw(chart) {
   chart.full = document.fullscreenElement === chart.node;
   const size = { width: chart.width, height: chart.full ? chart.node.clientHeight : chart.height };
   figure.layout = { uirevision: axesOf(figure.layout), ...figure.layout, ...size };
+  if (FINGER) figure.layout.dragmode = false;
   await Plotly.react(chart.node, { ...figure, config: chart.config });
   if (first) listen(chart);
 }

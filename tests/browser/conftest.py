@@ -68,8 +68,12 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
         if message.type == "error" and not ("404" in message.text and ("/_stcore/" in asked or "/media/" in asked)):
             problems.append(f"console: {message.text} ({message.location['url']})")
 
-    def make(width: int = 1440, height: int = 900, scheme: str = "light", late: int = LATE) -> Visitor:
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def make(
+        width: int = 1440, height: int = 900, scheme: str = "light", late: int = LATE, touch: bool = False
+    ) -> Visitor:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch, is_mobile=touch
+        )
         contexts.append(context)
         context.on("request", on_request)
         context.on("console", on_console)

@@ -1,9 +1,13 @@
 """Charts in a real browser: a step changes what stands there, and what its user did to it stays."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from driver import Visitor
+from test_picks import LONELY_MARK
+
+from ash.methods import Method
 
 Visitors = Callable[..., Visitor]
 pytestmark = pytest.mark.browser
@@ -54,3 +58,25 @@ def test_a_chart_is_as_wide_as_its_place(visitor: Visitors) -> None:
     box = chart.bounding_box()
     assert box
     assert abs(page.evaluate(f"{PLOT}._fullLayout.width") - box["width"]) <= 1
+
+
+def test_a_swipe_on_a_chart_scrolls_the_page_and_a_tap_loads_a_mark(visitor: Visitors) -> None:
+    one = visitor(390, 844, touch=True).open("/?p=33&variant=ash_p&model=demo")
+    page = one.page
+    page.evaluate(f"{PLOT}.scrollIntoView({{block: 'center'}})")
+    assert page.locator(".js-plotly-plot .modebar-btn").count() == 0
+    box = page.locator(".js-plotly-plot .nsewdrag").bounding_box()
+    assert box
+    main = "document.querySelector('[data-testid=stMain]').scrollTop"
+    before, x, y = page.evaluate(main), box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.5
+    wire = page.context.new_cdp_session(page)
+    for kind, down in (("touchStart", 0), *(("touchMove", down) for down in range(20, 201, 20)), ("touchEnd", None)):
+        points = [] if down is None else [{"x": x, "y": y + down}]
+        wire.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function(f"before => {main} < before - 100", arg=before, polling="raf")
+    one.ready().expect_query(p="33", variant="ash_p", model="demo")
+    page.evaluate(f"{PLOT}.scrollIntoView({{block: 'center'}})")
+    mark: Any = page.evaluate(LONELY_MARK, "33")
+    assert mark, "no mark stands alone"
+    page.touchscreen.tap(mark["x"], mark["y"])
+    one.expect_p(round(Method.parse(mark["id"]).parameter or 0))
