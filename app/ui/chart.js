@@ -76,15 +76,24 @@ const idOf = point => [point?.customdata].flat()[0];
 
 function listen(chart) {
   const point = yes => chart.node.querySelector('.nsewdrag')?.style.setProperty('cursor', yes ? 'pointer' : '');
-  let from = null; // where a finger began, null once it has moved: a swipe that ends on a mark is no tap
-  const finger = event => [event.touches[0].clientX, event.touches[0].clientY];
-  chart.node.addEventListener('touchstart', event => (from = finger(event)), { capture: true, passive: true });
+  // A swipe that ends on a mark is no tap, and after a tap browsers send the click of a mouse as well.
+  let touch = { over: true, at: -Infinity };
+  const heard = { capture: true, passive: true };
+  chart.node.addEventListener('touchstart', event => {
+    const { clientX, clientY } = event.touches[0];
+    touch = { clientX, clientY, over: false, at: performance.now() };
+    const target = event.target.closest('.nsewdrag'); // Plotly would take what was last pointed at
+    if (target) window.Plotly.Fx.hover(chart.node, { clientX, clientY, target }, target.dataset.subplot);
+  }, heard);
   chart.node.addEventListener('touchmove', event => {
-    if (from && Math.hypot(finger(event)[0] - from[0], finger(event)[1] - from[1]) > 10) from = null;
-  }, { capture: true, passive: true });
+    const { clientX, clientY } = event.touches[0];
+    touch.over ||= Math.hypot(clientX - touch.clientX, clientY - touch.clientY) > 10;
+  }, heard);
   chart.node.on('plotly_click', event => {
-    const id = idOf(event.points[0]);
-    if (chart.picks && id != null && !(FINGER && !from)) chart.pick(String(id));
+    const id = idOf(event.points[0]), touched = performance.now() - touch.at < 1500;
+    if (!chart.picks || id == null || (touched && touch.over)) return;
+    touch.over = true;
+    chart.pick(String(id));
   });
   chart.node.on('plotly_hover', event => point(chart.picks && idOf(event.points[0]) != null));
   chart.node.on('plotly_unhover', () => point(false));
