@@ -71,9 +71,11 @@ def box_of(wish: Wish, anchor: int, side: tuple[int, int]) -> Box:
 
 def overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Area that each of the boxes (m, 4) shares with all of the others (n, 4) together."""
-    wide = np.minimum(others[:, 2], boxes[:, 2:3]) - np.maximum(others[:, 0], boxes[:, :1])  # (m, n)
-    high = np.minimum(others[:, 3], boxes[:, 3:]) - np.maximum(others[:, 1], boxes[:, 1:2])
-    area: NDArray[np.float64] = (np.clip(wide, 0, None) * np.clip(high, 0, None)).sum(1)
+    begin, end = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    near = others[(others[:, :2] < end).all(1) & (others[:, 2:] > begin).all(1)]  # few of hundreds
+    wide = np.minimum(near[:, 2], boxes[:, 2:3]) - np.maximum(near[:, 0], boxes[:, :1])  # (m, n)
+    high = np.minimum(near[:, 3], boxes[:, 3:]) - np.maximum(near[:, 1], boxes[:, 1:2])
+    area: NDArray[np.float64] = (np.maximum(wide, 0) * np.maximum(high, 0)).sum(1)
     return area
 
 
