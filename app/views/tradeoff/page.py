@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.backend import deep, engine, evaluations, registry, requirements, setups
 from app.charts import pareto
@@ -67,7 +68,7 @@ def render(spec: RunSpec) -> None:
         st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
     with top:
         strip.draw(spec)
-    _cards(spec, view)
+    interval = _cards(view)
     with st.container(key="doubts"):
         controls.doubts(spec)
     _controls(spec)
@@ -78,6 +79,8 @@ def render(spec: RunSpec) -> None:
     else:
         _chart(shown, view)
         _explain(shown)
+    with interval:  # after the chart, which does not wait for it
+        st.caption(_span(spec, view), help=_INTERVAL)
     st.subheader("The Pareto front")
     plot.rows(
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
@@ -140,17 +143,15 @@ def _line(spec: RunSpec) -> None:
     st.markdown(plain(opening(at.id_set, len(one.id_scores), unknown)))
 
 
-def _cards(spec: RunSpec, view: View) -> None:
-    about = (setups.setup(spec), view.current.id, setups.sets_on(spec))
-    span = evaluations.auroc_interval(*about)
+def _cards(view: View) -> DeltaGenerator:
+    """The four metrics; returns the place for the interval of the first."""
     notes = {
-        "auroc": f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}",
         "fpr95": "lower is better",
         "id_accuracy": "no label is known" if math.isnan(view.current.id_accuracy) else "of the shaped network",
         "aupr": "ID is the positive class",
     }
     with st.container(key="cards"):
-        for name, note in notes.items():
+        for name in ("auroc", *notes):
             with st.container(border=True, height="stretch", gap="xxsmall", key=f"card_{name}"):
                 st.metric(
                     OBJECTIVE_LABELS[name],
@@ -159,7 +160,18 @@ def _cards(spec: RunSpec, view: View) -> None:
                     delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
                     delta_description=_against(view, name),
                 )
-                st.caption(note, help=_INTERVAL if name == "auroc" else None)
+                if name in notes:
+                    st.caption(notes[name])
+                else:
+                    interval = st.container()
+    return interval
+
+
+def _span(spec: RunSpec, view: View) -> str:
+    """The interval of the AUROC, or why there is none."""
+    about = (setups.setup(spec), view.current.id, setups.sets_on(spec))
+    span = evaluations.auroc_interval(*about)
+    return f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}"
 
 
 def _delta(view: View, name: str) -> str | None:
