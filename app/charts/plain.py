@@ -68,7 +68,7 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{type(value).__name__} is no part of a figure")
     if value.dtype == np.uint8 or (value.size > 200 and value.dtype.kind in "fiu"):  # a third of the text of a list
-        kind = value.dtype.str[1:].replace("f2", "f4").replace("i8", "i4").replace("u8", "u4")
+        kind = {"f2": "f4", "i8": "f8", "u8": "f8"}.get(value.dtype.str[1:], value.dtype.str[1:])
         values = np.ascontiguousarray(value, f"<{kind}")
         shape = {"shape": ", ".join(map(str, value.shape))} if value.ndim > 1 else {}
         return {"dtype": kind, "bdata": base64.b64encode(values.tobytes()).decode(), **shape}

@@ -75,7 +75,9 @@ function axesOf(layout) {
 const idOf = point => [point?.customdata].flat()[0];
 
 function listen(chart) {
-  const point = yes => chart.node.querySelector('.nsewdrag')?.style.setProperty('cursor', yes ? 'pointer' : '');
+  const point = yes => {
+    for (const area of chart.node.querySelectorAll('.nsewdrag')) area.style.cursor = yes ? 'pointer' : '';
+  };
   // A swipe that ends on a mark is no tap, and after a tap browsers send the click of a mouse as well.
   let touch = { over: true, at: -Infinity };
   const heard = { capture: true, passive: true };
