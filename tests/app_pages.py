@@ -76,7 +76,10 @@ def sent(app: AppTest, key: str) -> dict[str, Any]:
 
 def traces(app: AppTest, key: str) -> dict[str, dict[str, Any]]:
     """The traces of a chart by name; of two with one name the first."""
-    return {trace.get("name", ""): trace for trace in reversed(figure(app, key)["data"])}
+    found: dict[str, dict[str, Any]] = {}
+    for trace in figure(app, key)["data"]:
+        found.setdefault(trace.get("name", ""), trace)
+    return found
 
 
 def texts(app: AppTest) -> str:

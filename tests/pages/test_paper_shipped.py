@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from app_pages import at_link, ran
+from app_pages import at_link, ran, traces
 from streamlit.testing.v1 import AppTest
-from test_paper_page import facts_of, figure, shown, text_of
+from test_paper_page import facts_of, shown, text_of
 
 from app.backend import paper as paper_backend
 from app.backend import provenance, registry, requirements, setups, shipping
@@ -43,7 +43,7 @@ def test_the_trade_off_shows_results_that_ship(model: str) -> None:
     there = shipping.shipped(model)
     assert there is not None
     assert there.file.name in text_of(app)
-    marks = figure(app, "shipped_pareto")
+    marks = traces(app, "shipped_pareto")
     known = there.table.query("ood == 'mean'").set_index("method")
     for name in ("ASH-P", "ASH-B", "ASH-S"):
         trace = marks[name]
