@@ -21,7 +21,7 @@ from app.backend.decoding import MOST_BYTES
 from app.backend.hosts import hostname, is_number
 from app.backend.uploads import MOST_FILES
 from app.link import streamlit_private
-from app.serving import plotly
+from app.serving import plotly_js
 
 EMBED = "ASH_EMBED"  # environment: the addresses, separated by spaces, whose pages may show the explorer in a frame
 MOST_A_SESSION = MOST_FILES * MOST_BYTES  # bytes of files that were sent and not taken by a page yet: one full drop
@@ -234,7 +234,7 @@ def _framed(send: Send) -> Send:
             headers = MutableHeaders(scope=message)
             headers.update(frame_headers())
             if headers.get("content-type", "").startswith("text/html"):
-                headers["Link"] = plotly.PRELOAD
+                headers["Link"] = plotly_js.PRELOAD
         await send(message)
 
     return sent

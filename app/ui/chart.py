@@ -6,9 +6,9 @@ from pathlib import Path
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from app.serving import plotly
+from app.serving import plotly_js
 
-_JS = Path(__file__).with_suffix(".js").read_text().replace("%ADDRESS%", plotly.ADDRESS)
+_JS = Path(__file__).with_suffix(".js").read_text().replace("%ADDRESS%", plotly_js.ADDRESS)
 
 
 def _component() -> Callable[..., object]:

@@ -16,7 +16,7 @@ import streamlit as st
 from app.charts.plain import Figure
 from app.link.picks import Pick
 from app.link.state import current, dispatch
-from app.serving import plotly
+from app.serving import plotly_js
 from app.theme import OBJECTIVE_LABELS
 from app.ui import chart, share
 
@@ -151,5 +151,5 @@ def html_text(figure: Figure, alt: str, origin: Mapping[str, str]) -> str:
     lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
     style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
     note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'
-    program = f"<script>{plotly.FILE.read_text()}</script></head>"
+    program = f"<script>{plotly_js.FILE.read_text()}</script></head>"
     return page.replace("</head>", program, 1).replace("</body>", f"{note}</body>")

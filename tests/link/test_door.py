@@ -18,7 +18,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from app.backend.hosts import hostname
 from app.link import streamlit_private
-from app.serving import door, plotly
+from app.serving import door, plotly_js
 from app.serving.door import MOST_A_SESSION, MOST_IN_ALL, Uploads, is_known_host
 
 sys.path.append(str(Path(__file__).parents[1] / "browser"))
@@ -88,11 +88,11 @@ def in_a_loop(work: Awaitable[Any]) -> Any:
 
 
 def test_the_program_of_the_charts_is_loaded_with_the_page_and_kept(served: tuple[str, Path]) -> None:
-    assert plotly.ADDRESS in answer(served[0]).headers["link"]
-    found = answer(served[0], path=f"/{plotly.ADDRESS}")
+    assert plotly_js.ADDRESS in answer(served[0]).headers["link"]
+    found = answer(served[0], path=f"/{plotly_js.ADDRESS}")
     assert found.status == 200
     assert found.headers["content-type"].startswith("text/javascript")
-    assert int(found.headers["content-length"]) == plotly.FILE.stat().st_size
+    assert int(found.headers["content-length"]) == plotly_js.FILE.stat().st_size
     assert "immutable" in found.headers["cache-control"]
 
 

@@ -4,7 +4,7 @@ import re
 
 import plotly
 
-from app.serving import plotly as program
+from app.serving import plotly_js as program
 
 
 def test_it_is_of_the_version_that_checks_the_figures_and_its_address_says_so() -> None:
