@@ -115,10 +115,11 @@ class Bank:
             self.shards: list[dict[str, Any]] = self._manifest["shards"]
             self.skipped: list[dict[str, Any]] = self._manifest["skipped"]
             self._starts = np.cumsum([0] + [shard["rows"] for shard in self.shards])
-            names = [Path(shard["file"]) for shard in self.shards]
-            if [name.with_suffix(".npy") for name in names] != [
-                Path(shard_path(folder, i).name) for i in range(len(names))
-            ]:
+            paths = [shard_path(folder, i) for i in range(len(self.shards))]
+            if [shard["file"] for shard in self.shards] not in (
+                [path.name for path in paths],
+                [path.with_suffix(packing.SUFFIX).name for path in paths],
+            ):
                 raise ValueError("its shards are not in order")
             if self._starts[-1] != len(self):
                 raise ValueError(f"its shards have {self._starts[-1]} of {len(self)} rows")

@@ -69,7 +69,7 @@ def figure(app: AppTest, key: str) -> dict[str, Any]:
 
 
 def sent(app: AppTest, key: str) -> dict[str, Any]:
-    """What is sent to the browser with a chart: `figure`, `alt`, `filename`, `picks`."""
+    """What is sent to the browser with a chart: `figure`, `config`, `alt`, `picks`."""
     found: dict[str, Any] = json.loads(app.get_by_key(key).proto.bytes)
     return found
 

@@ -1,5 +1,5 @@
 // A chart that keeps its node: what is new in a figure is changed in what stands there. The zoom, the legend and the
-// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, alt, filename, picks}.
+// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, config, alt, picks}.
 
 const charts = new WeakMap(); // the component's element -> {node, text, pick, ...}
 const FULL = {
@@ -29,14 +29,11 @@ function begin(element) {
   chart.node.className = 'ash-chart';
   chart.node.setAttribute('role', 'figure');
   element.append(chart.node);
-  chart.config = {
-    displaylogo: false,
+  chart.buttons = {
     displayModeBar: FINGER ? false : 'hover',
-    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d', 'sendChartToCloud'],
     modeBarButtonsToAdd: [
       { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
     ],
-    toImageButtonOptions: { scale: 2 },
   };
   chart.size = new ResizeObserver(() => after(chart, fit));
   chart.size.observe(chart.node);
@@ -104,10 +101,9 @@ function listen(chart) {
 async function draw(chart) {
   const said = chart.said;
   if (said === chart.text) return;
-  const { figure, alt, filename, picks } = JSON.parse(said);
+  const { figure, config, alt, picks } = JSON.parse(said);
   chart.picks = picks;
   chart.node.setAttribute('aria-label', alt);
-  chart.config.toImageButtonOptions.filename = filename;
   chart.height = figure.layout.height ?? 450;
   chart.node.style.minHeight = `${chart.height}px`; // its place, while Plotly is loaded
   const Plotly = await plotly();
@@ -119,7 +115,7 @@ async function draw(chart) {
   const size = { width: chart.width, height: chart.full ? chart.node.clientHeight : chart.height };
   figure.layout = { uirevision: axesOf(figure.layout), ...figure.layout, ...size };
   if (FINGER) figure.layout.dragmode = false;
-  await Plotly.react(chart.node, { ...figure, config: chart.config });
+  await Plotly.react(chart.node, { ...figure, config: { ...config, ...chart.buttons } });
   if (first) listen(chart);
 }
 

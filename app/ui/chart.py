@@ -21,7 +21,7 @@ _mount = _component()
 def mount(content: bytes, key: str, on_picked: Callable[[], None]) -> None:
     """Put a chart on the page, or another figure into the one that is there.
 
-    `content`: JSON of `figure`, `alt`, `filename` and `picks`; where that is true, `picked` of the key's state is the
+    `content`: JSON of `figure`, `config`, `alt` and `picks`; where that is true, `picked` of the key's state is the
     id of the mark that was clicked, when `on_picked` is called.
     """
     global _mount

@@ -22,7 +22,10 @@ from app.ui import chart, share
 
 OnPick = Callable[[str], Pick]
 Table: TypeAlias = pd.DataFrame | Callable[[], pd.DataFrame]
-_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["sendChartToCloud"]}  # in a file
+_CONFIG = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud"],
+}  # of every chart, on a page and in a file
 
 
 def dark() -> bool:
@@ -47,7 +50,8 @@ def show(
     frame of at most a few thousand rows, or a function that makes one; called only while the table is open.
     `columns`: the `column_config` of the table.
     """
-    about = json.dumps({"alt": alt, "filename": filename, "picks": on_pick is not None})
+    config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
+    about = json.dumps({"alt": alt, "config": config, "picks": on_pick is not None})
     chart.mount(f'{about[:-1]}, "figure": {figure.to_json()}}}'.encode(), key, _chart_callback(key, on_pick))
     label = "Table and downloads" if table is not None else "Downloads"
     with st.expander(label, key=f"{key}_more", on_change="rerun", icon=":material/table:") as more:
@@ -147,7 +151,7 @@ def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
 
 def html_text(figure: Figure, alt: str, origin: Mapping[str, str]) -> str:
     """One file that needs no network: plotly.js, the figure, what it shows and where it comes from."""
-    page: str = figure.checked().to_html(include_plotlyjs=False, full_html=True, config=_CONFIG)
+    page: str = figure.checked().to_html(include_plotlyjs=False, full_html=True, config={**_CONFIG, "responsive": True})
     lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
     style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
     note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'

@@ -64,12 +64,12 @@ def unpacked(path: Path, sha256: str) -> NDArray[np.float32]:
 
 def pack(values: NDArray[np.floating], bank: Path, to: Path) -> None:
     """Write the complete bank in the folder `bank`, whose activations are `values`, in one packed shard to `to`."""
-    content = packed(values)
+    content, name = packed(values), f"shard-00000{SUFFIX}"
     to.mkdir(parents=True, exist_ok=True)
-    write_atomically(to / f"shard-00000{SUFFIX}", content)
-    for name in ("samples.csv", "provenance.json"):
-        shutil.copyfile(bank / name, to / name)
+    write_atomically(to / name, content)
+    for beside in ("samples.csv", "provenance.json"):
+        shutil.copyfile(bank / beside, to / beside)
     about: dict[str, Any] = read_json(bank / "manifest.json")
     digest = hashlib.sha256(content).hexdigest()
-    shard = {"file": f"shard-00000{SUFFIX}", "rows": len(values), "sha256": digest}
+    shard = {"file": name, "rows": len(values), "sha256": digest}
     write_json(to / "manifest.json", {**about, "shards": [shard], "bits": BITS})

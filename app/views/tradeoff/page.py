@@ -99,12 +99,16 @@ def _view(spec: RunSpec, linear: bool) -> View:
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
     at = setups.setup(spec)
-    found = None if linear else deep.deep_table(at, spec.score)
     # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
     wanted = map(str, (current, unshaped, *(paper if linear else ())))
     others = requirements.baselines_here(spec) if spec.tradeoff.others else ()
     sets = setups.chosen_sets(spec)
-    swept = _swept(at, spec.score, spec.on, tuple(sets)) if found is None else settings(found, spec.on, sets)
+    if linear:
+        swept = _swept(at, spec.score, spec.on, tuple(sets))
+    else:
+        found = deep.deep_table(at, spec.score)
+        assert found is not None
+        swept = settings(found, spec.on, sets)
     known = {one.id for one in swept}
     more = [evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known]
     rows = (*swept, *(settings(pd.concat(more, ignore_index=True), spec.on, sets) if more else ()))
