@@ -183,7 +183,7 @@ class Door:
         elif scope["method"] == "PUT" and streamlit_private.UPLOADS in scope["path"]:
             await self._upload(scope, receive, _framed(send))
         else:
-            await self._app(scope, receive, _framed(send))
+            await self._app(scope, receive, _framed(send, "/media/" not in scope["path"]))
 
     async def _visitor(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _is_short():
@@ -228,12 +228,14 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, words
         await PlainTextResponse(words, status)(scope, receive, send)
 
 
-def _framed(send: Send) -> Send:
+def _framed(send: Send, page: bool = False) -> Send:
+    """Adds who may frame an answer and, to one of the app's pages, what it will need."""
+
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.update(frame_headers())
-            if headers.get("content-type", "").startswith("text/html"):
+            if page and headers.get("content-type", "").startswith("text/html"):
                 headers["Link"] = plotly_js.PRELOAD
         await send(message)
 

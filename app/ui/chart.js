@@ -116,6 +116,8 @@ async function draw(chart) {
   figure.layout = { uirevision: axesOf(figure.layout), ...figure.layout, ...size };
   if (FINGER) figure.layout.dragmode = false;
   await Plotly.react(chart.node, { ...figure, config: { ...config, ...chart.buttons } });
+  const slider = figure.layout.sliders?.[0]; // Play goes on from what is shown, not from where it was stopped before
+  if (slider) chart.node._fullLayout._currentFrame = slider.steps[slider.active ?? 0]?.label;
   if (first) listen(chart);
 }
 

@@ -151,7 +151,9 @@ def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
 
 def html_text(figure: Figure, alt: str, origin: Mapping[str, str]) -> str:
     """One file that needs no network: plotly.js, the figure, what it shows and where it comes from."""
-    page: str = figure.checked().to_html(include_plotlyjs=False, full_html=True, config={**_CONFIG, "responsive": True})
+    page: str = figure.checked().to_html(
+        include_plotlyjs=False, full_html=True, auto_play=False, config={**_CONFIG, "responsive": True}
+    )
     lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
     style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
     note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'

@@ -80,3 +80,15 @@ def test_a_swipe_on_a_chart_scrolls_the_page_and_a_tap_loads_a_mark(visitor: Vis
     assert mark, "no mark stands alone"
     page.touchscreen.tap(mark["x"], mark["y"])
     one.expect_p(round(Method.parse(mark["id"]).parameter or 0))
+
+
+def test_play_goes_on_from_the_percentile_of_the_last_step(visitor: Visitors) -> None:
+    one = visitor().open("/scores?curve=scrub&model=demo&p=65")
+    page = one.page
+    page.wait_for_selector(".js-plotly-plot .slider-rail-touch-rect", state="attached")
+    rail = page.locator(".js-plotly-plot .slider-rail-touch-rect").bounding_box()
+    assert rail
+    page.mouse.click(rail["x"] + 0.2 * rail["width"], rail["y"] + rail["height"] / 2)
+    page.wait_for_function(f"() => Number({PLOT}._fullLayout._currentFrame) < 60", polling="raf")
+    one.press("ArrowRight").expect_p(66)
+    page.wait_for_function(f"() => {PLOT}._fullLayout._currentFrame === '66'", polling="raf")

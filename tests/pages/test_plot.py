@@ -82,3 +82,10 @@ def test_a_figure_file_needs_no_network_and_says_where_it_is_from() -> None:
     assert "a &lt;b&gt; &amp; c" in page
     assert '<script src="http' not in page
     assert "<link" not in page
+
+
+def test_a_figure_file_with_frames_waits_until_it_is_asked_to_play() -> None:
+    frames = [{"name": f"{p}", "data": [scatter(y=[p])]} for p in (1, 2)]
+    page = plot.html_text(Figure([scatter(y=[1])], {}, frames), "Two frames.", ORIGIN)
+    assert "Plotly.addFrames" in page
+    assert "Plotly.animate(" not in page.partition("Plotly.addFrames")[2]
