@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)  # the same inputs every time
+settings.register_profile("seeded", deadline=None, max_examples=60, print_blob=True)  # others, by --hypothesis-seed
 settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)  # new ones, searched by hand
 # A failure as it is found, not made smaller: for those who only want to know that there is one.
 settings.register_profile("once", settings.get_profile("default"), phases=(Phase.explicit, Phase.generate))
