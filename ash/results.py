@@ -7,12 +7,14 @@ not ship. Where they are at hand, whoever shows it measures again and asks `larg
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ash import paper
 from ash.data import ASSETS
@@ -106,6 +108,20 @@ def every_method(entry: "ModelEntry") -> list[Method]:
     clip = f"react@{entry.react_threshold}"
     texts += [f"react@{GRID.replace('0', '50', 1)}%", f"dice@{GRID}", f"{clip}+dice@{GRID}", f"{clip}+ash_s@{GRID}"]
     return list(dict.fromkeys([*baselines(entry), *parse_methods(",".join((*paper.methods(), *texts)))]))
+
+
+def clip_thresholds(values: NDArray[np.floating], own: float) -> tuple[float, ...]:
+    """Thresholds of ReAct to try: quantiles of ID activations (n, ...), three digits each, and the model's `own`."""
+    sample = values[:: max(1, len(values) // 2000)]
+    quantiles = np.quantile(sample, [0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999])
+    rounded = {float(f"{q:.3g}") for q in quantiles if q > 0}
+    return tuple(sorted(rounded | {own}))
+
+
+def front_methods(score: str, clips: Sequence[float]) -> tuple[str, ...]:
+    """What a front of accuracy and AUROC is drawn of: the score alone, variants over GRID, ReAct at `clips`."""
+    shaped = [str(method) for variant in PRUNING for method in parse_methods(f"{variant}@{GRID}:{score}")]
+    return (score, *shaped, *(f"react@{c}:{score}" for c in clips))
 
 
 def line_methods(linear: bool) -> list[Method]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.backend import store
-from app.backend.banks import bank, bank_of, id_labels
+from app.backend.banks import bank, bank_of, id_labels, missing_sets
 from app.backend.fits import fit_of, more_keys, perturbed_identity
-from app.backend.setups import Setup, identity, wider
+from app.backend.setups import Setup, identity, is_as_ships, wider
 from app.backend.turns import semaphore
+from ash import evaluated
 from ash.methods import Method
 from ash.models import cuts_of, get_model
 from ash.tables import Sweep
@@ -93,7 +94,7 @@ def device() -> str:
 
 
 def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
-    """A sweep that was kept on disk, and where and when it was computed; None when there is none.
+    """A sweep that was kept on disk or that ships, and where and when it was computed; None when there is none.
 
     One over more OOD sets does as well: no set's scores hang on another's.
     """
@@ -105,7 +106,16 @@ def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] 
     ):
         some, origin = more
         found = replace(some, ood_scores={name: some.ood_scores[name] for name in at.ood}), origin
+    found = found or _shipped(at, methods)
     return found and (replace(found[0], id_labels=id_labels(at)), found[1])
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _shipped(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
+    """A sweep that ships, and where and when it was computed; None where none is of these banks and methods."""
+    if not is_as_ships(at) or missing_sets(at):
+        return None
+    return evaluated.find(at.model, {name: bank(at, name).folder for name in at.sets}, methods)
 
 
 def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
@@ -114,8 +124,9 @@ def keep(at: Setup, methods: tuple[str, ...], fresh: Sweep) -> dict[str, str]:
 
 
 def kept(at: Setup, methods: tuple[str, ...]) -> bool:
-    """Whether such a sweep lies on disk."""
-    return _path(at, methods).is_file() or _path(wider(at), methods).is_file()
+    """Whether such a sweep lies on disk or ships."""
+    on_disk = _path(at, methods).is_file() or _path(wider(at), methods).is_file()
+    return on_disk or _shipped(at, methods) is not None
 
 
 def _path(at: Setup, methods: tuple[str, ...]) -> Path:

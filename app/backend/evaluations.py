@@ -13,8 +13,8 @@ from app.backend.setups import Setup
 from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
+from ash.results import clip_thresholds, front_methods
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
-from ash.variants import PRUNING
 
 STEP = 5  # percentiles between the markers of the trade-off
 
@@ -22,18 +22,12 @@ STEP = 5  # percentiles between the markers of the trade-off
 @st.cache_resource(max_entries=12, show_spinner=False)
 def react_thresholds(at: Setup) -> tuple[float, ...]:
     """ReAct thresholds to show: quantiles of the ID activations, three digits, and the model's own."""
-    values = activations(at, at.id_set)
-    sample = values[:: max(1, len(values) // 2000)]
-    quantiles = np.quantile(sample, [0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999])
-    rounded = {float(f"{q:.3g}") for q in quantiles if q > 0}
-    return tuple(sorted(rounded | {get_model(at.model).react_threshold}))
+    return clip_thresholds(activations(at, at.id_set), get_model(at.model).react_threshold)
 
 
 def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
     """The settings of `grid`."""
-    shaped = [f"{v}@{p}:{score}" for v in PRUNING for p in range(0, 100, STEP)]
-    clipped = [f"react@{c}:{score}" for c in react_thresholds(at)]
-    return (score, *shaped, *clipped)
+    return front_methods(score, react_thresholds(at))
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)

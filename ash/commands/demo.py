@@ -1,4 +1,4 @@
-"""python -m ash demo build | check."""
+"""python -m ash demo build | evaluate | check."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import click
 
 @click.group()
 def demo() -> None:
-    """The bundled demo: build it from its sources, or check what ships."""
+    """The bundled demo: build it from its sources, evaluate it again, or check what ships."""
 
 
 @demo.command()
@@ -42,8 +42,16 @@ def build(data: Path | None, models: Sequence[str], **options: Any) -> None:
 
 
 @demo.command()
+def evaluate() -> None:
+    """Make the first chart's sweep again from the banks that ship, after a change of its methods."""
+    from ash import demo as module
+
+    click.echo(f"The demo is in {module.evaluate()}.")
+
+
+@demo.command()
 def check() -> None:
-    """Recompute the activations of everything that ships and compare."""
+    """Recompute the activations and sweeps of everything that ships and compare."""
     from ash import demo as module
 
     report = module.check()

@@ -1,11 +1,12 @@
 """What ships: three networks with their sets and activations, built from named sources, and checked.
 
-    build   sources -> pictures -> weights -> penultimate banks -> manifest.json
-    check   shipped weights and pictures -> activations, compared with the shipped banks; checksums of every file
+    build   sources -> pictures -> weights -> penultimate banks -> the first chart's sweep -> manifest.json
+    check   shipped weights and pictures -> activations, compared with the shipped banks; banks -> sweep, compared with
+            the shipped one; checksums of every file
 
 Under `FOLDER`: weights.pt and weights/ (state_dicts), images/ (<set>.npz: `images` (n, 28, 28) uint8 and `labels` (n,)
-int64, -1 for OOD; <set>.zip and <set>.csv: `ash.datasets.packed_images`), banks/ (format of ash.bank), manifest.json
-(how they were made, and the SHA-256 of every file).
+int64, -1 for OOD; <set>.zip and <set>.csv: `ash.datasets.packed_images`), banks/ (format of ash.bank), sweeps/
+(`ash.evaluated`), manifest.json (how they were made, and the SHA-256 of every file).
 """
 
 import io
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ash import results
+from ash import evaluated, results, sweep_files
 from ash.bank import Bank, BankError, read_json, write_atomically, write_json
 from ash.data import ASSETS, ArrayImages, DataError, ImageSet, Subset, evenly, file_hash
 from ash.datasets.packed_images import ListedImages, PackedImages, listing, pack
@@ -188,6 +189,8 @@ def _finish(part: Part, out: Path, listed: dict[str, ImageSet], how: dict[str, A
         whole = _extract(part, out, listed.get(name) or images_in(out, name), out / WORK, progress)
         packing.pack(whole.read(), whole.folder, out / "banks" / whole.identity.folder)
     shutil.rmtree(out / WORK)
+    if part.model in evaluated.MODELS:
+        _evaluate(part, out)
     remove_unfinished(out, "manifest.json")  # of a build that was killed; it is none of the files that count
     path = out / "manifest.json"
     before = read_json(path) if path.is_file() else {}
@@ -195,6 +198,23 @@ def _finish(part: Part, out: Path, listed: dict[str, ImageSet], how: dict[str, A
     made = {**before.get("made", {}), part.model: {**how, **_machine()}}
     write_json(path, {"made": made, **({"code": code} if code else {}), "files": _checksums(out)})
     return out
+
+
+def evaluate(folder: Path = FOLDER) -> Path:
+    """Make the sweeps that ship again, from the banks in `folder`: after a change of what the first chart shows."""
+    for model in evaluated.MODELS:
+        _evaluate(PARTS[model], folder)
+    path = folder / "manifest.json"
+    write_json(path, {**read_json(path), "files": _checksums(folder)})
+    return folder
+
+
+def _evaluate(part: Part, folder: Path) -> None:
+    banks = {name: _shipped_bank(folder, name, part.model) for name in part.sets}
+    done = evaluated.compute(entry_in(folder, part.model), banks)
+    write_atomically(
+        evaluated.path_in(folder, part.model), evaluated.to_bytes(done, banks, describe(torch.device("cpu")))
+    )
 
 
 def _write_pictures(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
@@ -262,6 +282,8 @@ def check(
                 problems += comparisons[-1].problems
             except UNREADABLE as error:
                 problems.append(f"{name} of {part.model} cannot be compared: {error}")
+        if part.model in evaluated.MODELS and not sets:
+            problems += _compare_sweep(part, folder)
     return Report(tuple(comparisons), len(stated), tuple(problems))
 
 
@@ -281,6 +303,20 @@ def _compare(part: Part, folder: Path, name: str, progress: Progress) -> Compari
     now = identity(entry_in(folder, part.model), "penultimate", data)
     same = shipped.identity in (now, now.earlier)  # the activations themselves tell of the code
     return Comparison(part, name, len(rows), absolute, absolute / most, same)
+
+
+def _compare_sweep(part: Part, folder: Path) -> list[str]:
+    """What is wrong with the sweep that ships of a network, a sentence each."""
+    path = evaluated.path_in(folder, part.model)
+    try:
+        shipped, _ = sweep_files.from_bytes(path.read_bytes())
+        banks = {name: _shipped_bank(folder, name, part.model) for name in part.sets}
+    except (*UNREADABLE, *sweep_files.UNREADABLE) as error:
+        return [f"The sweep of {part.model} cannot be compared: {error}"]
+    apart = evaluated.largest_difference(shipped, evaluated.compute(entry_in(folder, part.model), banks))
+    if apart <= TOLERANCE:
+        return []
+    return [f"The sweep of {part.model} is not what its banks give, by {apart:.2g} of a score; run demo evaluate."]
 
 
 def _shipped_bank(folder: Path, name: str, model: str = MODEL) -> Bank:

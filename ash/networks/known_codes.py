@@ -1,7 +1,8 @@
 """The codes of networks (`ash.networks.code`), known without tracing where their source has not changed.
 
 What ships is listed in codes.json; networks of this library and of torchvision are traced once and kept in the cache,
-`codes/`; those of the user's, whose code may lie anywhere, once a process. Imports no torch before one must be traced.
+`codes/`; those of the user's, whose code may lie anywhere, once a process. Imports no torch before one must be traced:
+a network's graph is what its source says, whichever torch traces it.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from ash.networks.entries import ModelEntry
 if TYPE_CHECKING:
     from torch import nn
 
-_SHIPPED = Path(__file__).with_name("codes.json")  # of the networks of own.py: nobody has to trace them
+_SHIPPED = Path(__file__).with_name("codes.json")  # of the networks that ship: nobody has to trace them
 _codes: dict[Callable[[], "nn.Module"], str] = {}  # those that this process has traced
 
 
@@ -66,7 +67,8 @@ def source_of(architecture: Callable[[], "nn.Module"]) -> str | None:
     function = architecture.func if isinstance(architecture, partial) else architecture
     given = architecture.args if isinstance(architecture, partial) else ()
     if function is torchvision_models.build:
-        told = f"torchvision {version('torchvision')}, torch {version('torch')}"
+        files = torchvision_models.sources_of(given[0])
+        told = " ".join(map(file_hash, files)) or f"torchvision {version('torchvision')}, torch {version('torch')}"
     elif getattr(function, "__module__", "") == curated.__name__:
         told = f"{inspect.getsource(function)} {file_hash(Path(curated.__file__).with_name('own.py'))}"
     else:
@@ -80,7 +82,7 @@ def _code_path(source: str) -> Path:
 
 @cache
 def shipped_codes() -> dict[str, str]:
-    """`source_of` -> `code_of` of the networks that ship; those of another state of own.py are not in it."""
+    """`source_of` -> `code_of` of the networks that ship; those of another source are not in it."""
     try:
         return {str(source): str(code) for source, code in read_json(_SHIPPED).items()}
     except BankError:

@@ -49,10 +49,41 @@ def _sources() -> list[Path]:
     return [] if spec is None or spec.origin is None else sorted((Path(spec.origin).parent / "models").glob("*.py"))
 
 
+_REGISTERED = re.compile(r"^@register_model\(\)$.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
+_MAKES_NO_NETWORK = ("_api", "_meta", "_presets", "utils")  # registry, class names, transforms, logging
+
+
 def names_in_source() -> list[str]:
     """The same names, read from torchvision's files."""
-    registered = re.compile(r"^@register_model\(\)$.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
-    return sorted(name for file in _sources() for name in registered.findall(file.read_text()))
+    return sorted(name for file in _sources() for name in _REGISTERED.findall(file.read_text()))
+
+
+@cache
+def sources_of(name: str) -> tuple[Path, ...]:
+    """The files of torchvision that make a network, its own and what that imports; none where they are not found."""
+    waiting = [file for file in _sources() if name in _REGISTERED.findall(file.read_text())]
+    found: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        wanted = (_imported(file, node) for node in ast.walk(ast.parse(file.read_text())))
+        waiting += [one for one in wanted if one and one not in found and one.stem not in _MAKES_NO_NETWORK]
+    return tuple(sorted(found))
+
+
+def _imported(file: Path, node: ast.AST) -> Path | None:
+    """The file of torchvision that a statement of one of its files imports from."""
+    if not isinstance(node, ast.ImportFrom) or not node.module:
+        return None
+    package, *inside = node.module.split(".")
+    if node.level:
+        folder, inside = file.parents[node.level - 1], [package, *inside]
+    elif package == "torchvision":
+        folder = next(parent for parent in file.parents if parent.name == package)
+    else:
+        return None
+    path = folder.joinpath(*inside).with_suffix(".py")
+    return path if path.is_file() else None
 
 
 def label_of(name: str) -> str:
