@@ -1,8 +1,8 @@
-"""The command line: python -m ash models | data | fetch | extract | fit | sweep | paper | results | demo."""
+"""The command line: python -m ash models | data | fetch | extract | fit | sweep | export | score | paper | ..."""
 
 import click
 
-from ash.commands import data, demo, extract, models, paper, results, sweep
+from ash.commands import data, demo, detector, extract, models, paper, results, sweep
 from ash.commands.shared import Commands
 
 
@@ -20,6 +20,9 @@ for _command in (
     sweep.sweep,
     paper.paper,
     results.results,
+    detector.export,
+    detector.score,
+    detector.calibrate,
     demo.demo,
 ):
     main.add_command(_command)

@@ -34,8 +34,11 @@ def kept_count(n: int, percentile: float) -> int:
 def check_finite(x: Tensor, first: int = 0, who: str = "") -> None:
     """AshError when a value of x (N, ...) is NaN or infinite, or a sample's values are too large to be added up.
 
-    It names the sample by its index, `first` + its row, and `who`: the set that it is of.
+    It names the sample by its index, `first` + its row, and `who`: the set that it is of. An exported detector does
+    not look: what it is given it cannot refuse.
     """
+    if torch.compiler.is_compiling():
+        return
     total = x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
     if torch.isfinite(total):  # one cheap number tells that all is well; it may overflow, so look closer
         return
@@ -65,21 +68,27 @@ def kept_mask(x: Tensor, percentile: float) -> Tensor:
     rows = _rows(x)
     n = rows.shape[1]
     k = kept_count(n, percentile)
-    if k == n or k == 0 or len(rows) == 0:
+    if k == n or k == 0 or rows.shape[0] == 0:
         return torch.full_like(x, k > 0, dtype=torch.bool)
     below = n - k + 1  # the smallest kept value is the largest of the lowest `below`: select on the shorter side
     if k <= below:
         threshold = rows.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)  # (N, 1)
     else:
         threshold = rows.topk(below, dim=1, largest=False, sorted=False).values.amax(1, keepdim=True)
+    if torch.compiler.is_compiling():  # an exported graph has no branches: it always takes the longer way
+        return _lowest_first(rows, threshold, k).reshape(x.shape)
     mask = rows >= threshold
-    surplus = mask.sum(1, dtype=torch.int32) > k  # (N,) more ties than room: the lowest index first
+    surplus = mask.sum(1, dtype=torch.int32) > k  # (N,) more ties than room
     if surplus.any():
-        some, least = rows[surplus], threshold[surplus]
-        above, tied = some > least, some == least
-        room = k - above.sum(1, keepdim=True, dtype=torch.int32)
-        mask[surplus] = above | (tied & (tied.cumsum(1, dtype=torch.int32) <= room))
+        mask[surplus] = _lowest_first(rows[surplus], threshold[surplus], k)
     return mask.reshape(x.shape)
+
+
+def _lowest_first(rows: Tensor, threshold: Tensor, k: int) -> Tensor:
+    """`rows >= threshold` (N, 1), of the equal ones those of the lowest index, so that k of each row are left."""
+    above, tied = rows > threshold, rows == threshold
+    room = k - above.sum(1, keepdim=True, dtype=torch.int32)
+    return above | (tied & (tied.cumsum(1, dtype=torch.int32) <= room))
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ash.data import DataError, ImageSet, evenly, get_dataset
+from ash.data import DATASETS, DataError, ImageSet, evenly, get_dataset
 from ash.errors import EXPECTED, AshError, sentence
 from ash.files import write_atomically
 from ash.identity import DTYPES, PRECISIONS
@@ -50,10 +50,10 @@ class Commands(click.Group):
 
 
 @contextmanager
-def output(path: Path) -> Iterator[Callable[[str], None]]:
-    """A function that writes a text to a file; whether it can is tried before the work of the block, not after it.
+def output(path: Path) -> Iterator[Callable[[str | bytes], None]]:
+    """A function that writes text or bytes to a file; whether it can is tried before the work of the block, not after.
 
-    The file appears whole or not at all. Where it cannot be written in the end, the text goes to the system's temporary
+    The file appears whole or not at all. Where it cannot be written in the end, it goes to the system's temporary
     folder, and AshError says so.
     """
     if not path.parent.is_dir():
@@ -65,12 +65,13 @@ def output(path: Path) -> Iterator[Callable[[str], None]]:
     except OSError as error:
         raise AshError(f"{path} cannot be written: {error.strerror}. Nothing was begun.") from error
 
-    def write(text: str) -> None:
+    def write(found: str | bytes) -> None:
+        content = found.encode() if isinstance(found, str) else found
         try:
-            path.write_text(text) if special else write_atomically(path, text.encode())
+            path.write_bytes(content) if special else write_atomically(path, content)
         except OSError as error:
-            with tempfile.NamedTemporaryFile("w", prefix="ash-", suffix=path.suffix, delete=False) as kept:
-                kept.write(text)
+            with tempfile.NamedTemporaryFile(prefix="ash-", suffix=path.suffix, delete=False) as kept:
+                kept.write(content)
             raise AshError(f"{path} cannot be written: {error.strerror}. It is kept as {kept.name}.") from error
 
     yield write
@@ -92,10 +93,15 @@ def some(data: ImageSet, images: int | None) -> ImageSet:
 
 
 def data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
-    """Image sets by the name of the whole, at most so many images of each; DataError when two have one name."""
+    """Image sets by the name of the whole, at most so many images of each; DataError when two have one name.
+
+    Of a set whose images are not here, but whose activations ship, the list: it has a bank, and no images.
+    """
     sets: dict[str, ImageSet] = {}
     for text in texts:
-        data = get_dataset(text)
+        entry = DATASETS.get(text)
+        listed = entry.listed() if entry is not None and entry.status().state == "listed" else None
+        data = listed or get_dataset(text)
         if data.name in sets:
             raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
         sets[data.name] = some(data, images)

@@ -15,7 +15,7 @@ from ash import splitting
 from ash.device import describe, memory, synchronize
 from ash.files import BankError
 from ash.identity import Recipe, check_precision
-from ash.networks.entries import ModelEntry
+from ash.networks.entries import ModelEntry, Preprocess
 from ash.variants import ODIN_TEMPERATURE
 
 FEWEST = 8  # images a batch is filled up to: convolutions of fewer take other algorithms, which round differently
@@ -23,6 +23,13 @@ FIRST_BATCH, LARGEST_BATCH = 8, 1024
 WORTH = 1.05  # images/s that twice the batch must gain
 TRIAL_SECONDS, LEAST_TRIAL_SECONDS = 2.0, 0.2
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+def two_parts(preprocess: Preprocess) -> tuple[transforms.Compose, transforms.Compose]:
+    """A preprocessing: what is done to an image, PIL image -> PIL image, and then to pixels (N, C, H, W) in [0, 1]."""
+    steps = preprocess.build().transforms
+    at = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor))
+    return transforms.Compose(steps[:at]), transforms.Compose(steps[at + 1 :])
 
 
 class Stem:
@@ -38,10 +45,7 @@ class Stem:
         self.device, self.precision = device, precision
         with memory(device):
             self._load(entry, placement)
-        steps = entry.preprocess.build().transforms
-        at = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor))
-        self.geometry = transforms.Compose(steps[:at])
-        self._arithmetic = transforms.Compose(steps[at + 1 :])
+        self.geometry, self._arithmetic = two_parts(entry.preprocess)
         channels, height, width = entry.preprocess.shape
         self.pixels = (height, width, channels)
         self.limit: int | None = None
