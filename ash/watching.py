@@ -27,17 +27,14 @@ class Batch:
     skipped: Sequence[Mapping[str, Any]]
 
 
-def score(detector: DetectorFile, data: ImageSet, batch_size: int = 32) -> Iterator[Batch]:
-    """A detector on all images of a set, batch by batch, in their order."""
+def score(detector: DetectorFile, data: ImageSet) -> Iterator[Batch]:
+    """A detector on all images of a set, batch by batch, in their order. DataError when the set cannot be read."""
     module, transform = detector.module(), detector.about.transform
     geometry, arithmetic = two_parts(transform)
     channels, height, width = transform.shape
-    cpu, ranges = (
-        torch.device("cpu"),
-        [range(i, min(i + batch_size, len(data))) for i in range(0, len(data), batch_size)],
-    )
-    chunks = decoded(data, geometry, (height, width, channels), ranges, workers=default_workers(cpu), device=cpu)
-    with closing(chunks):
+    size, where = (height, width, channels), torch.device("cpu")
+    decoding = decoded(data, geometry, size, [range(len(data))], workers=default_workers(where), device=where)
+    with closing(decoding) as chunks:
         for chunk in chunks:
             broken = {one["index"] for one in chunk.skipped}
             rows = [row for row in chunk.images if row not in broken]

@@ -14,7 +14,7 @@ from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.ui import code, controls, deep_progress, plot, prepare, share
+from app.ui import code, controls, deep_progress, detector, plot, prepare, share
 from app.views.scores import curves, roc_pr
 from app.views.scores.parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import accepts, threshold_at_tpr
@@ -58,6 +58,7 @@ def render(spec: RunSpec) -> None:
     with st.expander("Python for this view", icon=":material/code:", key="scores_code", on_change="rerun") as more:
         if more.open:
             st.code(code.program(spec), language="python")
+    detector.export(spec)
 
 
 def _scores(one: Evaluation) -> tuple[bins.Scores, Mapping[str, bins.Scores]]:

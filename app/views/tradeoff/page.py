@@ -17,7 +17,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, plot, prepare, shipped, texts
+from app.ui import code, controls, deep_progress, detector, plot, prepare, shipped, texts
 from app.views.tradeoff import strip
 from ash.methods import VARIANTS, Method
 
@@ -86,6 +86,7 @@ def render(spec: RunSpec) -> None:
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
     )
     _program(spec)
+    detector.export(spec)
     if not linear:
         deep_progress.step(spec)
 
