@@ -1,9 +1,9 @@
 """The result of a sweep: scores per sample, and the tidy table of metrics made from them."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,18 @@ class Sweep:
             None if self.id_doubts is None else self.id_doubts[at],
             {name: self.ood_doubts[name][at] for name in names if name in self.ood_doubts},
             self.on_gpu,
+        )
+
+    def samples(self, of_id: NDArray[np.bool_], of_ood: Mapping[str, NDArray[np.bool_]]) -> "Sweep":
+        """The same methods on some of the samples, by a mask (n,) for each set; how many are doubtful is not known."""
+        return replace(
+            self,
+            id_scores=self.id_scores[:, of_id],
+            ood_scores={name: scores[:, of_ood[name]] for name, scores in self.ood_scores.items()},
+            id_predictions=self.id_predictions[:, of_id],
+            id_labels=None if self.id_labels is None else self.id_labels[of_id],
+            id_doubts=None,
+            ood_doubts={},
         )
 
     def id_accuracy(self) -> NDArray[np.float64]:
