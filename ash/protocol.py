@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ash.errors import AshError
 from ash.methods import SCORE_LABELS
-from ash.tables import Sweep
+from ash.tables import MEANS, Sweep
 
 SHARE, LEAST = 10, 100  # one image of ten is for validation; at least so many, where they are not more than half
 GOALS = {"auroc": 1.0, "fpr95": -1.0, "aupr": 1.0}  # what can be best, and the sign that makes more better
@@ -51,16 +51,22 @@ def _digest(name: str) -> bytes:
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
 
 
+def lacking(validation: Masks) -> str:
+    """Which set has no image for one of the parts, as a small selection may not; "" where all have. Masks by label."""
+    for label, held in validation.items():
+        if held.all() or not held.any():
+            part = "test" if held.any() else "validation"
+            return f"None of the {len(held)} images of {label} is for {part}: take more of them."
+    return ""
+
+
 def validation_and_test(sweep: Sweep, id_validation: NDArray[np.bool_], ood_validation: Masks) -> tuple[Sweep, Sweep]:
     """A sweep on the validation images alone, and on the test images. The masks: `is_validation` of each bank's names.
 
     ProtocolError where either part of a set has no image, as may happen to a small selection of a larger set.
     """
-    masks = {"the ID set": id_validation, **{name: ood_validation[name] for name in sweep.ood_scores}}
-    for name, mask in masks.items():
-        if mask.all() or not mask.any():
-            part = "test" if mask.all() else "validation"
-            raise ProtocolError(f"None of the {len(mask)} images of {name} is for {part}: take more of them.")
+    if why := lacking({"the ID set": id_validation, **{name: ood_validation[name] for name in sweep.ood_scores}}):
+        raise ProtocolError(why)
     test = {name: ~ood_validation[name] for name in sweep.ood_scores}
     return sweep.samples(id_validation, ood_validation), sweep.samples(~id_validation, test)
 
@@ -76,7 +82,7 @@ def choose(
     """
     if goal not in GOALS:
         raise ProtocolError(f"The best {goal!r} cannot be chosen; what can: {', '.join(GOALS)}.")
-    known = [name for name in dict.fromkeys(table["ood"]) if name != "mean"]
+    known = [name for name in dict.fromkeys(table["ood"]) if name not in MEANS]
     wanted = known if sets is None else list(sets)
     if not wanted or (missing := set(wanted).difference(known)):
         raise ProtocolError(f"The table has no rows for {', '.join(sorted(missing)) if wanted else 'any OOD set'}.")

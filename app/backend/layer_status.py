@@ -12,6 +12,7 @@ from app.backend.banks import cost, missing_sets
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
 from app.backend.evaluations import grid_methods, measure, table
+from app.backend.protocol import usable
 from app.backend.registry import entry, placement_label, placements
 from app.backend.setups import Setup, chosen_sets, images, setup
 from app.backend.shipping import elsewhere
@@ -118,18 +119,19 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
             return Standing(name, label, at, missing, None, None, wanted, wanted, unlike=unlike)
         todo = tuple(one for one in wanted if one not in have)
         return Standing(name, label, at, missing, None, there.table, wanted, todo, there)
+    part = usable(at, spec.split)
     if is_linear(at):
         known = (at, spec.score) in _evaluated() or kept(at, grid_methods(at, spec.score))
-        found = _with_own(table(at, spec.score), at, own) if known else None
+        found = _with_own(table(at, spec.score, part), at, own, part) if known else None
         return Standing(name, label, at, {}, True, found, wanted, () if known else wanted)
-    found = _recalled(at, spec.score, wanted)
+    found = _recalled(at, spec.score, wanted, part)
     have = set() if found is None else set(found["method"])
     return Standing(name, label, at, {}, False, found, wanted, tuple(one for one in wanted if one not in have))
 
 
-def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...]) -> pd.DataFrame:
+def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -> pd.DataFrame:
     """A grid with the spec's method, where that lies between its marks."""
-    more = [measure(at, method) for method in own if method not in set(found["method"])]
+    more = [measure(at, method, part) for method in own if method not in set(found["method"])]
     return pd.concat([found, *more], ignore_index=True) if more else found
 
 
@@ -145,12 +147,12 @@ def evaluate(at: Setup, score: str) -> None:
     _evaluated()[at, score] = True
 
 
-def _recalled(at: Setup, score: str, methods: tuple[str, ...]) -> pd.DataFrame | None:
+def _recalled(at: Setup, score: str, methods: tuple[str, ...], part: str) -> pd.DataFrame | None:
     """What is evaluated at a deep tail: by this server, or by an earlier one that kept it on disk."""
-    found = deep_table(at, score)
+    found = deep_table(at, score, part)
     have = set() if found is None else set(found["method"])
     recalled = [one for one in methods if one not in have and kept(at, (one,))]
-    parts = [*([] if found is None else [found]), *(measure(at, one) for one in recalled)]
+    parts = [*([] if found is None else [found]), *(measure(at, one, part) for one in recalled)]
     return pd.concat(parts, ignore_index=True) if parts else None
 
 

@@ -69,6 +69,8 @@ class RunSpec:
     id: str = links.set_name("id", "", "an ID set")
     images: int = links.index("n", "a number of images, 0 for the usual one")
     dtype: str = links.choice("dtype", "float32", ("float32", "float16"), "a number format")
+    # The images that the pages which choose a setting measure it on; a choice is made on the validation images
+    split: str = links.choice("split", "test", ("test", "all"), "a part of the images")
     # Read by more than one page. Trade-off and Placements: OOD set or 'mean', accuracy that may be lost, the full range
     on: str = links.set_name("on", "mean", "'mean' or an OOD set", "mean")
     budget: float = links.budget("budget")

@@ -18,6 +18,7 @@ from ash.commands.shared import (
     output,
     whole_names,
 )
+from ash.data import near_and_far
 from ash.methods import Method, parse_methods
 from ash.models import get_model
 from ash.protocol import GOALS, ProtocolError, is_validation, validation_and_test
@@ -61,6 +62,7 @@ def sweep(
 ) -> None:
     """Evaluate methods on an ID set and OOD sets; writes one row per OOD set and one `mean` row per method.
 
+    Where some of the sets are known to be near the ID set and some far, the rows `near` and `far` are their means.
     Activations that are missing are extracted first, for ODIN those of perturbed images too; a fit must be there.
     With --choose the table is of the test images, and which method is best there was chosen on the validation images.
     """
@@ -79,12 +81,13 @@ def sweep(
         whole, banks = evaluate(entry, placement, sets, wanted, fit=fitted, dtype=dtype, epsilon=epsilon)
         id_name = next(iter(sets))
         head = (model, banks[id_name].identity.placement, id_name)
+        groups = near_and_far(id_name, list(sets)[1:])
         shown, said = whole, ""
         if choose:
             held = {name: is_validation(bank.names, whole_names(sets[name])) for name, bank in banks.items()}
             validation, shown = validation_and_test(whole, held[id_name], held)
             said = _chosen(validation.table(*head), shown.table(*head), budget, goal)
-        table = shown.part(range(len(chosen))).table(*head)
+        table = shown.part(range(len(chosen))).table(*head, groups)
         _say(table, chosen, fitted)
         if said:
             click.echo(said)

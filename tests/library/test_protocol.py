@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ash.__main__ import main
-from ash.data import evenly, get_dataset
+from ash.data import evenly, get_dataset, near_and_far
 from ash.errors import AshError
 from ash.methods import Method
 from ash.protocol import ProtocolError, choose, is_validation, validation_and_test, validation_count
@@ -71,14 +71,14 @@ def test_what_cannot_be_split_is_said() -> None:
 def made(seed: int = 0, labels: bool = True) -> Sweep:
     rng = np.random.default_rng(seed)
     methods = tuple(Method.parse(text) for text in ("energy", "ash_p@50", "ash_s@80", "ash_b@65", "react@1.0"))
-    scores = {"near": rng.normal(size=(5, 30)), "far": rng.normal(-1, 1, (5, 50))}
+    scores = {"digits": rng.normal(size=(5, 30)), "noise": rng.normal(-1, 1, (5, 50))}
     truth = rng.integers(0, 3, 40) if labels else None
     return Sweep(methods, rng.normal(size=(5, 40)), scores, rng.integers(0, 3, (5, 40)), truth)
 
 
 def test_the_parts_of_a_sweep_are_its_samples() -> None:
     whole, rng = made(), np.random.default_rng(1)
-    held = {name: rng.random(n) < 0.4 for name, n in (("id", 40), ("near", 30), ("far", 50))}
+    held = {name: rng.random(n) < 0.4 for name, n in (("id", 40), ("digits", 30), ("noise", 50))}
     validation, test = validation_and_test(whole, held["id"], held)
     for part, keep in ((validation, True), (test, False)):
         assert np.array_equal(part.id_scores, whole.id_scores[:, held["id"] == keep])
@@ -86,14 +86,14 @@ def test_the_parts_of_a_sweep_are_its_samples() -> None:
         known = whole.id_labels[held["id"] == keep]
         right = np.mean(whole.id_predictions[:, held["id"] == keep] == known, axis=1)
         assert np.array_equal(part.id_accuracy(), right)
-        for name in ("near", "far"):
+        for name in ("digits", "noise"):
             assert np.array_equal(part.ood_scores[name], whole.ood_scores[name][:, held[name] == keep])
-    assert test.table().n_ood.tolist()[:3] == [int((~held[name]).sum()) for name in ("near", "far")] + [
-        int((~held["near"]).sum() + (~held["far"]).sum())
+    assert test.table().n_ood.tolist()[:3] == [int((~held[name]).sum()) for name in ("digits", "noise")] + [
+        int((~held["digits"]).sum() + (~held["noise"]).sum())
     ]
     assert test.table()[["tied", "beyond_range"]].isna().all().all()
-    with pytest.raises(ProtocolError, match="None of the 30 images of near is for validation"):
-        validation_and_test(whole, held["id"], {**held, "near": np.zeros(30, bool)})
+    with pytest.raises(ProtocolError, match="None of the 30 images of digits is for validation"):
+        validation_and_test(whole, held["id"], {**held, "digits": np.zeros(30, bool)})
     with pytest.raises(ProtocolError, match="None of the 40 images of the ID set is for test"):
         validation_and_test(whole, np.ones(40, bool), held)
 
@@ -117,7 +117,7 @@ def plainly(table: pd.DataFrame, budget: float | None, goal: str, sets: list[str
     st.integers(0, 200),
     st.sampled_from([None, 0.0, 2.5, 10.0]),
     st.sampled_from(["auroc", "fpr95", "aupr"]),
-    st.sampled_from([["near"], ["far"], ["near", "far"]]),
+    st.sampled_from([["digits"], ["noise"], ["digits", "noise"]]),
 )
 def test_the_choice_is_that_of_a_plain_loop(seed: int, budget: float | None, goal: str, sets: list[str]) -> None:
     table = made(seed).table()
@@ -133,6 +133,21 @@ def test_among_equals_the_most_accurate_then_the_first() -> None:
     assert choose(same.table()) == "energy"
     same.id_predictions[[0, 1, 3]] = -1
     assert choose(same.table()) == "ash_s@80"
+
+
+def test_near_and_far_are_averaged_apart() -> None:
+    assert near_and_far("photos", ["emoji", "clipart_objects", "mine", "dtd"]) == {
+        "near": ("clipart_objects",),
+        "far": ("emoji", "dtd"),
+    }
+    assert near_and_far("photos", ["emoji", "dtd"]) == {}
+    assert near_and_far("mine", ["emoji", "clipart_objects"]) == {}
+    table = made().table(groups={"near": ("digits",), "far": ("digits", "noise")}).query("method == 'ash_s@80'")
+    rows = table.set_index("ood")[["auroc", "fpr95", "aupr", "id_accuracy", "n_ood"]]
+    assert rows.index.tolist() == ["digits", "noise", "mean", "near", "far"]
+    assert rows.loc["near"].tolist() == rows.loc["digits"].tolist()
+    assert rows.loc["far"].tolist() == rows.loc["mean"].tolist()
+    assert choose(made().table(groups={"near": ("noise",)})) == choose(made().table())
 
 
 def test_a_choice_that_cannot_be_made() -> None:

@@ -1,0 +1,74 @@
+"""The fixed split of a setup's images into validation and test (`ash.protocol`): sweeps, rows and sizes of a part.
+
+A part is "test", "validation" or "all". Pages that choose and measure name one; all others are about all images.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app.backend.banks import bank
+from app.backend.setups import Setup, bare_label, once_a_run, status, whole_set
+from ash.data import DATASETS
+from ash.protocol import ProtocolError, is_validation, lacking
+from ash.tables import Sweep
+
+TEST, VALIDATION, ALL = "test", "validation", "all"
+
+
+@once_a_run
+def _validation(at: Setup, name: str) -> NDArray[np.bool_]:
+    """Which rows of a set's bank are for validation; ProtocolError for a set that cannot be split."""
+    return _found(at, name, status(name).look)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _found(at: Setup, name: str, look: str) -> NDArray[np.bool_]:
+    held = is_validation(bank(at, name).names, whole_set(name).names)
+    held.flags.writeable = False
+    return held
+
+
+@once_a_run
+def problem(at: Setup) -> str:
+    """Why the images of a setup cannot be split, in a sentence; "" where they can."""
+    held = {}
+    for name in at.sets:
+        try:
+            held[bare_label(name)] = _validation(at, name)
+        except ProtocolError as error:
+            return f"{bare_label(name)}: {error}"
+    return lacking(held)
+
+
+def usable(at: Setup, part: str) -> str:
+    """A part of a setup's images, or "all" where there is a `problem` with its split, which a page then says."""
+    return ALL if part != ALL and problem(at) else part
+
+
+def rows(at: Setup, name: str, part: str) -> NDArray[np.intp]:
+    """The rows of a set's bank that are of a part."""
+    if part == ALL:
+        return np.arange(len(bank(at, name)))
+    return np.flatnonzero(_validation(at, name) == (part == VALIDATION))
+
+
+def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
+    """A sweep of a setup on a part of its images."""
+    if part == ALL:
+        return sweep
+    wanted = part == VALIDATION
+    others = {name: _validation(at, name) == wanted for name in sweep.ood_scores}
+    return sweep.samples(_validation(at, at.id_set) == wanted, others)
+
+
+def sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
+    """Number of images of a part: of the ID set, and of some OOD sets together."""
+    return len(rows(at, at.id_set, part)), sum(len(rows(at, name, part)) for name in sets)
+
+
+def noise_sets(at: Setup) -> tuple[str, ...]:
+    """The sets of a setup that need no real OOD data: noise that a program draws."""
+    return tuple(name for name in at.ood if name in DATASETS and DATASETS[name].noise)
