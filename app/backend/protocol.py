@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import bank
-from app.backend.setups import Setup, bare_label, once_a_run, status, whole_set
+from app.backend.setups import Setup, bare_label, once_a_run, own_sets_here, status, whole_set
 from ash.data import DATASETS
 from ash.protocol import ProtocolError, is_validation, lacking
 from ash.tables import Sweep
@@ -67,6 +67,11 @@ def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
 def sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
     """Number of images of a part: of the ID set, and of some OOD sets together."""
     return len(rows(at, at.id_set, part)), sum(len(rows(at, name, part)) for name in sets)
+
+
+def own_sets(at: Setup) -> tuple[str, ...]:
+    """The user's own OOD sets of a setup."""
+    return tuple(name for name in at.ood if name in own_sets_here())
 
 
 def noise_sets(at: Setup) -> tuple[str, ...]:
