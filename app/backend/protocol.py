@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import bank
-from app.backend.setups import Setup, bare_label, once_a_run, own_sets_here, status, whole_set
+from app.backend.setups import Setup, bare_label, images, once_a_run, own_sets_here, status, whole_set
 from ash.data import DATASETS
 from ash.protocol import ProtocolError, is_validation, lacking
 from ash.tables import Sweep
@@ -20,13 +20,19 @@ TEST, VALIDATION, ALL = "test", "validation", "all"
 
 @once_a_run
 def _validation(at: Setup, name: str) -> NDArray[np.bool_]:
-    """Which rows of a set's bank are for validation; ProtocolError for a set that cannot be split."""
-    return _found(at, name, status(name).look)
+    """Which rows of a set's bank are for validation."""
+    return _split(at, name, status(name).look, True)
+
+
+@once_a_run
+def _listed(at: Setup, name: str) -> NDArray[np.bool_]:
+    """Which images of a set are for validation, whether or not there is a bank of them, that leaves some out maybe."""
+    return _split(at, name, status(name).look, False)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _found(at: Setup, name: str, look: str) -> NDArray[np.bool_]:
-    held = is_validation(bank(at, name).names, whole_set(name).names)
+def _split(at: Setup, name: str, look: str, banked: bool) -> NDArray[np.bool_]:
+    held = is_validation(bank(at, name).names if banked else images(at, name).names, whole_set(name).names)
     held.flags.writeable = False
     return held
 
@@ -37,7 +43,7 @@ def problem(at: Setup) -> str:
     held = {}
     for name in at.sets:
         try:
-            held[bare_label(name)] = _validation(at, name)
+            held[bare_label(name)] = _listed(at, name)
         except ProtocolError as error:
             return f"{bare_label(name)}: {error}"
     return lacking(held)
@@ -67,6 +73,15 @@ def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
 def sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
     """Number of images of a part: of the ID set, and of some OOD sets together."""
     return len(rows(at, at.id_set, part)), sum(len(rows(at, name, part)) for name in sets)
+
+
+def planned_sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
+    """`sizes` by the lists of the images, before there are banks; of all of them where there is a `problem`."""
+    if usable(at, part) == ALL:
+        return len(images(at, at.id_set)), sum(len(images(at, name)) for name in sets)
+    wanted = part == VALIDATION
+    counts = [int((_listed(at, name) == wanted).sum()) for name in (at.id_set, *sets)]
+    return counts[0], sum(counts[1:])
 
 
 def own_sets(at: Setup) -> tuple[str, ...]:

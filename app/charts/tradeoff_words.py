@@ -117,5 +117,10 @@ def images_words(chosen: tuple[int, int] | None, measured: tuple[int, int]) -> s
     return f"Chosen on {_sizes(chosen)} validation images, measured on the other {_sizes(measured)}."
 
 
+def measured_on(measured: tuple[int, int], whole: bool) -> str:
+    """On how many ID and OOD images the numbers of a page are."""
+    return f"Measured on all {_sizes(measured)} images." if whole else f"Measured on {_sizes(measured)} test images."
+
+
 def _sizes(images: tuple[int, int]) -> str:
     return f"{count(images[0])} ID + {count(images[1])} OOD"

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import streamlit as st
 
 from app.backend import protocol, setups
-from app.charts.tradeoff_words import images_words
+from app.charts.tradeoff_words import images_words, measured_on
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.link.state import bind
@@ -31,8 +31,23 @@ def words(spec: RunSpec, sets: Collection[str]) -> str:
     return images_words(chosen, protocol.sizes(at, sets, part))
 
 
+def measured_words(spec: RunSpec, sets: Collection[str]) -> str:
+    """On how many images a page measures that chooses nothing."""
+    at = setups.setup(spec)
+    part = protocol.usable(at, spec.split)
+    return measured_on(protocol.sizes(at, sets, part), part == protocol.ALL)
+
+
+def measured_line(spec: RunSpec, sets: Collection[str]) -> None:
+    """`measured_words`, and before them why there is no split, where the link asks for one."""
+    _say(spec, measured_words(spec, sets))
+
+
 def line(spec: RunSpec, sets: Collection[str]) -> None:
     """`words`, and before them why there is no split, where the link asks for one."""
-    at = setups.setup(spec)
-    why = "" if spec.split == protocol.ALL else protocol.problem(at)
-    st.caption(plain(f"{why} {words(spec, sets)}" if why else words(spec, sets)))
+    _say(spec, words(spec, sets))
+
+
+def _say(spec: RunSpec, text: str) -> None:
+    why = "" if spec.split == protocol.ALL else protocol.problem(setups.setup(spec))
+    st.caption(plain(f"{why} {text}" if why else text))

@@ -161,7 +161,8 @@ def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
     if linear:
         first, *rest = _chosen(at, spec.score, _others(spec), where, budget, goal, on)
     else:
-        first, *rest = _choices(_deep_rows(at, spec.score, where), budget, goal, on)
+        rows = [_deep_rows(at, spec.score, where), *(evaluations.measure(at, one, where) for one in _others(spec))]
+        first, *rest = _choices(pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on)
     return Choice(goal, where, first, {words: one for words, one in zip(alone.values(), rest, strict=True) if one})
 
 
@@ -353,10 +354,14 @@ def _explain(shown: pareto.Pareto) -> None:
         )
 
 
+def program(spec: RunSpec, linear: bool, goal: str) -> str:
+    """Python for this view: among the settings that the page chooses from, those of the literature where shown."""
+    at = setups.setup(spec)
+    rows = evaluations.table(at, spec.score) if linear else _deep_rows(at, spec.score, protocol.ALL)
+    return code.program(spec, tuple(dict.fromkeys((*rows["method"], *_others(spec)))), goal)
+
+
 def _program(spec: RunSpec, linear: bool, choice: Choice) -> None:
     with st.expander("Python for this view", icon=":material/code:", key="tradeoff_code", on_change="rerun") as more:
         if more.open:
-            at = setups.setup(spec)
-            rows = evaluations.table(at, spec.score) if linear else _deep_rows(at, spec.score, protocol.ALL)
-            candidates = dict.fromkeys((*rows["method"], *(_others(spec) if linear else ())))
-            st.code(code.program(spec, tuple(candidates), choice.goal), language="python")
+            st.code(program(spec, linear, choice.goal), language="python")
