@@ -72,13 +72,18 @@ def validation_and_test(sweep: Sweep, id_validation: NDArray[np.bool_], ood_vali
 
 
 def choose(
-    table: pd.DataFrame, budget: float | None = None, goal: str = "auroc", sets: Collection[str] | None = None
+    table: pd.DataFrame,
+    budget: float | None = None,
+    goal: str = "auroc",
+    sets: Collection[str] | None = None,
+    among: Collection[str] | None = None,
 ) -> str | None:
     """The best method of a sweep's table, which is that of validation images; None where none is left.
 
     Best is what has the best mean of `goal` (auroc, fpr95 or aupr) over these OOD sets, None for all; among equals the
     most accurate, then the first. `budget`: how many points of ID accuracy may be lost against the unshaped network,
-    None for any number. ProtocolError for an unknown goal or set, and where a budget has nothing to be compared with.
+    None for any number. `among`: the methods that may be chosen, None for all. ProtocolError for an unknown goal or
+    set, and where a budget has nothing to be compared with.
     """
     if goal not in GOALS:
         raise ProtocolError(f"The best {goal!r} cannot be chosen; what can: {', '.join(GOALS)}.")
@@ -95,7 +100,7 @@ def choose(
             raise ProtocolError("A budget of accuracy needs the unshaped network among the methods, energy for one.")
         floor = unshaped["id_accuracy"].iloc[0] - budget
         means = means[means["id_accuracy"] >= round(floor, DIGITS)]
-    means = means[np.isfinite(means[goal])]
+    means = means[np.isfinite(means[goal]) & (True if among is None else means.index.isin(list(among)))]
     if means.empty:
         return None
     means[goal] *= GOALS[goal]

@@ -122,7 +122,7 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
         return Standing(name, label, at, missing, None, there.table, wanted, todo, there)
     part = usable(at, spec.split)
     if is_linear(at):
-        known = (at, spec.score) in _evaluated() or kept(at, grid_methods(at, spec.score))
+        known = is_evaluated(at, spec.score)
         found = _with_own(table(at, spec.score, part), at, own, part) if known else None
         return Standing(name, label, at, {}, True, found, wanted, () if known else wanted, part=part)
     found = _recalled(at, spec.score, wanted, part)
@@ -141,6 +141,11 @@ def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -
 def _evaluated() -> dict[tuple[Setup, str], bool]:
     """(setup, score) whose grid this server has at hand, so that asking for it takes no time."""
     return {}
+
+
+def is_evaluated(at: Setup, score: str) -> bool:
+    """Whether the grid of a placement with one pass is there: at hand, or kept on disk."""
+    return (at, score) in _evaluated() or kept(at, grid_methods(at, score))
 
 
 def evaluate(at: Setup, score: str) -> None:

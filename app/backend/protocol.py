@@ -4,6 +4,7 @@ A part is "test", "validation" or "all". Pages that choose and measure name one;
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -18,35 +19,36 @@ from ash.tables import Sweep
 TEST, VALIDATION, ALL = "test", "validation", "all"
 
 
-@once_a_run
-def _validation(at: Setup, name: str) -> NDArray[np.bool_]:
-    """Which rows of a set's bank are for validation."""
-    return _split(at, name, status(name).look, True)
+@dataclass(frozen=True)
+class _Split:
+    """Set name -> which of its images are for validation; or the `problem` of a setup that cannot be split."""
+
+    held: dict[str, NDArray[np.bool_]]
+    problem: str = ""
 
 
 @once_a_run
-def _listed(at: Setup, name: str) -> NDArray[np.bool_]:
-    """Which images of a set are for validation, whether or not there is a bank of them, that leaves some out maybe."""
-    return _split(at, name, status(name).look, False)
+def _split(at: Setup, banked: bool) -> _Split:
+    """The split of a setup's sets: of the rows of their banks, or of their lists, whether or not there are banks."""
+    return _found(at, banked, tuple(status(name).look for name in at.sets))
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _split(at: Setup, name: str, look: str, banked: bool) -> NDArray[np.bool_]:
-    held = is_validation(bank(at, name).names if banked else images(at, name).names, whole_set(name).names)
-    held.flags.writeable = False
-    return held
-
-
-@once_a_run
-def problem(at: Setup) -> str:
-    """Why the images of a setup cannot be split, in a sentence; "" where they can."""
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _found(at: Setup, banked: bool, looks: tuple[str, ...]) -> _Split:
     held = {}
     for name in at.sets:
+        names = bank(at, name).names if banked else images(at, name).names
         try:
-            held[bare_label(name)] = _listed(at, name)
+            held[name] = is_validation(names, whole_set(name).names)
         except ProtocolError as error:
-            return f"{bare_label(name)}: {error}"
-    return lacking(held)
+            return _Split({}, f"{bare_label(name)}: {error}")
+        held[name].flags.writeable = False
+    return _Split(held, lacking({bare_label(name): one for name, one in held.items()}))
+
+
+def problem(at: Setup) -> str:
+    """Why the images of a setup cannot be split, in a sentence; "" where they can."""
+    return _split(at, False).problem
 
 
 def usable(at: Setup, part: str) -> str:
@@ -58,7 +60,7 @@ def rows(at: Setup, name: str, part: str) -> NDArray[np.intp]:
     """The rows of a set's bank that are of a part."""
     if part == ALL:
         return np.arange(len(bank(at, name)))
-    return np.flatnonzero(_validation(at, name) == (part == VALIDATION))
+    return np.flatnonzero(_split(at, True).held[name] == (part == VALIDATION))
 
 
 def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
@@ -66,8 +68,8 @@ def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
     if part == ALL:
         return sweep
     wanted = part == VALIDATION
-    others = {name: _validation(at, name) == wanted for name in sweep.ood_scores}
-    return sweep.samples(_validation(at, at.id_set) == wanted, others)
+    others = {name: _split(at, True).held[name] == wanted for name in sweep.ood_scores}
+    return sweep.samples(_split(at, True).held[at.id_set] == wanted, others)
 
 
 def sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
@@ -80,7 +82,7 @@ def planned_sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int
     if usable(at, part) == ALL:
         return len(images(at, at.id_set)), sum(len(images(at, name)) for name in sets)
     wanted = part == VALIDATION
-    counts = [int((_listed(at, name) == wanted).sum()) for name in (at.id_set, *sets)]
+    counts = [int((_split(at, False).held[name] == wanted).sum()) for name in (at.id_set, *sets)]
     return counts[0], sum(counts[1:])
 
 

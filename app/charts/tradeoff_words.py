@@ -76,6 +76,8 @@ def advice(
     gain, cost = (points(found[name] - baseline[name]).removesuffix(" points") for name in (goal, "id_accuracy"))
     loaded = " It is the one loaded." if found.method == current.method else ""
     numbers = f"{percent(found[goal])} ({gain}), accuracy {percent(found.id_accuracy)} ({cost})"
+    over = budget is not None and found.id_accuracy < baseline.id_accuracy - budget - 1e-9
+    loaded = " That is more than the budget there: few images decide it." * over + loaded
     best = f"{limit}, **{method_words(found)}** has the {word} {OBJECTIVE_LABELS[goal]}{where}"
     return f"{best}; on the others it has {numbers}.{loaded}" if validated else f"{best}: {numbers}.{loaded}"
 

@@ -18,7 +18,7 @@ from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
 from app.ui import code, controls, deep_progress, plot, prepare, shipped, split, texts
-from app.views.tradeoff import strip
+from app.views.tradeoff import ranking, strip
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
 
@@ -88,6 +88,7 @@ def render(spec: RunSpec) -> None:
     plot.rows(
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
     )
+    ranking.draw(spec)
     _program(spec, linear, choice)
     if not linear:
         deep_progress.step(spec)
