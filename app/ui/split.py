@@ -48,6 +48,15 @@ def line(spec: RunSpec, sets: Collection[str]) -> None:
     _say(spec, words(spec, sets))
 
 
+def unsplit(spec: RunSpec) -> None:
+    """Why there is no split where the link asks for one, so that all images are measured; nothing where there is."""
+    if why := _why_not(spec):
+        st.caption(plain(f"{why} All images are measured."))
+
+
+def _why_not(spec: RunSpec) -> str:
+    return "" if spec.split == protocol.ALL else protocol.problem(setups.setup(spec))
+
+
 def _say(spec: RunSpec, text: str) -> None:
-    why = "" if spec.split == protocol.ALL else protocol.problem(setups.setup(spec))
-    st.caption(plain(f"{why} {text}" if why else text))
+    st.caption(plain(f"{_why_not(spec)} {text}".strip()))

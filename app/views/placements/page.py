@@ -49,6 +49,7 @@ def render(spec: RunSpec) -> None:
     _stand_in(shown)
     _controls(spec, shown.same_images())
     _advice(shown, chosen, {one.name for one in standings if one.part != protocol.ALL})
+    split.unsplit(spec)
     left, right = st.columns(2, gap="medium")
     with left:
         _curves(shown)
