@@ -35,7 +35,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "placement": registry.placement_names(spec.model, spec.placement),
         "id": ids,
         "ood": tuple(every),
-        "on": ("mean", *chosen),
+        "on": ("mean", *setups.near_and_far(at.id_set, chosen), *chosen),
         "set": ("all", *chosen),
         "source": ("id", *(name for name in every if setups.is_measurable(at, name))),
         "among": ("all", "id", *chosen),

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from ash.models import Preprocess as Preprocess
     from ash.models import get_model as get_model
     from ash.models import register_model as register_model
+    from ash.protocol import choose as choose
+    from ash.protocol import is_validation as is_validation
+    from ash.protocol import validation_and_test as validation_and_test
     from ash.scores import energy as energy
     from ash.scores import max_logit as max_logit
     from ash.scores import msp as msp
@@ -64,6 +67,7 @@ _HOME = {
     **dict.fromkeys(("placements", "split"), "splitting"),
     **dict.fromkeys(("trace", "Trace"), "traces"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
+    **dict.fromkeys(("choose", "is_validation", "validation_and_test"), "protocol"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),
     "extract": "extraction",
     "AshError": "errors",

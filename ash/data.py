@@ -5,7 +5,7 @@ there must be and where they come from. What else lies there is offered by name:
 """
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -65,6 +65,7 @@ __all__ = [
     "file_hash",
     "get_dataset",
     "list_sets",
+    "near_and_far",
     "own_sets",
     "register_dataset",
     "sets_left_out",
@@ -92,6 +93,17 @@ def register_dataset(name: str, label: str, role: Literal["id", "ood"], note: st
         return make
 
     return register
+
+
+def near_and_far(id_set: str, ood: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """`near` and `far`: which of these OOD sets are what to an ID set; empty unless there are some of either kind.
+
+    The registry says so of its own sets; one of the user's, or one that a plug-in makes, is in neither.
+    """
+    near = DATASETS[id_set].near if id_set in DATASETS else ()
+    known = [name for name in ood if name in DATASETS and not isinstance(DATASETS[name], MadeEntry)]
+    found = {"near": tuple(n for n in known if n in near), "far": tuple(n for n in known if n not in near)}
+    return found if all(found.values()) else {}
 
 
 def own_sets(root: Path | None = None) -> dict[str, str]:

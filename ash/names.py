@@ -5,7 +5,15 @@ import re
 MOST = 61  # characters
 _NAME = re.compile(rf"\w[\w.-]{{0,{MOST - 1}}}")
 CHECKPOINTS = "checkpoints"  # the folder of the data root that holds weights
-RESERVED = ("id", "mean", "all", "none", CHECKPOINTS)  # they mean something else in links, tables or the data root
+RESERVED = (
+    "id",
+    "mean",
+    "near",
+    "far",
+    "all",
+    "none",
+    CHECKPOINTS,
+)  # they mean something else in links, tables or the data root
 
 
 def why_no_name(name: str) -> str:

@@ -1,9 +1,9 @@
 """The result of a sweep: scores per sample, and the tidy table of metrics made from them."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ COLUMNS = [
     *("auroc", "fpr95", "aupr", "id_accuracy", "n_id", "n_ood"),
     *("tied", "beyond_range"),
 ]
+MEANS = ("mean", "near", "far")  # in the column `ood`: rows of no set of their own
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,18 @@ class Sweep:
             self.on_gpu,
         )
 
+    def samples(self, of_id: NDArray[np.bool_], of_ood: Mapping[str, NDArray[np.bool_]]) -> "Sweep":
+        """The same methods on some of the samples, by a mask (n,) for each set; how many are doubtful is not known."""
+        return replace(
+            self,
+            id_scores=self.id_scores[:, of_id],
+            ood_scores={name: scores[:, of_ood[name]] for name, scores in self.ood_scores.items()},
+            id_predictions=self.id_predictions[:, of_id],
+            id_labels=None if self.id_labels is None else self.id_labels[of_id],
+            id_doubts=None,
+            ood_doubts={},
+        )
+
     def id_accuracy(self) -> NDArray[np.float64]:
         """(M,) share of the labelled ID samples that the shaped network classifies correctly; NaN without labels."""
         known = np.zeros(0, bool) if self.id_labels is None else self.id_labels >= 0
@@ -60,27 +73,31 @@ class Sweep:
             return np.full(len(self.methods), np.nan)
         return np.mean(self.id_predictions[:, known] == self.id_labels[known], axis=1)
 
-    def table(self, model: str = "", placement: str = "", id: str = "") -> pd.DataFrame:
+    def table(
+        self, model: str = "", placement: str = "", id: str = "", groups: Mapping[str, Sequence[str]] | None = None
+    ) -> pd.DataFrame:
         """One row for each method and OOD set and a `mean` row over the sets; metrics in percent, FPR at 95 % TPR.
 
+        `groups`: `near` and `far` -> some of the sets, whose mean is a row of that name too (`ash.data.near_and_far`).
         `tied` and `beyond_range`: percent of the ID and OOD samples with a doubtful result; NaN where it is not known.
         """
-        sizes = [scores.shape[1] for scores in self.ood_scores.values()]
+        sizes = {name: scores.shape[1] for name, scores in self.ood_scores.items()}
+        every = {**{name: (name,) for name in sizes}, "mean": tuple(sizes), **(groups or {})}
         cells = self._metrics()
         rows = []
         for i, (method, measured, accuracy) in enumerate(zip(self.methods, cells, self.id_accuracy(), strict=True)):
-            mean = tuple(np.mean(measured, axis=0)) if measured else (np.nan,) * 3
             head = (model, placement, id)
             what = (str(method), method.variant, method.pruned, method.score)
-            for ood, n, values in zip([*self.ood_scores, "mean"], [*sizes, sum(sizes)], [*measured, mean], strict=True):
-                doubts = self._doubts(i, [ood] if ood in self.ood_scores else None)
+            found = dict(zip(sizes, measured, strict=True))
+            for ood, sets in every.items():
+                values = found.get(ood) or (np.mean([found[n] for n in sets], axis=0) if sets else (np.nan,) * 3)
                 percent = (100 * v for v in (*values, accuracy))
-                rows.append((*head, ood, *what, *percent, self.id_scores.shape[1], n, *doubts))
+                n = sum(sizes[name] for name in sets)
+                rows.append((*head, ood, *what, *percent, self.id_scores.shape[1], n, *self._doubts(i, sets)))
         return pd.DataFrame(rows, columns=COLUMNS).astype({"percentile": float})
 
-    def _doubts(self, row: int, sets: Sequence[str] | None) -> tuple[float, float]:
-        """`tied` and `beyond_range` of a method on the ID set and some OOD sets (None: all of them)."""
-        names = list(self.ood_scores) if sets is None else sets
+    def _doubts(self, row: int, names: Sequence[str]) -> tuple[float, float]:
+        """`tied` and `beyond_range` of a method on the ID set and some OOD sets."""
         if self.id_doubts is None or not all(name in self.ood_doubts for name in names):
             return np.nan, np.nan
         samples = self.id_scores.shape[1] + sum(self.ood_scores[name].shape[1] for name in names)

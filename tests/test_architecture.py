@@ -121,6 +121,7 @@ PURE = {
     "traces",
     "tables",
     "paper",
+    "protocol",
     "reports",
     "report_files",
     "results",
@@ -137,6 +138,7 @@ NO_TORCH = (
     "fetching",
     "extracting.cost",
     "paper",
+    "protocol",
     "reports",
 )
 

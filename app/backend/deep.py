@@ -17,6 +17,7 @@ from app.backend.banks import Step
 from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
 from app.backend.fits import fit_of
+from app.backend.protocol import ALL, TEST, VALIDATION, part_of, problem
 from app.backend.registry import presets
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
@@ -55,13 +56,14 @@ class _Work:
 
 @dataclass
 class _Known:
-    """What is known at one placement with one score, shared by all users: method -> rows, and what is under way.
+    """What is known at one placement with one score, shared by all users, and what is under way.
 
+    `tables`: method -> part of the images -> rows.
     Users with other methods have works of their own: whoever has the turn on the device advances a work that is at a
     method of his, so nobody's half-done work is thrown away by another.
     """
 
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    tables: dict[str, dict[str, pd.DataFrame]] = field(default_factory=dict)
     works: list[_Work] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)  # of the list: never waited for with the device held
 
@@ -79,10 +81,10 @@ def deep_methods(at: Setup, score: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(Method.parse(text)) for text in (score, *preset, *shaped, *clipped)))
 
 
-def deep_table(at: Setup, score: str) -> pd.DataFrame | None:
-    """The rows of the settings computed so far, None before the first."""
+def deep_table(at: Setup, score: str, part: str = ALL) -> pd.DataFrame | None:
+    """The rows of the settings computed so far, on a part of the images; None before the first."""
     done = _known(at, score).tables
-    return pd.concat(list(done.values()), ignore_index=True) if done else None
+    return pd.concat([rows[part] for rows in done.values()], ignore_index=True) if done else None
 
 
 def deep_left(at: Setup, score: str, methods: tuple[str, ...]) -> list[str]:
@@ -90,7 +92,7 @@ def deep_left(at: Setup, score: str, methods: tuple[str, ...]) -> list[str]:
     tables = _known(at, score).tables
     for method in methods:
         if method not in tables and (kept := recall(at, (method,))):
-            tables[method] = _table(at, kept[0])
+            tables[method] = _tables(at, kept[0])
     return [method for method in methods if method not in tables]
 
 
@@ -148,7 +150,7 @@ def _take_turn(at: Setup, known: _Known, work: _Work, todo: list[str]) -> None:
                 for row, method in enumerate(map(str, finished.methods)):
                     one = finished.part([row])
                     keep(at, (method,), one)
-                    known.tables[method] = _table(at, one)
+                    known.tables[method] = _tables(at, one)
             goes_on = semaphore.goes_on()
         now = time.monotonic()
         work.seconds, work.seen = work.seconds + now - max(begun, work.seen), now
@@ -171,5 +173,7 @@ def _advance(work: _Work) -> Sweep | None:
     return step.finished
 
 
-def _table(at: Setup, some: Sweep) -> pd.DataFrame:
-    return some.table(at.model, at.placement, at.id_set)
+def _tables(at: Setup, some: Sweep) -> dict[str, pd.DataFrame]:
+    """The rows of a sweep on each part of the images; on all of them alone where they cannot be split."""
+    parts = (ALL,) if problem(at) else (ALL, TEST, VALIDATION)
+    return {part: part_of(some, at, part).table(at.model, at.placement, at.id_set) for part in parts}

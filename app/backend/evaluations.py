@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from app.backend.banks import activations, id_labels
 from app.backend.engine import is_linear, run
+from app.backend.protocol import ALL, part_of
 from app.backend.setups import Setup
 from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
@@ -41,9 +42,9 @@ def grid(at: Setup, score: str) -> Sweep:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def table(at: Setup, score: str) -> pd.DataFrame:
-    """The metrics of `grid` in percent, one row per method and OOD set and one `mean` row per method."""
-    return grid(at, score).table(at.model, at.placement, at.id_set)
+def table(at: Setup, score: str, part: str = ALL) -> pd.DataFrame:
+    """The metrics of `grid` in percent on a part of the images, a row for each method and OOD set, and a `mean` row."""
+    return part_of(grid(at, score), at, part).table(at.model, at.placement, at.id_set)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -54,7 +55,10 @@ def scrub(at: Setup, variant: str, score: str) -> Sweep:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one method: ID (n,), OOD by set name, predictions on ID, accuracy (fraction; NaN unlabelled)."""
+    """Scores of one method: ID (n,), OOD by set name, predictions on ID, accuracy (fraction; NaN unlabelled).
+
+    The samples are the `rows` of a part of each bank, in that order.
+    """
 
     method: Method
     id_scores: NDArray[np.floating]
@@ -75,11 +79,11 @@ def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def evaluation(at: Setup, method: str) -> Evaluation:
-    """One method on the ID set and all OOD sets; looked up where a sweep already holds it."""
+def evaluation(at: Setup, method: str, part: str = ALL) -> Evaluation:
+    """One method on a part of the ID set and of all OOD sets; looked up where a sweep already holds it."""
     asked = Method.parse(method)
     done, row = _find(at, asked)
-    one = replace(done.part([row]), id_labels=id_labels(at))
+    one = part_of(replace(done.part([row]), id_labels=id_labels(at)), at, part)
     scores = {name: values[0] for name, values in one.ood_scores.items()}
     return Evaluation(asked, one.id_scores[0], scores, one.id_predictions[0], float(one.id_accuracy()[0]))
 
@@ -90,10 +94,10 @@ def unshaped(spec: RunSpec) -> RunSpec:
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)
-def measure(at: Setup, method: str) -> pd.DataFrame:
+def measure(at: Setup, method: str, part: str = ALL) -> pd.DataFrame:
     """The rows of `table` for one method, on the grid or between its marks."""
     done, row = _find(at, Method.parse(method))
-    return done.part([row]).table(at.model, at.placement, at.id_set)
+    return part_of(done.part([row]), at, part).table(at.model, at.placement, at.id_set)
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class Doubts:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
-    """Why a method's numbers on the ID set and these OOD sets are to be doubted."""
+    """Why a method's numbers on the ID set and these OOD sets, all images of them, are to be doubted."""
     asked = Method.parse(method)
     done, row = _find(at, asked)
     share = done.part([row], sets).table().query("ood == 'mean'").iloc[-1]
@@ -125,24 +129,24 @@ def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def auroc_interval(at: Setup, method: str, sets: tuple[str, ...]) -> tuple[float, float] | None:
+def auroc_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> tuple[float, float] | None:
     """95 % bootstrap interval, in percent, of the mean AUROC over OOD sets; None for what `no_interval` says.
 
     The mean over sets of equal size is the AUROC of the sets taken together, because AUROC is linear in the OOD sample.
     """
     from ash.metrics import intervals
 
-    if no_interval(at, method, sets):
+    if no_interval(at, method, sets, part):
         return None
-    one = evaluation(at, method)
+    one = evaluation(at, method, part)
     novel = np.concatenate([one.ood_scores[name] for name in sets])
     low, high = intervals(one.id_scores, novel)["auroc"]
     return 100 * low, 100 * high
 
 
-def no_interval(at: Setup, method: str, sets: tuple[str, ...]) -> str:
+def no_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> str:
     """Why `auroc_interval` is not defined, in a few words; "" where it is."""
-    one = evaluation(at, method)
+    one = evaluation(at, method, part)
     groups = [one.id_scores, *(one.ood_scores[name] for name in sets)]
     if len({len(scores) for scores in groups[1:]}) != 1:
         return "set sizes differ"

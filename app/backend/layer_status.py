@@ -12,8 +12,9 @@ from app.backend.banks import cost, missing_sets
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
 from app.backend.evaluations import grid_methods, measure, table
+from app.backend.protocol import ALL, planned_sizes, usable
 from app.backend.registry import entry, placement_label, placements
-from app.backend.setups import Setup, chosen_sets, images, setup
+from app.backend.setups import Setup, chosen_sets, setup
 from app.backend.shipping import elsewhere
 from app.link.spec import PENULTIMATE, RunSpec
 from ash.methods import Method
@@ -37,7 +38,7 @@ class Standing:
     of what is evaluated, None where that is nothing. `wanted`: the methods of its line and, at the spec's placement,
     the spec's own; `todo`: those that are not evaluated. `shipped`: the results that `table` is from, where they were
     measured before and the activations are not here; `unlike`: the OOD sets that keep such results from being shown,
-    as they are not of these images.
+    as they are not of these images. `part`: of the images that it is measured on.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Standing:
     todo: tuple[str, ...]
     shipped: Results | None = field(default=None, compare=False)
     unlike: tuple[str, ...] = ()
+    part: str = ALL
 
     @property
     def computing(self) -> bool:
@@ -64,7 +66,7 @@ class Standing:
     def images(self, sets: Collection[str]) -> tuple[int, int]:
         """Number of ID images and of the images of some OOD sets: of the rows, where there are any."""
         if self.table is None:
-            return len(images(self.at, self.at.id_set)), sum(len(images(self.at, name)) for name in sets)
+            return planned_sizes(self.at, sets, self.part)
         rows = self.table[self.table["method"] == self.table["method"].iloc[0]]
         return int(rows["n_id"].iloc[0]), int(rows.loc[rows["ood"].isin(sets), "n_ood"].sum())
 
@@ -115,21 +117,23 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
         there, unlike = elsewhere(at, compared_sets(spec))
         have = set() if there is None else set(there.table["method"])
         if there is None or unlike or not {*line(variant, spec.score)} <= have:
-            return Standing(name, label, at, missing, None, None, wanted, wanted, unlike=unlike)
+            return Standing(name, label, at, missing, None, None, wanted, wanted, unlike=unlike, part=spec.split)
         todo = tuple(one for one in wanted if one not in have)
         return Standing(name, label, at, missing, None, there.table, wanted, todo, there)
+    part = usable(at, spec.split)
     if is_linear(at):
-        known = (at, spec.score) in _evaluated() or kept(at, grid_methods(at, spec.score))
-        found = _with_own(table(at, spec.score), at, own) if known else None
-        return Standing(name, label, at, {}, True, found, wanted, () if known else wanted)
-    found = _recalled(at, spec.score, wanted)
+        known = is_evaluated(at, spec.score)
+        found = _with_own(table(at, spec.score, part), at, own, part) if known else None
+        return Standing(name, label, at, {}, True, found, wanted, () if known else wanted, part=part)
+    found = _recalled(at, spec.score, wanted, part)
     have = set() if found is None else set(found["method"])
-    return Standing(name, label, at, {}, False, found, wanted, tuple(one for one in wanted if one not in have))
+    todo = tuple(one for one in wanted if one not in have)
+    return Standing(name, label, at, {}, False, found, wanted, todo, part=part)
 
 
-def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...]) -> pd.DataFrame:
+def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -> pd.DataFrame:
     """A grid with the spec's method, where that lies between its marks."""
-    more = [measure(at, method) for method in own if method not in set(found["method"])]
+    more = [measure(at, method, part) for method in own if method not in set(found["method"])]
     return pd.concat([found, *more], ignore_index=True) if more else found
 
 
@@ -139,18 +143,23 @@ def _evaluated() -> dict[tuple[Setup, str], bool]:
     return {}
 
 
+def is_evaluated(at: Setup, score: str) -> bool:
+    """Whether the grid of a placement with one pass is there: at hand, or kept on disk."""
+    return (at, score) in _evaluated() or kept(at, grid_methods(at, score))
+
+
 def evaluate(at: Setup, score: str) -> None:
     """All settings of a placement whose percentiles come from one pass."""
     table(at, score)
     _evaluated()[at, score] = True
 
 
-def _recalled(at: Setup, score: str, methods: tuple[str, ...]) -> pd.DataFrame | None:
+def _recalled(at: Setup, score: str, methods: tuple[str, ...], part: str) -> pd.DataFrame | None:
     """What is evaluated at a deep tail: by this server, or by an earlier one that kept it on disk."""
-    found = deep_table(at, score)
+    found = deep_table(at, score, part)
     have = set() if found is None else set(found["method"])
     recalled = [one for one in methods if one not in have and kept(at, (one,))]
-    parts = [*([] if found is None else [found]), *(measure(at, one) for one in recalled)]
+    parts = [*([] if found is None else [found]), *(measure(at, one, part) for one in recalled)]
     return pd.concat(parts, ignore_index=True) if parts else None
 
 

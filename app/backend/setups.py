@@ -1,7 +1,7 @@
 """What is evaluated: `Setup`, the frozen key of every cached evaluation, made from a spec and from what is here."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -14,13 +14,25 @@ import streamlit as st
 from app.backend.turns import semaphore
 from app.link.spec import PENULTIMATE, RunSpec
 from ash.bank import BUNDLED, BankIdentity, any_bank, find_bank
-from ash.data import DATASETS, DataError, ImageSet, MadeEntry, Status, dataset_entry, evenly, get_dataset, own_sets
+from ash.data import (
+    DATASETS,
+    DataError,
+    ImageSet,
+    MadeEntry,
+    Status,
+    dataset_entry,
+    evenly,
+    get_dataset,
+    near_and_far,
+    own_sets,
+)
 from ash.extracting.takeover import take_over
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
 from ash.models import get_model
 from ash.results import SUBSET_ID as SUBSET_ID
 from ash.results import SUBSET_OOD as SUBSET_OOD
+from ash.tables import MEANS
 
 FRESH = 300.0  # seconds for which a look at the data folder holds
 P = ParamSpec("P")
@@ -221,8 +233,13 @@ def chosen_sets(spec: RunSpec) -> dict[str, str]:
 
 
 def sets_on(spec: RunSpec) -> tuple[str, ...]:
-    """The OOD sets that the numbers of a spec are on: one, or all that it compares with."""
-    return tuple(chosen_sets(spec)) if spec.on == "mean" else (spec.on,)
+    """The OOD sets that the numbers of a spec are on: one, the near or the far ones, or all that it compares with."""
+    return sets_meant(setup(spec).id_set, spec.on, chosen_sets(spec))
+
+
+def sets_meant(id_set: str, on: str, sets: Collection[str]) -> tuple[str, ...]:
+    """Which of some OOD sets a link means by `on`: one, `near` or `far` where there are both, or all of them."""
+    return near_and_far(id_set, sets).get(on, tuple(sets)) if on in MEANS else (on,)
 
 
 def bare_label(name: str) -> str:

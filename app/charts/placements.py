@@ -115,6 +115,15 @@ class Placements:
         """All cells, row by row."""
         return tuple(cell for place in self.places for cell in self.row(place))
 
+    def every(self) -> tuple[Cell, ...]:
+        """All that is computed, on the grid or between its columns."""
+        return tuple(
+            Cell(place, one.method, one)
+            for place in self.known
+            for one in (place.baseline, *place.settings)
+            if one is not None
+        )
+
     def same_images(self) -> bool:
         """Whether all placements are compared on equally many images."""
         return len({place.images for place in self.places}) < 2
@@ -131,12 +140,12 @@ def best_cell(shown: Placements) -> Cell | None:
     Gains, because values on different images do not compare; on the same images the order is that of the values.
     """
     found = []
-    for place in shown.known:
-        assert place.baseline is not None
-        floor = place.baseline.id_accuracy - shown.loss - 1e-9
-        for one in (place.baseline, *place.settings):
-            if math.isfinite(one[shown.lower]) and (not shown.chosen or one.id_accuracy >= floor):
-                found.append(Cell(place, one.method, one))
+    for cell in shown.every():
+        assert cell.setting is not None
+        assert cell.place.baseline is not None
+        floor = cell.place.baseline.id_accuracy - shown.loss - 1e-9
+        if math.isfinite(cell.setting[shown.lower]) and (not shown.chosen or cell.setting.id_accuracy >= floor):
+            found.append(cell)
     return max(found, key=lambda cell: _rank(cell, shown.lower), default=None)
 
 

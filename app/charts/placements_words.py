@@ -99,20 +99,29 @@ def _variant(shown: Placements) -> str:
     return VARIANTS[shown.variant].label
 
 
-def advice(shown: Placements, cell: Cell | None) -> str:
-    """Which computed setting of which placement is best on the objective (markdown), "" where nothing is computed."""
+def advice(shown: Placements, cell: Cell | None, validated: bool = False) -> str:
+    """Which computed setting of which placement is best on the objective (markdown), "" where nothing is computed.
+
+    `validated`: it was chosen on validation images, and its numbers here are of others.
+    """
     if cell is None or cell.setting is None or cell.place.baseline is None:
         return ""
     one, base = cell.setting, cell.place.baseline
     name = OBJECTIVE_LABELS[shown.lower]
     if one.method == base.method:
-        text = f"nothing here beats unshaped {base.label} on {name}"
+        text = f"nothing here beats unshaped {base.label} on {name}{' on the validation images' if validated else ''}"
     else:
         gain, cost = (points(one[key] - base[key]).removesuffix(" points") for key in (shown.lower, "id_accuracy"))
         text = (
             f"{_superlative(shown)} {percent(one[shown.lower])} ({gain}), **{at(cell.place)}** "
             f"with **p = {one.short}**, accuracy {percent(one.id_accuracy)} ({cost})"
         )
+        if validated:
+            text = (
+                f"{_variant(shown)} has the best {name} on the validation images **{at(cell.place)}** with "
+                f"**p = {one.short}**; on the others it has {percent(one[shown.lower])} ({gain}), accuracy "
+                f"{percent(one.id_accuracy)} ({cost})"
+            )
     if shown.chosen:
         text = f"at most {amount(shown.loss)} of accuracy below unshaped, {text}"
     return f"{text[0].upper()}{text[1:]}."

@@ -3,6 +3,7 @@
 from app.charts.front import Setting
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, percent, points
 from ash.methods import STEPS
+from ash.tables import MEANS
 
 _DIGITS = 1
 _KINDS = {"photos": "photographs", "cifar10": "small photographs", "fashion_mnist": "small grey pictures"}
@@ -54,24 +55,43 @@ def method_words(one: Setting) -> str:
     return f"{name} at {STEPS[one.variant].letter} = {value}{comma}{score}"
 
 
-def advice(found: Setting | None, baseline: Setting, current: Setting, goal: str, budget: float | None) -> str:
-    """Which setting is best on an objective within the budget (points of accuracy, None for any)."""
+def advice(
+    found: Setting | None, baseline: Setting, current: Setting, goal: str, budget: float | None, validated: bool = False
+) -> str:
+    """Which setting is best on an objective within the budget (points of accuracy, None for any).
+
+    `validated`: it was chosen on validation images, and its numbers here are of others, where another may be better.
+    """
     limit = (
         "With no limit on accuracy"
         if budget is None
         else f"At most {amount(budget)} of accuracy below {baseline.label}"
     )
+    where = " on the validation images" if validated else ""
     if found is None:
-        return f"{limit}, no setting of this sweep is left."
+        return f"{limit}, no setting of this sweep is left{where}."
     if found.method == baseline.method:
-        return f"{limit}, nothing here beats {baseline.label} itself on {OBJECTIVE_LABELS[goal]}."
+        return f"{limit}, nothing here beats {baseline.label} itself on {OBJECTIVE_LABELS[goal]}{where}."
     word = "lowest" if goal in LOWER_IS_BETTER else "highest"
     gain, cost = (points(found[name] - baseline[name]).removesuffix(" points") for name in (goal, "id_accuracy"))
     loaded = " It is the one loaded." if found.method == current.method else ""
-    return (
-        f"{limit}, **{method_words(found)}** has the {word} {OBJECTIVE_LABELS[goal]}: {percent(found[goal])} "
-        f"({gain}), accuracy {percent(found.id_accuracy)} ({cost}).{loaded}"
-    )
+    numbers = f"{percent(found[goal])} ({gain}), accuracy {percent(found.id_accuracy)} ({cost})"
+    over = budget is not None and found.id_accuracy < baseline.id_accuracy - budget - 1e-9
+    loaded = " That is more than the budget there: few images decide it." * over + loaded
+    best = f"{limit}, **{method_words(found)}** has the {word} {OBJECTIVE_LABELS[goal]}{where}"
+    return f"{best}; on the others it has {numbers}.{loaded}" if validated else f"{best}: {numbers}.{loaded}"
+
+
+def without_data(label: str, found: Setting, usual: Setting, goal: str) -> str:
+    """How far a setting that was chosen with one OOD set alone lies from the usual choice, on the same test images."""
+    start = f"With {label} alone for validation, {method_words(found)} is chosen"
+    if found.method == usual.method:
+        return f"{start} as well."
+    size = _size(found.merit(goal) - usual.merit(goal))
+    if not size:
+        return f"{start}: its test {OBJECTIVE_LABELS[goal]} is the same."
+    better = "better" if found.merit(goal) > usual.merit(goal) else "worse"
+    return f"{start}: its test {OBJECTIVE_LABELS[goal]} is {percent(found[goal])}, {amount(float(size))} {better}."
 
 
 def amount(size: float) -> str:
@@ -80,9 +100,29 @@ def amount(size: float) -> str:
 
 
 def place_words(id_label: str, sets: dict[str, str], on: str) -> str:
-    """`Fashion-MNIST, mean of 6 OOD sets`, or the one set that the numbers are on."""
-    if on != "mean":
+    """`Fashion-MNIST, mean of 6 OOD sets`, of so many near or far ones, or the one set that the numbers are on."""
+    if on not in MEANS:
         return f"{id_label} against {sets.get(on, on)}"
     if len(sets) == 1:
         return f"{id_label} against {next(iter(sets.values()))}"
-    return f"{id_label}, mean of {len(sets)} OOD sets"
+    kind = "" if on == "mean" else f"{on} "
+    return f"{id_label}, mean of {len(sets)} {kind}OOD sets"
+
+
+def images_words(chosen: tuple[int, int] | None, measured: tuple[int, int]) -> str:
+    """On how many ID and OOD images the best setting was chosen, and on how many others all are measured.
+
+    `chosen` None: on the same images.
+    """
+    if chosen is None:
+        return f"Chosen and measured on all {_sizes(measured)} images, where a choice looks better than it is."
+    return f"Chosen on {_sizes(chosen)} validation images, measured on the other {_sizes(measured)}."
+
+
+def measured_on(measured: tuple[int, int], whole: bool) -> str:
+    """On how many ID and OOD images the numbers of a page are."""
+    return f"Measured on all {_sizes(measured)} images." if whole else f"Measured on {_sizes(measured)} test images."
+
+
+def _sizes(images: tuple[int, int]) -> str:
+    return f"{count(images[0])} ID + {count(images[1])} OOD"

@@ -15,6 +15,7 @@ from app.link import fields as links
 from app.link import options
 from app.link.fields import LEAST_SHARE, Key
 from ash.methods import SCORE_LABELS, VARIANTS, Method
+from ash.tables import MEANS
 
 LINK_VERSION = "1"
 PENULTIMATE = "penultimate"  # the placement of this name, for every model
@@ -69,8 +70,10 @@ class RunSpec:
     id: str = links.set_name("id", "", "an ID set")
     images: int = links.index("n", "a number of images, 0 for the usual one")
     dtype: str = links.choice("dtype", "float32", ("float32", "float16"), "a number format")
-    # Read by more than one page. Trade-off and Placements: OOD set or 'mean', accuracy that may be lost, the full range
-    on: str = links.set_name("on", "mean", "'mean' or an OOD set", "mean")
+    # The images that the pages which choose a setting measure it on; a choice is made on the validation images
+    split: str = links.choice("split", "test", ("test", "all"), "a part of the images")
+    # Read by more than one page. Trade-off and Placements: the OOD sets, accuracy that may be lost, the full range
+    on: str = links.set_name("on", "mean", "'mean', 'near', 'far' or an OOD set", *MEANS)
     budget: float = links.budget("budget")
     show_all: bool = links.flag("all")
     # Scores and Activations: OOD set or 'all'. Scores, Activations and Samples: share of ID accepted in percent

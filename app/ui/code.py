@@ -1,68 +1,136 @@
 """Python for a view: a short program with the `ash` API that prints the numbers on the page."""
 
+from collections.abc import Iterable, Sequence
+from itertools import groupby, pairwise
 from pathlib import PurePath
 
-from app.backend import library, setups
+from app.backend import library, protocol, setups
+from app.link.fields import OFF
 from app.link.spec import RunSpec
 from ash.methods import Method
 
 _PROGRAM = '''"""{method} on {model} at {placement}: run it where `import ash` works{plugins}."""
 
-from ash import extract, get_dataset, get_model, parse_methods, split, sweep
+from ash import {names}
 {more_imports}
 entry, placement = get_model("{model}"), "{placement}"
 stem, tail = split(entry.build(), placement)
-id_bank = extract(entry, placement, {id_data}{options})  # computed once, then read
-ood_banks = {{
-    name: extract(entry, placement, {ood_data}{options})
-    for name in {sets}
-}}
+sets = {{name: get_dataset(name) for name in {sets}}}
+{listed}# computed once, then read
+banks = {{name: extract(entry, placement, {data}{options}) for name, data in sets.items()}}
+id_bank, ood_banks = banks["{id_set}"], {{name: banks[name] for name in {ood}}}
 {more}result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"){more_arguments})
-table = result.table(entry.name, placement, "{id_set}")
-print(table[["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]].round(2).to_csv(index=False))
+{part}table = {of}.table(entry.name, placement, "{id_set}"{groups})
+{choice}print(table[["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]].round(2).to_csv(index=False))
 '''
 
 
+_LISTED = """sets["{name}"] = dataset_entry("{name}").listed()  # its activations ship, its images do not
+"""
 _FIT = """training = extract(entry, placement, get_dataset(entry.train_set){options})
 """
 _PERTURBED = """odin = {{"epsilon": entry.odin_epsilon}}  # the same images, perturbed
-moved_id = extract(entry, placement, {id_data}{options}, **odin)
-moved_ood = {{name: extract(entry, placement, {ood_data}{options}, **odin) for name in ood_banks}}
+moved = {{name: extract(entry, placement, {data}{options}, **odin) for name, data in sets.items()}}
+"""
+_PARTS = """held = {{name: is_validation(bank.names, sets[name].names) for name, bank in banks.items()}}
+validation, test = validation_and_test(result, held["{id_set}"], held)
+"""
+_CHOICE = """rows = {of}.table()
+best = choose({rows}, budget={budget}, goal="{goal}", sets={on})
+print("# the best setting, chosen on {where} images:", best)
+table = table[table["method"].isin([*{shown}, best])]
 """
 
 
-def program(spec: RunSpec) -> str:
-    """It prints, as CSV in percent, the unshaped score and the method of the spec on the chosen OOD sets."""
+def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") -> str:
+    """It prints, as CSV in percent, the unshaped score and the method of the spec on the chosen OOD sets.
+
+    With `candidates`, among which the page chooses on this metric, also which of them is best within the budget, and
+    its numbers.
+    """
     at = setups.setup(spec)
-    methods = dict.fromkeys((str(Method(score=spec.score)), str(spec.method)))
-    id_data, ood_data = f'get_dataset("{at.id_set}")', "get_dataset(name)"
-    limits = [spec.images] * 2 if spec.images else [setups.SUBSET_ID, setups.SUBSET_OOD]
-    subsets = bool(spec.images) or not at.penultimate
-    if subsets:
-        id_data, ood_data = (
-            f"evenly({data}, {limit})" for data, limit in zip((id_data, ood_data), limits, strict=True)
-        )
+    shown = list(dict.fromkeys((str(Method(score=spec.score)), str(spec.method))))
+    methods = [Method.parse(text) for text in dict.fromkeys((*candidates, *shown))]
+    ood = list(setups.chosen_sets(spec))
+    listed = [name for name in (at.id_set, *ood) if setups.is_listed(name)]
+    tested = protocol.usable(at, spec.split) != protocol.ALL
     options = "" if at.dtype == "float32" else f', dtype="{at.dtype}"'
-    texts = {"id_data": id_data, "ood_data": ood_data, "options": options}
-    imports, more, arguments = "from ash.data import evenly\n" if subsets else "", "", ""
-    if spec.method.needs_fit:
-        imports, more = f"{imports}from ash.fitting import fit\n", _FIT.format(**texts)
+    names = ["extract", "get_dataset", "get_model", "parse_methods", "split", "sweep"]
+    limits, more, arguments = _limits(spec, at), "", ""
+    data = f"evenly(data, {limits})" if limits else "data"
+    kinds = setups.near_and_far(at.id_set, ood)
+    used = {"dataset_entry": listed, "evenly": limits, "near_and_far": kinds}
+    extra = ", ".join(name for name, needed in used.items() if needed)
+    imports = f"from ash.data import {extra}\n" if extra else ""
+    if any(method.needs_fit for method in methods):
+        imports, more = f"{imports}from ash.fitting import fit\n", _FIT.format(options=options)
         arguments = ", fit=fit(training)"
-    if spec.method.score == "odin":
-        more, arguments = more + _PERTURBED.format(**texts), f"{arguments}, perturbed=(moved_id, moved_ood)"
+    if any(method.score == "odin" for method in methods):
+        more += _PERTURBED.format(data=data, options=options)
+        arguments += f', perturbed=(moved["{at.id_set}"], {{name: moved[name] for name in ood_banks}})'
+    part, choice = "", ""
+    if tested:
+        names += ["is_validation", "validation_and_test"]
+        part = _PARTS.format(id_set=at.id_set)
+    if candidates:
+        names.append("choose")
+        out = [one for one in shown if one not in candidates]
+        choice = _CHOICE.format(
+            of="validation" if tested else "result",
+            rows=f'rows[~rows["method"].isin({_quoted(out)})]' if out else "rows",
+            budget=None if spec.budget == OFF else f"{spec.budget:g}",
+            goal=goal,
+            on=_quoted(setups.sets_on(spec)),
+            where="validation" if tested else "all",
+            shown=_quoted(shown),
+        )
     return _PROGRAM.format(
         method=spec.method.label,
         plugins=plugins(),
         model=spec.model,
         placement=at.placement,
+        names=", ".join(sorted(names)),
         more_imports=imports,
-        sets=repr(list(setups.chosen_sets(spec))).replace("'", '"'),
-        methods=",".join(methods),
+        sets=_quoted([name for name in (at.id_set, *ood) if name not in listed]),
+        listed="".join(_LISTED.format(name=name) for name in listed),
+        data=data,
+        options=options,
         id_set=at.id_set,
+        ood=_quoted(ood),
+        methods=in_ranges(methods),
         more=more,
         more_arguments=arguments,
-        **texts,
+        part=part,
+        of="test" if tested else "result",
+        groups=f', near_and_far("{at.id_set}", ood_banks)' if kinds else "",
+        choice=choice,
     )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return repr(list(names)).replace("'", '"')
+
+
+def _limits(spec: RunSpec, at: setups.Setup) -> str:
+    """How many images of each set are taken, as an expression; "" for all."""
+    if spec.images:
+        return str(spec.images)
+    return "" if at.penultimate else f'{setups.SUBSET_ID} if name == "{at.id_set}" else {setups.SUBSET_OOD}'
+
+
+def in_ranges(methods: Iterable[Method]) -> str:
+    """Methods as `parse_methods` reads them, the equally spaced percentiles of a variant as one range."""
+    found: list[str] = []
+    for (variant, score), group in groupby(methods, lambda one: (one.variant, one.score)):
+        same = list(group)
+        at = [one.percentile for one in same]
+        steps = {b - a for a, b in pairwise(at) if a is not None and b is not None}
+        if None in at or len(at) < 3 or len(steps) != 1 or min(steps) <= 0:
+            found += map(str, same)
+            continue
+        suffix = "" if score == "energy" else f":{score}"
+        found.append(f"{variant}@{at[0]:g}:{at[-1]:g}:{steps.pop():g}{suffix}")
+    return ",".join(found)
 
 
 def plugins() -> str:

@@ -11,6 +11,7 @@ from app.errors import plain
 from app.link.fields import OFF
 from app.link.spec import RunSpec
 from app.link.state import bind
+from app.theme import counted
 
 BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -28,10 +29,12 @@ def choice(label: str, options: Mapping[Any, str], width: int, field: str) -> No
 
 
 def ood_set(spec: RunSpec) -> None:
-    """Which OOD set the numbers are on: one, or the mean."""
+    """Which OOD set the numbers are on: one, or the mean of all, of the near or of the far ones."""
     sets = setups.chosen_sets(spec)
     mean = f"Mean of {len(sets)} OOD sets" if len(sets) > 1 else "All OOD images"
-    choice("OOD set", {"mean": mean, **{name: f"OOD: {label}" for name, label in sets.items()}}, 200, "on")
+    kinds = setups.near_and_far(setups.setup(spec).id_set, sets)
+    some = {kind: f"{kind.capitalize()}: {counted(len(names), 'OOD set')}" for kind, names in kinds.items()}
+    choice("OOD set", {"mean": mean, **some, **{name: f"OOD: {label}" for name, label in sets.items()}}, 200, "on")
 
 
 def budget(spec: RunSpec) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from app.backend import layer_status
+from app.backend import layer_status, setups
 from app.charts.front import settings
 from app.charts.placements import LOSS, Place, Placements, columns
 from app.link.fields import OFF
 from app.link.spec import RunSpec
 from app.ui.placements import evaluate
 from ash.methods import Method
+from ash.tables import MEANS
 
 FIGURE = "ash_p"  # the variant of the paper's Figure 5
 STAND_IN = "ash_s"  # what is shown in place of a variant without a percentile
@@ -49,16 +50,16 @@ def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) 
         loss=LOSS if spec.budget == OFF else spec.budget,
         chosen=spec.budget != OFF,
         show_all=spec.show_all,
-        left_out=tuple(label for name, label in sets.items() if name not in shared) if spec.on == "mean" else (),
+        left_out=tuple(label for name, label in sets.items() if name not in shared) if spec.on in MEANS else (),
     )
 
 
 def _place(spec: RunSpec, one: layer_status.Standing, variant: str, sets: Mapping[str, str]) -> Place:
-    used = tuple(sets) if spec.on == "mean" else (spec.on,)
+    used = setups.sets_meant(one.at.id_set, spec.on, sets)
     empty = Place(one.name, one.label, one.images(used), banks=not one.missing, left=len(one.todo))
     if one.table is None or not {*used} <= {*one.table["ood"]}:
         return empty
-    rows = settings(one.table, spec.on, tuple(sets))
+    rows = settings(one.table, "mean", used)
     baseline = next((row for row in rows if row.method == Method(score=spec.score)), None)
     line = sorted((row for row in rows if row.variant == variant), key=lambda row: row.parameter or 0.0)
     return replace(empty, baseline=baseline, settings=tuple(line), measured=_measured(one))

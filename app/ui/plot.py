@@ -43,12 +43,14 @@ def show(
     table: Table | None = None,
     filename: str = "figure",
     columns: Mapping[str, Any] | None = None,
+    images: str = "",
 ) -> None:
     """Draw a figure, its table twin and its downloads.
 
     `alt`: one sentence with the finding, read by screen readers. `selected`: the id whose row is ticked. `table`: a
     frame of at most a few thousand rows, or a function that makes one; called only while the table is open.
-    `columns`: the `column_config` of the table.
+    `columns`: the `column_config` of the table. `images`: what downloads say of the images that it is of, where those
+    are not simply all.
     """
     config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
     about = json.dumps({"alt": alt, "config": config, "picks": on_pick is not None})
@@ -59,7 +61,7 @@ def show(
             frame = table() if callable(table) else table
             if frame is not None:
                 rows(frame, f"{key}_rows", on_pick=on_pick, selected=selected, columns=columns)
-            _downloads(figure, frame, key, alt, filename)
+            _downloads(figure, frame, key, alt, filename, images)
 
 
 def rows(
@@ -125,8 +127,8 @@ def _chart_callback(key: str, on_pick: OnPick | None) -> Callable[[], None]:
     return picked
 
 
-def _downloads(figure: Figure, frame: pd.DataFrame | None, key: str, alt: str, filename: str) -> None:
-    origin = share.provenance(current())
+def _downloads(figure: Figure, frame: pd.DataFrame | None, key: str, alt: str, filename: str, images: str) -> None:
+    origin = {**share.provenance(current()), **({"images": images} if images else {})}
     with st.container(horizontal=True):
         if frame is not None:
             share.download("Table (CSV)", lambda: csv_text(frame, share.dated(origin)), f"{filename}.csv", f"{key}_csv")

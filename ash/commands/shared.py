@@ -3,14 +3,14 @@
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ash.data import DATASETS, DataError, ImageSet, evenly, get_dataset
+from ash.data import DATASETS, DataError, ImageSet, Subset, dataset_entry, evenly, get_dataset
 from ash.errors import EXPECTED, AshError, sentence
 from ash.files import write_atomically
 from ash.identity import DTYPES, PRECISIONS
@@ -99,13 +99,22 @@ def data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
     """
     sets: dict[str, ImageSet] = {}
     for text in texts:
-        entry = DATASETS.get(text)
-        listed = entry.listed() if entry is not None and entry.status().state == "listed" else None
+        listed = dataset_entry(text).listed() if text in DATASETS and _is_listed(text) else None
         data = listed or get_dataset(text)
         if data.name in sets:
             raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
         sets[data.name] = some(data, images)
     return sets
+
+
+def _is_listed(name: str) -> bool:
+    """Whether no image of a registered set is here, but activations of some ship: those can be measured."""
+    return dataset_entry(name).status().state == "listed"
+
+
+def whole_names(data: ImageSet) -> Sequence[str]:
+    """The names of all images of the set that these are of: what its split is made from."""
+    return data.whole.names if isinstance(data, Subset) else data.names
 
 
 def bank(entry: ModelEntry, placement: str, images: ImageSet, quiet: bool = False, **options: Any) -> Any:

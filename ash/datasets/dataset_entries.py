@@ -71,7 +71,8 @@ class DatasetEntry:
     `classes` class folders it must have (None: any). `folders` are the names its folder may have in the data root, the
     first is where a fetch puts it. `first` takes that many images in path order, `per_class` that many of each class.
     `torchvision` is the dataset class that unpacks and verifies it, "" for none; `wall` says who gives out the files
-    that have no public address.
+    that have no public address. `near`: of an ID set, which OOD sets are near it, as near-OOD is understood in OpenOOD:
+    other classes of the same kind of image. `noise`: drawn by a program, so that it takes no OOD data to have it.
     """
 
     name: str
@@ -90,6 +91,8 @@ class DatasetEntry:
     per_class: int = 0
     torchvision: str = ""
     wall: str = ""
+    near: tuple[str, ...] = ()
+    noise: bool = False
     home: Path | None = None  # where `folders` lie, for what is not in the data root
 
     def read(self, folder: Path, layout: Layout) -> FileImages | OneFile:

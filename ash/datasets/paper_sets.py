@@ -18,6 +18,9 @@ _RESEARCH = "research only"
 _Bundled = tuple[str, str, Literal["id", "ood"], int, str, str]  # name, label, role, images, licence, note
 
 
+_NEAR_OF = {"fashion_mnist": ("chimeras",), "photos": ("clipart_objects",)}
+
+
 def _bundled(layout: Literal["npz", "zip"], *sets: _Bundled) -> Iterator[DatasetEntry]:
     """The sets that ship with their images, in files of one kind."""
     for name, label, role, count, licence, note in sets:
@@ -31,6 +34,8 @@ def _bundled(layout: Literal["npz", "zip"], *sets: _Bundled) -> Iterator[Dataset
             count=count,
             licence=licence,
             rule="All images that ship.",
+            near=_NEAR_OF.get(name, ()),
+            noise=name in ("noise", "patterns"),
             home=ASSETS / "demo",
         )
 
@@ -64,7 +69,7 @@ DEMO_SETS = (
 )
 
 
-def _cifar(classes: int, size: int, md5: str, base: str, batch: str) -> DatasetEntry:
+def _cifar(classes: int, size: int, md5: str, base: str, batch: str, near: tuple[str, ...]) -> DatasetEntry:
     name = f"cifar{classes}"
     file = f"cifar-{classes}-python.tar.gz"
     return DatasetEntry(
@@ -81,6 +86,7 @@ def _cifar(classes: int, size: int, md5: str, base: str, batch: str) -> DatasetE
         files=(Archive(file, f"https://www.cs.toronto.edu/~kriz/{file}", size, f"md5:{md5}"),),
         rule="The whole test set.",
         torchvision=f"CIFAR{classes}",
+        near=near,
     )
 
 
@@ -101,6 +107,7 @@ IMAGENET = DatasetEntry(
     ),
     rule="The whole validation set.",
     torchvision="ImageNet",
+    near=("ssb_hard", "ninco"),
     wall="register at https://image-net.org and download from https://image-net.org/challenges/LSVRC/2012/2012-downloads.php",
 )
 
@@ -253,8 +260,10 @@ def _mos(name: str, folder: str, note: str, licence: str) -> DatasetEntry:
 
 
 PAPER_SETS = (
-    _cifar(10, 170_498_071, "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py", "test_batch"),
-    _cifar(100, 169_001_437, "eb9058c3a382ffc7106e4002c42a8d85", "cifar-100-python", "test"),
+    _cifar(
+        10, 170_498_071, "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py", "test_batch", ("cifar100", "tin")
+    ),
+    _cifar(100, 169_001_437, "eb9058c3a382ffc7106e4002c42a8d85", "cifar-100-python", "test", ("cifar10", "tin")),
     IMAGENET,
     SVHN,
     LSUN_C,

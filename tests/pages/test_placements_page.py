@@ -10,7 +10,7 @@ import streamlit as st
 from app_pages import ENTRY, at_demo, ran, texts, traces
 from streamlit.testing.v1 import AppTest
 
-from app.backend import banks, deep, evaluations, layer_status, setups
+from app.backend import banks, deep, evaluations, layer_status, protocol, setups
 from app.charts.front import settings
 from app.link.picks import Pick, reduce
 from app.link.spec import PENULTIMATE, RunSpec
@@ -55,7 +55,7 @@ def test_it_opens_with_what_is_there_and_computes_nothing_else(app: AppTest, mon
 
 def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> None:
     ran(app, variant="ash_s", p="80")
-    rows = settings(evaluations.table(setups.setup(RunSpec()), "energy"), "mean", setups.setup(RunSpec()).ood)
+    rows = settings(evaluations.table(setups.setup(RunSpec()), "energy", "test"), "mean", setups.setup(RunSpec()).ood)
     base = next(row for row in rows if row.method == Method())
     line = [row for row in rows if row.variant == "ash_s"]
     held = [row.parameter for row in line if row.id_accuracy >= base.id_accuracy - 1]
@@ -69,11 +69,29 @@ def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> Non
     assert traces(app, "placements_curves")["current"]["customdata"] == [f"{PENULTIMATE} ash_s@80"]
 
 
+def test_the_best_cell_is_chosen_on_validation_and_measured_on_test(app: AppTest) -> None:
+    ran(app, variant="ash_s", p="50", budget="2")
+    at = setups.setup(RunSpec())
+    rows = settings(evaluations.table(at, "energy", "validation"), "mean", at.ood)
+    base = next(row for row in rows if row.method == Method())
+    inside = [row for row in rows if row.variant == "ash_s" and row.id_accuracy >= base.id_accuracy - 2]
+    best = max(inside, key=lambda row: row.auroc - base.auroc)
+    (shown,) = settings(evaluations.measure(at, best.id, "test"), "mean", at.ood)
+    wanted = f"the best AUROC on the validation images **at the penultimate layer** with **p = {best.short}**"
+    assert f"{wanted}; on the others it has {shown.auroc:.1f} %" in texts(app)
+    assert "All images are measured." not in texts(app)
+    app.toggle(key="spec_split").set_value(True).run()
+    assert "on the validation images" not in texts(app)
+    assert "The highest AUROC" in texts(app) or "raises AUROC most" in texts(app)
+
+
 def test_a_percentile_between_the_marks_has_its_own_column_and_its_value(app: AppTest) -> None:
     ran(app, variant="ash_s", p="66")
     row = traces(app, "placements_grid")["Penultimate layer"]
     at = row["customdata"].index(f"{PENULTIMATE} ash_s@66")
-    (one,) = settings(evaluations.measure(setups.setup(RunSpec()), "ash_s@66"), "mean", setups.setup(RunSpec()).ood)
+    (one,) = settings(
+        evaluations.measure(setups.setup(RunSpec()), "ash_s@66", "test"), "mean", setups.setup(RunSpec()).ood
+    )
     assert row["text"][at] == f"{one.auroc:.1f}"
 
 
@@ -82,7 +100,7 @@ def test_objective_score_and_range(app: AppTest, query: dict[str, str]) -> None:
     ran(app, budget="0.5", on="digits", **query)
     score = query.get("score", "energy")
     (one,) = settings(
-        evaluations.measure(setups.setup(RunSpec()), str(Method("ash_b", 65.0, score))), "digits", ("digits",)
+        evaluations.measure(setups.setup(RunSpec()), str(Method("ash_b", 65.0, score)), "test"), "digits", ("digits",)
     )
     row = traces(app, "placements_grid")["Penultimate layer"]
     at = row["customdata"].index(f"{PENULTIMATE} {one.method}")
@@ -107,12 +125,13 @@ def test_a_variant_without_a_percentile_shows_another_and_offers_all(app: AppTes
 # Picks
 
 
-def test_the_best_cell_loads_on_every_page(app: AppTest) -> None:
-    ran(app, variant="ash_b", p="50")
+@pytest.mark.parametrize(("split", "p"), [("test", 85.0), ("all", 80.0)])
+def test_the_best_cell_loads_on_every_page(app: AppTest, split: str, p: float) -> None:
+    ran(app, variant="ash_b", p="50", split=split)
     app.button(key="load_best_cell").click().run()
     assert not app.exception
     best = spec_of(app)
-    assert (best.placement, best.variant, best.p) == (PENULTIMATE, "ash_b", 80.0)
+    assert (best.placement, best.variant, best.p) == (PENULTIMATE, "ash_b", p)
     assert "load_best_cell" not in keys(app)
 
 
@@ -156,12 +175,16 @@ def test_compute_all_fills_every_cell_with_the_backends_numbers(app: AppTest, mo
     assert not app.exception
     assert [one.value for one in app.error] == []
     assert "Not computed yet" not in texts(app)
-    assert f"Every placement is measured on the same images: {NUMBER} ID and {6 * int(NUMBER)} OOD." in texts(app)
+    every = setups.setup(RunSpec(images=int(NUMBER)))
+    part = protocol.usable(every, "test")
+    n_id, n_ood = protocol.sizes(every, every.ood, part)
+    assert f"Every placement is measured on the same images: {n_id} ID and {n_ood} OOD." in texts(app)
+    assert (part == "all") == ("All images are measured." in texts(app))
     for label, node in (("Third block", DEEP), ("Last block", BLOCK), ("Penultimate layer", PENULTIMATE)):
         row = traces(app, "placements_grid")[label]
         at = setups.setup(RunSpec(placement=node, images=int(NUMBER)))
         for text, cell in zip(row["text"], row["customdata"], strict=True):
-            (one,) = settings(evaluations.measure(at, cell.split(" ")[1]), "mean", at.ood)
+            (one,) = settings(evaluations.measure(at, cell.split(" ")[1], part), "mean", at.ood)
             assert text == f"{one.auroc:.1f}", cell
     accuracies = {trace["y"][0] for name, trace in traces(app, "placements_curves").items() if name == "Unshaped"}
     assert len(accuracies) == 1

@@ -5,12 +5,13 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from app_pages import figure, open_page
+from app_pages import figure, open_page, texts
 
 from app.backend import evaluations, registry, setups
 from app.link.spec import RunSpec
 from app.ui.plot import csv_text
 from app.views.scores import page as scores
+from app.views.scores.parts import bar_images
 from ash.methods import VARIANTS
 from ash.metrics import fpr_at_tpr, threshold_at_tpr
 
@@ -20,11 +21,40 @@ page = partial(open_page, "scores")
 
 
 def test_the_sentence_counts_what_the_library_counts() -> None:
-    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65", "test")
     near = one.ood_scores["photographs"]
     accepted = round(fpr_at_tpr(one.id_scores, near) * len(near))
     text = " ".join(block.value for block in page(set="photographs").markdown).replace("\\", "")
     assert f"ASH-B @ 65 accepts {accepted:,} of the {len(near):,} images in Photographs" in text
+
+
+def test_a_line_says_of_how_many_images_and_one_click_takes_all() -> None:
+    app = page(set="photographs")
+    assert "Measured on 9,000 ID + 900 OOD test images." in texts(app)
+    app.toggle(key="spec_split").set_value(True).run()
+    assert "Measured on all 10,000 ID + 1,000 OOD images." in texts(app)
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
+    accepted = round(1000 * fpr_at_tpr(one.id_scores, one.ood_scores["photographs"]))
+    assert app.table[0].value.loc["Photographs", "Accepted"] == f"{accepted:,}"
+
+
+def test_the_images_of_a_bar_are_those_of_its_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part has rows of its own: the picture is that of the row in the bank."""
+    spec = RunSpec()
+    at, after = setups.setup(spec), evaluations.evaluation(setups.setup(spec), "ash_b@65", "test")
+    values, asked = after.ood_scores["digits"], []
+
+    def picture(at: setups.Setup, name: str, row: int) -> tuple[str, None]:
+        asked.append(row)
+        return "0", None
+
+    monkeypatch.setattr("app.backend.samples.picture", picture)
+    monkeypatch.setattr("app.views.scores.parts.page_link", lambda *_: None)
+    monkeypatch.setattr("app.ui.pictures.show", lambda *_: None)
+    low = float(sorted(values)[-5])
+    bar_images(spec, after, "digits", low, float("inf"))
+    whole = evaluations.evaluation(at, "ash_b@65").ood_scores["digits"]
+    assert sorted(whole[asked].tolist()) == sorted(values.tolist())[-5:]
 
 
 @pytest.mark.parametrize("axis", ["relative", "raw", "rank"])
@@ -47,7 +77,7 @@ def test_the_curves_replace_the_histograms(curve: str) -> None:
 def test_the_threshold_moves_the_counts() -> None:
     app = page(set="photographs")
     app.slider(key="spec_tpr").set_value(80.0).run()
-    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65", "test")
     table = app.table[0].value
     near = one.ood_scores["photographs"]
     rejected = len(near) - round(fpr_at_tpr(one.id_scores, near, 0.8) * len(near))
@@ -61,10 +91,11 @@ def test_what_has_no_percentile_says_that_there_is_nothing_to_scrub(variant: str
     assert ("nothing to scrub" in text) == (VARIANTS[variant].parameter != "percentile")
 
 
-def test_scores_of_every_image_read_back() -> None:
-    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
-    plain = evaluations.evaluation(setups.setup(RunSpec()), "energy")
-    spec = RunSpec()
+@pytest.mark.parametrize("split", ["test", "all"])
+def test_scores_of_every_image_read_back(split: str) -> None:
+    one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65", split)
+    plain = evaluations.evaluation(setups.setup(RunSpec()), "energy", split)
+    spec = RunSpec(split=split)
     names = {name: scores._named(spec, name) for name in scores.shown_sets(spec)}
     text = csv_text(scores.samples(names, one, plain, 95.0), {"method": "ash_b@65"})
     frame = pd.read_csv(io.StringIO(text), comment="#")

@@ -31,7 +31,7 @@ class Found:
 
 def lesson_spec(spec: RunSpec) -> RunSpec:
     """The configuration that lessons and questions are about: the penultimate layer and the energy score."""
-    return replace(spec, placement=PENULTIMATE, score="energy", other="", on="mean", set="all", tpr=TPR)
+    return replace(spec, placement=PENULTIMATE, score="energy", other="", on="mean", split="all", set="all", tpr=TPR)
 
 
 class Here:

@@ -157,8 +157,8 @@ def _relu(spec: RunSpec) -> None:
 
 
 def _where(spec: RunSpec) -> None:
-    """Figure 5: as far as placements are computed."""
-    shown = placement_values.shown(spec, placement_values.FIGURE)
+    """Figure 5: as far as placements are computed, on all images as in the paper."""
+    shown = placement_values.shown(replace(spec, split="all"), placement_values.FIGURE)
     st.markdown(f"**{plain(placed.headline(shown))}**")
     if shown.known:
         plot.show(

@@ -1,19 +1,20 @@
 """Placements page: the same variant at every point of the network, percentile by percentile (Figures 3 and 5)."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import streamlit as st
 
-from app.backend import layer_status
+from app.backend import layer_status, protocol
 from app.charts import placements_curves
 from app.charts import placements_words as words
-from app.charts.placements import Placements, best_cell, ranking, table
+from app.charts.placements import Cell, Placements, best_cell, ranking, table
 from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
-from app.ui import controls, placement_values, placements, plot, prepare
+from app.ui import controls, placement_values, placements, plot, prepare, split
 from app.views.placements import cuts, grid
 from ash.methods import VARIANTS
 
@@ -37,6 +38,9 @@ def render(spec: RunSpec) -> None:
     variant = spec.variant if spec.variant in _with_percentile() else placement_values.STAND_IN
     standings = placement_values.standings(spec, names, variant)
     shown = placement_values.record(spec, standings, variant)
+    chosen = best_cell(shown)
+    if spec.split != protocol.ALL and chosen is not None:
+        chosen = best_cell(placement_values.shown(replace(spec, split=protocol.VALIDATION), variant))
     st.markdown(f"**{plain(words.headline(shown))}**")
     if unknown:
         st.warning(
@@ -44,7 +48,8 @@ def render(spec: RunSpec) -> None:
         )
     _stand_in(shown)
     _controls(spec, shown.same_images())
-    _advice(shown)
+    _advice(shown, chosen, {one.name for one in standings if one.part != protocol.ALL})
+    split.unsplit(spec)
     left, right = st.columns(2, gap="medium")
     with left:
         _curves(shown)
@@ -84,12 +89,14 @@ def _controls(spec: RunSpec, same: bool) -> None:
             st.markdown("A number of images here holds for every placement, so that all see the same ones.")
             prepare.amount(spec)
         controls.show_all()
+        split.control()
 
 
-def _advice(shown: Placements) -> None:
-    found = best_cell(shown)
+def _advice(shown: Placements, chosen: Cell | None, split_places: Collection[str]) -> None:
+    """The best cell as it was chosen, with its numbers on the images that are shown, and a button that loads it."""
+    found = next((cell for cell in shown.every() if chosen is not None and cell.id == chosen.id), None)
     with st.container(horizontal=True, vertical_alignment="center"):
-        if text := words.advice(shown, found):
+        if text := words.advice(shown, found, found is not None and found.place.name in split_places):
             st.markdown(text, width="content")
         if found is not None and found.id != shown.selected:
             st.button("Load it", key="load_best_cell", on_click=dispatch, args=(Pick.cell(found.id),))

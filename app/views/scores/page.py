@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.backend import banks, evaluations, registry, setups
+from app.backend import banks, evaluations, protocol, registry, setups
 from app.backend.evaluations import Evaluation
 from app.charts import bins, score_words, scores
 from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.ui import code, controls, deep_progress, detector, plot, prepare, share
+from app.ui import code, controls, deep_progress, detector, plot, prepare, share, split
 from app.views.scores import curves, roc_pr
 from app.views.scores.parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import accepts, threshold_at_tpr
@@ -33,10 +33,11 @@ def render(spec: RunSpec) -> None:
     st.title("Scores")
     if not (prepare.ready(spec) and deep_progress.ready(spec)):
         return
-    after = evaluations.evaluation(setups.setup(spec), str(spec.method))
+    part = protocol.usable(setups.setup(spec), spec.split)
+    after = evaluations.evaluation(setups.setup(spec), str(spec.method), part)
     before = None
     if spec.method != evaluations.unshaped(spec).method:
-        before = evaluations.evaluation(setups.setup(spec), str(evaluations.unshaped(spec).method))
+        before = evaluations.evaluation(setups.setup(spec), str(evaluations.unshaped(spec).method), part)
     labels = shown_sets(spec)
     record = bins.histograms(
         after.method.label, labels, _scores(after), _scores(before) if before else None, spec.scores.axis, spec.tpr
@@ -53,6 +54,7 @@ def render(spec: RunSpec) -> None:
         _curves(spec, after, before, labels)
     st.markdown("##### What the threshold does")
     st.table(score_words.counts(record, reference), width="content")
+    split.measured_line(spec, list(labels)[1:])
     _reading(spec)
     _export(spec, after, before)
     with st.expander("Python for this view", icon=":material/code:", key="scores_code", on_change="rerun") as more:
@@ -88,6 +90,7 @@ def _controls(spec: RunSpec) -> None:
             help="Moves the threshold: the highest score that still accepts this share of the ID images.",
             **bind("tpr", to_widget=lambda tpr: min(max(round(tpr, 1), LEAST_TPR), MOST_TPR)),
         )
+        split.control()
 
 
 def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> None:
@@ -108,6 +111,7 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
         selected=marker if chosen else None,
         table=lambda: score_words.table(record, spec.method.score),
         filename=share.file_name("scores", spec.method),
+        images=split.measured_words(spec, shown_sets(spec)),
     )
     if chosen:
         bar_images(spec, after, *chosen)
@@ -132,6 +136,7 @@ def _curves(spec: RunSpec, after: Evaluation, before: Evaluation | None, labels:
         roc_pr.finding(record),
         table=lambda: roc_pr.table(record),
         filename=share.file_name(kind, spec.method),
+        images=split.measured_words(spec, sets),
     )
 
 
@@ -155,8 +160,9 @@ def _reading(spec: RunSpec) -> None:
 
 
 def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None:
-    origin = share.provenance(spec)
-    names = {name: _named(spec, name) for name in shown_sets(replace(spec, set="all"))}
+    every = shown_sets(replace(spec, set="all"))
+    origin = {**share.provenance(spec), "images": split.measured_words(spec, list(every)[1:])}
+    names = {name: _named(spec, name) for name in every}
     share.download(
         "Scores of every image (CSV)",
         lambda: plot.csv_text(samples(names, after, before, spec.tpr), share.dated(origin)),
@@ -171,7 +177,8 @@ def _named(spec: RunSpec, name: str) -> pd.DataFrame:
     bank, is_id = banks.bank(at, name), name == at.id_set
     classes, labels = registry.entry(spec.model).classes, banks.id_labels(at) if is_id else bank.labels
     words = [(classes[label] if is_id else label) if label >= 0 else "" for label in labels.tolist()]
-    return pd.DataFrame({"set": name, "sample": bank.names, "label": words})
+    whole = pd.DataFrame({"set": name, "sample": bank.names, "label": words})
+    return whole.iloc[protocol.rows(at, name, protocol.usable(at, spec.split))].reset_index(drop=True)
 
 
 def samples(

@@ -7,19 +7,20 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.backend import deep, engine, evaluations, registry, requirements, setups
+from app.backend import deep, engine, evaluations, protocol, registry, requirements, setups
 from app.charts import pareto
-from app.charts.front import Setting, best, inside, settings, within
-from app.charts.tradeoff_words import advice, headline, method_words, opening, place_words
+from app.charts.front import Setting, inside, settings
+from app.charts.tradeoff_words import advice, headline, method_words, opening, place_words, without_data
 from app.errors import plain
 from app.link.fields import OFF
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, detector, plot, prepare, shipped, texts
-from app.views.tradeoff import strip
+from app.ui import code, controls, deep_progress, detector, plot, prepare, shipped, split, texts
+from app.views.tradeoff import ranking, strip
 from ash.methods import VARIANTS, Method
+from ash.protocol import choose
 
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
 _STYLE = """<style>
@@ -62,30 +63,33 @@ def render(spec: RunSpec) -> None:
     linear = engine.is_linear(setups.setup(spec))
     if not linear and not deep_progress.progress(spec):
         return
-    view = _view(spec, linear)
+    part = protocol.usable(setups.setup(spec), spec.split)
+    view = _view(spec, linear, part)
     with story:
         _line(spec)
         st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
     with top:
         strip.draw(spec)
     interval = _cards(view)
+    choice = _choice(spec, linear, part)
     with st.container(key="doubts"):
         controls.doubts(spec)
     _controls(spec)
     shown = _record(spec, view)
-    _advice(spec, view)
+    _advice(spec, view, choice)
     if math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y]):
         st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
     else:
-        _chart(shown, view)
+        _chart(spec, shown, view)
         _explain(shown)
     with interval:  # after the chart, which does not wait for it
-        st.caption(_span(spec, view), help=_INTERVAL)
+        st.caption(_span(spec, view, part), help=_INTERVAL)
     st.subheader("The Pareto front")
     plot.rows(
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
     )
-    _program(spec)
+    ranking.draw(spec)
+    _program(spec, linear, choice)
     detector.export(spec)
     if not linear:
         deep_progress.step(spec)
@@ -94,34 +98,93 @@ def render(spec: RunSpec) -> None:
 # Data
 
 
-def _view(spec: RunSpec, linear: bool) -> View:
-    """All settings of the sweep with those of the page that lie between its marks."""
+def _view(spec: RunSpec, linear: bool, part: str) -> View:
+    """All settings of the sweep with those of the page that lie between its marks, on a part of the images."""
     current, unshaped = spec.method, Method(score=spec.score)
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
     at = setups.setup(spec)
     # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
     wanted = map(str, (current, unshaped, *(paper if linear else ())))
-    others = requirements.baselines_here(spec) if spec.tradeoff.others else ()
-    sets = setups.chosen_sets(spec)
-    if linear:
-        swept = _swept(at, spec.score, spec.on, tuple(sets))
-    else:
-        found = deep.deep_table(at, spec.score)
-        assert found is not None
-        swept = settings(found, spec.on, sets)
+    sets = setups.sets_on(spec)
+    swept = _swept(at, spec.score, sets, part) if linear else settings(_deep_rows(at, spec.score, part), "mean", sets)
     known = {one.id for one in swept}
-    more = [evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known]
-    rows = (*swept, *(settings(pd.concat(more, ignore_index=True), spec.on, sets) if more else ()))
+    more = [evaluations.measure(at, one, part) for one in dict.fromkeys((*wanted, *_others(spec))) if one not in known]
+    rows = (*swept, *(settings(pd.concat(more, ignore_index=True), "mean", sets) if more else ()))
     by_method = {one.method: one for one in rows}
-    where = place_words(setups.set_label(at.id_set), sets, spec.on)
+    labels = setups.chosen_sets(spec)
+    where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
     return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
 
 
+def _others(spec: RunSpec) -> tuple[str, ...]:
+    """The methods of the literature that stand beside the sweep, where they are asked for."""
+    return tuple(requirements.baselines_here(spec)) if spec.tradeoff.others else ()
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _swept(at: setups.Setup, score: str, on: str, sets: tuple[str, ...]) -> tuple[Setting, ...]:
+def _swept(at: setups.Setup, score: str, sets: tuple[str, ...], part: str) -> tuple[Setting, ...]:
     """The settings of the sweep of a linear tail, which no step of the percentile changes."""
-    return settings(evaluations.table(at, score), on, sets)
+    return settings(evaluations.table(at, score, part), "mean", sets)
+
+
+def _deep_rows(at: setups.Setup, score: str, part: str) -> pd.DataFrame:
+    """The rows of a deep tail's settings that are there so far: the page is drawn once there are some."""
+    found = deep.deep_table(at, score, part)
+    assert found is not None
+    return found
+
+
+# Choosing
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is best within the budget: on which metric, chosen on which part of the images, which method (None: none).
+
+    `without_data`: noise or a set of the user's, in words -> the choice with that alone for validation.
+    """
+
+    goal: str
+    part: str
+    method: str | None
+    without_data: dict[str, str]
+
+
+def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
+    """The best setting of the sweep and of the other methods that are shown, chosen on validation images."""
+    at, sets = setups.setup(spec), setups.sets_on(spec)
+    goal = next((name for name in (spec.tradeoff.y, spec.tradeoff.x) if name != "id_accuracy"), "auroc")
+    budget = None if spec.budget == OFF else spec.budget
+    where = protocol.ALL if part == protocol.ALL else protocol.VALIDATION
+    alone = {name: f"noise ({setups.set_label(name)})" for name in protocol.noise_sets(at)}
+    alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
+    on = (sets, *((name,) for name in alone))
+    if linear:
+        first, *rest = _chosen(at, spec.score, _others(spec), where, budget, goal, on)
+    else:
+        rows = [_deep_rows(at, spec.score, where), *(evaluations.measure(at, one, where) for one in _others(spec))]
+        first, *rest = _choices(pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on)
+    return Choice(goal, where, first, {words: one for words, one in zip(alone.values(), rest, strict=True) if one})
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _chosen(
+    at: setups.Setup,
+    score: str,
+    others: tuple[str, ...],
+    part: str,
+    budget: float | None,
+    goal: str,
+    on: tuple[tuple[str, ...], ...],
+) -> list[str | None]:
+    """`choose` among the settings of a linear tail's sweep and other methods, on each of some groups of OOD sets."""
+    more = [evaluations.measure(at, one, part) for one in others]
+    return _choices(pd.concat([evaluations.table(at, score, part), *more], ignore_index=True), budget, goal, on)
+
+
+def _choices(rows: pd.DataFrame, budget: float | None, goal: str, on: tuple[tuple[str, ...], ...]) -> list[str | None]:
+    return [choose(rows, budget, goal, sets) for sets in on]
 
 
 def _record(spec: RunSpec, view: View) -> pareto.Pareto:
@@ -172,9 +235,9 @@ def _cards(view: View) -> DeltaGenerator:
     return places["auroc"]
 
 
-def _span(spec: RunSpec, view: View) -> str:
+def _span(spec: RunSpec, view: View, part: str) -> str:
     """The interval of the AUROC, or why there is none."""
-    about = (setups.setup(spec), view.current.id, setups.sets_on(spec))
+    about = (setups.setup(spec), view.current.id, setups.sets_on(spec), part)
     span = evaluations.auroc_interval(*about)
     return f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}"
 
@@ -201,6 +264,7 @@ def _controls(spec: RunSpec) -> None:
                     label, list(OBJECTIVE_LABELS), format_func=lambda name: OBJECTIVE_LABELS[name], **bind(field)
                 )
         controls.show_all()
+        split.control()
         st.toggle(
             "Other methods",
             help="ODIN, Mahalanobis, ReAct, DICE and combinations at this network's settings, as far as they are "
@@ -209,18 +273,24 @@ def _controls(spec: RunSpec) -> None:
         )
 
 
-def _advice(spec: RunSpec, view: View) -> None:
-    goal = next((name for name in (spec.tradeoff.y, spec.tradeoff.x) if name != "id_accuracy"), "auroc")
-    budget = None if spec.budget == OFF else spec.budget
-    allowed = view.settings if budget is None else within(view.settings, view.baseline.id_accuracy - budget)
-    found = best(allowed, goal)
+def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
+    """The best setting within the budget, on which images it was chosen, and how far a choice without them lies."""
+    by_method = {one.id: one for one in view.settings}
+    found = by_method.get(choice.method or "")
+    budget, validated = None if spec.budget == OFF else spec.budget, choice.part == protocol.VALIDATION
     with st.container(horizontal=True, vertical_alignment="center", key="advice"):
-        st.markdown(advice(found, view.baseline, view.current, goal, budget), width="content")
+        st.markdown(advice(found, view.baseline, view.current, choice.goal, budget, validated), width="content")
         if found is not None and found.method != view.current.method:
             st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.id),))
+    split.line(spec, setups.sets_on(spec))
+    if found is not None and validated:
+        said = [
+            without_data(label, by_method[method], found, choice.goal) for label, method in choice.without_data.items()
+        ]
+        st.caption(plain(" ".join(said) or "Choosing without OOD data: no set of noise is measured here."))
 
 
-def _chart(shown: pareto.Pareto, view: View) -> None:
+def _chart(spec: RunSpec, shown: pareto.Pareto, view: View) -> None:
     plot.show(
         pareto.figure(shown, plot.dark()),
         "pareto",
@@ -230,6 +300,7 @@ def _chart(shown: pareto.Pareto, view: View) -> None:
         table=lambda: _table(view, shown.front, whole=True),
         filename="ash-trade-off",
         columns=_columns(),
+        images=split.words(spec, setups.sets_on(spec)),
     )
 
 
@@ -285,7 +356,14 @@ def _explain(shown: pareto.Pareto) -> None:
         )
 
 
-def _program(spec: RunSpec) -> None:
+def program(spec: RunSpec, linear: bool, goal: str) -> str:
+    """Python for this view: among the settings that the page chooses from, those of the literature where shown."""
+    at = setups.setup(spec)
+    rows = evaluations.table(at, spec.score) if linear else _deep_rows(at, spec.score, protocol.ALL)
+    return code.program(spec, tuple(dict.fromkeys((*rows["method"], *_others(spec)))), goal)
+
+
+def _program(spec: RunSpec, linear: bool, choice: Choice) -> None:
     with st.expander("Python for this view", icon=":material/code:", key="tradeoff_code", on_change="rerun") as more:
         if more.open:
-            st.code(code.program(spec), language="python")
+            st.code(program(spec, linear, choice.goal), language="python")

@@ -1,0 +1,96 @@
+"""The fixed split of a setup's images into validation and test (`ash.protocol`): sweeps, rows and sizes of a part.
+
+A part is "test", "validation" or "all". Pages that choose and measure name one; all others are about all images.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app.backend.banks import bank
+from app.backend.setups import Setup, bare_label, images, once_a_run, own_sets_here, status, whole_set
+from ash.data import DATASETS
+from ash.protocol import ProtocolError, is_validation, lacking
+from ash.tables import Sweep
+
+TEST, VALIDATION, ALL = "test", "validation", "all"
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Set name -> which of its images are for validation; or the `problem` of a setup that cannot be split."""
+
+    held: dict[str, NDArray[np.bool_]]
+    problem: str = ""
+
+
+@once_a_run
+def _split(at: Setup, banked: bool) -> _Split:
+    """The split of a setup's sets: of the rows of their banks, or of their lists, whether or not there are banks."""
+    return _found(at, banked, tuple(status(name).look for name in at.sets))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _found(at: Setup, banked: bool, looks: tuple[str, ...]) -> _Split:
+    held = {}
+    for name in at.sets:
+        names = bank(at, name).names if banked else images(at, name).names
+        try:
+            held[name] = is_validation(names, whole_set(name).names)
+        except ProtocolError as error:
+            return _Split({}, f"{bare_label(name)}: {error}")
+        held[name].flags.writeable = False
+    return _Split(held, lacking({bare_label(name): one for name, one in held.items()}))
+
+
+def problem(at: Setup) -> str:
+    """Why the images of a setup cannot be split, in a sentence; "" where they can."""
+    return _split(at, False).problem
+
+
+def usable(at: Setup, part: str) -> str:
+    """A part of a setup's images, or "all" where there is a `problem` with its split, which a page then says."""
+    return ALL if part != ALL and problem(at) else part
+
+
+def rows(at: Setup, name: str, part: str) -> NDArray[np.intp]:
+    """The rows of a set's bank that are of a part."""
+    if part == ALL:
+        return np.arange(len(bank(at, name)))
+    return np.flatnonzero(_split(at, True).held[name] == (part == VALIDATION))
+
+
+def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
+    """A sweep of a setup on a part of its images."""
+    if part == ALL:
+        return sweep
+    wanted = part == VALIDATION
+    others = {name: _split(at, True).held[name] == wanted for name in sweep.ood_scores}
+    return sweep.samples(_split(at, True).held[at.id_set] == wanted, others)
+
+
+def sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
+    """Number of images of a part: of the ID set, and of some OOD sets together."""
+    return len(rows(at, at.id_set, part)), sum(len(rows(at, name, part)) for name in sets)
+
+
+def planned_sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:
+    """`sizes` by the lists of the images, before there are banks; of all of them where there is a `problem`."""
+    if usable(at, part) == ALL:
+        return len(images(at, at.id_set)), sum(len(images(at, name)) for name in sets)
+    wanted = part == VALIDATION
+    counts = [int((_split(at, False).held[name] == wanted).sum()) for name in (at.id_set, *sets)]
+    return counts[0], sum(counts[1:])
+
+
+def own_sets(at: Setup) -> tuple[str, ...]:
+    """The user's own OOD sets of a setup."""
+    return tuple(name for name in at.ood if name in own_sets_here())
+
+
+def noise_sets(at: Setup) -> tuple[str, ...]:
+    """The sets of a setup that need no real OOD data: noise that a program draws."""
+    return tuple(name for name in at.ood if name in DATASETS and DATASETS[name].noise)
