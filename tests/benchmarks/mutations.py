@@ -49,7 +49,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/engine/thresholds.py": ("test_doubts", "test_sweep_methods"),
     "ash/engine/grouped.py": ("test_doubts", "test_sweep_methods"),
     "ash/engine/quantiles.py": ("test_sweep_methods",),
-    "ash/engine/distances.py": ("test_sweep_methods", "test_fitting"),
+    "ash/scores/mahalanobis.py": ("test_sweep_methods", "test_fitting"),
     "ash/engine/activations.py": ("test_doubts", "test_sweep"),
     "ash/bank.py": ("test_bank", "test_extraction", "test_identity"),
     "ash/extracting/shards.py": ("test_integrity", "test_extraction", "test_extraction_faults", "test_claims"),
@@ -198,7 +198,7 @@ MUTATIONS = (
         ("        check_finite(x, first, who)\n", "        check_finite(x[:1] if first else x, first, who)\n"),
         ("first += len(part)", "first += rows"),
     ),
-    *_of("ash/engine/distances.py", (".amin(1)", ".amax(1)")),
+    *_of("ash/scores/mahalanobis.py", (".amin(1)", ".amax(1)")),
     *_of(
         "ash/bank.py",
         ("if len(rows) != len(self):", "if len(rows) < len(self):"),
