@@ -98,7 +98,7 @@ class Results:
 
 
 def every_method(entry: "ModelEntry") -> list[Method]:
-    """What a network's results hold: the paper's scores, every variant, threshold and combination, and the paper's settings."""
+    """What a network's results hold: the paper's scores, every variant, threshold and combination, its own settings."""
     scores = ("energy", "msp", "max_logit", "odin")
     texts = [f"{variant}@{GRID}:{score}" for variant in ("ash_p", "ash_b", "ash_s", "ash_rand") for score in scores]
     texts += [f"{variant}_global@{GRID}" for variant in ("ash_p", "ash_b", "ash_s")]
