@@ -67,6 +67,11 @@ class Fit:
     labels: NDArray[np.int64]
 
     @cached_property
+    def held(self) -> dict[tuple[Any, ...], Any]:
+        """What scores have worked out of this fit, for as long as it is in memory (`ash.scores.Given.once`)."""
+        return {}
+
+    @cached_property
     def moments(self) -> tuple[Floats, Floats]:
         """Mean (F,) and uncentred covariance (F, F) of the kept features, float64; worked out when first asked for."""
         size, count = self.features.shape[1], len(self.features)

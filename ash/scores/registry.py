@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from ash.errors import AshError, MethodError
 from ash.plugins import Registry, holds
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ash.fitting import Fit
+
+T = TypeVar("T")
 
 Reads = Literal["logits", "activation", "head", "training", "labels", "perturbed", "numerators"]
 """logits, activation: of the sample, shaped where steps come first. head: the last layer's weights, so it needs a
@@ -105,6 +108,18 @@ class Given:
         """(n, C) logits of the training activations."""
         weight, bias = (part.to(self.dtype) for part in self.head)
         return self.training @ weight.T + bias
+
+    def once(self, what: str, make: "Callable[[], T]") -> "T":
+        """What is worked out once of this fit and last layer and kept with the fit: a sweep of one sample is no longer.
+
+        `what` names it; it must hang on nothing else, not on a parameter either.
+        """
+        layer = b"".join(part.cpu().numpy().tobytes() for part in self.head)
+        key = (what, str(self.device), self.dtype, sha256(layer).digest())
+        if key not in self.trained.held:
+            self.trained.held[key] = make()
+        found: T = self.trained.held[key]
+        return found
 
     def tensor(self, array: Any) -> "Tensor":
         """An array of the fit in the dtype and on the device of the sweep."""

@@ -4,7 +4,10 @@ With u = -pinv(W) b, where the last layer answers 0, and R the eigenvectors of t
 training set but for those of its D largest eigenvalues, the residual of z is (z - u) R (Wang et al. 2022).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ash.scores.of_logits import energy
 from ash.scores.registry import Given, Parameter, ScoreError, Scorer, register_score
@@ -29,16 +32,34 @@ def dimension(asked: float | None, features: int, name: str) -> int:
     return int(asked)
 
 
-def residual_of(given: Given, kept: int) -> "tuple[Tensor, Tensor]":
-    """u (F,) and R (F, F - D), worked out in float64, in the sweep's dtype."""
+def directions(given: Given) -> "tuple[Tensor, Tensor]":
+    """u (F,) and the eigenvectors (F, F) by rising eigenvalue, worked out in float64, in the sweep's dtype."""
     import torch
+    from scipy.linalg import eigh, lstsq
 
-    weight, bias = given.head
-    u = -torch.linalg.pinv(weight) @ bias
-    mean, moment = (torch.from_numpy(part).to(given.device) for part in given.trained.moments)
-    moved = moment - mean.outer(u) - u.outer(mean) + u.outer(u)
-    vectors = torch.linalg.eigh(moved).eigenvectors  # by rising eigenvalue
-    return u.to(given.dtype), vectors[:, : given.size - kept].to(given.dtype).contiguous()
+    weight, bias = (part.cpu().numpy() for part in given.head)
+    smallest = max(weight.shape) * np.finfo(np.float64).eps  # singular values below it, as a share, count as 0
+    u = -lstsq(weight, bias, cond=smallest)[0]  # the shortest solution of W u = -b: -pinv(W) b without the pinv
+    mean, moment = given.trained.moments
+    moved = moment - np.outer(mean, u) - np.outer(u, mean) + np.outer(u, u)
+    vectors = np.ascontiguousarray(eigh(moved, driver="evd")[1])
+    return given.tensor(u), torch.from_numpy(vectors).to(given.device, given.dtype)
+
+
+def residual_of(given: Given, kept: int) -> "Callable[[Tensor], Tensor]":
+    """z (R, F) -> |(z - u) R| (R,)."""
+    u, vectors = given.once("main directions", lambda: directions(given))
+    rest = vectors[:, : given.size - kept].contiguous()
+    return lambda z: ((z - u) @ rest).norm(dim=1)
+
+
+def mean_residuals(given: Given) -> "Tensor":
+    """(F,) the mean of |(z - u) R| over the training set for D = F - 1, ..., 0: of 1, 2, ..., F eigenvectors."""
+    u, vectors = given.once("main directions", lambda: directions(given))
+    total = vectors.new_zeros(given.size, dtype=vectors.double().dtype)
+    for part in given.training.split(2048):
+        total += ((part - u) @ vectors).double().square().cumsum(1).sqrt().sum(0)
+    return total / len(given.training)
 
 
 @register_score(
@@ -49,14 +70,10 @@ def residual_of(given: Given, kept: int) -> "tuple[Tensor, Tensor]":
     paper=_PAPER,
     year=2022,
 )
-def residual(given: Given, kept: float | None = None) -> Scorer:
+def only_residual(given: Given, kept: float | None = None) -> Scorer:
     """-|(z - u) R|: the residual alone, of unshaped training activations. D as `dimension` says."""
-    u, rest = residual_of(given, dimension(kept, given.size, "residual"))
-
-    def score(z: "Tensor", logits: "Tensor") -> "Tensor":
-        return -((z - u) @ rest).norm(dim=1)
-
-    return score
+    residual = residual_of(given, dimension(kept, given.size, "residual"))
+    return lambda z, logits: -residual(z)
 
 
 @register_score(
@@ -72,13 +89,10 @@ def vim(given: Given, kept: float | None = None) -> Scorer:
 
     Its activations are unshaped, so alpha is too. D as `dimension` says.
     """
-    u, rest = residual_of(given, dimension(kept, given.size, "vim"))
-    lengths = sum(float(((part - u) @ rest).norm(dim=1).double().sum()) for part in given.training.split(4096))
-    if not lengths > 0:
+    main = dimension(kept, given.size, "vim")
+    residual = residual_of(given, main)
+    mean = float(given.once("mean residuals", lambda: mean_residuals(given))[given.size - main - 1])
+    if not mean > 0:
         raise ScoreError("vim: the training activations have no residual; write a smaller D.")
-    alpha = float(given.training_logits.amax(1).double().sum()) / lengths
-
-    def score(z: "Tensor", logits: "Tensor") -> "Tensor":
-        return energy(logits) - alpha * ((z - u) @ rest).norm(dim=1)
-
-    return score
+    alpha = given.once("mean largest logit", lambda: float(given.training_logits.amax(1).double().mean())) / mean
+    return lambda z, logits: energy(logits) - alpha * residual(z)

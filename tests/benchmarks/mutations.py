@@ -132,11 +132,10 @@ MUTATIONS = (
     *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]"), ("/ 2\n", "* 0\n")),
     *_of(
         "ash/scores/nearest.py",
-        ("grouped.amax(2)", "grouped[:, :, 0]"),
-        ("* GROUP + at % GROUP", "* GROUP"),
         ("where + first", "where"),
+        ("rows = rows.gather(1, order)", "pass"),
     ),
-    *_of("ash/scores/vim.py", ("vectors[:, : given.size - kept]", "vectors[:, kept:]"), ("- u.outer(mean)", "")),
+    *_of("ash/scores/vim.py", ("[:, : given.size - kept]", "[:, kept:]"), ("- np.outer(u, mean)", "")),
     *_of(
         "ash/tables.py",
         ("new = self.sorted[1:] != self.sorted[:-1]", "new = np.diff(self.sorted) != 0"),

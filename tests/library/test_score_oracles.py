@@ -332,6 +332,15 @@ def test_the_same_score_at_several_values_in_one_sweep() -> None:
         np.testing.assert_array_equal(sweep(at.layer.float(), at.x, {}, [method], fit=at.fit).id_scores[0], row)
 
 
+def test_what_is_kept_with_a_fit_is_of_one_last_layer() -> None:
+    at = Data(n=20)
+    for seed in (0, 1, 0):
+        layer = linear(60, 7, seed=seed)
+        got = sweep(layer, at.x, {}, parse_methods("vim,residual"), fit=at.fit).id_scores
+        fresh = fit(ArrayBank(at.train, at.labels))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(got, sweep(layer, at.x, {}, parse_methods("vim,residual"), fit=fresh).id_scores)
+
+
 UNLABELLED: Callable[[], Fit] = lambda: fit(ArrayBank(relu_like(30, (6,))))  # type: ignore[arg-type]  # noqa: E731
 X = relu_like(8, (6,))
 
