@@ -100,21 +100,11 @@ def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(t
     assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
 
 
-SCORES_OF_ONES_OWN = """
-import ash
-
-
-@ash.register_score("margin", "Margin", parameter=ash.Parameter("n", 1, 1, 5, whole=True), paper="Mine", year=2026)
-def margin(logits, n):
-    top = logits.topk(int(n) + 1, 1).values
-    return top[:, 0] - top[:, -1]
-
-
-@ash.register_score("from_mean", "From mean", reads=("activation", "training"))
-def from_mean(given):
-    mean = given.training.mean(0)
-    return lambda z, logits: -(z - mean).norm(dim=1)
-"""
+(SCORES_OF_ONES_OWN,) = (
+    block
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "app/guide/methods.md").read_text(), re.DOTALL)
+    if "register_score" in block
+)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ the docstrings of `ash.scores` say, the test says what was done to make them mee
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,12 +197,42 @@ def others_scores(at: Data, z: Array, logits: Array) -> dict[str, Array]:
     }
 
 
+class Real(Data):
+    """The CIFAR-10 DenseNet's penultimate activations: of test images, half of them for the training set, and of iSUN's."""
+
+    def __init__(self, root: Path) -> None:
+        every = np.load(root / "reference/densenet_cifar10_test_features.npy")
+        labels = np.load(root / "reference/densenet_cifar10_test_labels.npy").astype(np.int64)
+        self.x, self.train, self.labels = every[1::8], every[::2], labels[::2]
+        self.ood = np.load(root / "reference/densenet_cifar10_isun_features.npy")[::8]
+        weights = root / "data/checkpoints/densenet_cifar10.pth"
+        state = torch.load(weights, map_location="cpu", weights_only=True)["state_dict"]
+        self.layer = nn.Linear(342, 10).requires_grad_(False)
+        self.layer.load_state_dict({"weight": state["fc.weight"], "bias": state["fc.bias"]})
+        self.fit = fit(ArrayBank(self.train, self.labels))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", ["", "react@1.0:"])
+def test_on_real_activations_too(differences: dict, shape: str, reference: Path) -> None:
+    """All but GEN, whose probabilities pytorch-ood cuts off here, and KL matching after it, which saturate in float32."""
+    compare(
+        Real(reference),
+        shape,
+        differences,
+        ("gradnorm", "knn", "vim@20", "residual@20", "nnguide", "fdbd", "she", "nci@0.1"),
+    )
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_score_is_pytorch_oods(differences: dict, shape: str) -> None:
-    at = Data()
+    compare(Data(), shape, differences, None)
+
+
+def compare(at: Data, shape: str, differences: dict, names: tuple[str, ...] | None) -> None:
+    """Scores and AUROC against pytorch-ood's, of all scores or of those named."""
     z = {name: shaped(shape, x) for name, x in (("ID", at.x), ("o", at.ood))}
     want = {name: others_scores(at, one, at.logits(one)) for name, one in z.items()}
-    methods = parse_methods(",".join(f"{shape}{name}" for name in want["ID"]))
+    methods = parse_methods(",".join(f"{shape}{name}" for name in names or want["ID"]))
     result = sweep(at.layer.float(), at.x, {"o": at.ood}, methods, fit=at.fit)
     for row, method in enumerate(methods):
         pairs = [
@@ -385,6 +416,31 @@ def test_a_fit_without_labels_serves_those_that_read_none() -> None:
         linear(6, 3), X, {}, parse_methods(",".join(names).replace("nnguide", "nnguide@5")), fit=UNLABELLED()
     )
     assert np.isfinite(result.id_scores).all()
+
+
+WORDS = {
+    "logits": "logits",
+    "activation": "activation",
+    "head": "last layer",
+    "training": "training set",
+    "labels": "its labels",
+    "perturbed": "perturbed images",
+    "numerators": "a divided head",
+}
+
+
+def test_the_guide_has_a_row_for_every_score() -> None:
+    guide = (Path(__file__).parents[2] / "app/guide/methods.md").read_text()
+    for score in SCORES.values():
+        usual = "" if score.parameter is None else score.parameter.letter
+        usual += "" if score.default is None else f" = {score.default:g}"
+        reads, who = ", ".join(WORDS[one] for one in score.reads), score.paper.partition(",")[0]
+        assert f"| `{score.name}` | {score.label} | {reads} | {usual} | {who} {score.year} |" in guide
+
+
+def test_every_score_is_its_definition_here() -> None:
+    known = {"energy", "msp", "max_logit", "odin", "godin"}  # in test_scores, test_pytorch_ood, test_sweep_methods
+    assert {text.partition("@")[0] for text in ALL} == SCORES.keys() - known
 
 
 def test_every_score_is_declared_in_full() -> None:
