@@ -198,7 +198,7 @@ def others_scores(at: Data, z: Array, logits: Array) -> dict[str, Array]:
 
 
 class Real(Data):
-    """The CIFAR-10 DenseNet's penultimate activations: of test images, half of them for the training set, and of iSUN's."""
+    """The CIFAR-10 DenseNet's penultimate activations: of test images, half of which train, and of iSUN's."""
 
     def __init__(self, root: Path) -> None:
         every = np.load(root / "reference/densenet_cifar10_test_features.npy")
@@ -214,13 +214,9 @@ class Real(Data):
 
 @pytest.mark.parametrize("shape", ["", "react@1.0:"])
 def test_on_real_activations_too(differences: dict, shape: str, reference: Path) -> None:
-    """All but GEN, whose probabilities pytorch-ood cuts off here, and KL matching after it, which saturate in float32."""
-    compare(
-        Real(reference),
-        shape,
-        differences,
-        ("gradnorm", "knn", "vim@20", "residual@20", "nnguide", "fdbd", "she", "nci@0.1"),
-    )
+    """All but GEN, whose probabilities pytorch-ood cuts off here, and KL matching, which saturates in its float32."""
+    names = ("gradnorm", "knn", "vim@20", "residual@20", "nnguide", "fdbd", "she", "nci@0.1")
+    compare(Real(reference), shape, differences, names)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -245,7 +241,8 @@ def compare(at: Data, shape: str, differences: dict, names: tuple[str, ...] | No
             assert min(some.sum() for some in clear) >= 100
             pairs = [(a[some], b[some]) for (a, b), some in zip(pairs, clear, strict=True)]
         for got, theirs in pairs:
-            check(differences, f"{method.score}, pytorch-ood", got, theirs)
+            in_float32 = method.score in ("vim@20", "residual@20")  # their covariance and its eigenvectors
+            check(differences, f"{method.score}, pytorch-ood", got, theirs, 5e-5 if in_float32 else 1e-5)
         auroc = [100 * metrics.auroc(pairs[0][side], pairs[1][side]) for side in (0, 1)]
         assert abs(auroc[0] - auroc[1]) <= 0.01, method
 
