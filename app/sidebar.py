@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from app.backend import engine, provenance, registry, setups
+from app.backend import engine, provenance, registry, requirements, setups
 from app.errors import plain
+from app.link import picks
 from app.link.fields import write_number
 from app.link.picks import Pick
 from app.link.spec import LEAST_C, MOST_C, RunSpec, to_query
@@ -16,7 +17,7 @@ from app.link.state import bind, current, dispatch
 from app.link.streamlit_private import Page
 from app.theme import variant_label
 from app.ui import job_panel, share, texts
-from ash.methods import SCORE_LABELS, VARIANTS, Method, Variant
+from ash.methods import ALL_SCORES, SCORE_LABELS, VARIANTS, Method, Variant
 
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
@@ -179,8 +180,24 @@ def _parameter(spec: RunSpec) -> None:
 
 def _in_use(spec: RunSpec) -> None:
     """What the controls above cannot say."""
-    if spec.other:
+    if spec.other and not picks.controls_say_all_but_the_score(spec):
         st.caption(f":material/science: In use: {plain(spec.method.label)}. Moving a control here replaces it.")
+
+
+def _score(spec: RunSpec, shown: str) -> None:
+    """The score: those of logits, and those that read more where what they read is here; why others are not."""
+    more = requirements.more_scores(spec)
+    tied = bind("score", to_widget=lambda _: shown)
+    st.selectbox(
+        "Score",
+        list(dict.fromkeys((*SCORE_LABELS, *more.there, shown))),
+        format_func=ALL_SCORES.__getitem__,
+        help="Turns a sample into one number; higher means more in-distribution.",
+        key=tied["key"],
+        on_change=lambda: dispatch(Pick.score(st.session_state[tied["key"]])),
+    )
+    if more.missing:
+        st.caption(plain(more.missing))
 
 
 def _score_and_sets(spec: RunSpec, with_score: bool = True) -> None:
@@ -188,13 +205,12 @@ def _score_and_sets(spec: RunSpec, with_score: bool = True) -> None:
     sets = setups.ood_choices(spec.model, setups.setup(spec).id_set)
     used = len(setups.chosen_sets(spec))
     label = f"{used} of {len(sets)} OOD sets"
+    shown = spec.method.scoring.score.name if picks.controls_say_all_but_the_score(spec) else spec.score
     if with_score:
-        label = f"{SCORE_LABELS[spec.score]}, {label}"
+        label = f"{ALL_SCORES[shown]}, {label}"
     with st.popover(label, icon=":material/tune:", width="stretch", key="score_and_sets"):
         if with_score:
-            _select(
-                "Score", "score", SCORE_LABELS, "Turns the logits into one number; higher means more in-distribution."
-            )
+            _score(spec, shown)
         if len(id_sets) > 1:
             own = next(iter(id_sets))
             _select("ID set", "id", {"" if name == own else name: label for name, label in id_sets.items()})

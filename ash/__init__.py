@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from ash.protocol import choose as choose
     from ash.protocol import is_validation as is_validation
     from ash.protocol import validation_and_test as validation_and_test
+    from ash.scores import Parameter as Parameter
     from ash.scores import energy as energy
     from ash.scores import max_logit as max_logit
     from ash.scores import msp as msp
     from ash.scores import odin as odin
+    from ash.scores import register_score as register_score
     from ash.shaping import ash_b as ash_b
     from ash.shaping import ash_b_nonzero as ash_b_nonzero
     from ash.shaping import ash_p as ash_p
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(("ash_p", "ash_b", "ash_b_nonzero", "ash_s", "ash_rand", "react"), "shaping"),
-    **dict.fromkeys(("energy", "msp", "max_logit", "odin"), "scores"),
+    **dict.fromkeys(("energy", "msp", "max_logit", "odin", "register_score", "Parameter"), "scores"),
     **dict.fromkeys(("auroc", "fpr_at_tpr", "aupr", "accuracy", "intervals"), "metrics"),
     **dict.fromkeys(("Method", "parse_methods", "register_method", "baselines"), "methods"),
     **dict.fromkeys(("Fit", "fit", "find_fit", "load_fit", "save_fit"), "fitting"),

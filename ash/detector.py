@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from ash.engine import steps as steps_of
+from ash.engine.runs import given_of, pooled
 from ash.engine.thresholds import resolve
 from ash.errors import AshError
 from ash.methods import Method, Step
 from ash.metrics import check_scores, threshold_at_tpr
 from ash.networks.entries import ModelEntry, Preprocess
-from ash.scores import SCORES
+from ash.scores.registry import ScoreError, Scorer
 from ash.splitting import LinearTail, linear_tail, split
 
 if TYPE_CHECKING:
@@ -108,16 +109,17 @@ class Detector(nn.Module):
 
     threshold: Tensor
 
-    def __init__(self, stem: nn.Module, tail: nn.Module, steps: Sequence[Step], score: str, about: About) -> None:
+    def __init__(self, stem: nn.Module, tail: nn.Module, steps: Sequence[Step], scorer: Scorer, about: About) -> None:
         super().__init__()
         self.stem, self.tail, self.about = stem, tail, about
-        self._steps, self._score = tuple(steps), SCORES[score]
+        self._steps, self._scorer = tuple(steps), scorer
         self.register_buffer("threshold", torch.tensor(about.threshold, dtype=torch.float64))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Classes, scores, accepted."""
-        logits = self.tail(steps_of.shape(self._steps, self.stem(images)))
-        scores = self._score(logits)
+        x = steps_of.shape(self._steps, self.stem(images))
+        logits = self.tail(x)
+        scores = self._scorer(pooled(x), logits)
         return logits.argmax(1), scores, scores.double() >= self.threshold
 
 
@@ -149,7 +151,8 @@ def detector(
     """A network's detector, in eval mode on the CPU, that accepts `share` of the images of these ID scores.
 
     `id_scores` (n,), of `calibrated_on`, as a sweep of the method gives them. `id_bank`: for global thresholds; `fit`:
-    for react@P% and dice. DetectorError for a method that cannot become a module, and for less than LEAST scores.
+    for steps and scores that take something from a training set, which becomes part of it. DetectorError for a
+    method that cannot become a module, and for less than LEAST scores.
     """
     _check(method)
     stem, own_tail = split(entry.build(), entry.node(placement))
@@ -172,15 +175,30 @@ def detector(
         date=_now(),
         versions=f"torch {torch.__version__}",
     ).calibrated(id_scores, calibrated_on, share)
-    return Detector(stem, tail, steps, method.score, about).eval()
+    scorer = _scorer(method, stem, own_tail, entry.preprocess.shape, fit)
+    return Detector(stem, tail, steps, scorer, about).eval()
 
 
 def _check(method: Method) -> None:
     """DetectorError for a method that is no function of one image at a time, or reads more than activations."""
-    if method.score not in SCORES or method.score == "odin":
-        raise DetectorError(f"{method}: a detector takes scores of the logits, {', '.join(SCORES)} without odin.")
+    if {"perturbed", "numerators"} & set(method.scoring.score.reads):
+        raise DetectorError(f"{method}: {method.scoring} needs more than one pass of the network; take another score.")
     if any(step.variant.does == "random" for step in method.steps):
         raise DetectorError(f"{method}: ASH-RAND draws other values for every image of a set, so it is no detector.")
+
+
+def _scorer(
+    method: Method, stem: nn.Module, tail: fx.GraphModule, shape: tuple[int, int, int], fit: "Fit | None"
+) -> Scorer:
+    """What scores activations and logits; DetectorError where something that the score reads is missing."""
+    with torch.inference_mode():
+        features = tuple(stem(torch.zeros(1, *shape)).shape[1:])
+    reads_head = "head" in method.scoring.score.reads
+    given = given_of(tail, features, torch.device("cpu"), torch.float32, fit, reads_head)
+    try:
+        return method.scoring.ready(given)
+    except ScoreError as error:
+        raise DetectorError(str(error)) from error
 
 
 def _fields(preprocess: Preprocess) -> dict[str, Any]:

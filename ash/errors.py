@@ -11,6 +11,10 @@ class AshError(ValueError):
     """
 
 
+class MethodError(AshError):
+    """A method's text does not parse, or a method cannot be used as asked; the message says why, and what can be."""
+
+
 EXPECTED = (AshError, OSError)  # a disk that is full, read-only or gone is nobody's bug either
 
 

@@ -1,4 +1,4 @@
-"""What methods take from a training set: means, quantiles and the tied covariance of its activations, fitted once.
+"""What methods take from a training set: its activations, their means, quantiles and tied covariance, fitted once.
 
 A fit belongs to one bank, the activations of a training set at one placement of one model, and is stored beside it,
 `fit.npz` in the bank's folder of the cache (a bundled bank's too). It is never made again unless that is asked for, and
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from ash.bank import Bank, BankIdentity, cache_root, find_bank
 from ash.errors import AshError
 from ash.files import read_npz, write_atomically
 from ash.methods import Method, Step
-from ash.variants import ODIN_TEMPERATURE
+from ash.scores.of_logits import ODIN_TEMPERATURE
 
 if TYPE_CHECKING:
     from ash.networks.entries import ModelEntry
@@ -32,7 +33,8 @@ GRID = np.arange(10_001) / 100  # the percentiles that are stored; between them 
 QUANTILE_VALUES = 2**26  # activations that quantiles are taken of; of larger banks every n-th sample
 CHUNK_VALUES = 2**22
 MOST_FEATURES = 8192  # of a covariance
-FORMAT = 1
+KEPT_VALUES = 2**27  # features that are kept, 512 MiB: of larger banks every n-th sample
+FORMAT = 2  # 1 kept no features
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +50,7 @@ class Fit:
     `mean` (F,). `quantiles` (10001,): the activation at every hundredth of a percent, of all values of `quantile_rows`
     samples. `classes` (K,), `class_means` (K, F), and `whitening` (F, F), with whose help the Mahalanobis distance is
     that of (x - mean) @ whitening; empty where the training set has no labels or F is too large for a covariance.
+    `features` (m, F), float32, and `labels` (m,), -1 where unknown: of all samples, of a large bank of every n-th one.
     """
 
     identity: BankIdentity
@@ -60,6 +63,23 @@ class Fit:
     classes: NDArray[np.int64]
     class_means: Floats
     whitening: Floats
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @cached_property
+    def held(self) -> dict[tuple[Any, ...], Any]:
+        """What scores have worked out of this fit, for as long as it is in memory (`ash.scores.Given.once`)."""
+        return {}
+
+    @cached_property
+    def moments(self) -> tuple[Floats, Floats]:
+        """Mean (F,) and uncentred covariance (F, F) of the kept features, float64; worked out when first asked for."""
+        size, count = self.features.shape[1], len(self.features)
+        rows, total = max(1, CHUNK_VALUES // size), np.zeros((size, size))
+        for first in range(0, count, rows):
+            x = self.features[first : first + rows].astype(np.float64)
+            total += x.T @ x
+        return self.features.mean(0, dtype=np.float64), total / count
 
     def at_percentile(self, percentile: float) -> float:
         """The activation at a percentile in [0, 100]: the threshold of `react@P%`."""
@@ -153,8 +173,13 @@ def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
     which = np.full(len(labels), -1)
     which[labels >= 0] = codes
     total, sums = np.zeros(size), np.zeros((len(classes), size))
+    step = -(-len(bank) * size // KEPT_VALUES)
+    features = np.empty((-(-len(bank) // step), size), np.float32)
     for first, x in _chunks(bank):
         total += x.sum(0)
+        kept = x[-first % step :: step]
+        at = -(-first // step)
+        features[at : at + len(kept)] = kept
         part = which[first : first + len(x)]
         order = np.argsort(part, kind="stable")[np.count_nonzero(part < 0) :]
         present, starts = np.unique(part[order], return_index=True)
@@ -179,6 +204,8 @@ def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
         classes=classes.astype(np.int64),
         class_means=class_means,
         whitening=whitening,
+        features=features,
+        labels=np.asarray(labels[::step], np.int64),
     )
 
 
@@ -236,7 +263,7 @@ def fit_path(identity: BankIdentity, root: Path | None = None) -> Path:
     return (root or cache_root()) / identity.folder.with_name(name) / "fit.npz"
 
 
-_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening")
+_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening", "features", "labels")
 
 
 def save_fit(done: Fit, root: Path | None = None) -> Path:
@@ -252,13 +279,18 @@ def save_fit(done: Fit, root: Path | None = None) -> Path:
 
 
 def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
-    """The fit on a training bank, None where there is none; FitError when its file is damaged or another bank's."""
+    """The fit on a training bank, None where there is none, or one of an earlier version, which is to be made again.
+
+    FitError when its file is damaged or another bank's.
+    """
     path = fit_path(identity, root)
     if not os.path.lexists(path):
         return None
     try:
         found = read_npz(path)
         about = json.loads(str(found["about"]))
+        if about["format"] in range(1, FORMAT):
+            return None
         arrays: dict[str, Any] = {name: found[name] for name in _ARRAYS}
         who = BankIdentity(**about.pop("identity"))
         if path.parent.name != identity.folder.name and who == identity.earlier:

@@ -7,7 +7,9 @@
             | react @C | react @P%                       clipped at C, or at the P-th percentile of a training set
             | dice @P                                    the last layer keeps the weights above the P-th percentile
             | a registered one @ its parameter
-    score  := energy | msp | max_logit | odin | mahalanobis | godin
+    score  := energy | msp | max_logit | gen | ...       every one of `ash.scores`
+            | gen @G | knn @K | vim @D | ...             with its parameter, where it is not the usual one
+            | a registered one
 
 Steps are taken in the order in which they are written. This module imports no torch, so the app can read links and the
 command line can refuse a typo before anything heavy is loaded.
@@ -21,17 +23,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ash.variants import (
-    ALL_SCORES,
-    SCORE_LABELS,
-    STEPS,
-    UNSHAPED,
-    VARIANTS,
-    Effect,
-    MethodError,
-    Variant,
-    register_method,
-)
+from ash.errors import MethodError
+from ash.scores.registry import ALL_SCORES, SCORE_LABELS, SCORES, Scoring, parse_score
+from ash.variants import STEPS, VARIANTS, Effect, Variant, register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +48,7 @@ __all__ = [
 
 MOST_METHODS = 100_000  # that one list with ranges may stand for
 _PLUS = re.compile(r"\s*\+\s*(?=[A-Za-z_])")  # between steps, not in 1e+16
+_COLON = re.compile(r":(?!\s*(?:[-+.\d]|nan|inf))")  # before the score, not in a range
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,7 @@ class Method:
 
     A method of one step is made of its `variant`, its `parameter` (percentile or threshold) and a score; one of several
     of `steps=(Step(...), Step(...))`: its variant is then written `react+ash_s`, and it has no single parameter.
+    `score` is as it is written, `knn` or `knn@200`; `scoring` is what that means.
     """
 
     variant: str = "none"
@@ -116,11 +112,10 @@ class Method:
     steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.score not in ALL_SCORES:
-            nearest = _suggest(self.score, list(ALL_SCORES))
-            raise MethodError(f"There is no score '{self.score}'; the nearest is '{nearest}'.")
+        scoring = parse_score(self.score)
+        object.__setattr__(self, "score", str(scoring))
         steps = tuple(self.steps) or self._single()
-        _check(steps, self.score)
+        _check(steps, scoring)
         variant = "+".join(step.name for step in steps) or "none"
         parameter = steps[0].parameter if len(steps) == 1 else None
         if (self.variant, self.parameter) not in (("none", None), (variant, parameter)) and self.steps:
@@ -145,14 +140,12 @@ class Method:
         """The method written as `text`; MethodError names the nearest valid form."""
         whole = text.strip()
         head, colon, score = whole.partition(":")
-        if not colon and head in ALL_SCORES:
+        if not colon and head.partition("@")[0] in SCORES:
             return cls(score=head)
         steps = tuple(_step(part, whole) for part in _PLUS.split(head))
-        if colon and score not in ALL_SCORES:
-            nearest = _suggest(score, list(ALL_SCORES))
-            raise MethodError(f"'{whole}': there is no score '{score}'; did you mean {head}:{nearest}?")
-        _check(steps, score, whole)
-        return cls(score=score if colon else "energy", steps=steps)
+        scoring = parse_score(score if colon else "energy", whole)
+        _check(steps, scoring, whole)
+        return cls(score=str(scoring), steps=steps)
 
     def __str__(self) -> str:
         if not self.steps:
@@ -176,16 +169,21 @@ class Method:
         return self.steps[0].variant.does if len(self.steps) == 1 else ""
 
     @property
+    def scoring(self) -> Scoring:
+        """Its score and that score's parameter."""
+        return parse_score(self.score)
+
+    @property
     def needs_fit(self) -> bool:
         """Whether it takes anything from a training set."""
-        return self.score == "mahalanobis" or any(step.variant.needs == "fit" for step in self.steps)
+        return self.scoring.score.fitted or any(step.variant.needs == "fit" for step in self.steps)
 
     @property
     def label(self) -> str:
         """The name people read: `ASH-S @ 90`, `Energy`, `ASH-B @ 65, Max softmax`, `ReAct @ 1 + DICE @ 10`."""
         if not self.steps:
-            return ALL_SCORES[self.score]
-        tail = "" if self.score == "energy" else f", {ALL_SCORES[self.score]}"
+            return self.scoring.label
+        tail = "" if self.score == "energy" else f", {self.scoring.label}"
         return " + ".join(step.label for step in self.steps) + tail
 
     def shape(self, x: "Tensor", first_index: int = 0) -> "Tensor":
@@ -200,13 +198,15 @@ class Method:
         return steps.shape(self.steps, x, first_index)
 
 
-def _check(steps: tuple[Step, ...], score: str, whole: str = "") -> None:
+def _check(steps: tuple[Step, ...], scoring: Scoring, whole: str = "") -> None:
     """MethodError unless the steps may follow each other and the score may follow them."""
-    whole = whole or "+".join(map(str, steps)) + f":{score}"
-    if steps and score in UNSHAPED:
-        raise MethodError(f"'{whole}': {score} looks at the network as it is; write {score} alone.")
+    whole = whole or "+".join(map(str, steps)) + f":{scoring}"
+    if steps and not scoring.score.follows:
+        raise MethodError(f"'{whole}': {scoring} looks at the network as it is; write {scoring} alone.")
     if any(step.name == "dice" for step in steps[:-1]):
         raise MethodError(f"'{whole}': dice masks the weights of the last layer, so it is the last step, and once.")
+    if any(step.name == "dice" for step in steps) and scoring.score.prepared:
+        raise MethodError(f"'{whole}': dice masks weights and leaves alone what {scoring} reads; write another score.")
 
 
 def _step(text: str, whole: str) -> Step:
@@ -215,7 +215,7 @@ def _step(text: str, whole: str) -> Step:
     percent = STEPS.get(f"{name}%") if number.endswith("%") else None
     variant = percent or STEPS.get(name)
     if variant is None:
-        known = [*ALL_SCORES, *(variant.word for variant in STEPS.values())]
+        known = [*SCORES, *(variant.word for variant in STEPS.values())]
         nearest = _suggest(name, known)
         form = STEPS[nearest].example if nearest in STEPS else nearest
         if at and nearest in STEPS:
@@ -231,7 +231,7 @@ def _step(text: str, whole: str) -> Step:
 
 
 def _range(text: str) -> list[str]:
-    """`ash_s@5:95:5` -> `ash_s@5`, ..., `ash_s@95` (inclusive); any other step as it is."""
+    """`ash_s@5:95:5` -> `ash_s@5`, ..., `ash_s@95` (inclusive), a score's as well; any other step as it is."""
     name, _, rest = text.partition("@")
     unit = "%" if rest.endswith("%") else ""
     numbers = []
@@ -255,15 +255,13 @@ def _range(text: str) -> list[str]:
 
 def _expand(term: str) -> Iterator[str]:
     """A method with ranges -> the methods, in every combination."""
-    steps = _PLUS.split(term)
-    body, colon, last = steps[-1].rpartition(":")
-    score = colon + last if colon and not re.match(r"[-+.\d]|nan|inf", last.strip()) else ""
-    steps[-1] = body if score else steps[-1]
-    ranges = [_range(step) for step in steps]
-    if math.prod(map(len, ranges)) > MOST_METHODS:
+    body, *score = _COLON.split(term, maxsplit=1)
+    ranges = [_range(step) for step in _PLUS.split(body)]
+    scores = [f":{one}" for one in _range(score[0])] if score else [""]
+    if math.prod(map(len, ranges)) * len(scores) > MOST_METHODS:
         raise MethodError(f"'{term}' stands for more than {MOST_METHODS:,} methods: take larger steps.")
-    for some in itertools.product(*ranges):
-        yield "+".join(some) + score
+    for *some, last in itertools.product(*ranges, scores):
+        yield "+".join(some) + last
 
 
 def parse_methods(text: str) -> list[Method]:

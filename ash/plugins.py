@@ -1,7 +1,8 @@
-"""The user's own models, data sets and methods: Python files that ASH_PLUGINS names, run once, at the first look-up.
+"""The user's own models, data sets, methods and scores: files that ASH_PLUGINS names, run once, at the first look-up.
 
-Such a file uses `ash.register_model`, `ash.register_dataset` and `ash.register_method`, as the library does for its
-own networks. One that fails leaves nothing behind: why is in `problems()` and in the log, and everything else works.
+Such a file uses `ash.register_model`, `ash.register_dataset`, `ash.register_method` and `ash.register_score`, as the
+library does for its own networks and scores. One that fails leaves nothing behind: why is in `problems()` and in the
+log, and everything else works.
 This module knows nothing of what is registered, and imports no torch.
 """
 
@@ -21,7 +22,12 @@ from typing import Generic, TypeVar
 from ash.errors import AshError
 
 VARIABLE = "ASH_PLUGINS"
-_LIBRARY = ("ash.models", "ash.data", "ash.variants")  # imported first: its own names are taken before a file runs
+_LIBRARY = (
+    "ash.models",
+    "ash.data",
+    "ash.variants",
+    "ash.scores",
+)  # imported first: its own names are taken before a file runs
 _LOG = logging.getLogger("ash.plugins")  # without a handler, Python writes warnings to stderr as they are
 
 T = TypeVar("T")
@@ -133,6 +139,11 @@ class _State:
 
 _REGISTRIES: list[Registry] = []
 _STATE = _State()
+
+
+def holds(kind: str, name: str) -> bool:
+    """Whether something of a kind is registered under a name so far; no plug-in is loaded for it."""
+    return any(registry.kind == kind and name in registry._entries for registry in _REGISTRIES)
 
 
 def files() -> list[Path]:

@@ -20,7 +20,7 @@ from ash import paper
 from ash.data import ASSETS
 from ash.errors import AshError
 from ash.files import read_bytes, write_atomically
-from ash.methods import SCORE_LABELS, Method, baselines, parse_methods
+from ash.methods import Method, baselines, parse_methods
 from ash.variants import PRUNING
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class Results:
 
 
 def every_method(entry: "ModelEntry") -> list[Method]:
-    """What a network's results hold: every score, variant, threshold and combination, and the paper's settings."""
-    scores = (*SCORE_LABELS, "odin")
+    """What a network's results hold: the paper's scores, every variant, threshold and combination, its own settings."""
+    scores = ("energy", "msp", "max_logit", "odin")
     texts = [f"{variant}@{GRID}:{score}" for variant in ("ash_p", "ash_b", "ash_s", "ash_rand") for score in scores]
     texts += [f"{variant}_global@{GRID}" for variant in ("ash_p", "ash_b", "ash_s")]
     texts += [f"react@{c}" for c in THRESHOLDS.split(",")]

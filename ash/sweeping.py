@@ -54,8 +54,9 @@ def sweep(
     `id_labels` (N,) default to the bank's; -1 means unknown. `device` defaults to the tail's. `precision` is for tails
     that are not linear: "bfloat16" runs them under autocast, with channels last, which pays on a GPU; activations are
     shaped and logits scored in float32 all the same. (There is no "float16": ASH-S goes beyond its range.)
-    `fit` is what react@P%, dice and mahalanobis take from a training set (`ash.fitting`), of the model and placement of
-    the banks. `perturbed` are the banks of ODIN's images, or the plain ones where it only has its temperature.
+    `fit` is what react@P%, dice and the fitted scores take from a training set (`ash.fitting`), of the model and
+    placement of the banks; it is of unshaped activations, whatever shape the scores follow. `perturbed` are the banks
+    of ODIN's images, or the plain ones where it only has its temperature.
     `progress(done, total)` is called in this thread between steps and counts evaluations of a sample by a setting;
     what it raises ends the sweep. SweepError for input that does not fit, naming the sample where an activation is NaN
     or infinite; LabelError for labels that are not classes of the network.

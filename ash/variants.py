@@ -1,4 +1,4 @@
-"""The steps that a method can be made of, by name, and the scores: what the grammar of `methods` knows. No torch here.
+"""The steps that a method can be made of, by name: what the grammar of `methods` knows. No torch here.
 
 `register_method` adds a step: in the parser, in the sweep on any tail, and among the variants that the explorer offers.
 """
@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ash.errors import AshError
+from ash.errors import MethodError
 from ash.plugins import Registry
+from ash.scores.registry import SCORES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +22,6 @@ Effect = Literal["", "prune", "fill", "scale", "random", "clip", "weights"]
 """What is done to values: all but the kept are set to 0, and the kept stay (prune), become one constant (fill), are
 multiplied by one factor (scale) or become noise (random); values are cut from above (clip); none is touched (weights).
 "" is not known: what a plug-in does can only be observed, by `ash.trace`."""
-
-
-class MethodError(AshError):
-    """A method's text does not parse, or a method cannot be used as asked; the message says why, and what can be."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +102,6 @@ STEPS: Registry[Variant] = Registry(
 PRUNES: tuple[Effect, ...] = ("prune", "fill", "scale", "random")  # effects that keep some values and zero the others
 PRUNING = ("ash_p", "ash_b", "ash_s", "ash_rand")  # what remains is a prefix of each sample's sorted values
 
-SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_logit": "Max logit"}
-"""Scores that need nothing but the logits: the sidebar offers them."""
-
-ALL_SCORES: dict[str, str] = {**SCORE_LABELS, "odin": "ODIN", "mahalanobis": "Mahalanobis", "godin": "GODIN"}
-"""Every score. odin: of perturbed images; mahalanobis: of the activation, fitted; godin: of a divided head."""
-
-ODIN_TEMPERATURE = 1000.0
-
-UNSHAPED = ("mahalanobis", "godin")  # scores that look at the network as it is
-
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -127,7 +114,7 @@ def register_method(
     shaped on its own. `parameter` is a percentile in [0, 100) or a threshold > 0, within `low` .. `high`.
     MethodError for what cannot be; PluginError for a name that is taken.
     """
-    if not _WORD.fullmatch(name) or name in ALL_SCORES or name == "none":
+    if not _WORD.fullmatch(name) or name in SCORES or name == "none":
         raise MethodError(f"'{name}' cannot name a method: small letters, digits and '_', and no score's name.")
     if parameter not in ("percentile", "threshold"):
         raise MethodError(f"The parameter of '{name}' is a percentile or a threshold, not '{parameter}'.")

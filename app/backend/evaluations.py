@@ -89,7 +89,12 @@ def evaluation(at: Setup, method: str, part: str = ALL) -> Evaluation:
 
 
 def unshaped(spec: RunSpec) -> RunSpec:
-    """The same configuration without shaping: what every gain is measured against."""
+    """The same configuration without shaping: what every gain is measured against.
+
+    A score that reads the activation is compared with itself: the sidebar's are of another scale.
+    """
+    if spec.other and spec.method.scoring.score.prepared:
+        return replace(spec, other=spec.method.score)
     return replace(spec, variant="none", other="")
 
 

@@ -8,7 +8,6 @@ from app.backend.requirements import unready
 from app.backend.setups import chosen_sets, has_bank, identity, images, setup
 from app.link.spec import RunSpec
 from ash.bank import BUNDLED, find_bank
-from ash.methods import ALL_SCORES
 
 CONVENTIONS = (
     "ID positive; higher score = more ID; FPR95 at the highest threshold with TPR >= 95 %; AUPR = average precision"
@@ -35,7 +34,7 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
         "placement": at.placement,
         "dtype": at.dtype,
         "method": str(spec.method),
-        "score": ALL_SCORES[spec.method.score],
+        "score": spec.method.scoring.label,
         "id": at.id_set,
         "ood": ", ".join(chosen_sets(spec)),
         "n_id": len(images(at, at.id_set)),

@@ -29,6 +29,7 @@ from ash import reports
 from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, baselines
 from ash.models import get_model
+from ash.scores import SCORES
 
 
 def unready(spec: RunSpec) -> str:
@@ -135,6 +136,8 @@ def _lack(here: _Here, method: str) -> Lack | None:
     at, asked = here.at, Method.parse(method)
     if asked.score == "godin":
         return Lack(reports.GODIN)
+    if "head" in asked.scoring.score.reads and not is_linear(at):
+        return Lack("it reads the last layer, so it needs the penultimate placement")
     if asked.needs_fit and not training_set(at):
         return Lack(*_no_training(at))
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
@@ -159,6 +162,38 @@ def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
     if one.train_set:
         return f"the images of {set_label(one.train_set)} are missing", _fetches((one.train_set,))
     return f"it is fitted on training images, and no training set is known for {one.label}", ()
+
+
+@dataclass(frozen=True)
+class MoreScores:
+    """Scores that read more than logits: name -> label of those that are there at once, and of the others why not."""
+
+    there: dict[str, str]
+    missing: str
+
+
+def more_scores(spec: RunSpec) -> MoreScores:
+    """Which scores of activations and training sets a view can have, and a sentence on those that it cannot."""
+    prepared = {name: score.label for name, score in SCORES.items() if score.prepared}
+    if reason := unready(spec):
+        return MoreScores({}, f"{', '.join(prepared.values())} cannot be chosen here: {reason}.")
+    at = setup(spec)
+    fit_lacks = "" if training_set(at) else _no_training(at)[0]
+    if not fit_lacks and missing_training(at):
+        fit_lacks = f"the activations of {set_label(training_set(at))} are not computed"
+    lacks = {
+        name: "they read the last layer, which the penultimate placement alone has behind it"
+        if "head" in SCORES[name].reads and not is_linear(at)
+        else f"they need a fit on a training set, and {fit_lacks}"
+        if SCORES[name].fitted and fit_lacks
+        else ""
+        for name in prepared
+    }
+    sentences = [
+        f"{', '.join(prepared[name] for name in prepared if lacks[name] == why)} cannot be chosen here: {why}."
+        for why in dict.fromkeys(filter(None, lacks.values()))
+    ]
+    return MoreScores({name: prepared[name] for name in prepared if not lacks[name]}, " ".join(sentences))
 
 
 def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from app import theme
 from app.charts.sample import Curve, did
 from app.charts.score_words import score_text
+from ash.methods import SCORE_LABELS
 from ash.metrics import accepts
 
-SCORE_NOUNS = {"energy": "energy", "msp": "max softmax", "max_logit": "max logit"}
+_NOUNS = {"energy": "energy", "msp": "max softmax", "max_logit": "max logit"}
+
+
+def score_noun(score: str) -> str:
+    """What a score of logits is called within a sentence."""
+    return _NOUNS.get(score) or f"{SCORE_LABELS[score]} score"
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Verdict:
 def sentence(verdict: Verdict, curve: Curve) -> str:
     """What was kept, what was done to it, where the score went, and the verdict."""
     method = curve.method
-    noun, quantity = verdict.noun, SCORE_NOUNS[verdict.score]
+    noun, quantity = verdict.noun, score_noun(verdict.score)
     before, after = (score_text(score, verdict.score) for score in verdict.scores)
     words = None if verdict.accepted is None else ["accepted" if one else "rejected" for one in verdict.accepted]
     if not method.steps:
@@ -65,7 +71,8 @@ def _action(curve: Curve, noun: str, unit: str) -> str:
 
 def rows(verdict: Verdict) -> list[tuple[str, str, str]]:
     """(name, before, after) for a small table."""
-    score, quantity = verdict.score, SCORE_NOUNS[verdict.score].capitalize()
+    score, noun = verdict.score, score_noun(verdict.score)
+    quantity = noun[0].upper() + noun[1:]
     found = [("Class", *(_class(name, verdict.truth) for name in verdict.predicted))]
     found.append((quantity, *(score_text(value, score) for value in verdict.scores)))
     if verdict.thresholds is not None and verdict.accepted is not None:

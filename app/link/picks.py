@@ -34,6 +34,11 @@ class Pick:
         return cls("line", value=text)
 
     @classmethod
+    def score(cls, name: str) -> "Pick":
+        """Score what the controls say with this score, the name of one of logits or of one that reads more."""
+        return cls("score", value=name)
+
+    @classmethod
     def field(cls, name: str, value: Any) -> "Pick":
         """Set one field of the spec, named as in `keys()`."""
         return cls("field", name, value)
@@ -79,6 +84,8 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
         model, _, text = str(pick.value).partition(" ")
         moved = reduce(spec, Pick.field("model", model))
         return spec if (loaded := _load(moved, text)) is moved else loaded
+    if pick.kind == "score":
+        return _load(spec, _controls_say(spec, str(pick.value)))
     key = keys().get(pick.name)
     if key is None or pick.value is None:
         return spec
@@ -87,11 +94,23 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
     except (ValueError, TypeError, OverflowError):
         return spec
     if pick.name in ("variant", "p", "c", "score"):
-        changed = replace(changed, other="")
+        carried = controls_say_all_but_the_score(spec) and pick.name != "score"
+        changed = replace(changed, other=_controls_say(changed, spec.method.score) if carried else "")
     if pick.name in _OF and changed.value(pick.name) != spec.value(pick.name):
         default = RunSpec()
         changed = changed.having(**{name: default.value(name) for name in _OF[pick.name]})
     return changed
+
+
+def controls_say_all_but_the_score(spec: RunSpec) -> bool:
+    """Whether the method in use is what the controls say, with a score that reads more than logits."""
+    score = spec.method.scoring.score
+    return bool(spec.other) and score.prepared and spec.other == _controls_say(spec, spec.method.score)
+
+
+def _controls_say(spec: RunSpec, score: str) -> str:
+    """The method that variant, p and c say, with a score in place of theirs."""
+    return f"{replace(replace(spec, other='').method, score='energy')}:{score}" if spec.variant != "none" else score
 
 
 def _load(spec: RunSpec, text: str) -> RunSpec:
@@ -99,9 +118,12 @@ def _load(spec: RunSpec, text: str) -> RunSpec:
         method = Method.parse(text)
     except MethodError:
         return spec
-    if method.variant not in VARIANTS or method.score not in SCORE_LABELS:
+    sayable = method.variant in VARIANTS
+    if not sayable or not (method.score in SCORE_LABELS or (method.steps and method.scoring.score.prepared)):
         return replace(spec, other=str(method))
     kind = VARIANTS[method.variant].parameter
     parameter = {"percentile": "p", "threshold": "c"}.get(kind or "")
     values: dict[str, Any] = {parameter: method.parameter} if parameter else {}
+    if method.score not in SCORE_LABELS:
+        return replace(spec, variant=method.variant, other=str(method), **values)
     return replace(spec, variant=method.variant, score=method.score, other="", **values)

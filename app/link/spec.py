@@ -61,7 +61,7 @@ class RunSpec:
     variant: str = links.choice("variant", "ash_b", VARIANTS, "a variant")
     p: float = links.number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)
     c: float = links.number("c", 1.0, f"a threshold in [{LEAST_C:g}, {MOST_C:g}]", lambda c: LEAST_C <= c <= MOST_C)
-    score: str = links.choice("score", "energy", tuple(SCORE_LABELS), "a score")
+    score: str = links.choice("score", "energy", SCORE_LABELS, "a score")
     other: str = _other("method")  # a method that variant, p, c and score cannot say, in their place
     ood: tuple[str, ...] = links.set_names(
         "ood", "'all' or a comma-separated list of data-set names", "all"

@@ -85,7 +85,7 @@ def extract(
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of the bank")
 @click.option("--again", is_flag=True, help="also where there is a fit already")
 def fit(model: str, checkpoint: Path | None, placement: str, train: str | None, dtype: str, again: bool) -> None:
-    """Fit on a training set what react@P%, dice and mahalanobis need; stored beside its activations."""
+    """Fit on a training set what react@P%, dice and fitted scores (knn, ...) need; stored beside its activations."""
     from ash import fitting
 
     entry = get_model(model, checkpoint)

@@ -1,6 +1,7 @@
 """Methods -> the settings to evaluate, and logits -> what is kept of them: scores and predictions."""
 
-from collections.abc import Collection, Iterator, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from ash.errors import AshError
 from ash.methods import Method, Step
-from ash.scores import SCORES
+from ash.scores import Scorer, parse_score
 
 Setting = tuple[Step, ...]  # a method without its score
 
@@ -38,23 +39,39 @@ class Plan:
         """The methods that are evaluated once this setting is."""
         return [method for method, setting in enumerate(self.setting) if setting == position]
 
-    def score(self, positions: list[int], logits: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Methods and their scores (R,), given these settings' logits (positions, R, C)."""
-        for name in dict.fromkeys(name for position in positions for name in self.wanted[position]):
+    def score(
+        self, positions: list[int], logits: Tensor, ready: Mapping[str, Scorer], features: Callable[[int], Tensor]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Methods and their scores (R,), given these settings' logits (positions, R, C).
+
+        `ready`: what scores those that read more than logits, and `features(position)` the activations (R, F) for them.
+        """
+        of_logits = dict.fromkeys(name for one in positions for name in self.wanted[one] if name not in ready)
+        for name in of_logits:
             at = [i for i, position in enumerate(positions) if name in self.wanted[position]]
             chosen = logits if len(at) == len(positions) else logits[at]
             scores = fast_energy(chosen) if name == "energy" else _score(name, chosen)
             for i, values in zip(at, scores, strict=True):
                 for method in self.wanted[positions[i]][name]:
                     yield method, values
+        for i, position in enumerate(positions):
+            more = self.wanted[position].keys() & ready.keys()
+            z = features(position) if more else logits[i]
+            for name in more:
+                values = _masked(functools.partial(ready[name], z), logits[i])
+                for method in self.wanted[position][name]:
+                    yield method, values
 
 
 def _score(name: str, logits: Tensor) -> Tensor:
     """A score of logits (positions, R, C); NaN where they hold NaN."""
-    flat = logits.flatten(0, 1)
-    bad = flat.isnan().any(1)
-    scores = SCORES[name](flat.masked_fill(bad[:, None], 0) if bad.any() else flat)
-    return scores.masked_fill(bad, torch.nan).view(logits.shape[:2])
+    return _masked(parse_score(name), logits.flatten(0, 1)).view(logits.shape[:2])
+
+
+def _masked(score: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    """The scores (R,) of logits (R, C); NaN where they hold NaN."""
+    bad = logits.isnan().any(1)
+    return score(logits.masked_fill(bad[:, None], 0) if bad.any() else logits).masked_fill(bad, torch.nan)
 
 
 def fast_energy(logits: Tensor) -> Tensor:

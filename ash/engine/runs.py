@@ -1,10 +1,12 @@
 """One sweep at work: banks read chunk by chunk, all settings in one pass where the tail allows it, else one by one.
 
-Most scores are made of the logits of one bank. ODIN's are made of another bank's, the perturbed images', and GODIN's of
-the numerators of a divided head: those are runs of their own, `aside`, whose scores join the predictions of this one.
+Most scores are made of the logits of one bank, some of its activations too. ODIN's are made of another bank's, the
+perturbed images', and GODIN's of the numerators of a divided head: those are runs of their own, `aside`, whose scores
+join the predictions of this one.
 """
 
 import functools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from ash.device import describe, memory
+from ash.engine import steps
 from ash.engine.activations import Reader, checked, checked_labels, chunks_of
-from ash.engine.distances import mahalanobis
 from ash.engine.grouped import Evaluator
 from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
 from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
@@ -26,7 +28,8 @@ from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
 from ash.labels import check_labels
 from ash.methods import Method
-from ash.splitting import LinearTail, numerators
+from ash.scores import Given, ScoreError, Scorer
+from ash.splitting import LinearTail, linear_tail, numerators
 from ash.tables import Sweep
 
 Tail = nn.Module | LinearTail
@@ -63,14 +66,13 @@ class Run:
         wide = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
         where = {"device": device, "precision": precision, "fit": fit}
         self.aside = _aside(self.methods, tail, id_bank, ood, perturbed, where)
-        self.distant = [i for i, method in enumerate(methods) if method.score == "mahalanobis"]
-        elsewhere = {*self.distant, *(i for _, members in self.aside for i in members)}
-        self.plan = Plan(methods, elsewhere)
+        self.plan = Plan(methods, {i for _, members in self.aside for i in members})
         settings = resolve(self.plan.settings, fit, self.banks[0] if thresholds_from is None else thresholds_from, wide)
+        self.settings = settings
         with memory(torch.device(device or "cuda")):
             self.evaluator = evaluator_for(tail, features, settings, dtypes, device, precision, fit)
             device = self.evaluator.device
-            self.distance = mahalanobis(fit, features, device) if self.distant else None
+            self.ready = _ready(self.methods, tail, features, self.evaluator, fit)
             dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
             sizes, count = [bank.shape[0] for bank in self.banks], len(self.plan.settings)
             self.scores = [torch.empty((len(methods), size), dtype=dtype, device=device) for size in sizes]
@@ -143,18 +145,24 @@ class Run:
                         scores[members[i]] = theirs[i].to(scores.dtype)
                 yield count, [members[i] for i in finished]
 
-    def keep(self, at: int, rows: slice, positions: list[int], logits: Tensor, chosen: Any = ...) -> None:
-        """Score logits (positions, R, C) of the samples `rows` of set `at`, or of the `chosen` (bool) among them."""
+    def keep(
+        self,
+        at: int,
+        rows: slice,
+        positions: list[int],
+        logits: Tensor,
+        features: Callable[[int], Tensor],
+        chosen: Any = ...,
+    ) -> None:
+        """Score logits (positions, R, C) of the samples `rows` of set `at`, or of the `chosen` (bool) among them.
+
+        `features(position)`: their activations (R, F) after a setting, of which they are the logits.
+        """
         if at == 0:
             for position, predicted in zip(positions, predictions(logits), strict=True):
                 self.predictions[position, rows][chosen] = predicted.to(torch.int32)
-        for method, scores in self.plan.score(positions, logits):
+        for method, scores in self.plan.score(positions, logits, self.ready, features):
             self.scores[at][method, rows][chosen] = scores.to(self.scores[at].dtype)
-
-    def keep_distances(self, at: int, rows: slice, x: Tensor) -> None:
-        """The Mahalanobis scores of activations x (R, ...), where they are asked for."""
-        if self.distance is not None:
-            self.scores[at][self.distant, rows] = self.distance(x).to(self.scores[at].dtype)
 
     def copy(self, at: int, rows: slice, position: int, source: int, same: Tensor) -> None:
         """What setting `source` has given for the samples `same` (R,) of `rows`, to another setting."""
@@ -168,6 +176,46 @@ class Run:
 
 def _copy(array: Tensor, to: int, source: int, rows: slice, same: Tensor) -> None:
     array[to, rows] = torch.where(same.to(array.device), array[source, rows], array[to, rows])
+
+
+def pooled(x: Tensor) -> Tensor:
+    """(R, F) of activations x (R, ...): maps averaged over H and W, as in a fit, anything else side by side."""
+    return x.mean((2, 3)) if x.dim() == 4 else x.flatten(1)
+
+
+def _ready(
+    methods: Sequence[Method], tail: Tail, features: tuple[int, ...], evaluator: Evaluator | DeepTail, fit: Fit | None
+) -> dict[str, Scorer]:
+    """What scores the methods whose scores read more than logits, by the score's text.
+
+    SweepError where something that they read is missing.
+    """
+    wanted = {method.score: method.scoring for method in methods if method.scoring.score.prepared}
+    if not wanted:
+        return {}
+    reads_head = any("head" in scoring.score.reads for scoring in wanted.values())
+    given = given_of(tail, features, evaluator.device, evaluator.dtype, fit, reads_head)
+    try:
+        with torch.inference_mode():
+            return {text: scoring.ready(given) for text, scoring in wanted.items()}
+    except ScoreError as error:
+        raise SweepError(str(error)) from error
+
+
+def given_of(
+    tail: Tail,
+    features: tuple[int, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    fit: Fit | None,
+    reads_head: bool,
+) -> Given:
+    """What scores are made ready of, for activations (n, *features); of the head only where it is read and linear."""
+    head = None
+    if reads_head:
+        head = tail if isinstance(tail, LinearTail) else linear_tail(tail, features)
+    size = features[0] if len(features) == 3 else math.prod(features)
+    return Given(device, dtype, size, fit, *((None, None) if head is None else (head.weight, head.bias)))
 
 
 def _alike(banks: Mapping[str, Any]) -> list[Any]:
@@ -250,10 +298,13 @@ def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
         rows = slice(first, first + len(part))
         try:
             x = reader(part, first, run.names[at])
-            run.keep_distances(at, rows, x)
             doubts = torch.zeros_like(run.doubts[at][:, rows])
+
+            def features(position: int) -> Tensor:
+                return pooled(steps.shape(run.settings[position], x, first))
+
             for positions, logits in evaluator.logits(x, first, doubts):
-                run.keep(at, rows, positions, logits)
+                run.keep(at, rows, positions, logits, features)
             run.doubts[at][:, rows] |= doubts
             return
         except torch.OutOfMemoryError as error:
@@ -315,11 +366,14 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
             new = ~same.to(evaluator.device) if same.any() else ...
         if x is None:
             x = banks.read(at, first, part)
-        if not run.plan.settings[position]:
-            run.keep_distances(at, rows, x)
         shaped = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
         shaped = shaped.clone() if shaped is x else shaped  # the tail may begin with a layer that works in place
-        run.keep(at, rows, [position], evaluator.logits(shaped[new])[None], new)
+        shaped = shaped[new]
+        read = not run.ready.keys().isdisjoint(run.plan.wanted[position])
+        z = (
+            pooled(shaped).clone() if read else shaped
+        )  # before the tail, which may begin with a layer that works in place
+        run.keep(at, rows, [position], evaluator.logits(shaped)[None], lambda _: z, new)
 
     for position in range(len(run.plan.settings)):
         source = _source(run.plan, evaluator, position)

@@ -16,7 +16,7 @@ from ash.device import describe, memory, synchronize
 from ash.files import BankError
 from ash.identity import Recipe, check_precision
 from ash.networks.entries import ModelEntry, Preprocess
-from ash.variants import ODIN_TEMPERATURE
+from ash.scores.of_logits import ODIN_TEMPERATURE
 
 FEWEST = 8  # images a batch is filled up to: convolutions of fewer take other algorithms, which round differently
 FIRST_BATCH, LARGEST_BATCH = 8, 1024

@@ -113,7 +113,7 @@ def test_the_mask_of_an_exported_graph_is_the_same_with_ties(seed: int, p: int, 
         assert torch.equal(shaping.kept_mask(x, p), kept)
 
 
-def test_dice_and_fitted_and_global_thresholds() -> None:
+def test_fitted_steps_and_scores_and_global_thresholds() -> None:
     from ash.bank import open_bank
     from ash.identity import identity
 
@@ -124,12 +124,15 @@ def test_dice_and_fitted_and_global_thresholds() -> None:
     with torch.inference_mode():
         x = images(entry, 5)
         activations = stem(x).numpy()
-    for method in ("dice@70", "react@90%+dice@50:msp", "react@90%", "ash_s_global@90"):
+    methods = ["dice@70", "react@90%+dice@50:msp", "react@90%", "ash_s_global@90"]
+    methods += [f"ash_s@90:{name}" for name, score in SCORES.items() if score.follows and name != "odin"]
+    for method in methods:
         asked = Method.parse(method)
         wanted = sweep(tail, ids, {"x": activations}, [asked], fit=fitted).ood_scores["x"][0]
         with torch.inference_mode():
             found = exported(made(method, fit=fitted, id_bank=ids)).module()(x)[1].numpy()
         np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5, err_msg=method)
+        print(f"{method}: {np.abs(found - wanted).max() / np.abs(wanted).max():.1e}")
     with pytest.raises(DetectorError, match="penultimate"):
         made("dice@70", placement="layer3.0.relu2", fit=fitted, id_bank=ids)
 
@@ -138,9 +141,10 @@ def test_dice_and_fitted_and_global_thresholds() -> None:
     ("method", "placement", "about"),
     [
         ("ash_rand@60", "penultimate", "ASH-RAND"),
-        ("mahalanobis", "penultimate", "scores of the logits"),
-        ("odin", "penultimate", "scores of the logits"),
-        ("godin", "penultimate", "scores of the logits"),
+        ("mahalanobis", "penultimate", "fit"),
+        ("odin", "penultimate", "more than one pass"),
+        ("godin", "penultimate", "more than one pass"),
+        ("fdbd", "layer3.0.relu2", "penultimate"),
         ("dice@70", "penultimate", "fit"),
         ("react@90%", "penultimate", "fit"),
     ],

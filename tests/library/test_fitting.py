@@ -82,7 +82,7 @@ def test_a_stored_fit_is_the_same_and_belongs_to_its_bank(tmp_path: Path) -> Non
     assert path == fit_path(WHO, tmp_path)
     again = load_fit(WHO, tmp_path)
     assert again is not None
-    for name in ("mean", "quantiles", "classes", "class_means", "whitening"):
+    for name in ("mean", "quantiles", "classes", "class_means", "whitening", "features", "labels"):
         np.testing.assert_array_equal(getattr(again, name), getattr(one, name))
     assert (again.identity, again.rows, again.date) == (WHO, 400, one.date)
     other = replace(WHO, model="other")
@@ -93,6 +93,30 @@ def test_a_stored_fit_is_the_same_and_belongs_to_its_bank(tmp_path: Path) -> Non
     fit_path(other, tmp_path).write_bytes(b"junk")
     with pytest.raises(FitError, match="is damaged"):
         load_fit(other, tmp_path)
+
+
+def test_a_fit_of_an_earlier_version_is_to_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, one = trained()
+    monkeypatch.setattr(fitting, "FORMAT", 1)
+    save_fit(one, tmp_path)
+    monkeypatch.undo()
+    assert load_fit(WHO, tmp_path) is None
+
+
+def test_a_fit_keeps_every_nth_sample_of_a_large_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the chunks; the mean is of all samples, and the moments are of those that are kept."""
+    for size, step in ((1, 400 * 12), (12, 400), (12 * 133, 4), (12 * 134, 3), (12 * 400, 1)):
+        monkeypatch.setattr(fitting, "KEPT_VALUES", size)
+        bank, one = trained()
+        np.testing.assert_array_equal(one.features, bank.x[::step])
+        np.testing.assert_array_equal(one.labels, bank.labels[::step])
+        np.testing.assert_allclose(one.mean, bank.x.mean(0), rtol=1e-5)
+        kept = bank.x[::step].astype(np.float64)
+        np.testing.assert_allclose(one.moments[0], kept.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(one.moments[1], kept.T @ kept / len(kept), rtol=1e-12)
+    monkeypatch.undo()
+    bank, one = trained((3, 4, 4))
+    np.testing.assert_allclose(one.features, bank.x.mean((2, 3)), rtol=1e-5)
 
 
 def test_thresholds_are_shown_with_what_they_stand_for() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ash
-from ash.methods import ALL_SCORES, SCORE_LABELS, STEPS, VARIANTS, MethodError, Step, baselines, parse_methods
-from ash.variants import UNSHAPED
+from ash.methods import SCORE_LABELS, STEPS, VARIANTS, MethodError, Step, baselines, parse_methods
+from ash.scores import SCORES
 
 PERCENTS = st.one_of(st.just(0.0), st.integers(1, 99).map(float), st.floats(1, 99.99).map(lambda p: round(p, 4)))
 METHODS = st.builds(
@@ -24,16 +24,34 @@ METHODS = st.builds(
 )
 
 
+def _scores(prepared: bool) -> st.SearchStrategy[str]:
+    """Texts of scores that may follow a shape, with their parameter or without it."""
+    names = [name for name, score in SCORES.items() if score.follows and (prepared or not score.prepared)]
+
+    def text(name: str) -> st.SearchStrategy[str]:
+        taken = SCORES[name].parameter
+        if taken is None:
+            return st.just(name)
+        values = st.integers(1, 999).map(float) if taken.whole else st.floats(taken.low, taken.high)
+        return st.one_of(st.just(name), values.map(lambda value: f"{name}@{value!r}"))
+
+    return st.sampled_from(names).flatmap(text)
+
+
 VALUES = {"percentile": PERCENTS, "threshold": st.floats(1e-6, 1e20)}
 ONE = st.sampled_from([name for name in STEPS if name != "dice"]).flatmap(
     lambda name: st.builds(Step, st.just(name), VALUES[STEPS[name].parameter])  # type: ignore[index]
 )
-WHOLE = st.builds(
-    lambda some, dice, score: ash.Method(steps=(*some, *dice), score=score),
-    st.lists(ONE, max_size=4),
-    st.lists(st.builds(Step, st.just("dice"), PERCENTS), max_size=1),
-    st.sampled_from([score for score in ALL_SCORES if score not in UNSHAPED]),
-) | st.builds(lambda score: ash.Method(score=score), st.sampled_from(UNSHAPED))
+WHOLE = st.one_of(
+    st.builds(
+        lambda some, dice, score: ash.Method(steps=(*some, dice), score=score),
+        st.lists(ONE, max_size=4),
+        st.builds(Step, st.just("dice"), PERCENTS),
+        _scores(prepared=False),
+    ),
+    st.builds(lambda some, score: ash.Method(steps=tuple(some), score=score), st.lists(ONE, max_size=4), _scores(True)),
+    st.just(ash.Method(score="godin")),
+)
 
 
 @given(METHODS | WHOLE)
@@ -69,6 +87,11 @@ def test_no_text_does_anything_but_parse_or_explain(text: str) -> None:
         ("ash_b@65:odin", "ash_b", 65, "odin"),
         ("mahalanobis", "none", None, "mahalanobis"),
         ("react@1e+16", "react", 1e16, "energy"),
+        ("ash_s@90:mahalanobis", "ash_s", 90, "mahalanobis"),
+        ("knn@50", "none", None, "knn"),
+        ("ash_s@90:knn@200", "ash_s", 90, "knn@200"),
+        ("ash_b@65:gen@0.25", "ash_b", 65, "gen@0.25"),
+        ("vim@64.0", "none", None, "vim@64"),
     ],
 )
 def test_forms(text: str, variant: str, parameter: float | None, score: str) -> None:
@@ -99,7 +122,13 @@ def test_forms(text: str, variant: str, parameter: float | None, score: str) -> 
         ("react@0.9%", "write react@90% to clip at the 90th percentile"),
         ("dice@10+react@1.0", "dice masks the weights of the last layer, so it is the last step, and once"),
         ("dice@10+dice@20", "it is the last step, and once"),
-        ("ash_s@90:mahalanobis", "mahalanobis looks at the network as it is; write mahalanobis alone"),
+        ("ash_s@90:godin", "godin looks at the network as it is; write godin alone"),
+        ("dice@70:knn", "dice masks weights and leaves alone what knn reads; write another score"),
+        ("knn@0", r"'knn@0': K is a whole number from 1 to 100000; write for example knn@50"),
+        ("ash_s@90:knn@1.5", r"'ash_s@90:knn@1.5': K is a whole number"),
+        ("knn@many", "'many' is not a number"),
+        ("gen@inf", "'inf' is not a finite number"),
+        ("ash_s@90:she@3", "she takes no number; write she alone"),
         ("react@1.0+", "'1.0\\+' is not a number"),
         ("+ash_s@90", "is not a method"),
     ],
@@ -121,6 +150,10 @@ def test_ranges_are_inclusive_and_keep_the_score() -> None:
         *("react@80%", "react@85%", "react@90%", "react@1.0+ash_s@50:msp", "react@1.0+ash_s@90:msp")
     ]
     assert len(parse_methods("react@0.5:1.5:0.5+dice@10:90:10:odin")) == 27
+    assert [str(m) for m in parse_methods("knn@50:150:50, ash_s@80:90:10:gen@0.1:0.2:0.1")] == [
+        *("knn", "knn@100", "knn@150"),
+        *("ash_s@80:gen", "ash_s@80:gen@0.2", "ash_s@90:gen", "ash_s@90:gen@0.2"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["ash_s@95:5:5", "ash_s@5:95", "ash_s@5:95:0", "ash_s@5:nan:1", "", ", ,"])
@@ -140,6 +173,7 @@ def test_a_method_shapes_as_its_function_does() -> None:
 def test_labels_read_well() -> None:
     labels = [ash.Method.parse(text).label for text in ("energy", "msp", "ash_s@90", "react@1.0:msp")]
     assert labels == ["Energy", "Max softmax", "ASH-S @ 90", "ReAct @ 1, Max softmax"]
+    assert ash.Method.parse("ash_s@90:knn@200").label == "ASH-S @ 90, KNN @ 200"
     more = ("odin", "react@90%", "react@1.0+dice@10", "ash_b_global@65:odin", "mahalanobis")
     assert [ash.Method.parse(text).label for text in more] == [
         *("ODIN", "ReAct @ 90 %", "ReAct @ 1 + DICE @ 10", "ASH-B global @ 65, ODIN", "Mahalanobis")

@@ -12,14 +12,15 @@ import torch
 from pytorch_ood.detector.scale import scale as their_scale
 from test_sweep import Deep, Pooled, linear
 from torch import fx, nn
-from training import relu_like
+from training import ArrayBank, relu_like
 
 from app import theme
 from app.charts.front import Setting
 from app.charts.pareto import Pareto
+from ash.fitting import fit
 from ash.methods import STEPS, VARIANTS, Method, MethodError, parse_methods, register_method
 from ash.plugins import PluginError
-from ash.scores import energy
+from ash.scores import SCORES, energy, register_score
 from ash.sweeping import sweep
 from ash.variants import forget_method
 
@@ -97,6 +98,61 @@ def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(t
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["scale@85", "scale", "False"], done.stderr
     assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
+
+
+(SCORES_OF_ONES_OWN,) = (
+    block
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "app/guide/methods.md").read_text(), re.DOTALL)
+    if "register_score" in block
+)
+
+
+@pytest.mark.slow
+def test_scores_of_a_file_go_everywhere_and_those_of_a_broken_one_nowhere(tmp_path: Path) -> None:
+    good, bad = tmp_path / "mine.py", tmp_path / "bad.py"
+    good.write_text(SCORES_OF_ONES_OWN)
+    bad.write_text("import ash\n\nash.register_score('half', 'Half')(lambda logits: logits[:, 0])\n1 / 0\n")
+    code = (
+        "import app.link.spec; from ash.methods import Method; from ash.scores import SCORES, SCORE_LABELS; "
+        "print(Method.parse('ash_s@85:margin@2'), app.link.spec.from_query({'score': 'margin'})[0].score, "
+        "Method.parse('ash_b@9:from_mean').needs_fit, 'margin' in SCORE_LABELS, 'half' in SCORES)"
+    )
+    env = {"ASH_PLUGINS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["ash_s@85:margin@2", "margin", "True", "True", "False"], done.stderr
+    assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
+
+
+def test_a_score_of_ones_own_is_swept_like_the_librarys() -> None:
+    exec(SCORES_OF_ONES_OWN, {})
+    try:
+        x, train, layer = relu_like(20, (8,)), relu_like(30, (8,), 1), linear(8, 6)
+        methods = parse_methods("margin,ash_s@50:margin@1:3:1,ash_s@50:from_mean")
+        assert [str(method) for method in methods] == [
+            *("margin", "ash_s@50:margin", "ash_s@50:margin@2", "ash_s@50:margin@3", "ash_s@50:from_mean")
+        ]
+        assert methods[2].label == "ASH-S @ 50, Margin @ 2"
+        result = sweep(layer, x, {}, methods, fit=fit(ArrayBank(train))).id_scores  # type: ignore[arg-type]
+        shaped = Method.parse("ash_s@50").shape(torch.from_numpy(x))
+        ranked = np.sort(layer(shaped).numpy(), 1)
+        np.testing.assert_allclose(result[2], ranked[:, -1] - ranked[:, -3], rtol=1e-4)
+        far = np.linalg.norm(shaped.numpy() - train.mean(0), axis=1)
+        np.testing.assert_allclose(result[4], -far, rtol=1e-5)
+    finally:
+        for name in ("margin", "from_mean"):
+            SCORES.pop(name, None)
+
+
+def test_what_no_score_can_be_says_why() -> None:
+    for arguments, reads, sentence in (
+        (("energy", "Mine"), ("logits",), "There is a score 'energy' already"),
+        (("ash_s", "Mine"), ("logits",), "'ash_s' cannot name a score"),
+        (("My-Score", "Mine"), ("logits",), "cannot name a score"),
+        (("mine", "Mine"), ("images",), r"reads logits, .*, not \['images'\]"),
+        (("mine", "Mine"), (), "reads logits, .*, not nothing"),
+    ):
+        with pytest.raises((MethodError, PluginError), match=sentence):
+            register_score(*arguments, reads=reads)(lambda logits: logits)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_registered_says_why() -> None:

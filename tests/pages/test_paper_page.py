@@ -373,6 +373,7 @@ def test_a_fit_is_made_once_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     from app.backend import fits
 
     at = setups.setup(RunSpec())
+    fits._fitted.clear()  # of tests with another cache
     one = fits.fit_of(at)
     assert one is not None
     assert (one.identity.dataset, one.rows) == ("fashion_mnist_train", 3000)

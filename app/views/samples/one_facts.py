@@ -53,7 +53,7 @@ class Facts:
     @property
     def noun(self) -> str:
         """The score in words."""
-        return sample_summary.SCORE_NOUNS[self.spec.score]
+        return sample_summary.score_noun(self.spec.score)
 
     def words(self, side: int) -> str:
         """The verdict before (0) or after (1) in markdown."""

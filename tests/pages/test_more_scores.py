@@ -1,0 +1,91 @@
+"""Scores beyond those of the paper in the sidebar: on every page, with every variant, and why some cannot be chosen."""
+
+import numpy as np
+import pytest
+import torch
+from app_pages import at_demo, ran, turn_to
+from streamlit.testing.v1 import AppTest
+
+from app.backend import banks, engine, evaluations, setups
+from app.backend.fits import fit_of
+from app.link.spec import RunSpec, from_query, to_query
+from ash.methods import Method
+from ash.scores import SCORES
+
+pytestmark = pytest.mark.slow
+
+
+def spec_of(app: AppTest) -> RunSpec:
+    spec: RunSpec = app.session_state["spec"]
+    return spec
+
+
+def words(app: AppTest) -> str:
+    return "\n".join(one.value for one in (*app.markdown, *app.caption, *app.info)).replace("\\", "")
+
+
+def test_gen_is_a_score_like_the_others_on_every_page() -> None:
+    app = ran(at_demo("scores"), variant="ash_s", p="85")
+    app.selectbox(key="spec_score").select("gen").run()
+    assert not app.exception
+    assert spec_of(app) == RunSpec(variant="ash_s", p=85.0, score="gen")
+    assert "ASH-S @ 85, GEN accepts" in words(app)
+    for page in ("tradeoff", "activations", "samples"):
+        assert "GEN" in words(ran(turn_to(app, page))), page
+    at = setups.setup(RunSpec())
+    got = evaluations.evaluation(at, "ash_s@85:gen").id_scores
+    x = Method.parse("ash_s@85").shape(torch.from_numpy(np.array(banks.activations(at, at.id_set)[:50])))
+    with torch.inference_mode():
+        want = SCORES["gen"](engine.parts(at)[1](x))
+    np.testing.assert_allclose(got[:50], want.numpy(), rtol=1e-4)
+
+
+def test_a_fitted_score_stays_while_the_controls_move() -> None:
+    app = ran(at_demo("scores"), variant="ash_s", p="85")
+    app.selectbox(key="spec_score").select("knn").run()
+    assert not app.exception
+    assert [one.value for one in app.error] == []
+    assert str(spec_of(app).method) == "ash_s@85:knn"
+    assert app.selectbox(key="spec_score").value == "knn"
+    assert "ASH-S @ 85, KNN accepts" in words(app)
+    assert "KNN accepts" in words(app).split("ASH-S @ 85, KNN accepts")[1], "against KNN without a shape"
+    app.slider(key="spec_p").set_value(60).run()
+    assert str(spec_of(app).method) == "ash_s@60:knn"
+    app.selectbox(key="spec_variant").select("none").run()
+    assert str(spec_of(app).method) == "knn"
+    assert from_query(to_query(spec_of(app))) == (spec_of(app), [])
+    app.selectbox(key="spec_score").select("msp").run()
+    assert spec_of(app) == RunSpec(variant="none", p=60.0, score="msp")
+    for page in ("tradeoff", "samples"):
+        assert ran(turn_to(app, page), method="ash_s@85:vim"), page
+        assert str(spec_of(app).method) == "ash_s@85:vim"
+
+
+def test_what_the_page_shows_is_the_librarys() -> None:
+    at = setups.setup(RunSpec())
+    fit = fit_of(at)
+    assert fit is not None
+    got = evaluations.evaluation(at, "ash_s@85:knn@3").id_scores[:30]
+    z = (
+        Method.parse("ash_s@85")
+        .shape(torch.from_numpy(np.array(banks.activations(at, at.id_set)[:30])))
+        .flatten(1)
+        .numpy()
+    )
+    z, bank = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (z, fit.features))
+    want = np.sort(((z[:, None] - bank[None]) ** 2).sum(2), 1)[:, 2]
+    np.testing.assert_allclose(got, -want, rtol=1e-4)
+
+
+def test_what_cannot_be_chosen_says_why() -> None:
+    """At a placement before others no score of the last layer, and no fit there either; each in one sentence."""
+    app = ran(at_demo("lab"), placement="layer3.0.relu2")
+    offered = app.selectbox(key="spec_score").options
+    assert "GEN" in offered
+    assert not {"KNN", "GradNorm", "ViM"} & set(offered)
+    assert "GradNorm" in words(app)
+    assert "cannot be chosen here: they read the last layer" in words(app)
+    assert "cannot be chosen here: they need a fit on a training set, and the activations of" in words(app)
+    app = ran(at_demo("lab"))
+    assert {"KNN", "GradNorm", "ViM", "Mahalanobis"} <= set(app.selectbox(key="spec_score").options)
+    assert "cannot be chosen here" not in words(app)
