@@ -178,7 +178,8 @@ def more_scores(spec: RunSpec) -> MoreScores:
     if reason := unready(spec):
         return MoreScores({}, f"{', '.join(prepared.values())} cannot be chosen here: {reason}.")
     at = setup(spec)
-    fit_lacks = "" if training_set(at) else _no_training(at)[0]
+    known = get_model(at.model).train_set
+    fit_lacks = "" if training_set(at) else _no_training(at)[0] if known else "none is known for this network"
     if not fit_lacks and missing_training(at):
         fit_lacks = f"the activations of {set_label(training_set(at))} are not computed"
     lacks = {

@@ -386,3 +386,22 @@ def test_a_share_is_no_percentile_in_a_link(p: str) -> None:
     spec, notices = from_query({"variant": "ash_s", "p": p})
     assert spec.p == RunSpec().p
     assert any(f"p={p} is not" in notice for notice in notices)
+
+
+def test_a_score_that_reads_more_than_logits_stays_while_the_controls_move() -> None:
+    spec = reduce(RunSpec(variant="ash_s", p=75.0), Pick.score("knn"))
+    assert (str(spec.method), spec.p) == ("ash_s@75:knn", 75)
+    spec = reduce(spec, Pick.field("p", 80))
+    assert str(spec.method) == "ash_s@80:knn"
+    spec = reduce(spec, Pick.field("variant", "react"))
+    assert str(spec.method) == "react@1.0:knn"
+    spec = reduce(spec, Pick.field("variant", "none"))
+    assert str(spec.method) == "knn"
+    assert from_query(to_query(spec)) == (spec, [])
+    assert reduce(spec, Pick.score("gen")) == RunSpec(variant="none", p=80.0, score="gen")
+    assert reduce(spec, Pick.score("nonsense")) == spec
+    loaded = reduce(RunSpec(), Pick.method("ash_s@85:vim@3"))
+    assert (loaded.variant, loaded.p, loaded.other) == ("ash_s", 85, "ash_s@85:vim@3")
+    assert reduce(loaded, Pick.field("p", 60)).other == "ash_s@60:vim@3"
+    other = reduce(RunSpec(), Pick.method("ash_s@85:odin"))
+    assert reduce(other, Pick.field("p", 60)).other == "", "a control replaces what it does not say"

@@ -86,6 +86,9 @@ def test_what_cannot_be_chosen_says_why() -> None:
     assert "GradNorm" in words(app)
     assert "cannot be chosen here: they read the last layer" in words(app)
     assert "cannot be chosen here: they need a fit on a training set, and the activations of" in words(app)
+    app = ran(at_demo("lab"), model="mobilenet_v2_photos")
+    assert "GradNorm" in app.selectbox(key="spec_score").options
+    assert "they need a fit on a training set, and none is known for this network." in words(app)
     app = ran(at_demo("lab"))
     assert {"KNN", "GradNorm", "ViM", "Mahalanobis"} <= set(app.selectbox(key="spec_score").options)
     assert "cannot be chosen here" not in words(app)
