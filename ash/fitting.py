@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +32,7 @@ GRID = np.arange(10_001) / 100  # the percentiles that are stored; between them 
 QUANTILE_VALUES = 2**26  # activations that quantiles are taken of; of larger banks every n-th sample
 CHUNK_VALUES = 2**22
 MOST_FEATURES = 8192  # of a covariance
-FORMAT = 1
+FORMAT = 2  # of the file: 1 had no ranks; a fit in it is made again
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +48,7 @@ class Fit:
     `mean` (F,). `quantiles` (10001,): the activation at every hundredth of a percent, of all values of `quantile_rows`
     samples. `classes` (K,), `class_means` (K, F), and `whitening` (F, F), with whose help the Mahalanobis distance is
     that of (x - mean) @ whitening; empty where the training set has no labels or F is too large for a covariance.
+    `ranks` (D,): the mean of the j-th smallest of the D values of a sample, for RAS.
     """
 
     identity: BankIdentity
@@ -60,6 +61,7 @@ class Fit:
     classes: NDArray[np.int64]
     class_means: Floats
     whitening: Floats
+    ranks: Floats
 
     def at_percentile(self, percentile: float) -> float:
         """The activation at a percentile in [0, 100]: the threshold of `react@P%`."""
@@ -80,20 +82,30 @@ class Fit:
         return contribution > np.percentile(contribution, percentile)
 
     def resolve(self, step: Step) -> Step:
-        """`react@P%` as `react@C`, any other step as it is; FitError where that percentile is not positive."""
-        if step.name != "react%":
+        """`react@P%` as `react@C`, `ras` with this fit, and so on; any other step as it is.
+
+        FitError where a percentile is not positive, or the two of a step are one value.
+        """
+        variant = step.variant
+        if variant.needs != "fit" or variant.does == "weights":
             return step
-        c = self.at_percentile(step.parameter)
+        if variant.parameter is None:
+            return replace(step, fit=self)
+        *lower, c = map(self.at_percentile, step.values)
         if not c > 0:
-            raise FitError(f"{step}: {step.parameter:g} % of the training activations are {c:g} or less; clip higher.")
-        return Step("react", c)
+            p = step.values[-1]
+            raise FitError(f"{step}: {p:g} % of the training activations are {c:g} or less; clip higher.")
+        if lower and not 0 <= lower[0] < c:
+            raise FitError(f"{step} stands for {lower[0]:g} and {c:g} here: the first must be 0 or more, and smaller.")
+        return Step(variant.word, lower[0], upper=c) if lower else Step(variant.word, c)
 
     def label(self, method: Method) -> str:
-        """A method's label, with ReAct's threshold and its percentile: `ReAct @ 90 % (c = 0.41)`."""
+        """A method's label, with thresholds and their percentiles: `ReAct @ 90 % (c = 0.41)`."""
         text = method.label
         for step in method.steps:
-            if step.name == "react%":
-                text = text.replace(step.label, f"{step.label} (c = {self.at_percentile(step.parameter):.3g})")
+            if step.variant.unit == "%":
+                stands = ", ".join(f"{self.at_percentile(p):.3g}" for p in step.values)
+                text = text.replace(step.label, f"{step.label} ({step.variant.letters} = {stands})")
             if step.name == "react":
                 share = self.percentile_of(step.parameter)
                 shown = f"{share:.1f} %" if GRID[1] <= share <= GRID[-2] else "beyond 0.01 or 99.99 %"
@@ -179,6 +191,7 @@ def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
         classes=classes.astype(np.int64),
         class_means=class_means,
         whitening=whitening,
+        ranks=_ranks(bank, progress),
     )
 
 
@@ -189,6 +202,16 @@ def _chunks(bank: Bank) -> Iterator[tuple[int, Floats]]:
         x = part.astype(np.float64)
         yield first, x.mean((2, 3)) if x.ndim == 4 else x.reshape(len(x), -1)
         first += len(x)
+
+
+def _ranks(bank: Bank, progress: Callable[[], None]) -> Floats:
+    """(D,) the mean over the samples of their values from the smallest to the largest, maps as they are."""
+    size = int(np.prod(bank.shape[1:]))
+    total = np.zeros(size)
+    for part in bank.chunks(max(1, CHUNK_VALUES // size)):
+        total += np.sort(part.reshape(len(part), -1), axis=1).sum(0, dtype=np.float64)
+        progress()
+    return total / len(bank)
 
 
 def _whitening(
@@ -236,7 +259,7 @@ def fit_path(identity: BankIdentity, root: Path | None = None) -> Path:
     return (root or cache_root()) / identity.folder.with_name(name) / "fit.npz"
 
 
-_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening")
+_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening", "ranks")
 
 
 def save_fit(done: Fit, root: Path | None = None) -> Path:
@@ -252,13 +275,18 @@ def save_fit(done: Fit, root: Path | None = None) -> Path:
 
 
 def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
-    """The fit on a training bank, None where there is none; FitError when its file is damaged or another bank's."""
+    """The fit on a training bank, None where there is none, or one of an earlier format, which has to be made again.
+
+    FitError when its file is damaged or another bank's.
+    """
     path = fit_path(identity, root)
     if not os.path.lexists(path):
         return None
     try:
         found = read_npz(path)
         about = json.loads(str(found["about"]))
+        if 0 < about["format"] < FORMAT:
+            return None
         arrays: dict[str, Any] = {name: found[name] for name in _ARRAYS}
         who = BankIdentity(**about.pop("identity"))
         if path.parent.name != identity.folder.name and who == identity.earlier:

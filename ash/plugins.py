@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 from ash.errors import AshError
 
 VARIABLE = "ASH_PLUGINS"
-_LIBRARY = ("ash.models", "ash.data", "ash.variants")  # imported first: its own names are taken before a file runs
+_LIBRARY = ("ash.models", "ash.data", "ash.methods")  # imported first: its own names are taken before a file runs
 _LOG = logging.getLogger("ash.plugins")  # without a handler, Python writes warnings to stderr as they are
 
 T = TypeVar("T")
