@@ -107,9 +107,12 @@ class LinearSettings(ABC):
             group, cuts = self.placed[variant]
             doubts[group] |= beyond_range(s1, s2, peak, self.dtype).to(torch.uint8)[cuts] * BEYOND
 
-    def _scaling(self, x: Tensor, s1: Tensor, s2: Tensor, least: Tensor, doubts: Tensor) -> Logits:
-        """SCALE and LTS of x (R, D) with sums s1 (R,) and s2 (J, R); `least` (J, R): the smallest kept, if negative."""
-        whole = self._product(x).expand(len(self.cuts), -1, -1)  # (J, R, C) logits without the bias
+    def _scaling(self, x: Tensor, sums: Tensor | None, s1: Tensor, s2: Tensor, least: Tensor, doubts: Tensor) -> Logits:
+        """SCALE and LTS of x (R, D) with sums s1 (R,) and s2 (J, R); `least` (J, R): the smallest kept, if negative.
+
+        `sums` (R, C): the logits of x without the bias, where they are known.
+        """
+        whole = (self._product(x) if sums is None else sums).expand(len(self.cuts), -1, -1)  # (J, R, C)
         if "scale" in self.groups:
             peak = x.abs().amax(1)
             self._beyond("scale", doubts, s1, s2, peak)

@@ -61,7 +61,7 @@ class MaskedProducts(LinearSettings):
                 yield from self._shared(at["ash_rand"], self._product(torch.where(kept, noise, 0.0)))
         self._beyond("ash_s", doubts, s1, sums2, peaks)
         if self.groups.keys() & {*SCALING}:
-            yield from self._scaling(x, s1, sums2, least, doubts)
+            yield from self._scaling(x, None, s1, sums2, least, doubts)
 
     def _counted(self, kept: Tensor) -> Tensor:
         """(R, C): the sum of the weights (C,) of the entries that are kept (R, D).

@@ -63,7 +63,7 @@ class PooledBands(LinearSettings):
                 self._beyond("ash_s", doubts, s1, s2, peak)
                 yield from self._at_cuts("ash_s", sums, scale_exponent(s1, s2, peak, self.dtype).exp())
             if self.groups.keys() & {*SCALING}:
-                yield from self._scaling(x, s1, s2, torch.from_numpy(last), doubts)
+                yield from self._scaling(x, None, s1, s2, torch.from_numpy(last), doubts)
         if "count" in bins:
             factor = s1 / torch.from_numpy(self.cuts)[:, None]
             yield from self._at_cuts("ash_b", self._products(self._prefixes(bins.pop("count"))), factor)
