@@ -78,7 +78,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection
 def _placement(spec: RunSpec) -> None:
     _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
     if engine.is_signed(setups.setup(spec)):
-        st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
+        st.caption(VARIANTS[spec.variant].signed or VARIANTS["ash_b"].signed)
 
 
 def _variant(spec: RunSpec) -> None:
@@ -141,11 +141,9 @@ def _preset(spec: RunSpec) -> None:
 
 def _help(variant: Variant) -> str:
     """What the parameter is, as far as it is known: a plug-in has a meaning of its own."""
-    if variant.does == "clip":
-        return f"{variant.label} clips every activation at c."
-    if variant.function is not None:
+    if variant.function is not None and not variant.says:
         return f"What {variant.label}, a plug-in, makes of it is in its function."
-    return "Share of the activation that is removed."
+    return variant.says or "Share of the activation that is removed."
 
 
 def _parameter(spec: RunSpec) -> None:

@@ -14,7 +14,7 @@ from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
-from ash.variants import PRUNING
+from ash.variants import RANKED
 
 STEP = 5  # percentiles between the markers of the trade-off
 
@@ -31,8 +31,8 @@ def react_thresholds(at: Setup) -> tuple[float, ...]:
 
 def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
     """The settings of `grid`."""
-    shaped = [f"{v}@{p}:{score}" for v in PRUNING for p in range(0, 100, STEP)]
-    clipped = [f"react@{c}:{score}" for c in react_thresholds(at)]
+    shaped = [f"{v}@{p}:{score}" for v in RANKED for p in range(0, 100, STEP)]
+    clipped = [f"{v}@{c}:{score}" for v in ("react", "bfact") for c in react_thresholds(at)]
     return (score, *shaped, *clipped)
 
 
@@ -42,7 +42,7 @@ def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
 
 
 def grid(at: Setup, score: str) -> Sweep:
-    """The settings that the trade-off draws: the score alone, P, B, S and RAND every STEP percent, ReAct."""
+    """The settings that the trade-off draws: the score alone, ASH, SCALE, LTS every STEP percent, ReAct, BFAct."""
     return grid_with_origin(at, score)[0]
 
 
