@@ -159,6 +159,7 @@ PRUNES: tuple[Effect, ...] = ("prune", "fill", "scale", "random")  # effects tha
 PRUNING = ("ash_p", "ash_b", "ash_s", "ash_rand")  # what remains is a prefix of each sample's sorted values
 SCALING = ("scale", "lts")  # nothing is pruned: the sum of such a prefix decides a factor for the whole sample
 RANKED = (*PRUNING, *SCALING)  # one pass gives every percentile where the tail is linear
+LIMITING = ("react", "bfact")  # large values are held down, at one threshold for all samples
 
 SCORE_LABELS: dict[str, str] = {"energy": "Energy", "msp": "Max softmax", "max_logit": "Max logit"}
 """Scores that need nothing but the logits: the sidebar offers them."""

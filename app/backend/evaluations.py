@@ -14,7 +14,7 @@ from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
-from ash.variants import RANKED
+from ash.variants import LIMITING, RANKED
 
 STEP = 5  # percentiles between the markers of the trade-off
 
@@ -32,7 +32,7 @@ def react_thresholds(at: Setup) -> tuple[float, ...]:
 def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
     """The settings of `grid`."""
     shaped = [f"{v}@{p}:{score}" for v in RANKED for p in range(0, 100, STEP)]
-    clipped = [f"{v}@{c}:{score}" for v in ("react", "bfact") for c in react_thresholds(at)]
+    clipped = [f"{v}@{c}:{score}" for v in LIMITING for c in react_thresholds(at)]
     return (score, *shaped, *clipped)
 
 
