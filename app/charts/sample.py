@@ -300,7 +300,8 @@ def _notes(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
     right = {**plain, "x": 1, "xanchor": "right"}
     top = f"n = {theme.count(record.n)} values,  s1 = {number(record.s1)} (sum)"
     if record.s2 is not None:
-        top += f",  s2 = {number(record.s2)} (sum of kept)"
+        some = "kept" if record.top is None else f"the {theme.count(record.top)} largest"
+        top += f",  s2 = {number(record.s2)} (sum of {some})"
     if record.t is not None and not record.prunes:
         top += f",  c = {number(record.t)}"
     found = [{**right, "text": top, "y": 1.0, "yanchor": "bottom"}]

@@ -47,6 +47,8 @@ def test_the_numbers_of_scale_and_lts_on_one_image() -> None:
         assert record.top == 29  # 192 - round(163.2)
         assert "Sum the k = **29** largest of them: s2 = " in said
         assert f"**{number}**" in said
+        notes = [note["text"] for note in figure(app, "activations_curve")["layout"]["annotations"]]
+        assert any(note.endswith("(sum of the 29 largest)") for note in notes), notes
         headline = next(one.value for one in app.markdown if one.value.startswith("####"))
         all_of_it = f"all 192 units of this image of {setups.whole_set('digits').label}"
         wanted = {
