@@ -31,6 +31,7 @@ from ash.shapes.lts import lts
 from ash.shapes.scale import scale
 from ash.splitting import linear_tail
 from ash.sweeping import SweepError, predict, sweep, sweep_steps
+from ash.tables import idle_in_words
 
 NAMES = ("scale", "lts", "vra", "vra%", "bfact", "bfact%", "ras")
 EPS = {np.float32: 1e-5, np.float64: 1e-12}
@@ -304,3 +305,11 @@ def test_a_shape_leaves_its_input_and_other_samples_alone(seed: int, text: str) 
     assert whole.isfinite().all()
     assert shaping.sums(whole).shape == (6,)
     assert len(method.shape(x[:0])) == 0
+
+
+def test_a_layer_norm_behind_the_placement_takes_scales_factor_out_again() -> None:
+    x = np.random.default_rng(0).standard_normal((20, 48)).astype(np.float32)
+    tail = nn.Sequential(nn.LayerNorm(48, eps=1e-9), linear(48, 5)).eval()
+    idle = sweep(tail, x, {"o": x + 1}, parse_methods("energy,scale@85,lts@85,ash_s@85")).without_effect()
+    assert [str(one) for one in idle] == ["scale@85"]
+    assert "a LayerNorm for example, takes that out again" in idle_in_words(idle[0])
