@@ -15,7 +15,7 @@ from app.link.picks import Pick
 from app.link.spec import LEAST_C, MOST_C, RunSpec, to_query
 from app.link.state import bind, current, dispatch
 from app.link.streamlit_private import Page
-from app.theme import variant_label
+from app.theme import listed, variant_label
 from app.ui import job_panel, share, texts
 from ash.methods import ALL_SCORES, SCORE_LABELS, VARIANTS, Method, Variant
 
@@ -79,7 +79,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection
 def _placement(spec: RunSpec) -> None:
     _select("Placement", "placement", _placements(spec), "The point of the network whose activation is shaped.")
     if engine.is_signed(setups.setup(spec)):
-        st.caption("Values may be negative here: B and S then fill or scale by sums that may be negative too.")
+        st.caption(VARIANTS[spec.variant].signed or VARIANTS["ash_b"].signed)
 
 
 def _variant(spec: RunSpec) -> None:
@@ -141,12 +141,13 @@ def _preset(spec: RunSpec) -> None:
 
 
 def _help(variant: Variant) -> str:
-    """What the parameter is, as far as it is known: a plug-in has a meaning of its own."""
-    if variant.does == "clip":
-        return f"{variant.label} clips every activation at c."
-    if variant.function is not None:
+    """What the parameter is, as far as it is known, what the variant reads, and its paper."""
+    if variant.function is not None and not variant.says:
         return f"What {variant.label}, a plug-in, makes of it is in its function."
-    return "Share of the activation that is removed."
+    said = [variant.says or "Share of the activation that is removed."]
+    if variant.paper and variant.parameter:
+        said += [f"It reads the {listed(variant.reads)}.", f"{variant.paper} ({variant.year})."]
+    return " ".join(said)
 
 
 def _parameter(spec: RunSpec) -> None:

@@ -28,7 +28,7 @@ class _Marks(dict[str, Mark]):
     """Variants by name; one that the user has registered has a mark of those that are left."""
 
     def __missing__(self, name: str) -> Mark:
-        own = [variant.name for variant in VARIANTS.values() if variant.function is not None]
+        own = VARIANTS.users()
         return SPARE[own.index(name) % len(SPARE)] if name in own else OTHER
 
 
@@ -47,6 +47,9 @@ MARKS: dict[str, Mark] = _Marks(
         "ash_s": Mark("circle", "longdash", "●"),
         "ash_rand": Mark("x", "dashdot", "✕"),
         "react": Mark("diamond-open", "longdashdot", "◇"),
+        "scale": Mark("triangle-down", "6px,2px,2px,2px", "▼"),
+        "lts": Mark("diamond", "14px,4px", "◆"),
+        "bfact": Mark("square-open", "4px,6px", "□"),
     }
 )
 _SCREENS_AND_PAPER = {
@@ -59,6 +62,8 @@ _SCREENS_AND_PAPER = {
     "ash_b": ("#D55E00", "#E69F00", "#B84A00"),
     "ash_s": ("#009E73", "#009E73", "#00795A"),
     "ash_rand": ("#CC79A7", "#CC79A7", "#A8497B"),
+    "scale": ("#7B4FC9", "#B79CF2", "#6A3FB8"),
+    "lts": ("#8A6D00", "#F0E442", "#7A6000"),
     "id": ("#0072B2", "#56B4E9", "#0072B2"),
     "ood": ("#D55E00", "#E69F00", "#B84A00"),
 }  # role or variant -> colour on a light screen, on a dark one, and in print
@@ -72,7 +77,7 @@ LOWER_IS_BETTER = frozenset({"fpr95"})
 
 
 class _Colours(dict[str, str]):
-    """Steps without a colour of their own are drawn in ink: ReAct, what is fitted, plug-ins; the unshaped score too."""
+    """Steps without a colour of their own are drawn in ink: ReAct, BFAct, what is fitted, plug-ins; no shaping too."""
 
     def __missing__(self, name: str) -> str:
         if name not in VARIANTS and name not in STEPS:

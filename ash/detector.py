@@ -117,8 +117,8 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Classes, scores, accepted."""
-        x = steps_of.shape(self._steps, self.stem(images))
-        logits = self.tail(x)
+        x, factor = steps_of.run(self._steps, self.stem(images))
+        logits = steps_of.scaled(self.tail(x), factor)
         scores = self._scorer(pooled(x), logits)
         return logits.argmax(1), scores, scores.double() >= self.threshold
 

@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -34,7 +34,7 @@ QUANTILE_VALUES = 2**26  # activations that quantiles are taken of; of larger ba
 CHUNK_VALUES = 2**22
 MOST_FEATURES = 8192  # of a covariance
 KEPT_VALUES = 2**27  # features that are kept, 512 MiB: of larger banks every n-th sample
-FORMAT = 2  # 1 kept no features
+FORMAT = 2  # of the file: 1 had neither features nor ranks; a fit in it is made again
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +51,7 @@ class Fit:
     samples. `classes` (K,), `class_means` (K, F), and `whitening` (F, F), with whose help the Mahalanobis distance is
     that of (x - mean) @ whitening; empty where the training set has no labels or F is too large for a covariance.
     `features` (m, F), float32, and `labels` (m,), -1 where unknown: of all samples, of a large bank of every n-th one.
+    `ranks` (D,): the mean of the j-th smallest of the D values of a sample, for RAS.
     """
 
     identity: BankIdentity
@@ -65,6 +66,7 @@ class Fit:
     whitening: Floats
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
+    ranks: Floats
 
     @cached_property
     def held(self) -> dict[tuple[Any, ...], Any]:
@@ -100,20 +102,30 @@ class Fit:
         return contribution > np.percentile(contribution, percentile)
 
     def resolve(self, step: Step) -> Step:
-        """`react@P%` as `react@C`, any other step as it is; FitError where that percentile is not positive."""
-        if step.name != "react%":
+        """`react@P%` as `react@C`, `ras` with this fit, and so on; any other step as it is.
+
+        FitError where a percentile is not positive, or the two of a step are one value.
+        """
+        variant = step.variant
+        if variant.needs != "fit" or variant.does == "weights":
             return step
-        c = self.at_percentile(step.parameter)
+        if variant.parameter is None:
+            return replace(step, fit=self)
+        *lower, c = map(self.at_percentile, step.values)
         if not c > 0:
-            raise FitError(f"{step}: {step.parameter:g} % of the training activations are {c:g} or less; clip higher.")
-        return Step("react", c)
+            p = step.values[-1]
+            raise FitError(f"{step}: {p:g} % of the training activations are {c:g} or less; clip higher.")
+        if lower and not 0 <= lower[0] < c:
+            raise FitError(f"{step} stands for {lower[0]:g} and {c:g} here: the first must be 0 or more, and smaller.")
+        return Step(variant.word, lower[0], upper=c) if lower else Step(variant.word, c)
 
     def label(self, method: Method) -> str:
-        """A method's label, with ReAct's threshold and its percentile: `ReAct @ 90 % (c = 0.41)`."""
+        """A method's label, with thresholds and their percentiles: `ReAct @ 90 % (c = 0.41)`."""
         text = method.label
         for step in method.steps:
-            if step.name == "react%":
-                text = text.replace(step.label, f"{step.label} (c = {self.at_percentile(step.parameter):.3g})")
+            if step.variant.unit == "%":
+                stands = ", ".join(f"{self.at_percentile(p):.3g}" for p in step.values)
+                text = text.replace(step.label, f"{step.label} ({step.variant.letters} = {stands})")
             if step.name == "react":
                 share = self.percentile_of(step.parameter)
                 shown = f"{share:.1f} %" if GRID[1] <= share <= GRID[-2] else "beyond 0.01 or 99.99 %"
@@ -206,6 +218,7 @@ def fit(bank: Bank, progress: Callable[[], None] = lambda: None) -> Fit:
         whitening=whitening,
         features=features,
         labels=np.asarray(labels[::step], np.int64),
+        ranks=_ranks(bank, progress),
     )
 
 
@@ -216,6 +229,16 @@ def _chunks(bank: Bank) -> Iterator[tuple[int, Floats]]:
         x = part.astype(np.float64)
         yield first, x.mean((2, 3)) if x.ndim == 4 else x.reshape(len(x), -1)
         first += len(x)
+
+
+def _ranks(bank: Bank, progress: Callable[[], None]) -> Floats:
+    """(D,) the mean over the samples of their values from the smallest to the largest, maps as they are."""
+    size = int(np.prod(bank.shape[1:]))
+    total = np.zeros(size)
+    for part in bank.chunks(max(1, CHUNK_VALUES // size)):
+        total += np.sort(part.reshape(len(part), -1), axis=1).sum(0, dtype=np.float64)
+        progress()
+    return total / len(bank)
 
 
 def _whitening(
@@ -263,7 +286,7 @@ def fit_path(identity: BankIdentity, root: Path | None = None) -> Path:
     return (root or cache_root()) / identity.folder.with_name(name) / "fit.npz"
 
 
-_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening", "features", "labels")
+_ARRAYS = ("mean", "quantiles", "classes", "class_means", "whitening", "features", "labels", "ranks")
 
 
 def save_fit(done: Fit, root: Path | None = None) -> Path:
@@ -279,7 +302,7 @@ def save_fit(done: Fit, root: Path | None = None) -> Path:
 
 
 def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
-    """The fit on a training bank, None where there is none, or one of an earlier version, which is to be made again.
+    """The fit on a training bank, None where there is none, or one of an earlier format, which has to be made again.
 
     FitError when its file is damaged or another bank's.
     """
@@ -289,7 +312,7 @@ def load_fit(identity: BankIdentity, root: Path | None = None) -> Fit | None:
     try:
         found = read_npz(path)
         about = json.loads(str(found["about"]))
-        if about["format"] in range(1, FORMAT):
+        if 0 < about["format"] < FORMAT:
             return None
         arrays: dict[str, Any] = {name: found[name] for name in _ARRAYS}
         who = BankIdentity(**about.pop("identity"))

@@ -6,13 +6,18 @@
             | ash_p_global | ash_b_global | ash_s_global @P    what lies below the P-th percentile of the whole ID set
             | react @C | react @P%                       clipped at C, or at the P-th percentile of a training set
             | dice @P                                    the last layer keeps the weights above the P-th percentile
+            | scale @P | lts @P                          multiplied by what the P percent smallest values add to the sum
+            | vra @A,C | vra @A%,C%                      below A to 0, clipped at C; or at percentiles of a training set
+            | bfact @T | bfact @T%                       what is beyond T is turned down, softly
+            | ras                                        each rank's value becomes its mean over a training set
             | a registered one @ its parameter
     score  := energy | msp | max_logit | gen | ...       every one of `ash.scores`
             | gen @G | knn @K | vim @D | ...             with its parameter, where it is not the usual one
             | a registered one
 
-Steps are taken in the order in which they are written. This module imports no torch, so the app can read links and the
-command line can refuse a typo before anything heavy is loaded.
+Steps are taken in the order in which they are written. In a list of methods a comma before a number belongs to the
+step before it. This module imports no torch, so the app can read links and the command line can refuse a typo before
+anything heavy is loaded.
 """
 
 import difflib
@@ -23,13 +28,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ash import shapes as shapes  # they register themselves
 from ash.errors import MethodError
 from ash.scores.registry import ALL_SCORES, SCORE_LABELS, SCORES, Scoring, parse_score
 from ash.variants import STEPS, VARIANTS, Effect, Variant, register_method
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from ash.fitting import Fit
     from ash.networks.entries import ModelEntry
 
 __all__ = [
@@ -49,25 +56,32 @@ __all__ = [
 MOST_METHODS = 100_000  # that one list with ranges may stand for
 _PLUS = re.compile(r"\s*\+\s*(?=[A-Za-z_])")  # between steps, not in 1e+16
 _COLON = re.compile(r":(?!\s*(?:[-+.\d]|nan|inf))")  # before the score, not in a range
+_COMMA = re.compile(r",(?!\s*(?:[-+.\d]|(?:nan|inf)\b))")  # between methods, not between the two numbers of a step
 
 
 @dataclass(frozen=True)
 class Step:
-    """A variant, a key of STEPS, and its parameter.
+    """A variant, a key of STEPS, and its parameter: of two the smaller one, 0 where it takes none; `upper` the other.
 
     `constant` is what a parameter in percent stands for, once it is known: the threshold of `react@90%`, from a fit,
-    and that of `ash_b_global@65`, from the ID set.
+    and that of `ash_b_global@65`, from the ID set. `fit`, likewise, is what one without a parameter is fitted to.
     """
 
     name: str
-    parameter: float
+    parameter: float = 0.0
     constant: float | None = None
+    upper: float | None = None
+    fit: "Fit | None" = None
 
     def __post_init__(self) -> None:
         variant = STEPS.get(self.name)
         if variant is None:
             raise MethodError(f"There is no variant '{self.name}'; the nearest is '{_suggest(self.name, [*STEPS])}'.")
-        object.__setattr__(self, "parameter", variant.check(float(self.parameter), self.name))
+        none = variant.parameter is None and not self.parameter
+        given = () if none else (self.parameter, *(() if self.upper is None else (self.upper,)))
+        values = variant.check_all(tuple(map(float, given)), self.name)
+        object.__setattr__(self, "parameter", values[0] if values else 0.0)
+        object.__setattr__(self, "upper", values[1] if variant.pair else None)
 
     @property
     def variant(self) -> Variant:
@@ -75,21 +89,31 @@ class Step:
         return STEPS[self.name]
 
     @property
+    def values(self) -> tuple[float, ...]:
+        """Its numbers as they are written: none, one, or two."""
+        if self.variant.parameter is None:
+            return ()
+        return (self.parameter,) if self.upper is None else (self.parameter, self.upper)
+
+    @property
     def local(self) -> bool:
         """Whether its parameter is a percentile of each sample by itself; what a plug-in does with it is not known."""
         return self.variant.parameter == "percentile" and not self.variant.needs
 
     def __str__(self) -> str:
-        exact = self.variant.parameter == "threshold"
-        short = f"{self.parameter:.12g}"
-        number = repr(self.parameter) if exact or float(short) != self.parameter else short
-        return f"{self.variant.word}@{number}{self.variant.unit}"
+        numbers = ",".join(f"{self._exact(value)}{self.variant.unit}" for value in self.values)
+        return f"{self.variant.word}@{numbers}" if numbers else self.variant.word
+
+    def _exact(self, value: float) -> str:
+        short = f"{value:.12g}"
+        return repr(value) if self.variant.parameter == "threshold" or float(short) != value else short
 
     @property
     def label(self) -> str:
-        """The name people read: `ASH-S @ 90`, `ReAct @ 90 %`."""
+        """The name people read: `ASH-S @ 90`, `ReAct @ 90 %`, `VRA @ 0.5, 1`."""
         unit = f" {self.variant.unit}" if self.variant.unit else ""
-        return f"{self.variant.label} @ {self.parameter:g}{unit}"
+        numbers = ", ".join(f"{value:g}{unit}" for value in self.values)
+        return f"{self.variant.label} @ {numbers}" if numbers else self.variant.label
 
 
 def _suggest(word: str, known: list[str]) -> str:
@@ -117,7 +141,7 @@ class Method:
         steps = tuple(self.steps) or self._single()
         _check(steps, scoring)
         variant = "+".join(step.name for step in steps) or "none"
-        parameter = steps[0].parameter if len(steps) == 1 else None
+        parameter = steps[0].values[0] if len(steps) == 1 and len(steps[0].values) == 1 else None
         if (self.variant, self.parameter) not in (("none", None), (variant, parameter)) and self.steps:
             raise MethodError(f"The steps are {variant}, not {self.variant}: give steps, or a variant and parameter.")
         for name, value in (("variant", variant), ("parameter", parameter), ("steps", steps)):
@@ -131,9 +155,10 @@ class Method:
         if variant is None:
             nearest = _suggest(self.variant, [*VARIANTS, *STEPS])
             raise MethodError(f"There is no variant '{self.variant}'; the nearest is '{nearest}'.")
-        if variant.parameter is None or self.parameter is None:
-            raise MethodError(f"'{self.variant}' takes {variant.parameter or 'no parameter'}; write {variant.example}.")
-        return (Step(self.variant, self.parameter),)
+        if variant.name == "none" or (variant.parameter is None) != (self.parameter is None) or variant.pair:
+            takes = f"two {variant.parameter}s" if variant.pair else variant.parameter or "no parameter"
+            raise MethodError(f"'{self.variant}' takes {takes}; write {variant.example}.")
+        return (Step(self.variant, self.parameter or 0.0),)
 
     @classmethod
     def parse(cls, text: str) -> "Method":
@@ -197,6 +222,16 @@ class Method:
 
         return steps.shape(self.steps, x, first_index)
 
+    def logits(self, tail: "nn.Module", x: "Tensor", first_index: int = 0) -> "Tensor":
+        """The logits (N, C) of activations x (N, ...) under this method, by the tail behind them; else as `shape`.
+
+        They are the tail's of the shaped activation, times the factor of a step that scales logits (lts).
+        """
+        from ash.engine import steps
+
+        shaped, factor = steps.run(self.steps, x, first_index)
+        return steps.scaled(tail(shaped), factor)
+
 
 def _check(steps: tuple[Step, ...], scoring: Scoring, whole: str = "") -> None:
     """MethodError unless the steps may follow each other and the score may follow them."""
@@ -211,37 +246,54 @@ def _check(steps: tuple[Step, ...], scoring: Scoring, whole: str = "") -> None:
 
 def _step(text: str, whole: str) -> Step:
     """One step as it is written."""
-    name, at, number = text.partition("@")
-    percent = STEPS.get(f"{name}%") if number.endswith("%") else None
+    name, at, rest = text.partition("@")
+    numbers = [number.strip() for number in rest.split(",")]
+    percent = STEPS.get(f"{name}%") if all(number.endswith("%") for number in numbers) else None
     variant = percent or STEPS.get(name)
     if variant is None:
         known = [*SCORES, *(variant.word for variant in STEPS.values())]
         nearest = _suggest(name, known)
         form = STEPS[nearest].example if nearest in STEPS else nearest
         if at and nearest in STEPS:
-            form = f"{nearest}@{number}"
+            form = f"{nearest}@{rest}"
         raise MethodError(f"'{whole}' is not a method; did you mean {form}?")
-    if not at:
+    if not at and variant.parameter is not None:
         raise MethodError(f"'{whole}' needs its {variant.parameter}; write for example {variant.example}.")
+    values = tuple(_number(one, whole, variant) for one in numbers) if at else ()
+    values = variant.check_all(values, whole)
+    return Step(variant.name, values[0] if values else 0.0, upper=values[1] if variant.pair else None)
+
+
+def _number(text: str, whole: str, variant: Variant) -> float:
+    """One number of a step, without its unit."""
     try:
-        value = float(number.removesuffix("%") if percent else number)
+        return float(text.removesuffix(variant.unit))
     except ValueError:
-        raise MethodError(f"'{whole}': '{number}' is not a number; write for example {variant.example}.") from None
-    return Step(variant.name, variant.check(value, whole))
+        raise MethodError(f"'{whole}': '{text}' is not a number; write for example {variant.example}.") from None
 
 
 def _range(text: str) -> list[str]:
-    """`ash_s@5:95:5` -> `ash_s@5`, ..., `ash_s@95` (inclusive), a score's as well; any other step as it is."""
-    name, _, rest = text.partition("@")
-    unit = "%" if rest.endswith("%") else ""
-    numbers = []
-    for part in rest.removesuffix(unit).split(":"):
-        try:
-            numbers.append(float(part))
-        except ValueError:
-            return [text]
-    if len(numbers) == 1:
+    """`ash_s@5:95:5` -> `ash_s@5`, ..., `ash_s@95` (inclusive), of two numbers each by itself; others as they are."""
+    name, at, rest = text.partition("@")
+    if not at:
         return [text]
+    every = [_numbers(part, name, text) for part in rest.split(",")]
+    if math.prod(map(len, every)) > MOST_METHODS:
+        raise MethodError(f"'{text}' stands for more than {MOST_METHODS:,} methods: take larger steps.")
+    return [f"{name}@{','.join(some)}" for some in itertools.product(*every)]
+
+
+def _numbers(part: str, name: str, text: str) -> list[str]:
+    """`5:95:5` -> `5`, ..., `95`; a single number, or what is none, as it is."""
+    unit = "%" if part.endswith("%") else ""
+    numbers = []
+    for number in part.removesuffix(unit).split(":"):
+        try:
+            numbers.append(float(number))
+        except ValueError:
+            return [part]
+    if len(numbers) == 1:
+        return [part]
     if len(numbers) != 3:
         raise MethodError(f"'{text}': a range is start:stop:step; write for example {name}@5:95:5{unit}.")
     start, stop, step = numbers
@@ -250,7 +302,7 @@ def _range(text: str) -> list[str]:
     count = (stop - start) / step + 1e-9
     if count >= MOST_METHODS:
         raise MethodError(f"'{text}' stands for more than {MOST_METHODS:,} methods: take a larger step.")
-    return [f"{name}@{start + i * step:.12g}{unit}" for i in range(int(count) + 1)]
+    return [f"{start + i * step:.12g}{unit}" for i in range(int(count) + 1)]
 
 
 def _expand(term: str) -> Iterator[str]:
@@ -265,8 +317,8 @@ def _expand(term: str) -> Iterator[str]:
 
 
 def parse_methods(text: str) -> list[Method]:
-    """A comma-separated list with inclusive ranges, `energy,ash_s@5:95:5,ash_b@65`; repeated methods appear once."""
-    terms = [term.strip() for term in text.split(",") if term.strip()]
+    """A comma-separated list with inclusive ranges, `energy,ash_s@5:95:5,vra@0.5,1`; repeated methods appear once."""
+    terms = [term.strip() for term in _COMMA.split(text) if term.strip()]
     if not terms:
         raise MethodError("No method given; write for example energy,ash_s@90.")
     return list(dict.fromkeys(Method.parse(one) for term in terms for one in _expand(term)))

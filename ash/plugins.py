@@ -25,7 +25,7 @@ VARIABLE = "ASH_PLUGINS"
 _LIBRARY = (
     "ash.models",
     "ash.data",
-    "ash.variants",
+    "ash.methods",
     "ash.scores",
 )  # imported first: its own names are taken before a file runs
 _LOG = logging.getLogger("ash.plugins")  # without a handler, Python writes warnings to stderr as they are

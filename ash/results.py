@@ -21,7 +21,7 @@ from ash.data import ASSETS
 from ash.errors import AshError
 from ash.files import read_bytes, write_atomically
 from ash.methods import Method, baselines, parse_methods
-from ash.variants import PRUNING
+from ash.variants import LIMITING, PRUNING, RANKED
 
 if TYPE_CHECKING:
     from ash.networks.entries import ModelEntry
@@ -119,9 +119,9 @@ def clip_thresholds(values: NDArray[np.floating], own: float) -> tuple[float, ..
 
 
 def front_methods(score: str, clips: Sequence[float]) -> tuple[str, ...]:
-    """What a front of accuracy and AUROC is drawn of: the score alone, variants over GRID, ReAct at `clips`."""
-    shaped = [str(method) for variant in PRUNING for method in parse_methods(f"{variant}@{GRID}:{score}")]
-    return (score, *shaped, *(f"react@{c}:{score}" for c in clips))
+    """What a front of accuracy and AUROC is drawn of: the score alone, variants over GRID or at `clips`."""
+    shaped = [str(method) for variant in RANKED for method in parse_methods(f"{variant}@{GRID}:{score}")]
+    return (score, *shaped, *(str(Method.parse(f"{variant}@{c}:{score}")) for variant in LIMITING for c in clips))
 
 
 def line_methods(linear: bool) -> list[Method]:

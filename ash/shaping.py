@@ -65,9 +65,13 @@ def _rows(x: Tensor) -> Tensor:
 
 def kept_mask(x: Tensor, percentile: float) -> Tensor:
     """True where a value survives, shape of x: the top k of each sample, the lowest index first among equals."""
+    return top_mask(x, kept_count(math.prod(x.shape[1:]), percentile))
+
+
+def top_mask(x: Tensor, k: int) -> Tensor:
+    """True at the k largest values of each sample, shape of x; the lowest index first among equals."""
     rows = _rows(x)
     n = rows.shape[1]
-    k = kept_count(n, percentile)
     if k == n or k == 0 or rows.shape[0] == 0:
         return torch.full_like(x, k > 0, dtype=torch.bool)
     below = n - k + 1  # the smallest kept value is the largest of the lowest `below`: select on the shorter side
@@ -91,12 +95,12 @@ def _lowest_first(rows: Tensor, threshold: Tensor, k: int) -> Tensor:
     return above | (tied & (tied.cumsum(1, dtype=torch.int32) <= room))
 
 
-def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
     """(N,) values as (N, 1, ..., 1), ready to broadcast over `like`."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
-def _sums(x: Tensor) -> Tensor:
+def sums(x: Tensor) -> Tensor:
     """(N,) sums of each sample in float64."""
     return x.flatten(1).sum(1, dtype=torch.float64)
 
@@ -134,8 +138,8 @@ def ash_p(x: Tensor, percentile: float) -> Tensor:
 def fill(x: Tensor, mask: Tensor, k: "int | Tensor") -> Tensor:
     """ASH-B for a mask with k survivors a sample, one number for all or (N,)."""
     limit = torch.finfo(x.dtype).max  # float16 ends at 65504
-    level = (_sums(x) / (max(k, 1) if isinstance(k, int) else k.clamp(min=1))).clamp(-limit, limit).to(x.dtype)
-    return torch.where(mask, _per_sample(level, x), 0.0)
+    level = (sums(x) / (max(k, 1) if isinstance(k, int) else k.clamp(min=1))).clamp(-limit, limit).to(x.dtype)
+    return torch.where(mask, per_sample(level, x), 0.0)
 
 
 def ash_b(x: Tensor, percentile: float) -> Tensor:
@@ -164,15 +168,16 @@ def scale_exponent(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> 
     what is left becomes 0. For x >= 0 the exponent lies in [1, n/k], so the clamp acts in float32 only beyond p = 98.8
     and in float16 beyond p = 91; `beyond_range` tells where.
     """
-    return torch.minimum(_ratio(s1, s2).clamp(min=LOWEST_EXPONENT), _ceiling(peak, dtype))
+    return torch.minimum(sum_ratio(s1, s2).clamp(min=LOWEST_EXPONENT), _ceiling(peak, dtype))
 
 
 def beyond_range(s1: Tensor, s2: Tensor, peak: Tensor, dtype: torch.dtype) -> Tensor:
     """Where `scale_exponent` clamps what is left (bool): such samples are no longer told apart by their exponents."""
-    return (_ratio(s1, s2) > _ceiling(peak, dtype)) & (s2 != 0)  # an infinite ratio: nothing is kept
+    return (sum_ratio(s1, s2) > _ceiling(peak, dtype)) & (s2 != 0)  # an infinite ratio: nothing is kept
 
 
-def _ratio(s1: Tensor, s2: Tensor) -> Tensor:
+def sum_ratio(s1: Tensor, s2: Tensor) -> Tensor:
+    """s1/s2 in float64, with 1 for 0/0."""
     return torch.where((s1 == 0) & (s2 == 0), 1.0, s1.double() / s2.double())
 
 
@@ -181,12 +186,13 @@ def _ceiling(peak: Tensor, dtype: torch.dtype) -> Tensor:
     return math.log(torch.finfo(dtype).max) - room - peak.double().abs().clamp(min=1).log()
 
 
-def range_exceeded(x: Tensor, mask: Tensor) -> Tensor:
-    """(N,) bool: the samples whose ASH-S is clamped, for a mask of what survives."""
+def range_exceeded(x: Tensor, mask: Tensor, everything: bool = False) -> Tensor:
+    """(N,) bool: the samples whose ASH-S is clamped, for a mask of what survives; SCALE multiplies `everything`."""
     if x.numel() == 0:
         return torch.zeros(len(x), dtype=torch.bool, device=x.device)
     pruned = prune(x, mask)
-    return beyond_range(_sums(x), _sums(pruned), pruned.flatten(1).abs().amax(1), x.dtype)
+    multiplied = x if everything else pruned
+    return beyond_range(sums(x), sums(pruned), multiplied.flatten(1).abs().amax(1), x.dtype)
 
 
 def amplify(x: Tensor, mask: Tensor) -> Tensor:
@@ -195,9 +201,9 @@ def amplify(x: Tensor, mask: Tensor) -> Tensor:
     if x.numel() == 0:
         return pruned
     low, high = torch.aminmax(pruned.flatten(1), dim=1)
-    exponent = scale_exponent(_sums(x), _sums(pruned), torch.maximum(low.abs(), high.abs()), x.dtype)
+    exponent = scale_exponent(sums(x), sums(pruned), torch.maximum(low.abs(), high.abs()), x.dtype)
     # In float64 up to the last step: e^r alone may exceed float16 where e^r * x does not.
-    return (pruned.double() * _per_sample(exponent.exp(), x)).to(x.dtype)
+    return (pruned.double() * per_sample(exponent.exp(), x)).to(x.dtype)
 
 
 def ash_s(x: Tensor, percentile: float) -> Tensor:

@@ -163,6 +163,11 @@ def idle_in_words(method: Method) -> str:
     """What to say of a method `without_effect`."""
     said = [f"{method} changes no score here: it gives every sample what the unshaped network gives."]
     for step in method.steps:
+        if step.variant.does == "multiply":
+            said.append(
+                f"{step.variant.label} multiplies all values of a sample by one number, and a normalisation behind "
+                "this placement, a LayerNorm for example, takes that out again."
+            )
         if step.name == "react" and 1 < step.parameter < 100:
             c = f"{step.parameter:g}"
             said.append(

@@ -4,6 +4,7 @@ Nothing is computed here a second time: masks come from the functions that shape
 plug-in, or of several steps together, only what the values show is said: what became 0, what was multiplied, clipped.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ash.engine.steps import shape
+from ash.engine.steps import kept as kept_by
+from ash.engine.steps import run, scaled
 from ash.methods import Method, Step
-from ash.shaping import kept_mask
-from ash.variants import PRUNES, Effect
+from ash.shaping import kept_mask, top_mask
+from ash.variants import PRUNES, SCALING, Effect
 
 if TYPE_CHECKING:
     from ash.fitting import Fit
@@ -52,6 +54,9 @@ class Trace:
     all samples, or ReAct's constant. `factor`: ASH-S's; `level`: what ASH-B writes. NaN: nothing is kept, or nothing
     but zeros. None: the method has no such number.
 
+    `top` (N, ...): of SCALE and LTS, which prune nothing, the k largest values; `logit_factor`: what a step multiplies
+    the logits by.
+
     Of several steps these are the numbers of the one that prunes, on what it was `given`, if exactly one does and all
     are known; None otherwise.
     """
@@ -66,6 +71,8 @@ class Trace:
     t: Tensor | None = None
     factor: Tensor | None = None
     level: Tensor | None = None
+    top: Tensor | None = None
+    logit_factor: Tensor | None = None
 
     @cached_property
     def k(self) -> Tensor:
@@ -74,13 +81,21 @@ class Trace:
 
     @cached_property
     def s1(self) -> Tensor:
-        """(N,) sum of all values that the step was given."""
-        return self.given.flatten(1).sum(1, dtype=torch.float64)
+        """(N,) sum of all values that the step was given, for LTS of the positive ones."""
+        return self._counted().flatten(1).sum(1, dtype=torch.float64)
 
     @cached_property
     def s2(self) -> Tensor | None:
-        """(N,) sum of the kept ones of them, as they were given; None where no step prunes."""
-        return torch.where(self.kept, self.given, 0.0).flatten(1).sum(1, dtype=torch.float64) if self.prunes else None
+        """(N,) sum of the kept ones of them, as they were given, or of the `top` ones; None where there are neither."""
+        some = self.kept if self.prunes else self.top
+        return None if some is None else torch.where(some, self._counted(), 0.0).flatten(1).sum(1, dtype=torch.float64)
+
+    def _counted(self) -> Tensor:
+        return self.given.clamp(min=0) if self.does == "logits" else self.given
+
+    def logits(self, tail: Callable[[Tensor], Tensor]) -> Tensor:
+        """The logits (N, C) of the method, by the tail behind the placement."""
+        return scaled(tail(self.shaped), self.logit_factor)
 
     def change(self, row: int = 0) -> Change:
         """What the values of one sample show."""
@@ -95,20 +110,25 @@ def trace(x: Tensor, method: Method, first_index: int = 0, fit: "Fit | None" = N
     threshold comes from.
     """
     steps = [step for step in _resolved(method, x, fit, id_bank) if step.variant.does != "weights"]
-    values = [x]
+    values, factor = [x], None
     for step in steps:
-        values.append(shape([step], values[-1], first_index))
+        made, one = run([step], values[-1], first_index)
+        values.append(made)
+        factor = one if factor is None else factor if one is None else factor * one
     shaped = values[-1]
     pruning = [i for i, step in enumerate(steps) if step.variant.does in PRUNES]
     if len(pruning) == 1 and all(step.variant.does for step in steps):
         at = pruning[0]
         does: Effect = steps[at].variant.does if len(steps) == 1 else ""
-        return Trace(method, x, shaped, does, **_pruned(steps[at], values[at], values[at + 1]))
+        return Trace(method, x, shaped, does, **_pruned(steps[at], values[at], values[at + 1]), logit_factor=factor)
     kept = ~((x != 0) & (shaped == 0))
     if len(steps) == 1 and steps[0].variant.does == "clip":
         c = torch.full((len(x),), steps[0].parameter, dtype=torch.float64, device=x.device)
         return Trace(method, x, shaped, "clip", x, kept, False, t=c)
-    return Trace(method, x, shaped, "", x, kept, False)
+    if len(steps) == 1 and steps[0].name in SCALING and x.numel():
+        found = _top(steps[0], x, shaped)
+        return Trace(method, x, shaped, steps[0].variant.does, x, kept, False, **found, logit_factor=factor)
+    return Trace(method, x, shaped, "", x, kept, False, logit_factor=factor)
 
 
 def _resolved(method: Method, x: Tensor, fit: "Fit | None", id_bank: Any) -> tuple[Step, ...]:
@@ -124,6 +144,16 @@ def _resolved(method: Method, x: Tensor, fit: "Fit | None", id_bank: Any) -> tup
     wide = torch.float64 if x.dtype.itemsize > 4 else torch.float32
     bank = None if id_bank is None else checked("ID", id_bank)
     return resolve([method.steps], fit, bank, wide)[0]
+
+
+def _top(step: Step, x: Tensor, shaped: Tensor) -> dict[str, Tensor]:
+    """The k largest values, and the factor that the values show; of LTS they show none, and of zeros NaN."""
+    found = {"top": top_mask(x, kept_by(step, x[0].numel()))}
+    if step.variant.does == "multiply":
+        rows, out = x.flatten(1).double(), shaped.flatten(1).double()
+        largest = rows.abs().argmax(1, keepdim=True)
+        found["factor"] = (out.gather(1, largest) / rows.gather(1, largest))[:, 0]
+    return found
 
 
 def _pruned(step: Step, given: Tensor, made: Tensor) -> dict[str, Any]:

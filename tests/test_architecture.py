@@ -118,6 +118,7 @@ PURE = {
     "metrics",
     "scores",
     "shaping",
+    "shapes",
     "traces",
     "tables",
     "paper",

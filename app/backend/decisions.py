@@ -70,7 +70,8 @@ def decision(at: Setup, method: str, name: str, index: int) -> Decision:
     share = mask.float().mean(0).numpy() if _has_maps(x) else None
     with semaphore:
         tail = _tail(at)
-        before, after = (_side(tail, values, done.method.score) for values in (x, shaped))
+        factor = 1.0 if done.logit_factor is None else float(done.logit_factor[0])
+        before, after = (_side(tail, *some, done.method.score) for some in ((x, 1.0), (shaped, factor)))
     exact = isinstance(tail, LinearTail)
     return Decision(before, after, by_unit, x.numel() // len(by_unit), share, exact)
 
@@ -88,19 +89,21 @@ def _has_maps(x: "Tensor") -> bool:
     return x.dim() == 3 and x[0].numel() > 1
 
 
-def _side(tail: "Tail", x: "Tensor", score: str) -> Side:
+def _side(tail: "Tail", x: "Tensor", factor: float, score: str) -> Side:
+    """Activation x (C, ...) taken apart, whose logits are multiplied by a factor, which is held fixed (LTS)."""
     import torch
 
     from ash.contributions import logits_of, per_unit, to_logit, to_score
     from ash.scores import SCORES
 
     with torch.no_grad():
-        logits = logits_of(tail, x[None])
+        logits = factor * logits_of(tail, x[None])
     winner = int(logits.argmax())
-    added = to_logit(tail, x, winner)
+    added = factor * to_logit(tail, x, winner)
     value = float(SCORES[score](logits))
+    scored = to_score(tail, x, lambda made: SCORES[score](factor * made))
     evidence = added.sum(0).numpy() if _has_maps(x) else None
-    values, one, other = (per_unit(part).numpy() for part in (x, added, to_score(tail, x, SCORES[score])))
+    values, one, other = (per_unit(part).numpy() for part in (x, added, scored))
     return Side(logits[0].numpy(), winner, value, values, one, other, evidence)
 
 
@@ -112,9 +115,11 @@ def scores_without(at: Setup, method: str, name: str, index: int, units: tuple[i
     from ash.contributions import logits_without
     from ash.scores import SCORES
 
-    x = torch.from_numpy(np.array(sample(at, method, name, index).shaped))
+    one = sample(at, method, name, index)
+    x, factor = torch.from_numpy(np.array(one.shaped)), one.trace.logit_factor
     with semaphore:
         logits = logits_without(_tail(at), x, units)
+    logits = logits if factor is None else float(factor[0]) * logits
     return tuple(SCORES[Method.parse(method).score](logits).tolist())
 
 
@@ -133,13 +138,15 @@ def percentile_path(at: Setup, variant: str, score: str, name: str, index: int, 
     import torch
 
     from ash.contributions import logits_of
+    from ash.engine.steps import run, scaled
     from ash.scores import SCORES
 
     found = tuple(sorted({*map(float, range(0, 100, STEP)), p}))
     x = torch.from_numpy(np.array(activation(at, name, index)[1]))[None]
-    shaped = [Method(variant, one, score).shape(x, first_index=index) for one in found]
+    made = [run(Method(variant, one, score).steps, x, first_index=index) for one in found]
+    factors = torch.cat([torch.ones(1, dtype=torch.float64) if factor is None else factor for _, factor in made])
     with torch.no_grad(), semaphore:
-        logits = logits_of(_tail(at), torch.cat(shaped))
+        logits = scaled(logits_of(_tail(at), torch.cat([shaped for shaped, _ in made])), factors)
     return Path(found, SCORES[score](logits).numpy(), logits.argmax(1).numpy())
 
 

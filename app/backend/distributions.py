@@ -36,7 +36,7 @@ class Spread:
     """Values of the ID set and of the OOD sets together, before and after one method, in the same bins.
 
     `s1`, `s2`: sums of every image's values, all and kept, None where the method is not known to keep some; `exponent`:
-    s1/s2, for ASH-S alone. Pairs are (ID, OOD).
+    s1/s2, for ASH-S, SCALE and LTS alone. Pairs are (ID, OOD).
     """
 
     within: "Bins"

@@ -37,7 +37,7 @@ def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
 
 
 def grid(at: Setup, score: str) -> Sweep:
-    """The settings that the trade-off draws: the score alone, P, B, S and RAND every STEP percent, ReAct."""
+    """The settings that the trade-off draws: the score alone, ASH, SCALE, LTS every STEP percent, ReAct, BFAct."""
     return grid_with_origin(at, score)[0]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.backend.banks import bank
 from app.backend.engine import load, parts
 from app.backend.evaluations import Evaluation, evaluation
+from app.backend.fits import fit_of
 from app.backend.setups import Setup, images, reading, whole_set
 from app.backend.turns import semaphore
 from ash.datasets.packed_images import PackedImages
@@ -71,10 +72,11 @@ def sample(at: Setup, method: str, name: str, index: int) -> Sample:
     from ash.traces import trace
 
     pixels, values = activation(at, name, index)
-    tail, data = parts(at)[1], whole_set(name)
+    tail, data, asked = parts(at)[1], whole_set(name), Method.parse(method)
+    fitted = fit_of(at) if asked.needs_fit else None
     with torch.no_grad(), semaphore:
-        done = trace(torch.from_numpy(values.copy())[None], Method.parse(method), first_index=index)
-        found = (done.shaped, tail(done.x), tail(done.shaped))
+        done = trace(torch.from_numpy(values.copy())[None], asked, first_index=index, fit=fitted)
+        found = (done.shaped, tail(done.x), done.logits(tail))
     shaped, before, after = (tensor[0].numpy().copy() for tensor in found)
     label = int(reading(at.model, name).labels[index]) if name == at.id_set else UNKNOWN
     return Sample(data.names[index], label, pixels, values, shaped, before, after, done)

@@ -69,6 +69,12 @@ def values_finding(record: Distribution, method: Method) -> str:
             f"Without shaping, {theme.percent(100 * one.zeros[0])} of the ID values and "
             f"{theme.percent(100 * two.zeros[0])} of the OOD values are exactly 0."
         )
+    if method.does == "logits":
+        return (
+            f"{method.label} leaves every value as it is and multiplies the logits alone: "
+            f"{theme.percent(100 * one.zeros[0])} of the ID values and {theme.percent(100 * two.zeros[0])} of the OOD "
+            "values are exactly 0."
+        )
     return (
         f"{method.label} takes the share of exact zeros from {theme.percent(100 * one.zeros[0])} to "
         f"{theme.percent(100 * one.zeros[1])} for ID and from {theme.percent(100 * two.zeros[0])} to "
@@ -259,6 +265,8 @@ def explained(method: Method) -> str:
     """The per-image number that decides what this variant does, as an axis title."""
     return {
         "scale": "exponent s1/s2",
+        "multiply": "exponent s1/s2",
+        "logits": "ratio s1/s2",
         "prune": "sum s2 of the kept values",
         "random": "sum s2 of the kept values",
     }.get(method.does, "")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ash.errors import AshError
 from ash.methods import Method
-from ash.variants import PRUNES
+from ash.variants import PRUNES, SCALING
 
 ROWS = 256  # rows that are sorted or shaped at once
 TINY = float(np.nextafter(np.float32(0), np.float32(1)))  # the smallest float32 above 0
@@ -82,7 +82,8 @@ def rank(activations: Floats) -> Ranked:
 class Kept:
     """What a method makes of every row: values from `low` to `high`, and what it keeps where it is known to prune.
 
-    `k` values are kept, with the (n,) sums `s2`; `exponent` (n,) is ASH-S's. None where the method has no such number.
+    `k` values are kept, with the (n,) sums `s2`; `exponent` (n,) is ASH-S's and SCALE's, of LTS it is s1/s2. None where
+    the method has no such number.
     """
 
     method: Method
@@ -95,12 +96,15 @@ class Kept:
 
 def keep(ranked: Ranked, method: Method, activations: Floats) -> Kept:
     """What `ash.shaping` keeps of every row. `activations`: the bank that was ranked, for methods that are unknown."""
+    from ash.shapes.scale import top_count
     from ash.shaping import RANDOM_HIGH, kept_count
 
     size, does = ranked.values.shape[1], method.does
     low, high = float(ranked.values[:, 0].min()), float(ranked.values[:, -1].max())
     if not method.steps or does == "clip":
         return Kept(method, low, high)
+    if does in ("multiply", "logits") and method.variant in SCALING and method.percentile is not None:
+        return _scaled(ranked, method, top_count(size, method.percentile))
     if does not in PRUNES or method.percentile is None:
         return Kept(method, *_ends(activations, method))
     k = kept_count(size, method.percentile)
@@ -115,7 +119,21 @@ def keep(ranked: Ranked, method: Method, activations: Floats) -> Kept:
     return Kept(method, min(0.0, float(made.min())), most, k, s2, exponent)
 
 
+def _scaled(ranked: Ranked, method: Method, k: int) -> Kept:
+    """What SCALE and LTS make of every row, of which they prune nothing; `k` values are summed to s2."""
+    ends = ranked.values[:, [0, -1]].astype(np.float64)
+    top = ranked.values[:, -k:]
+    if method.does == "logits":
+        s1, s2 = (np.maximum(some, 0).sum(1, dtype=np.float64) for some in (ranked.values, top))
+        ratio = np.divide(s1, s2, out=np.ones_like(s1), where=s2 != 0)
+        return Kept(method, float(ends.min()), float(ends.max()), exponent=ratio)
+    exponent = _exponents(ranked, len(ranked.values[0]), top.sum(1, dtype=np.float64))
+    made = ends * np.exp(exponent)[:, None]
+    return Kept(method, float(made.min()), float(made.max()), exponent=exponent)
+
+
 def _exponents(ranked: Ranked, k: int, s2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) s1/s2 as it is clamped where the k largest values are multiplied."""
     import torch
 
     from ash.shaping import scale_exponent
@@ -169,8 +187,10 @@ def after(ranked: Ranked, kept: Kept, activations: Floats, within: Bins) -> Coun
     """All values of a bank, shaped. `activations`: the bank that was ranked, for what depends on a value's place."""
     rows, size = ranked.values.shape
     method, k = kept.method, kept.k
-    if not method.steps:
+    if not method.steps or method.does == "logits":
         return _count(ranked.values, within)
+    if method.does == "multiply" and kept.exponent is not None:
+        return _count(ranked.values, within, np.exp(kept.exponent))
     if method.does == "clip":
         return _count(ranked.values, within, ceiling=method.parameter)
     if k is None:  # one chunk after the other, as it really is

@@ -25,6 +25,8 @@ ALGORITHMS: dict[Effect, str] = {
     "scale": "Algorithm 3, {}",
     "random": "{}, section 4",
     "clip": "{}",
+    "multiply": "{}",
+    "logits": "{}",
 }
 
 
@@ -34,7 +36,8 @@ class Curve:
 
     The numbers are those of `ash.trace`, None where the method has none: `k` values are `kept`, `t` is the smallest of
     them or ReAct's constant, `s1` the sum of all, `s2` of the kept ones, `factor` ASH-S's and `level` ASH-B's.
-    `change` is what the values themselves show.
+    `change` is what the values themselves show. Of SCALE and LTS `s2` is the sum of the `top` largest, and
+    `logit_factor` what LTS multiplies the logits by.
     """
 
     method: Method
@@ -49,6 +52,8 @@ class Curve:
     factor: float | None
     level: float | None
     change: "Change"
+    top: int | None = None
+    logit_factor: float | None = None
 
     @property
     def n(self) -> int:
@@ -58,11 +63,11 @@ class Curve:
     @property
     def prunes(self) -> bool:
         """Whether the method states that it keeps k values and sets the others to 0."""
-        return self.s2 is not None
+        return self.s2 is not None and self.top is None
 
     @property
     def exponent(self) -> float | None:
-        """ASH-S's s1/s2, as it was limited."""
+        """The s1/s2 of ASH-S and SCALE, as it was limited."""
         return None if self.factor is None else float(np.log(self.factor))
 
     @property
@@ -93,6 +98,8 @@ def curve(trace: "Trace") -> Curve:
         factor=value(trace.factor),
         level=value(trace.level),
         change=trace.change(),
+        top=None if trace.top is None else int(trace.top[0].sum()),
+        logit_factor=value(trace.logit_factor),
     )
 
 
@@ -117,6 +124,12 @@ def did(change: "Change", things: str) -> str:
     return " and ".join(said) or f"leaves all {n} {things} as they are"
 
 
+def done_to(record: Curve, things: str) -> str:
+    """What the values and the logits show, as a predicate."""
+    more = "" if record.logit_factor is None else f" and multiplies the logits by {theme.number(record.logit_factor)}"
+    return did(record.change, things) + more
+
+
 def steps(record: Curve) -> list[str]:
     """The variant's algorithm, one sentence a step, with this sample's numbers (markdown)."""
     number, n, k = theme.number, theme.count(record.n), theme.count(record.k)
@@ -129,10 +142,12 @@ def steps(record: Curve) -> list[str]:
             f"Set the **{theme.count(record.change.changed)}** of {n} values above c to c.",
             total,
         ]
+    if record.top is not None:
+        return _scaling_steps(record)
     if not record.prunes or record.s2 is None:
         before, after = map(theme.count, record.change.zeros)
         return [
-            f"It {did(record.change, 'values')}.",
+            f"It {done_to(record, 'values')}.",
             f"Of {n} values, **{before}** are exactly 0 before and **{after}** after.",
             total,
         ]
@@ -144,6 +159,26 @@ def steps(record: Curve) -> list[str]:
     start.append(f"Set the other **{theme.count(record.n - record.k)}** values to 0.")
     share = f", {theme.percent(100 * record.s2 / record.s1)} of the whole" if record.s1 > 0 else ""
     return [*start, *_last_steps(record, k, share)]
+
+
+def _scaling_steps(record: Curve) -> list[str]:
+    """SCALE and LTS: what the largest values have of the sum decides a factor for everything."""
+    number, n = theme.number, theme.count(record.n)
+    rectified = ", negative ones as 0" if record.does == "logits" and (record.before < 0).any() else ""
+    share = f", {theme.percent(100 * (record.s2 or 0) / record.s1)} of the whole" if record.s1 > 0 else ""
+    last = "All values are 0, so there is nothing to multiply."
+    if record.logit_factor is not None:
+        last = f"Leave all values as they are and multiply every logit by (s1/s2)² = **{number(record.logit_factor)}**."
+    elif record.factor is not None and record.exponent is not None:
+        last = (
+            f"Multiply all {n} values by exp(s1/s2) = exp({number(record.exponent)}) = **{number(record.factor)}**. "
+            "None is set to 0."
+        )
+    return [
+        f"Sum all {n} values{rectified}: s1 = **{number(record.s1)}**.",
+        f"Sum the k = **{theme.count(record.top or 0)}** largest of them: s2 = **{number(record.s2 or 0)}**{share}.",
+        last,
+    ]
 
 
 def _last_steps(record: Curve, k: str, share: str) -> list[str]:
@@ -176,8 +211,8 @@ def curve_finding(record: Curve) -> str:
     """One sentence for the figure."""
     if not record.method.steps:
         return f"The {theme.count(record.n)} values of this sample, sorted; their sum is {theme.number(record.s1)}."
-    if record.s2 is None:
-        return f"{record.method.label} {did(record.change, 'values')}."
+    if not record.prunes or record.s2 is None:
+        return f"{record.method.label} {done_to(record, 'values')}."
     share = f", which carry {theme.percent(100 * record.s2 / record.s1)} of the sum" if record.s1 > 0 else ""
     return f"{record.method.label} keeps the {theme.count(record.k)} largest of {theme.count(record.n)} values{share}."
 
@@ -265,7 +300,8 @@ def _notes(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
     right = {**plain, "x": 1, "xanchor": "right"}
     top = f"n = {theme.count(record.n)} values,  s1 = {number(record.s1)} (sum)"
     if record.s2 is not None:
-        top += f",  s2 = {number(record.s2)} (sum of kept)"
+        some = "kept" if record.top is None else f"the {theme.count(record.top)} largest"
+        top += f",  s2 = {number(record.s2)} (sum of {some})"
     if record.t is not None and not record.prunes:
         top += f",  c = {number(record.t)}"
     found = [{**right, "text": top, "y": 1.0, "yanchor": "bottom"}]
@@ -285,7 +321,7 @@ def _after(record: Curve) -> str:
     if record.does == "clip":
         return f"values cut at c, {theme.count(record.change.changed)} of them"
     if not record.prunes:
-        return did(record.change, "values")
+        return done_to(record, "values")
     if record.factor is not None:
         return f"kept values × exp(s1/s2) = × {theme.number(record.factor)}"
     if record.level is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app import theme
-from app.charts.sample import Curve, did
+from app.charts.sample import Curve, done_to
 from app.charts.score_words import score_text
 from ash.methods import SCORE_LABELS
 from ash.metrics import accepts
@@ -58,7 +58,7 @@ def _action(curve: Curve, noun: str, unit: str) -> str:
     name = f"{step.variant.label} at {step.variant.letter} = {step.parameter:g}"
     things = f"{unit} of {noun}"
     if not curve.prunes:
-        return f"{name} {did(curve.change, things)}"
+        return f"{name} {done_to(curve, things)}"
     kept = f"{name} keeps {theme.count(curve.k)} of {theme.count(curve.n)} {things}"
     if curve.factor is not None:
         return f"{kept}, multiplies them by {number(curve.factor)}"

@@ -36,7 +36,9 @@ def _beyond(method: Method) -> str:
     text = str(method)
     told = method.variant in VARIANTS and method.score in SCORE_LABELS
     absurd = len(text) > _METHOD or any(
-        step.variant.parameter == "threshold" and not LEAST_C <= step.parameter <= MOST_C for step in method.steps
+        value and not LEAST_C <= value <= MOST_C
+        for step in method.steps
+        for value in (step.values if step.variant.parameter == "threshold" else ())
     )
     if told or absurd:
         raise ValueError(text)

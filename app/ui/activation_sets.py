@@ -68,10 +68,11 @@ def _partly(spec: RunSpec, found: distributions.Spread) -> None:
 
 
 def _quantities(spec: RunSpec, found: distributions.Spread) -> None:
-    values = {"scale": found.exponent, "prune": found.s2, "random": found.s2}.get(spec.method.does)
-    choices = {"s1": "Sum s1"}
+    ratios = dict.fromkeys(("scale", "multiply", "logits"), found.exponent)
+    values = {**ratios, "prune": found.s2, "random": found.s2}.get(spec.method.does)
+    choices, name = {"s1": "Sum s1"}, distribution.explained(spec.method)
     if values is not None:
-        choices = {"explained": "Kept sum s2" if found.exponent is None else "Exponent s1/s2", **choices}
+        choices = {"explained": name[0].upper() + name[1:] if found.exponent is not None else "Kept sum s2", **choices}
     shown = "s1"
     if len(choices) > 1:
         shown = st.segmented_control(

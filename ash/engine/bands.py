@@ -22,6 +22,7 @@ from ash.engine.linear import LinearSettings, Logits, running_sum
 from ash.engine.plan import Setting
 from ash.shaping import scale_exponent, tie_kinds
 from ash.splitting import LinearTail
+from ash.variants import SCALING
 
 CLASS_BLOCK = 96  # columns of W^T used at once: 2048 rows of them are 768 KiB and stay in a 1 MiB L2 cache
 
@@ -70,13 +71,18 @@ class Bands(LinearSettings):
         first = self._bag_starts(len(x))  # (J, R)
         least = values[first + torch.from_numpy(self.lengths)[:, None] - 1]  # (J, R) the smallest value kept
         self._tied(doubts, tie_kinds(least == torch.cat([values[first[1:]], beyond[None]]), least))
+        whole = None  # (R, C) the sums over all entries
+        s2 = self._kept_sums(values, first) if self.groups.keys() & {"ash_s", *SCALING} else s1
         if self.groups.keys() & {"ash_p", "ash_s"}:
             sums = self._prefix_sums(len(x), index, values)
+            whole = sums[-1] if beyond.nan_to_num().max() <= 0 <= x.min() else None  # the rest are zeros
             yield from self._at_cuts("ash_p", sums)
             if "ash_s" in self.groups:
-                s2, peak = self._kept_sums(values, first), torch.maximum(values[first[0]].abs(), least.abs())
-                self._beyond(doubts, s1, s2, peak)
+                peak = torch.maximum(values[first[0]].abs(), least.abs())
+                self._beyond("ash_s", doubts, s1, s2, peak)
                 yield from self._at_cuts("ash_s", sums, scale_exponent(s1, s2, peak, self.dtype).exp())
+        if self.groups.keys() & {*SCALING}:
+            yield from self._scaling(x, whole, s1, s2, least, doubts)
         if "ash_b" in self.groups:
             counts = self._prefix_sums(len(x), index)
             yield from self._at_cuts("ash_b", counts, s1 / torch.from_numpy(self.cuts)[:, None])

@@ -23,7 +23,7 @@ from ash.engine.pooled import PooledBands
 from ash.engine.thresholds import ThresholdBands, Thresholds
 from ash.fitting import Fit, FitError
 from ash.splitting import LinearTail
-from ash.variants import PRUNING
+from ash.variants import RANKED
 
 STACKED = 2048  # columns of masked weights multiplied at once
 
@@ -65,18 +65,18 @@ class Grouped:
 
         `doubts` as in `LinearSettings.logits`.
         """
-        shaped: dict[Setting, tuple[Tensor, Tensor]] = {}
+        shaped: dict[Setting, tuple[Tensor, Tensor | None, Tensor]] = {}
         for group in self.groups:
             if group.first not in shaped:
                 doubtful = torch.zeros(len(x), dtype=torch.uint8, device=x.device)
-                shaped[group.first] = steps.shape(group.first, x, first_index, doubtful), doubtful
-            first, doubtful = shaped[group.first]
+                shaped[group.first] = *steps.run(group.first, x, first_index, doubtful), doubtful
+            first, factor, doubtful = shaped[group.first]
             found = doubtful.repeat(len(group.positions), 1)
             if isinstance(group.rest, _Stacked):
-                yield group.positions, group.rest.logits(first)
+                yield group.positions, steps.scaled(group.rest.logits(first), factor)
             else:
                 for positions, logits in group.rest.logits(first, first_index, found):
-                    yield [group.positions[i] for i in positions], logits
+                    yield [group.positions[i] for i in positions], steps.scaled(logits, factor)
             if doubts is not None:
                 doubts[group.positions] |= found
 
@@ -138,7 +138,7 @@ def _share(setting: Setting) -> float | None:
 def _key(setting: Setting) -> Key:
     """The group of a setting."""
     acts, share = _activation(setting), _share(setting)
-    if acts and acts[-1].name in PRUNING:
+    if acts and acts[-1].name in RANKED:
         return acts[:-1], share, "pruned"
     if acts and acts[-1].variant.needs == "id":
         return acts[:-1], share, "above"

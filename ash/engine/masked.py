@@ -13,6 +13,7 @@ from ash.engine.linear import LinearSettings, Logits
 from ash.engine.plan import Setting
 from ash.shaping import scale_exponent, tie_kinds
 from ash.splitting import LinearTail
+from ash.variants import SCALING
 
 GPU_VALUES = 2**25  # activations taken at once, R * D: about 1 GiB while they are sorted
 GPU_LOGITS = 2**25  # logits of one setting, R * C
@@ -45,11 +46,12 @@ class MaskedProducts(LinearSettings):
         for j, k in enumerate(self.cuts.tolist()):
             at = {variant: [i for i in group if self.kept[i] == k] for variant, group in self.groups.items()}
             kept = ranks < k
-            if at.get("ash_p") or at.get("ash_s"):
+            if any(at.get(name) for name in ("ash_p", "ash_s", *SCALING)):
                 pruned = torch.where(kept, x, 0.0)
+                sums2[j] = pruned.sum(1, dtype=torch.float64)
+            if at.get("ash_p") or at.get("ash_s"):
                 sums = self._product(pruned)
                 yield from self._shared(at.get("ash_p"), sums)
-                sums2[j] = pruned.sum(1, dtype=torch.float64)
                 peaks[j] = torch.maximum(values[:, 0].abs(), least[j].abs())
                 exponent = scale_exponent(s1, sums2[j], peaks[j], self.dtype)
                 yield from self._shared(at.get("ash_s"), sums, exponent.exp())
@@ -57,7 +59,9 @@ class MaskedProducts(LinearSettings):
                 yield from self._shared(at["ash_b"], self._counted(kept), s1 / k)
             if at.get("ash_rand"):
                 yield from self._shared(at["ash_rand"], self._product(torch.where(kept, noise, 0.0)))
-        self._beyond(doubts, s1, sums2, peaks)
+        self._beyond("ash_s", doubts, s1, sums2, peaks)
+        if self.groups.keys() & {*SCALING}:
+            yield from self._scaling(x, None, s1, sums2, least, doubts)
 
     def _counted(self, kept: Tensor) -> Tensor:
         """(R, C): the sum of the weights (C,) of the entries that are kept (R, D).

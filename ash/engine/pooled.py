@@ -20,6 +20,7 @@ from ash.engine.linear import LinearSettings, Logits, running_sum
 from ash.engine.plan import Setting
 from ash.shaping import VALUES, ZEROS, scale_exponent
 from ash.splitting import LinearTail
+from ash.variants import SCALING
 
 CODES = 1 << 16
 NEGATIVE = 1 << 15  # codes of negative values start here
@@ -37,8 +38,8 @@ class PooledBands(LinearSettings):
         self.channel = torch.arange(len(self.weight)).repeat_interleave(self.area) * self.bins  # (D,) its first bin
 
     def _shaped(self, x: Tensor, first_index: int, doubts: Tensor) -> Logits:
-        needs = {  # what is added up in each bin: the values for P and S, how many for B, the noise for RAND
-            "value": (self.groups.keys() & {"ash_p", "ash_s"}, lambda: x),
+        needs = {  # what is added up in each bin: the values for P, S, SCALE and LTS, how many for B, RAND's noise
+            "value": (self.groups.keys() & {"ash_p", "ash_s", *SCALING}, lambda: x),
             "count": (self.groups.keys() & {"ash_b"}, lambda: torch.ones_like(x)),
             "noise": (self.groups.keys() & {"ash_rand"}, lambda: self._noise(x, first_index)),
         }
@@ -56,11 +57,13 @@ class PooledBands(LinearSettings):
             prefixes = self._prefixes(bins.pop("value"))
             peak = torch.maximum(x.amax(1).abs(), torch.from_numpy(last).abs())
             s2 = prefixes.sum(2, dtype=torch.float64)
-            self._beyond(doubts, s1, s2, peak)
-            exponent = scale_exponent(s1, s2, peak, self.dtype)
-            sums = self._products(prefixes)
-            yield from self._at_cuts("ash_p", sums)
-            yield from self._at_cuts("ash_s", sums, exponent.exp())
+            if self.groups.keys() & {"ash_p", "ash_s"}:
+                sums = self._products(prefixes)
+                yield from self._at_cuts("ash_p", sums)
+                self._beyond("ash_s", doubts, s1, s2, peak)
+                yield from self._at_cuts("ash_s", sums, scale_exponent(s1, s2, peak, self.dtype).exp())
+            if self.groups.keys() & {*SCALING}:
+                yield from self._scaling(x, None, s1, s2, torch.from_numpy(last), doubts)
         if "count" in bins:
             factor = s1 / torch.from_numpy(self.cuts)[:, None]
             yield from self._at_cuts("ash_b", self._products(self._prefixes(bins.pop("count"))), factor)

@@ -23,6 +23,7 @@ from ash.engine import steps
 from ash.engine.activations import Reader, checked, checked_labels, chunks_of
 from ash.engine.grouped import Evaluator
 from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
+from ash.engine.steps import scaled
 from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
 from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
@@ -347,18 +348,19 @@ def _threaded(work: Callable[..., int], chunks: Iterator[tuple[Any, ...]]) -> It
 
 
 def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
-    """One setting after another, each on all banks."""
+    """One setting after another, each on all banks; those with the same activation behind their steps together."""
     cutoffs = [evaluator.cutoffs(bank.shape[0]) for bank in run.banks]
     banks = _Held(run, evaluator)
 
     @torch.inference_mode()
-    def work(position: int, source: int | None, at: int, first: int, part: NDArray[np.floating]) -> None:
+    def work(positions: list[int], source: int | None, at: int, first: int, part: NDArray[np.floating]) -> None:
         rows, known, x = slice(first, first + len(part)), cutoffs[at], None
-        if position in evaluator.kept and not known.known[rows].all():
+        if evaluator.kept.keys() & positions and not known.known[rows].all():
             x = banks.read(at, first, part)
             known.add(rows, x)
         new: Any = ...
         if source is not None:
+            (position,) = positions
             same = known.positive[rows] <= evaluator.shared(position, source)
             run.copy(at, rows, position, source, same)
             if same.all():
@@ -366,22 +368,26 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
             new = ~same.to(evaluator.device) if same.any() else ...
         if x is None:
             x = banks.read(at, first, part)
-        shaped = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
-        shaped = shaped.clone() if shaped is x else shaped  # the tail may begin with a layer that works in place
-        shaped = shaped[new]
-        read = not run.ready.keys().isdisjoint(run.plan.wanted[position])
-        z = (
-            pooled(shaped).clone() if read else shaped
-        )  # before the tail, which may begin with a layer that works in place
-        run.keep(at, rows, [position], evaluator.logits(shaped)[None], lambda _: z, new)
+        logits: Tensor | None = None  # what the tail makes of an activation that these settings have in common
+        z = x
+        for position in positions:
+            shaped, factor = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
+            if logits is None:
+                shaped = shaped.clone() if shaped is x else shaped  # the tail's first layer may work in place
+                shaped = shaped[new]
+                if any(not run.ready.keys().isdisjoint(run.plan.wanted[one]) for one in positions):
+                    z = pooled(shaped).clone()
+                logits = evaluator.logits(shaped)
+            own = scaled(logits, None if factor is None else factor[new])
+            run.keep(at, rows, [position], own[None], lambda _, z=z: z, new)
 
-    for position in range(len(run.plan.settings)):
-        source = _source(run.plan, evaluator, position)
+    for positions in evaluator.alike:
+        source = _source(run.plan, evaluator, positions[0]) if len(positions) == 1 else None
         for at, bank in enumerate(run.banks):
             for first, part in chunks_of(bank, evaluator.rows):
-                work(position, source, at, first, part)
-                yield len(part), []
-        yield 0, run.plan.methods_of(position)
+                work(positions, source, at, first, part)
+                yield len(positions) * len(part), []
+        yield 0, [method for position in positions for method in run.plan.methods_of(position)]
 
 
 def _room(device: torch.device) -> int:

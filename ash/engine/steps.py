@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch import Tensor
 from ash import shaping
 from ash.engine.plan import BEYOND, TIED
 from ash.methods import MethodError, Step
+from ash.shapes.scale import multiply, top_count
+from ash.variants import SCALING
 
 _AT_CONSTANT: dict[str, Callable[[Tensor, float], Tensor]] = {
     "react": shaping.react,
@@ -25,17 +28,54 @@ def shape(steps: Sequence[Step], x: Tensor, first_index: int = 0, doubts: Tensor
     Into `doubts` (N,), uint8, the bits of `plan` are set where a result is doubtful. MethodError for a step that has no
     constant yet, for DICE, and for a registered one that does not keep the shape.
     """
+    return run(steps, x, first_index, doubts)[0]
+
+
+def run(
+    steps: Sequence[Step], x: Tensor, first_index: int = 0, doubts: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """As `shape`, and what the logits are to be multiplied by: (N,) float64, None where no step scales them."""
+    factor = None
     for step in steps:
-        if step.local and step.variant.function is None:
-            mask, k = shaping.kept_mask(x, step.parameter), shaping.kept_count(math.prod(x.shape[1:]), step.parameter)
+        if step.variant.does == "logits":
+            one = factor_of(step, x)
+            factor = one if factor is None else factor * one
+        elif _is_ranked(step):
+            k = kept(step, math.prod(x.shape[1:]))
+            mask = shaping.top_mask(x, k)
             if doubts is not None:
                 doubts |= doubtful(step.name, x, mask, shaping.ties_at_cut(x, mask))
             x = of_kept(step.name, x, mask, k, first_index)
-            continue
-        if doubts is not None and step.name == "ash_s_global" and step.constant is not None:
-            doubts |= shaping.range_exceeded(x, x >= step.constant).to(torch.uint8) * BEYOND
-        x = _apply(step, x)
-    return x
+        else:
+            if doubts is not None and step.name == "ash_s_global" and step.constant is not None:
+                doubts |= shaping.range_exceeded(x, x >= step.constant).to(torch.uint8) * BEYOND
+            x = _apply(step, x)
+    return x, factor
+
+
+def scaled(logits: Tensor, factor: Tensor | None) -> Tensor:
+    """Logits (..., N, C) times a factor (N,) for each sample, as `run` gives it."""
+    return logits if factor is None else logits * factor.to(logits.dtype)[:, None]
+
+
+def factor_of(step: Step, x: Tensor) -> Tensor:
+    """(N,) float64: what a step that scales logits makes of x (N, ...). MethodError where it is not one a sample."""
+    assert step.variant.function is not None, step
+    factor = step.variant.function(x.clone(), *step.values)
+    if not isinstance(factor, Tensor) or factor.shape != x.shape[:1]:
+        what = tuple(factor.shape) if isinstance(factor, Tensor) else type(factor).__name__
+        raise MethodError(f"The registered method {step.name} made {what} of {len(x)} samples, not a factor for each.")
+    return factor.double()
+
+
+def _is_ranked(step: Step) -> bool:
+    """Whether it is a step that needs no more than the mask of each sample's k largest values."""
+    return step.name in SCALING or (step.local and step.variant.function is None)
+
+
+def kept(step: Step, n: int) -> int:
+    """The k of such a step for n values: SCALE and LTS take the sum of one value at least."""
+    return top_count(n, step.parameter) if step.name in SCALING else shaping.kept_count(n, step.parameter)
 
 
 def of_kept(name: str, x: Tensor, mask: Tensor, k: int, first_index: int) -> Tensor:
@@ -48,6 +88,10 @@ def of_kept(name: str, x: Tensor, mask: Tensor, k: int, first_index: int) -> Ten
         return shaping.randomise(x, mask, first_index=first_index)
     if name == "ash_b":
         return shaping.fill(x, mask, k)
+    if name == "scale":
+        return multiply(x, mask)
+    if name == "lts":
+        return x
     assert name == "ash_b_nonzero", name
     mask = mask & (x != 0)
     return shaping.fill(x, mask, mask.flatten(1).sum(1))
@@ -56,11 +100,18 @@ def of_kept(name: str, x: Tensor, mask: Tensor, k: int, first_index: int) -> Ten
 def doubtful(name: str, x: Tensor, mask: Tensor, ties: Tensor) -> Tensor:
     """(N,) uint8, the bits of `plan` for a local variant of ASH; `mask` and `ties` (N,) as `ties_at_cut` has them."""
     found = (ties > undecided(name)).to(torch.uint8) * TIED
-    return found | shaping.range_exceeded(x, mask).to(torch.uint8) * BEYOND if name == "ash_s" else found
+    if name in ("ash_s", "scale"):
+        return found | shaping.range_exceeded(x, mask, everything=name == "scale").to(torch.uint8) * BEYOND
+    return found
 
 
 def undecided(name: str) -> int:
-    """The kind of tie at its cut (of `shaping`) that a step bears: what is zero may stay or go, unless it is filled."""
+    """The kind of tie at its cut (of `shaping`) that a step bears: what is zero may stay or go, unless it is filled.
+
+    A sum, all that SCALE and LTS take, is the same whichever of the equals are in it.
+    """
+    if name in SCALING:
+        return shaping.VALUES
     return shaping.NO_TIE if name in ("ash_b", "ash_rand") else shaping.ZEROS
 
 
@@ -68,7 +119,7 @@ def _apply(step: Step, x: Tensor) -> Tensor:
     """x after a step that is none of ASH's local ones."""
     variant = step.variant
     if variant.function is not None:
-        shaped = variant.function(x.clone(), step.parameter)  # it might work in place
+        shaped = variant.function(x.clone(), *_taken(step))  # it might work in place
         if not isinstance(shaped, Tensor) or shaped.shape != x.shape:
             what = tuple(shaped.shape) if isinstance(shaped, Tensor) else type(shaped).__name__
             raise MethodError(f"The registered method {step.name} made {what} of activations {tuple(x.shape)}.")
@@ -77,6 +128,18 @@ def _apply(step: Step, x: Tensor) -> Tensor:
         raise MethodError("dice masks the weights of the last layer and leaves the activation alone: use ash.sweep.")
     constant = step.constant if variant.needs else step.parameter
     if constant is None:
-        source = {"fit": "a fit on training activations", "id": "all activations of an ID set"}[variant.needs]
-        raise MethodError(f"{step} takes its threshold from {source}: use ash.sweep, which has them.")
+        raise _unresolved(step)
     return _AT_CONSTANT[step.name](x, constant)
+
+
+def _taken(step: Step) -> tuple[Any, ...]:
+    """What the function of a registered step takes beside the activation; MethodError where that is not known yet."""
+    if step.variant.needs and step.fit is None:
+        raise _unresolved(step)
+    return step.values if step.fit is None else (step.fit,)
+
+
+def _unresolved(step: Step) -> MethodError:
+    what = {"percentile": "threshold", None: "curve"}.get(step.variant.parameter, "threshold")
+    source = "all activations of an ID set" if step.variant.needs == "id" else "a fit on training activations"
+    return MethodError(f"{step} takes its {what} from {source}: use ash.sweep, which has them.")

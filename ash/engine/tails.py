@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ash import shaping
 from ash.device import describe
 from ash.engine import steps
 from ash.engine.cutoffs import Cutoffs
 from ash.engine.grouped import Evaluator, linear_evaluator
 from ash.engine.plan import Setting, SweepError
 from ash.fitting import Fit
+from ash.shapes.lts import logit_factor
 from ash.splitting import LinearTail, linear_tail
-from ash.variants import PRUNING
+from ash.variants import RANKED, SCALING
 
 BATCH_VALUES = 2**22  # of the largest tensor in a deep tail, on a CPU: larger batches leave its caches
 GPU_BATCH_VALUES = 2**27  # the same on a GPU: 512 MiB
@@ -97,8 +97,9 @@ class DeepTail:
             tail = copy.deepcopy(tail).to(self.device)  # a tail shares its weights with the model: never move those
         self.tail, self.settings, self.size = tail, list(settings), math.prod(features)
         self.names = ["+".join(step.name for step in setting) or "none" for setting in settings]
-        pruning = [i for i, name in enumerate(self.names) if name in PRUNING]
-        self.kept = {i: shaping.kept_count(self.size, settings[i][0].parameter) for i in pruning}
+        ranked = [i for i, name in enumerate(self.names) if name in RANKED]
+        self.kept = {i: steps.kept(settings[i][0], self.size) for i in ranked}
+        self.alike = _alike(settings)
         self.rows = self._rows(features)
         if precision == "bfloat16" and len(features) == 3:
             self._try_channels_last(features)
@@ -140,24 +141,27 @@ class DeepTail:
         cuts = sorted(set(self.kept.values()) - {0, self.size})
         return Cutoffs(n, self.size, cuts, self.dtype, self.device)
 
-    def shape(self, position: int, x: Tensor, rows: slice, cutoffs: Cutoffs, doubts: Tensor) -> Tensor:
-        """What a setting makes of x (R, ...), the samples `rows` of their set: the same as `Method.shape`.
+    def shape(
+        self, position: int, x: Tensor, rows: slice, cutoffs: Cutoffs, doubts: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """What a setting makes of x (R, ...), the samples `rows` of their set, and of their logits: see `steps.run`.
 
         Into `doubts` (R,), uint8, the bits of `plan` are set where it is doubtful.
         """
         if position not in self.kept:
-            return steps.shape(self.settings[position], x, rows.start, doubts)
+            return steps.run(self.settings[position], x, rows.start, doubts)
         k, name = self.kept[position], self.names[position]
         mask = cutoffs.mask(rows, x, k)
         doubts |= steps.doubtful(name, x, mask, cutoffs.ties_of(rows, k))
-        return steps.of_kept(name, x, mask, k, rows.start)
+        factor = logit_factor(x, mask) if name == "lts" else None
+        return steps.of_kept(name, x, mask, k, rows.start), factor
 
     def shared(self, position: int, other: int) -> int:
         """For samples with up to how many positive values these two settings are certain to shape alike; -1 for none.
 
-        Negative values in a sample count as `size + 1` positive ones. An equal k is always alike. ASH-P and ASH-S are
-        too when both k keep all positive values, because what a ReLU left at zero adds nothing to them; so ASH-P is
-        then the activation as it is.
+        Negative values in a sample count as `size + 1` positive ones. An equal k is always alike. All but
+        ASH-B and ASH-RAND are too when both k keep all positive values, because what a ReLU left at zero adds nothing
+        to them; so ASH-P is then the activation as it is.
         """
         variant, basis = self.names[position], self.names[other]
         if position not in self.kept or (basis != variant and (variant, basis) != ("ash_p", "none")):
@@ -165,7 +169,7 @@ class DeepTail:
         k, limit = self.kept[position], self.kept.get(other, self.size)
         if k == limit:
             return self.size + 1
-        return min(k, limit) if variant in ("ash_p", "ash_s") else -1
+        return min(k, limit) if variant in ("ash_p", "ash_s", *SCALING) else -1
 
     def logits(self, shaped: Tensor) -> Tensor:
         """(R, C), at least float32; a batch that does not fit into the memory of a GPU is halved until it does."""
@@ -188,6 +192,14 @@ class DeepTail:
         elif self.device.type == "cuda":
             modes.enter_context(torch.backends.cudnn.flags(**EXACT))
         return modes
+
+
+def _alike(settings: Sequence[Setting]) -> list[list[int]]:
+    """The settings in groups with the same activation behind their steps, for which the tail runs once; in order."""
+    groups: dict[Setting, list[int]] = {}
+    for i, setting in enumerate(settings):
+        groups.setdefault(tuple(step for step in setting if step.variant.does != "logits"), []).append(i)
+    return list(groups.values())
 
 
 class _Largest(fx.Interpreter):

@@ -123,6 +123,30 @@ def compare_sweep(
         )
 
 
+def compare_scaling(samples: int, rounds: int) -> None:
+    """Print what SCALE and LTS at every percentile add to one pass of ASH-P, S and B, ImageNet-like, in alternation."""
+    from ash.methods import Method
+    from ash.sweeping import sweep
+
+    x, tail = relu_like(samples, 2048), torch.nn.Linear(2048, 1000)
+    few = [Method(variant, p) for variant in ("ash_p", "ash_s", "ash_b") for p in PERCENTILES]
+    all_five = few + [Method(variant, p) for variant in ("scale", "lts") for p in PERCENTILES]
+    sweep(tail, x[:1000], {}, all_five)  # threads and code paths warm
+
+    def timed(methods: list) -> float:
+        start = time.perf_counter()
+        sweep(tail, x[:1], {"scores only": x}, methods)
+        return time.perf_counter() - start
+
+    times = [(timed(few), timed(all_five)) for _ in range(rounds)]
+    alone, together = (min(column) for column in zip(*times, strict=True))
+    spread = ", ".join(f"{b / a:.2f}" for a, b in times)
+    print(
+        f"SCALE and LTS beside P, S and B, {samples} x 2048 -> 1000: {together:.2f} s, without them {alone:.2f} s: "
+        f"{together / alone:.2f} x   (rounds: {spread}; load {os.getloadavg()[0]:.1f})"
+    )
+
+
 def maps(shape: tuple[int, ...], floor: float | None) -> np.ndarray:
     """Maps (n, C, H, W): gaussians, wider in some channels, less `floor` and rectified; without it, magnitudes."""
     rng = np.random.default_rng(0)
@@ -220,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, nargs=2, default=(10_000, 20_000), help="of the two shapes")
     parser.add_argument("--images", type=int, default=256, help="of the maps at layer4; an eighth of it at layer3.5")
-    parser.add_argument("--only", choices=("flat", "maps", "masks", "metrics"))
+    parser.add_argument("--only", choices=("flat", "scaling", "maps", "masks", "metrics"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -228,6 +252,7 @@ def main() -> None:
     torch.manual_seed(0)
     parts = {
         "flat": lambda: compare_flat(args.samples, args.rounds),
+        "scaling": lambda: compare_scaling(args.samples[0], args.rounds),
         "maps": lambda: compare_placements(args.images, args.rounds),
         "masks": lambda: compare_kept_mask(args.rounds),
         "metrics": lambda: compare_metrics(args.rounds),

@@ -28,7 +28,18 @@ from ash.variants import forget_method, register_method
 
 RNG = np.random.default_rng(0)
 SCORED = RNG.normal(size=500).astype(np.float32)
-SHAPED = ("energy", "ash_p@60", "ash_b@65:msp", "ash_s@90", "react@1+ash_s@80:max_logit", "ash_b_nonzero@70")
+SHAPED = (
+    "energy",
+    "scale@85",
+    "lts@95:gen",
+    "vra@0.1,1:msp",
+    "bfact@1",
+    "ash_p@60",
+    "ash_b@65:msp",
+    "ash_s@90",
+    "react@1+ash_s@80:max_logit",
+    "ash_b_nonzero@70",
+)
 
 
 def images(entry: object, count: int, seed: int = 0) -> Tensor:
@@ -53,7 +64,7 @@ def test_a_file_answers_as_shape_tail_and_score_do(method: str) -> None:
     for count in (1, 3, 33):
         x = images(entry, count)
         with torch.inference_mode():
-            logits = tail(asked.shape(stem(x)))
+            logits = asked.logits(tail, stem(x))
             classes, scores, accepted = done(x)
         wanted = SCORES[asked.score](logits)
         worst = max(worst, float((scores - wanted).abs().max() / wanted.abs().max()))
@@ -124,7 +135,7 @@ def test_fitted_steps_and_scores_and_global_thresholds() -> None:
     with torch.inference_mode():
         x = images(entry, 5)
         activations = stem(x).numpy()
-    methods = ["dice@70", "react@90%+dice@50:msp", "react@90%", "ash_s_global@90"]
+    methods = ["dice@70", "ras", "vra@60%,95%", "bfact@95%", "react@90%+dice@50:msp", "react@90%", "ash_s_global@90"]
     methods += [f"ash_s@90:{name}" for name, score in SCORES.items() if score.follows and name != "odin"]
     for method in methods:
         asked = Method.parse(method)

@@ -38,10 +38,19 @@ def _scores(prepared: bool) -> st.SearchStrategy[str]:
     return st.sampled_from(names).flatmap(text)
 
 
-VALUES = {"percentile": PERCENTS, "threshold": st.floats(1e-6, 1e20)}
-ONE = st.sampled_from([name for name in STEPS if name != "dice"]).flatmap(
-    lambda name: st.builds(Step, st.just(name), VALUES[STEPS[name].parameter])  # type: ignore[index]
-)
+VALUES = {"percentile": PERCENTS, "threshold": st.floats(1e-6, 1e20), None: st.just(0.0)}
+
+
+def step_of(name: str) -> st.SearchStrategy[Step]:
+    """Steps of a variant: with no number, one, or two, of which a threshold may be 0."""
+    values = VALUES[STEPS[name].parameter]
+    if not STEPS[name].pair:
+        return st.builds(Step, st.just(name), values)
+    pairs = st.tuples(st.just(0.0) | values, values).map(sorted).filter(lambda pair: pair[0] < pair[1])
+    return pairs.map(lambda pair: Step(name, pair[0], upper=pair[1]))
+
+
+ONE = st.sampled_from([name for name in STEPS if name != "dice"]).flatmap(step_of)
 WHOLE = st.one_of(
     st.builds(
         lambda some, dice, score: ash.Method(steps=(*some, dice), score=score),
@@ -60,12 +69,17 @@ def test_parse_and_print_are_inverse(method: ash.Method) -> None:
     assert again == method
     assert hash(again) == hash(method)
     assert replace(method, score=method.score) == method
-    if len(method.steps) == 1:
+    if len(method.steps) == 1 and not method.steps[0].variant.pair:
         assert ash.Method(method.variant, method.parameter, method.score) == method
     assert "None" not in method.label
 
 
-@given(st.text(max_size=30))
+@given(st.lists(METHODS | WHOLE, min_size=1, max_size=5, unique=True), st.sampled_from([",", " , "]))
+def test_a_list_of_methods_is_read_as_it_is_written(methods: list[ash.Method], comma: str) -> None:
+    assert parse_methods(comma.join(map(str, methods))) == methods
+
+
+@given(st.text(max_size=30) | st.text("vra@s:+,.% 0159", max_size=20).map("vra@0.5,".__add__))
 def test_no_text_does_anything_but_parse_or_explain(text: str) -> None:
     with contextlib.suppress(MethodError):
         assert parse_methods(text)
@@ -92,6 +106,11 @@ def test_no_text_does_anything_but_parse_or_explain(text: str) -> None:
         ("ash_s@90:knn@200", "ash_s", 90, "knn@200"),
         ("ash_b@65:gen@0.25", "ash_b", 65, "gen@0.25"),
         ("vim@64.0", "none", None, "vim@64"),
+        ("scale@85", "scale", 85, "energy"),
+        ("lts@95:msp", "lts", 95, "msp"),
+        ("bfact@2", "bfact", 2, "energy"),
+        ("bfact@95%", "bfact%", 95, "energy"),
+        ("ras:msp", "ras", None, "msp"),
     ],
 )
 def test_forms(text: str, variant: str, parameter: float | None, score: str) -> None:
@@ -131,6 +150,16 @@ def test_forms(text: str, variant: str, parameter: float | None, score: str) -> 
         ("ash_s@90:she@3", "she takes no number; write she alone"),
         ("react@1.0+", "'1.0\\+' is not a number"),
         ("+ash_s@90", "is not a method"),
+        ("ash_s@80,90", "ASH-S takes one percentile; write for example ash_s@90"),
+        ("vra@0.5", "VRA takes two thresholds; write for example vra@0.5,1.0"),
+        ("vra@1,0.5", "the first number must be the smaller"),
+        ("vra@0,0", "the threshold must be a positive number"),
+        ("vra@-1,1", "the threshold must be a positive number"),
+        ("vra@60%,1", "'60%' is not a number"),
+        ("vra@0.6%,0.95%", "write vra@95% to mean the 95th percentile"),
+        ("ras@5", "RAS takes no parameter; write for example ras"),
+        ("ras@", "'' is not a number"),
+        ("lts", "needs its percentile; write for example lts@95"),
     ],
 )
 def test_a_wrong_text_gets_one_sentence(text: str, sentence: str) -> None:
@@ -156,7 +185,20 @@ def test_ranges_are_inclusive_and_keep_the_score() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["ash_s@95:5:5", "ash_s@5:95", "ash_s@5:95:0", "ash_s@5:nan:1", "", ", ,"])
+def test_two_numbers_of_a_step_stand_in_a_list_beside_ranges() -> None:
+    text = "energy,vra@0.5,1.0:msp, vra@60%, 95% ,ash_s@5:95:45,ras,lts@90+dice@10"
+    assert [str(one) for one in parse_methods(text)] == [
+        *("energy", "vra@0.5,1.0:msp", "vra@60%,95%", "ash_s@5", "ash_s@50", "ash_s@95", "ras", "lts@90+dice@10")
+    ]
+    some = parse_methods("vra@0.5:0.6:0.1,1:2:0.5+scale@80:90:5:odin")
+    assert len(some) == 2 * 3 * 3
+    assert str(some[0]) == "vra@0.5,1.0+scale@80:odin"
+    assert [one.label for one in parse_methods("vra@0.5,1,vra@60%,95%,ras,bfact@95%")] == [
+        *("VRA @ 0.5, 1", "VRA @ 60 %, 95 %", "RAS", "BFAct @ 95 %")
+    ]
+
+
+@pytest.mark.parametrize("text", ["ash_s@95:5:5", "ash_s@5:95", "ash_s@5:95:0", "ash_s@5:nan:1", "", ", ,", "energy,5"])
 def test_wrong_ranges_are_refused(text: str) -> None:
     with pytest.raises(MethodError):
         parse_methods(text)

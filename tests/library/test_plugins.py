@@ -1,4 +1,4 @@
-"""A user's method, registered by a decorated function: parsed, swept on any tail, drawn; the guide's is SCALE."""
+"""A user's method, registered by a decorated function: parsed, swept on any tail, drawn; the guide's for example."""
 
 import re
 import subprocess
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pytorch_ood.detector.scale import scale as their_scale
 from test_sweep import Deep, Pooled, linear
 from torch import fx, nn
 from training import ArrayBank, relu_like
@@ -25,7 +24,7 @@ from ash.sweeping import sweep
 from ash.variants import forget_method
 
 ROOT = Path(__file__).parents[2]
-(SCALE,) = (
+(STRETCH,) = (
     block
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "app/guide/methods.md").read_text(), re.DOTALL)
     if "register_method" in block
@@ -33,54 +32,56 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def scale() -> Iterator[None]:
+def stretch() -> Iterator[None]:
     """The guide's method, for one test."""
-    exec(SCALE, {})
+    exec(STRETCH, {})
     yield
-    forget_method("scale")
-    assert "scale" not in STEPS
-    assert "scale" not in VARIANTS
+    forget_method("stretch")
+    assert "stretch" not in STEPS
+    assert "stretch" not in VARIANTS
 
 
 def test_it_takes_ten_lines_at_most() -> None:
-    assert len([line for line in SCALE.splitlines() if line.strip()]) <= 10
+    assert len([line for line in STRETCH.splitlines() if line.strip()]) <= 10
 
 
-@pytest.mark.usefixtures("scale")
+@pytest.mark.usefixtures("stretch")
 def test_it_is_parsed_as_any_other() -> None:
-    texts = ["scale@85", "scale@85:msp", "react@1.0+scale@85", "scale@85+dice@10"]
+    texts = ["stretch@85", "stretch@85:msp", "react@1.0+stretch@85", "stretch@85+dice@10"]
     assert [str(method) for method in parse_methods(",".join(texts))] == texts
-    assert len(parse_methods("scale@5:95:5")) == 19
-    assert Method.parse("scale@85").label == "SCALE @ 85"
-    assert Method.parse("scale@85").pruned == 85
-    with pytest.raises(MethodError, match="did you mean scale@85"):
-        Method.parse("scal@85")
+    assert len(parse_methods("stretch@5:95:5")) == 19
+    assert Method.parse("stretch@85").label == "Stretch @ 85"
+    assert Method.parse("stretch@85").pruned == 85
+    with pytest.raises(MethodError, match="did you mean stretch@85"):
+        Method.parse("stretc@85")
 
 
-@pytest.mark.usefixtures("scale")
+@pytest.mark.usefixtures("stretch")
 @pytest.mark.parametrize("kind", ["linear", "pooled", "deep"])
-def test_it_is_swept_on_any_tail_and_is_pytorch_oods(kind: str) -> None:
+def test_it_is_swept_on_any_tail(kind: str) -> None:
     tail: nn.Module = {"linear": linear(48, 5), "pooled": Pooled(linear(3, 5)), "deep": Deep()}[kind]
     x = relu_like(20, (48,) if kind == "linear" else (3, 4, 4)) + np.float32(0.01)
     before = x.copy()
-    methods = parse_methods("energy,scale@65,scale@90,react@1.0+scale@90,ash_s@90")
+    methods = parse_methods("energy,stretch@65,stretch@90,react@1.0+stretch@90,ash_s@90")
     result = sweep(fx.symbolic_trace(tail) if kind == "pooled" else tail, x, {"o": x}, methods)
     np.testing.assert_array_equal(x, before)
-    maps = torch.from_numpy(x).view(20, -1, 1, 1)
-    for row, (p, c) in enumerate([(0.65, 99), (0.9, 99), (0.9, 1.0)], start=1):
-        shaped = their_scale(maps.clamp(max=c), p).view(x.shape)
+    for row, (p, c) in enumerate([(65, 99), (90, 99), (90, 1.0)], start=1):
+        clipped = torch.from_numpy(x).clamp(max=c)
+        flat = clipped.view(20, -1)
+        ratio = flat.sum(1) / flat.topk(48 - round(0.48 * p), dim=1).values.sum(1)
+        shaped = clipped * ratio.view(-1, *[1] * (x.ndim - 1))
         np.testing.assert_allclose(result.id_scores[row], energy(tail(shaped)), rtol=1e-4)
 
 
-@pytest.mark.usefixtures("scale")
+@pytest.mark.usefixtures("stretch")
 def test_it_is_drawn_with_a_mark_of_its_own() -> None:
-    assert theme.MARKS["scale"].symbol not in {mark.symbol for mark in theme.MARKS.values()}
-    assert theme.variant_label("scale") == "★ SCALE"
+    assert theme.MARKS["stretch"].symbol not in {mark.symbol for mark in theme.MARKS.values()}
+    assert theme.variant_label("stretch") == "★ Stretch"
     for dark in (False, True):
-        assert theme.colours(dark)["scale"] == theme.colours(dark)["ink"]
-    ones = [Setting(Method("scale", p), 90 + p / 9, 90, 30, 90) for p in (10, 50)]
+        assert theme.colours(dark)["stretch"] == theme.colours(dark)["ink"]
+    ones = [Setting(Method("stretch", p), 90 + p / 9, 90, 30, 90) for p in (10, 50)]
     shown = Pareto("id_accuracy", "auroc", tuple(ones), (ones[1],), ones[0], ones[1], (), None, ((80, 99), (80, 99)))
-    assert list(shown.lines()) == ["scale"]
+    assert list(shown.lines()) == ["stretch"]
     with pytest.raises(KeyError):
         theme.colours(False)["no_such_variant"]
 
@@ -88,15 +89,16 @@ def test_it_is_drawn_with_a_mark_of_its_own() -> None:
 @pytest.mark.slow
 def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(tmp_path: Path) -> None:
     good, bad = tmp_path / "mine.py", tmp_path / "bad.py"
-    good.write_text(SCALE)
+    good.write_text(STRETCH)
     bad.write_text("import ash\n\nash.register_method('half', 'Half')(lambda x, p: x / 2)\n1 / 0\n")
     code = (
         "import app.link.spec; from ash.methods import STEPS, Method; "
-        "print(Method.parse('scale@85'), app.link.spec.from_query({'variant': 'scale'})[0].variant, 'half' in STEPS)"
+        "linked = app.link.spec.from_query({'variant': 'stretch'})[0]; "
+        "print(Method.parse('stretch@85'), linked.variant, 'half' in STEPS)"
     )
     env = {"ASH_PLUGINS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["scale@85", "scale", "False"], done.stderr
+    assert done.stdout.split() == ["stretch@85", "stretch", "False"], done.stderr
     assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
 
 
@@ -161,6 +163,8 @@ def test_what_cannot_be_registered_says_why() -> None:
         (("energy", "Mine"), "cannot name a method"),
         (("My-Method", "Mine"), "cannot name a method"),
         (("mine", "Mine", "number"), "is a percentile or a threshold, not 'number'"),
+        (("scale", "Mine"), "There is a method 'scale' already"),
+        (("mine", "Mine", None), "'mine' has no parameter, so it must be fitted"),
     ):
         with pytest.raises((MethodError, PluginError), match=sentence):
             register_method(*arguments)(lambda x, p: x)  # type: ignore[arg-type]

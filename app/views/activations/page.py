@@ -14,6 +14,7 @@ from app.link.state import bind, dispatch
 from app.ui import activation_sets, controls, deep_progress, pictures, plot, sample_picker, share
 from app.views.activations import sample_code
 from ash import images
+from ash.methods import VARIANTS
 
 VIEWS = {"units": "Sorted units", "maps": "Channel maps", "logits": "Logits"}
 LARGE = 140  # pixels of the image
@@ -117,6 +118,8 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: sample_s
                 " The largest values are kept, not the largest magnitudes. Where s1 is negative, ASH-B writes a "
                 "negative constant; where s1 is below s2, ASH-S multiplies by less than e."
             )
+        elif signed := VARIANTS[spec.variant].signed:
+            text = signed
         st.info(text, icon=":material/info:")
     {"units": _units, "maps": _maps, "logits": _logits}[spec.activations.view](spec, one, curve)
 

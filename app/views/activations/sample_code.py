@@ -18,10 +18,10 @@ image = get_dataset("{name}").image({index})
 with torch.inference_mode():
     x = stem(entry.preprocess.build()(image)[None])
     done = trace(x, method, first_index={index})
-    before, after = tail(x), tail(done.shaped)
+    before, after = tail(x), done.logits(tail)
 
 print("k", int(done.k), "of", x.numel())
-for name in ("t", "s1", "s2", "factor", "level"):
+for name in ("t", "s1", "s2", "factor", "level", "logit_factor"):
     if (value := getattr(done, name)) is not None:  # the method has such a number
         print(name, float(value))
 print("zeros before", int((x == 0).sum()))

@@ -7,6 +7,7 @@ from app.backend import banks, decisions, samples, setups
 from app.charts import sample_summary
 from app.charts.verdict_words import distance
 from app.errors import plain
+from app.theme import number
 from app.ui import pictures, plot, sample_picker
 from app.views.samples import placed_score, units_decided
 from app.views.samples.one_facts import Facts
@@ -103,7 +104,9 @@ def _units(one: Facts) -> None:
         table=lambda: units_decided.table(record),
         filename=one.file("units"),
     )
-    st.caption(plain(_reading(record)))
+    factor = one.one.trace.logit_factor
+    more = "" if factor is None else f" The bars are multiplied as the logits are, by {number(float(factor[0]))}."
+    st.caption(plain(_reading(record) + more))
 
 
 def _reading(record: units_decided.Decided) -> str:
