@@ -59,4 +59,4 @@ def _why_not(spec: RunSpec) -> str:
 
 
 def _say(spec: RunSpec, text: str) -> None:
-    st.caption(plain(f"{_why_not(spec)} {text}".strip()), width="content")
+    st.caption(plain(f"{_why_not(spec)} {text}".strip()))
