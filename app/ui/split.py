@@ -43,9 +43,9 @@ def measured_line(spec: RunSpec, sets: Collection[str]) -> None:
     _say(spec, measured_words(spec, sets))
 
 
-def line(spec: RunSpec, sets: Collection[str]) -> None:
-    """`words`, and before them why there is no split, where the link asks for one."""
-    _say(spec, words(spec, sets))
+def line(spec: RunSpec, sets: Collection[str], more: str = "") -> None:
+    """`words` and what follows; before them why there is no split, where the link asks for one."""
+    _say(spec, f"{words(spec, sets)} {more}".strip())
 
 
 def unsplit(spec: RunSpec) -> None:

@@ -379,7 +379,7 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
                     z = pooled(shaped).clone()
                 logits = evaluator.logits(shaped)
             own = scaled(logits, None if factor is None else factor[new])
-            run.keep(at, rows, [position], own[None], lambda _, z=z: z, new)
+            run.keep(at, rows, [position], own[None], functools.partial(_itself, z), new)
 
     for positions in evaluator.alike:
         source = _source(run.plan, evaluator, positions[0]) if len(positions) == 1 else None
@@ -388,6 +388,11 @@ def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
                 work(positions, source, at, first, part)
                 yield len(positions) * len(part), []
         yield 0, [method for position in positions for method in run.plan.methods_of(position)]
+
+
+def _itself(z: Tensor, position: int) -> Tensor:
+    """The features of all settings that have them in common."""
+    return z
 
 
 def _room(device: torch.device) -> int:

@@ -140,7 +140,8 @@ def test_the_fields_and_their_keys_are_unique_and_fit_their_defaults() -> None:
         ({"p": "100"}, f"p=100 is not a percentile in [0, 100); using {P}."),
         ({"p": "nan"}, f"p=nan is not a percentile in [0, 100); using {P}."),
         ({"c": "-1"}, f"c=-1 is not a threshold in [0.0001, 1e+06]; using {write_number(RunSpec().c)}."),
-        ({"on": "../../etc"}, "on=..?..?etc is not 'mean' or an OOD set; using mean."),
+        ({"on": "../../etc"}, "on=..?..?etc is not 'mean', 'near', 'far' or an OOD set; using mean."),
+        ({"split": "half"}, "split=half is not a part of the images (test, all); using test."),
         ({"v": "9"}, "This link has version 9, this program reads version 1."),
     ],
 )

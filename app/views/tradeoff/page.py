@@ -264,7 +264,6 @@ def _controls(spec: RunSpec) -> None:
                     label, list(OBJECTIVE_LABELS), format_func=lambda name: OBJECTIVE_LABELS[name], **bind(field)
                 )
         controls.show_all()
-        split.control()
         st.toggle(
             "Other methods",
             help="ODIN, Mahalanobis, ReAct, DICE and combinations at this network's settings, as far as they are "
@@ -282,12 +281,15 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
         st.markdown(advice(found, view.baseline, view.current, choice.goal, budget, validated), width="content")
         if found is not None and found.method != view.current.method:
             st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.id),))
-    split.line(spec, setups.sets_on(spec))
+    more = ""
     if found is not None and validated:
         said = [
             without_data(label, by_method[method], found, choice.goal) for label, method in choice.without_data.items()
         ]
-        st.caption(plain(" ".join(said) or "Choosing without OOD data: no set of noise is measured here."))
+        more = " ".join(said) or "Choosing without OOD data: no set of noise is measured here."
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
+        split.control()
+        split.line(spec, setups.sets_on(spec), more)
 
 
 def _chart(spec: RunSpec, shown: pareto.Pareto, view: View) -> None:
