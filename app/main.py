@@ -25,7 +25,7 @@ from app.link.spec import PENULTIMATE, RunSpec  # noqa: E402
 from app.link.streamlit_private import Page  # noqa: E402
 from app.serving import door, plotly_js  # noqa: E402
 from app.theme import colours  # noqa: E402
-from app.ui import plot, prepare, shipped, texts  # noqa: E402
+from app.ui import appearance, plot, prepare, shipped, texts  # noqa: E402
 
 # section -> (folder in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
@@ -153,6 +153,7 @@ def draw() -> None:
         page.run()
         engine.warm_up()
     state.echo()
+    appearance.watch()
 
 
 def main() -> None:
