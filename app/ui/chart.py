@@ -6,13 +6,16 @@ from pathlib import Path
 from app.serving import plotly_js
 from app.ui.component import component
 
-_mount = component("ash_chart", Path(__file__).with_suffix(".js").read_text().replace("%ADDRESS%", plotly_js.ADDRESS))
+_FOLDER = Path(__file__).parent
+_PARTS = ("live_paint.js", "live.js", "chart.js")  # one program: a component cannot import
+_JS = "".join((_FOLDER / name).read_text() for name in _PARTS).replace("%ADDRESS%", plotly_js.ADDRESS)
+_mount = component("ash_chart", _JS, (_FOLDER / "chart.css").read_text())
 
 
 def mount(content: bytes, key: str, on_picked: Callable[[], None]) -> None:
     """Put a chart on the page, or another figure into the one that is there.
 
-    `content`: JSON of `figure`, `config`, `alt` and `picks`; where that is true, `picked` of the key's state is the
-    id of the mark that was clicked, when `on_picked` is called.
+    `content`: JSON of `figure`, `config`, `alt`, `live` (`film` and `p`, or null) and `picks`; where that is true,
+    `picked` of the key's state is the id of the mark that was clicked, when `on_picked` is called.
     """
     _mount(data=content, key=key, on_picked_change=on_picked)

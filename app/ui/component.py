@@ -7,11 +7,11 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 
-def component(name: str, js: str) -> Callable[..., None]:
+def component(name: str, js: str, css: str | None = None) -> Callable[..., None]:
     """A component (`st.components.v2`) without a frame; call what comes back to put it on the page."""
 
     def register() -> Callable[..., Any]:
-        return st.components.v2.component(name, js=js, isolate_styles=False)
+        return st.components.v2.component(name, js=js, css=css, isolate_styles=False)
 
     made = register()
 
