@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from app import theme
+from app.charts.axes import round_top
 from app.charts.bins import Bars, Histograms, Scale, bar_id
 from app.charts.plain import Figure, Part
 from app.charts.score_words import fpr_name, short, shorts, span_text
@@ -135,8 +136,7 @@ def _top(record: Histograms, bars: Bars) -> float:
     if record.before_scale is not None:
         drawn += [(one, record.before_scale) for one in record.before if one.name == bars.name]
     highest = 1.12 * max(float(one.heights(scale).max()) for one, scale in drawn)
-    steps = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
-    return next((float(step) for step in steps if step >= highest), 112.0)
+    return min(round_top(max(highest, 1.0)), 112.0)
 
 
 def _annotations(record: Histograms, bars: Bars, top: float, dark: bool) -> list[Part]:

@@ -36,14 +36,18 @@ def routes() -> list[Route]:
     return [Route(plotly_js.path(f"{FOLDER}/{{name}}"), _send)]
 
 
-async def _send(request: Request) -> Response:
+def block(name: str) -> bytes | None:
+    """The block of this name, made now; None where there is none any more."""
     with _lock:
-        make = _offers.get(request.path_params["name"])
+        make = _offers.get(name)
     if make is None:
-        return Response("There is no such block any more.", 404, media_type="text/plain")
-    return Response(await run_in_threadpool(_made, make), headers={**_KEPT, "Content-Encoding": "gzip"})
-
-
-def _made(make: Callable[[], bytes]) -> bytes:
+        return None
     with _turn:
-        return gzip.compress(make(), 5)
+        return make()
+
+
+async def _send(request: Request) -> Response:
+    found = await run_in_threadpool(block, request.path_params["name"])
+    if found is None:
+        return Response("There is no such block any more.", 404, media_type="text/plain")
+    return Response(gzip.compress(found, 5), headers={**_KEPT, "Content-Encoding": "gzip"})

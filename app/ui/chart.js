@@ -150,7 +150,8 @@ async function plot(chart) {
   if (FINGER) figure.layout.dragmode = false;
   keepZoom(chart, figure.layout);
   await window.Plotly.react(chart.node, { ...figure, config: { ...chart.config, ...chart.buttons } });
-  chart.shown = p;
+  [chart.shown, chart.late] = [p, false];
+  clearTimeout(chart.rest);
   say(chart, p);
   const film = figure.layout.sliders?.[0]; // Play goes on from what is shown, not from where it was stopped before
   if (film) chart.node._fullLayout._currentFrame = film.steps[film.active ?? 0]?.label;
@@ -164,6 +165,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   after(chart, draw);
   return () => {
     chart.size.disconnect();
+    clearTimeout(chart.rest);
     window.Plotly?.purge(chart.node);
     charts.delete(parentElement);
     live.delete(chart);

@@ -4,6 +4,7 @@
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 };
 const NEARBY = ['pointerover', 'focusin', 'touchstart', 'keydown']; // somebody comes near the slider
+const REST = 120; // milliseconds without a step in which the scales of a chart are drawn anew
 const live = new Set(); // the charts of this page that have a film, here or to be fetched
 let held = null; // the arrow key that is down
 
@@ -34,6 +35,24 @@ function readFilm(buffer) {
   return { parts, byName: new Map(parts.map(part => [part.name, part])) };
 }
 
+// What stands at a path of the figure at a percentile; undefined where it is the same at all of them.
+function valueAt(film, path, p) {
+  for (let length = path.length; length > 1; length--) {
+    const part = film.byName.get(path.slice(0, length).join(' '));
+    if (part) return path.slice(length).reduce((one, key) => one?.[key], part.at(p));
+  }
+  return undefined;
+}
+
+// The paths at which two values differ, as far in as they are alike.
+function leaves(path, one, two) {
+  const isObject = value => value !== null && typeof value === 'object';
+  const ofParts = value => isObject(value) && (!Array.isArray(value) || value.some(isObject));
+  if (ofParts(one) && ofParts(two) && Object.keys(one).join() === Object.keys(two).join())
+    return Object.keys(one).flatMap(key => leaves([...path, Array.isArray(one) ? Number(key) : key], one[key], two[key]));
+  return JSON.stringify(one) === JSON.stringify(two) ? [] : [path];
+}
+
 // A film is fetched once, when it is about to be needed. Where it does not come, steps are the server's, as ever.
 async function fetchFilm(chart) {
   if (chart.film !== undefined || !chart.live) return;
@@ -60,12 +79,17 @@ function follow(chart) {
   const p = wantedP(chart), was = chart.shown;
   if (!chart.text || p === was) return undefined;
   const changed = chart.film.parts.filter(part => !part.same(was, p));
-  const at = which => path => chart.film.byName.get(path.join(' '))?.at(which);
+  const paths = changed.flatMap(part => (part.ends ? [part.path] : leaves(part.path, part.at(was), part.at(p))));
+  const now = path => valueAt(chart.film, path, p), before = path => valueAt(chart.film, path, was);
   say(chart, p);
-  if (!changed.every(part => paintable(chart.node, part.path, at(p)))) return plot(chart);
-  const paths = changed.map(part => part.path);
-  paint(chart.node, paths, at(was), at(p));
+  const late = paths.filter(path => isLate(chart.node, path, now));
+  const others = paths.filter(path => !late.includes(path));
+  if (!others.every(path => paintable(chart.node, path, now))) return plot(chart);
+  paint(chart.node, others, before, now);
   chart.shown = p;
+  chart.late ||= late.length > 0;
+  clearTimeout(chart.rest);
+  if (chart.late) chart.rest = setTimeout(() => after(chart, plot), REST);
   return undefined;
 }
 

@@ -1,6 +1,7 @@
 // What moves under a held key is painted into the drawing that Plotly made, where that is a matter of moving what is
 // there: bars, lines, marks, notes, names. Plotly would draw axes, texts and legend anew, in several times a frame.
-// What cannot be painted (`paintable` says so: other ticks, more notes) is left to Plotly.
+// What cannot be painted (`paintable` says so: more notes, other names) is left to Plotly, and so is the scale of an axis
+// where the movement rests: until then all is painted in the scale that stands there, whose ticks say it.
 
 const NOTE = ['text', 'x', 'y', 'xanchor', 'yanchor', 'xshift', 'yshift'];
 const ENDS = ['x0', 'x1', 'y0', 'y1'];
@@ -13,6 +14,16 @@ const lineOf = (node, index) => node.querySelector(`.shapelayer path[data-index=
 const legendOf = (node, index) =>
   [...node.querySelectorAll('.legendtext')].find(one => one.__data__?.[0]?.trace?.index === index);
 const hasGap = values => values.some(value => value === null);
+
+// What waits: an axis that says the same a little differently, so that what is painted in the old scale can be seen, and
+// texts beside marks, which only make room.
+function isLate(node, [where, name, key], now) {
+  if (where === 'data') return !!node._fullData[name].mode?.includes('text');
+  if (!/^[xy]axis/.test(name)) return false;
+  const old = node._fullLayout[name].range, fresh = now(['layout', name, 'range']) ?? old;
+  return ['range', 'tickvals', 'ticktext'].includes(key)
+    && old.every((end, i) => Math.abs(fresh[i] - end) <= Math.abs(old[1] - old[0]) / 2);
+}
 
 // `now(path)`: the value there at the new percentile, or undefined where it is the same at all of them.
 function paintable(node, path, now) {
@@ -108,7 +119,7 @@ const sections = text => text.split(/<[^>]+>/).filter(Boolean);
 
 function textsOf(element) {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT), found = [];
-  while (walker.nextNode()) found.push(walker.currentNode);
+  while (walker.nextNode()) if (walker.currentNode.nodeValue) found.push(walker.currentNode);
   return found;
 }
 

@@ -1,15 +1,18 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.backend import deep, engine, evaluations, registry, requirements, setups
-from app.charts import pareto
+from app.charts import film, pareto
 from app.charts.front import Setting, best, inside, settings, within
+from app.charts.plain import Figure
 from app.charts.tradeoff_words import advice, headline, method_words, opening, place_words
 from app.errors import plain
 from app.link.fields import OFF
@@ -17,7 +20,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, plot, prepare, shipped, texts
+from app.ui import code, controls, deep_progress, live, plot, prepare, shipped, texts
 from app.views.tradeoff import strip
 from ash.methods import VARIANTS, Method
 
@@ -77,7 +80,7 @@ def render(spec: RunSpec) -> None:
     if math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y]):
         st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
     else:
-        _chart(shown, view)
+        _chart(spec, shown, view)
         _explain(shown)
     with interval:  # after the chart, which does not wait for it
         st.caption(_span(spec, view), help=_INTERVAL)
@@ -93,8 +96,8 @@ def render(spec: RunSpec) -> None:
 # Data
 
 
-def _view(spec: RunSpec, linear: bool) -> View:
-    """All settings of the sweep with those of the page that lie between its marks."""
+def _view(spec: RunSpec, linear: bool, measured: Mapping[str, Setting] = MappingProxyType({})) -> View:
+    """All settings of the sweep with those of the page that lie between its marks; `measured`: by id, what is known."""
     current, unshaped = spec.method, Method(score=spec.score)
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
@@ -110,8 +113,10 @@ def _view(spec: RunSpec, linear: bool) -> View:
         assert found is not None
         swept = settings(found, spec.on, sets)
     known = {one.id for one in swept}
-    more = [evaluations.measure(at, one) for one in dict.fromkeys((*wanted, *others)) if one not in known]
-    rows = (*swept, *(settings(pd.concat(more, ignore_index=True), spec.on, sets) if more else ()))
+    between = [one for one in dict.fromkeys((*wanted, *others)) if one not in known]
+    more = [evaluations.measure(at, one) for one in between if one not in measured]
+    rows = (*swept, *(measured[one] for one in between if one in measured))
+    rows += settings(pd.concat(more, ignore_index=True), spec.on, sets) if more else ()
     by_method = {one.method: one for one in rows}
     where = place_words(setups.set_label(at.id_set), sets, spec.on)
     return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
@@ -219,7 +224,7 @@ def _advice(spec: RunSpec, view: View) -> None:
             st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.id),))
 
 
-def _chart(shown: pareto.Pareto, view: View) -> None:
+def _chart(spec: RunSpec, shown: pareto.Pareto, view: View) -> None:
     plot.show(
         pareto.figure(shown, plot.dark()),
         "pareto",
@@ -229,7 +234,17 @@ def _chart(shown: pareto.Pareto, view: View) -> None:
         table=lambda: _table(view, shown.front, whole=True),
         filename="ash-trade-off",
         columns=_columns(),
+        live=live.steps("pareto", spec, _charts_of_steps),
     )
+
+
+def _charts_of_steps(spec: RunSpec, dark: bool) -> Iterator[Figure]:
+    at, sets = setups.setup(spec), setups.chosen_sets(spec)
+    table = evaluations.scrub(at, spec.variant, spec.score).table(at.model, at.placement, at.id_set)
+    measured = {one.id: one for one in (*_view(spec, linear=True).settings, *settings(table, spec.on, sets))}
+    for p in film.PERCENTILES:
+        moved = replace(spec, p=float(p))
+        yield pareto.figure(_record(moved, _view(moved, linear=True, measured=measured)), dark)
 
 
 def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.DataFrame:
