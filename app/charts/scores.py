@@ -76,6 +76,7 @@ def _outline(bars: Bars, scale: Scale, colour: str, dash: str) -> Part:
         "y": shorts([0, *heights, heights[-1], 0]),
         "line": {"shape": "hv", "width": 1.3, "color": colour, "dash": dash},
         "hoverinfo": "skip",
+        "visible": True,
     }
 
 
@@ -113,14 +114,15 @@ def panel_traces(record: Histograms, bars: Bars, score: str, dark: bool) -> list
         {"name": "OOD, accepted", "marker": {"color": colour["ood"], "pattern": hatch, "line": edge}, **_faded(0.65)}
         | bar_trace(bars, scale, scale.line, len(scale.left), score),
     ]
-    if record.before_scale is not None:
-        old = {one.name: one for one in record.before}
-        line = {"name": "ID without shaping"} | _outline(old[record.id.name], record.before_scale, colour["id"], "dot")
+    if record.before:
+        old, fits = {one.name: one for one in record.before}, record.before_scale is not None
+        ghost = {} if fits else {"x": [], "y": [], "visible": False}  # there all the same: a percentile on, it may fit
+        before = record.before_scale or scale
+        line = {"name": "ID without shaping"} | _outline(old[record.id.name], before, colour["id"], "dot") | ghost
         if record.scale.axis != "rank":  # there the ID set is flat by definition
             traces.append(line)
-        traces.append(
-            {"name": "OOD without shaping"} | _outline(old[bars.name], record.before_scale, colour["ink"], "solid")
-        )
+        outline = _outline(old[bars.name], before, colour["ink"], "solid")
+        traces.append({"name": "OOD without shaping"} | outline | ghost)
     return traces
 
 

@@ -29,6 +29,12 @@ function plotly() {
   return window.ashPlotly;
 }
 
+// A film of Plotly's that is paused ends with a promise that it breaks and that nobody has: no fault of the page's.
+let pausedAt = -Infinity;
+window.addEventListener('unhandledrejection', event => {
+  if (event.reason === undefined && performance.now() - pausedAt < 100) event.preventDefault();
+});
+
 function begin(element) {
   const chart = { node: document.createElement('div'), said: '', text: '', drawing: Promise.resolve() };
   chart.node.className = 'ash-chart';
@@ -112,6 +118,7 @@ function listen(chart) {
     touch.over = true;
     chart.pick(String(id));
   });
+  chart.node.on('plotly_animationinterrupted', () => { pausedAt = performance.now(); });
   chart.node.on('plotly_hover', event => point(chart.picks && idOf(event.points[0]) != null));
   chart.node.on('plotly_unhover', () => point(false));
 }
