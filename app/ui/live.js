@@ -109,7 +109,7 @@ function say(chart, p) {
   chart.readout.textContent = moving ? `p = ${p} %` : '';
   chart.node.classList.toggle('ash-moving', moving);
   if (moving && !moved) window.Plotly.Fx.unhover(chart.node);
-  if (!moving && chart === [...live][0]) announce(chart.node.getAttribute('aria-label'));
+  if (!moving && chart === [...live][0]) announce(`p = ${p} %. ${chart.node.getAttribute('aria-label')}`);
 }
 
 // For screen readers, where a movement has ended: what the first chart shows now.

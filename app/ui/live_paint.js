@@ -89,8 +89,8 @@ function bars(node, trace, group, value) {
   const edge = at => Math.round(at) - half, wide = i => (typeof width === 'number' ? width : width[i]);
   elements(group, '.point', y.length).slice(0, y.length).forEach((one, i) => {
     const [left, right] = [-0.5, 0.5].map(side => edge(xaxis.c2p(x[i] + side * wide(i), true)));
-    const [low, high] = [0, y[i] ?? 0].map(end => edge(yaxis.c2p(end, true)));
-    one.querySelector('path').setAttribute('d', low === high ? 'M0,0Z' : `M${left},${low}V${high}H${right}V${low}Z`);
+    const [low, high] = [0, y[i]].map(end => edge(yaxis.c2p(end, true)));
+    one.querySelector('path').setAttribute('d', y[i] === null ? 'M0,0Z' : `M${left},${low}V${high}H${right}V${low}Z`);
   });
 }
 
