@@ -83,16 +83,6 @@ function axesOf(layout) {
   return JSON.stringify(axes.map(name => [name, layout[name].title?.text, layout[name].range, layout[name].type]));
 }
 
-// Plotly keeps a zoom where the figure asks for the range that it asked for before. Where the range goes with p, say so.
-function keepZoom(chart, layout) {
-  const before = chart.node._fullLayout?._preGUI ?? {};
-  if (chart.node._fullLayout?.uirevision !== layout.uirevision) return;
-  for (const axis of Object.keys(layout).filter(name => /^[xy]axis/.test(name))) {
-    const range = [0, 1].map(end => before[`${axis}.range[${end}]`]);
-    if (range.every(Number.isFinite) && layout[axis].range) layout[axis] = { ...layout[axis], range };
-  }
-}
-
 const idOf = point => [point?.customdata].flat()[0];
 
 function listen(chart) {
@@ -155,7 +145,6 @@ async function plot(chart) {
   if (p !== chart.live?.p) move(figure, chart.film, p);
   figure.layout = { uirevision: chart.revision, ...figure.layout, ...size };
   if (FINGER) figure.layout.dragmode = false;
-  keepZoom(chart, figure.layout);
   await window.Plotly.react(chart.node, { ...figure, config: { ...chart.config, ...chart.buttons } });
   [chart.shown, chart.late] = [p, false];
   clearTimeout(chart.rest);

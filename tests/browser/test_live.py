@@ -163,22 +163,3 @@ def test_a_movement_that_is_left_ends_where_it_is(visitor: Visitors) -> None:
     one.expect_query(p="44", variant="ash_p").expect_p(44).ready()
     assert one.page.evaluate(READOUTS) == []
     assert agreement(one) == ""
-
-
-def test_a_zoom_stays_where_the_axis_goes_with_the_percentile(visitor: Visitors) -> None:
-    one = visitor().open("/scores?p=41&variant=ash_s&model=demo&axis=raw&set=noise")
-    page = one.page
-    plot = "document.querySelector('.js-plotly-plot')"
-    page.evaluate(f"{plot}.scrollIntoView({{block: 'center'}})")
-    before = page.evaluate(f"{plot}._fullLayout.xaxis.range.map(Number)")
-    area: Any = page.locator(".js-plotly-plot .nsewdrag").bounding_box()
-    page.mouse.move(area["x"] + area["width"] / 3, area["y"] + area["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(area["x"] + 2 * area["width"] / 3, area["y"] + area["height"] / 2, steps=4)
-    page.mouse.up()
-    page.wait_for_function(f"before => {plot}._fullLayout.xaxis.range[0] > before", arg=before[0], polling="raf")
-    zoom = page.evaluate(f"{plot}._fullLayout.xaxis.range.map(Number)")
-    for p in (42, 43):
-        one.press("ArrowRight").expect_p(p)
-        one.ready()
-        assert page.evaluate(f"{plot}._fullLayout.xaxis.range.map(Number)") == zoom
