@@ -23,9 +23,9 @@ from app.errors import boundary, plain  # noqa: E402
 from app.link import state  # noqa: E402
 from app.link.spec import PENULTIMATE, RunSpec  # noqa: E402
 from app.link.streamlit_private import Page  # noqa: E402
-from app.serving import door, plotly_js  # noqa: E402
+from app.serving import door, films, plotly_js  # noqa: E402
 from app.theme import colours  # noqa: E402
-from app.ui import plot, prepare, shipped, texts  # noqa: E402
+from app.ui import appearance, plot, prepare, shipped, texts  # noqa: E402
 
 # section -> (folder in app/views, title, what the page is for); the first one is the home page
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
@@ -153,6 +153,7 @@ def draw() -> None:
         page.run()
         engine.warm_up()
     state.echo()
+    appearance.watch()
 
 
 def main() -> None:
@@ -164,4 +165,5 @@ def main() -> None:
 if __name__ == "__main__":  # every browser runs this file
     main()
 else:  # the server imports it once, and looks for this
-    server = st.App(__file__, routes=plotly_js.routes(), middleware=door.middleware(), lifespan=door.opening)
+    routes = [*plotly_js.routes(), *films.routes()]
+    server = st.App(__file__, routes=routes, middleware=door.middleware(), lifespan=door.opening)

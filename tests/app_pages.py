@@ -51,9 +51,14 @@ def ran(app: AppTest, /, **query: object) -> AppTest:
     _asked(app, query).run()
     assert not app.exception
     assert [one.value for one in app.error] == []
-    for one in app.get("bidi_component"):
+    for one in charts(app):
         Figure(**json.loads(one.proto.bytes)["figure"]).checked()
     return app
+
+
+def charts(app: AppTest) -> list[Any]:
+    """The charts of the page, among the components."""
+    return [one for one in app.get("bidi_component") if one.proto.component_name == "ash_chart"]
 
 
 def open_page(page: str, /, **query: object) -> AppTest:

@@ -1,6 +1,6 @@
 """Distributions over whole sets: how one method changes the values of the ID set and of OOD sets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,12 +50,36 @@ class Spread:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
     """How one method changes the values of the ID set and of these OOD sets, over all rows of their banks."""
+    return _spread(at, Method.parse(method), ood, log)
+
+
+def spreads(at: Setup, variant: str, ood: tuple[str, ...], log: bool) -> Iterator[Spread]:
+    """`spread` of a variant at p = 0..99, none of it kept."""
+    return (_spread(at, Method(variant, float(p)), ood, log) for p in range(100))
+
+
+def explaining(
+    at: Setup, variant: str, ood: tuple[str, ...]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The number that decides what a variant does to an image, at p = 0..99: `exponent` of its `spread`, or `s2`."""
+    from app.charts import ranked as count
+
+    for p in range(100):
+        kept = [
+            count.keep(ranked(at, name), Method(variant, float(p)), activations(at, name)) for name in (at.id_set, *ood)
+        ]
+        numbers = [one.s2 if one.exponent is None else one.exponent for one in kept]
+        own, *others = [one for one in numbers if one is not None]
+        yield own, np.concatenate(others)
+
+
+def _spread(at: Setup, asked: Method, ood: tuple[str, ...], log: bool) -> Spread:
     from functools import reduce
     from operator import add
 
     from app.charts import ranked as count
 
-    asked, groups = Method.parse(method), ((at.id_set,), ood)
+    groups = ((at.id_set,), ood)
     banks = {name: ranked(at, name) for names in groups for name in names}
     kept = {name: count.keep(one, asked, activations(at, name)) for name, one in banks.items()}
     within = count.bins([(banks[name], kept[name]) for name in banks], log)

@@ -1,5 +1,6 @@
 """Cached evaluations: the trade-off's grid, the slider's percentiles, one method, its metrics and intervals."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,11 +82,19 @@ def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def evaluation(at: Setup, method: str, part: str = ALL) -> Evaluation:
     """One method on a part of the ID set and of all OOD sets; looked up where a sweep already holds it."""
-    asked = Method.parse(method)
-    done, row = _find(at, asked)
+    return _looked_up(at, Method.parse(method), part)
+
+
+def _looked_up(at: Setup, method: Method, part: str) -> Evaluation:
+    done, row = _find(at, method)
     one = part_of(replace(done.part([row]), id_labels=id_labels(at)), at, part)
     scores = {name: values[0] for name, values in one.ood_scores.items()}
-    return Evaluation(asked, one.id_scores[0], scores, one.id_predictions[0], float(one.id_accuracy()[0]))
+    return Evaluation(method, one.id_scores[0], scores, one.id_predictions[0], float(one.id_accuracy()[0]))
+
+
+def at_every_percentile(at: Setup, variant: str, score: str, part: str) -> Iterator[Evaluation]:
+    """`evaluation` of a variant at p = 0..99, none of it kept: for linear tails, whose sweeps hold them all."""
+    return (_looked_up(at, Method(variant, float(p), score=score), part) for p in range(100))
 
 
 def unshaped(spec: RunSpec) -> RunSpec:

@@ -82,6 +82,16 @@ def sample(at: Setup, method: str, name: str, index: int) -> Sample:
     return Sample(data.names[index], label, pixels, values, shaped, before, after, done)
 
 
+def traced(at: Setup, method: Method, name: str, index: int) -> "Trace":
+    """What a method does to the activation of image `index` of data set `name`, without the tail; nothing is kept."""
+    import torch
+
+    from ash.traces import trace
+
+    with torch.no_grad():
+        return trace(torch.from_numpy(activation(at, name, index)[1].copy())[None], method, first_index=index)
+
+
 def stored_score(at: Setup, one: Evaluation, name: str, index: int) -> float | None:
     """The score of image `index` of data set `name` in an evaluation; None where its bank leaves the image out.
 

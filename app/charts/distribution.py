@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.axes import round_top
 from app.charts.plain import Figure, bar, scatter
 from app.charts.ranked import Bins, Counts
 from app.charts.score_words import shorts
@@ -250,7 +251,7 @@ def quantity_figure(record: Quantity, dark: bool) -> Figure:
         margin={"l": 56, "r": 12, "t": 30, "b": 48},
         bargap=0,
         xaxis={"title": record.name, "range": [float(edges[0]), float(edges[-1])]},
-        yaxis={"title": "% of images", "rangemode": "tozero"},
+        yaxis={"title": "% of images", "range": [0.0, round_top(105 * max(one.max() for one in record.shares))]},
     )
     return Figure([filled, outline], layout)
 

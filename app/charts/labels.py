@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,8 @@ def box_of(wish: Wish, anchor: int, side: tuple[int, int]) -> Box:
 def overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Area that each of the boxes (m, 4) shares with all of the others (n, 4) together."""
     begin, end = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-    near = others[(others[:, :2] < end).all(1) & (others[:, 2:] > begin).all(1)]  # few of hundreds
+    left, top, right, bottom = others.T
+    near = others[(left < end[0]) & (top < end[1]) & (right > begin[0]) & (bottom > begin[1])]  # few of hundreds
     wide = np.minimum(near[:, 2], boxes[:, 2:3]) - np.maximum(near[:, 0], boxes[:, :1])  # (m, n)
     high = np.minimum(near[:, 3], boxes[:, 3:]) - np.maximum(near[:, 1], boxes[:, 1:2])
     area: NDArray[np.float64] = (np.maximum(wide, 0) * np.maximum(high, 0)).sum(1)
@@ -122,10 +122,11 @@ def to_pixels(frame: Spot, x: tuple[float, float], y: tuple[float, float]) -> Ca
 
 def along(spots: Sequence[Spot], half: float, step: float = 8.0) -> list[Box]:
     """Small boxes along a polyline, so that labels keep off it."""
-    boxes = []
-    for (ax, ay), (bx, by) in pairwise(spots):
-        count = max(1, min(200, int(max(abs(bx - ax), abs(by - ay)) / step)))
-        for i in range(count + 1):
-            x, y = ax + (bx - ax) * i / count, ay + (by - ay) * i / count
-            boxes.append((x - half, y - half, x + half, y + half))
-    return boxes
+    if len(spots) < 2:
+        return []
+    begin, way = np.asarray(spots[:-1], float), np.diff(np.asarray(spots, float), axis=0)
+    counts = np.clip((np.abs(way).max(1) / step).astype(int), 1, 200)
+    segment = np.repeat(np.arange(len(way)), counts + 1)
+    at = np.arange(len(segment)) - np.repeat(np.cumsum(counts + 1) - counts - 1, counts + 1)  # within its segment
+    middles = begin[segment] + way[segment] * (at / counts[segment])[:, None]
+    return list(map(tuple, np.concatenate([middles - half, middles + half], axis=1).tolist()))

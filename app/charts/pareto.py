@@ -165,7 +165,7 @@ def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -
         marker={
             "symbol": mark.symbol,
             "size": 8,
-            "color": [colour[variant] if fits else colour["grid"] for fits in allowed],
+            "color": colour[variant] if all(allowed) else [colour[variant if fits else "grid"] for fits in allowed],
             "line": {"color": colour[variant], "width": 1},
         },
         customdata=[one.id for one in members],

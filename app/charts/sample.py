@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from app import theme
+from app.charts.axes import round_top
 from app.charts.plain import Figure
 from app.charts.score_words import shorts
 from ash.methods import Effect, Method
@@ -255,13 +256,19 @@ def curve_figure(record: Curve, dark: bool) -> Figure:
         showlegend=False,
         hovermode="x",
         xaxis={"title": "rank (1 = largest)", "range": [0.5, record.n + 0.5], "anchor": "y2" if shaped else "y"},
-        yaxis={"title": "value before", "domain": [0.56, 1.0] if shaped else [0.0, 1.0], "rangemode": "tozero"},
+        yaxis={"title": "value before", "domain": [0.56, 1.0] if shaped else [0.0, 1.0], "range": _span(record.before)},
         shapes=_lines(record, colour),
         annotations=_notes(record, colour),
     )
     if shaped:
-        layout["yaxis2"] = {"title": "value after", "domain": [0.0, 0.44], "rangemode": "tozero"}
+        layout["yaxis2"] = {"title": "value after", "domain": [0.0, 0.44], "range": _span(record.after)}
     return Figure(traces, layout)
+
+
+def _span(values: Floats) -> list[float]:
+    """The range of an axis: 0 and all values, with a little room, up to a round number."""
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    return [-round_top(-1.05 * low) if low < 0 else 0.0, round_top(1.05 * high) if high > 0 or low == 0 else 0.0]
 
 
 def _line(at: NDArray[np.intp], values: Floats, tint: str, axis: str, name: str, fill: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from app import theme
+from app.charts.axes import round_top
 from app.charts.bins import Bars, Histograms, Scale, bar_id
 from app.charts.plain import Figure, Part
 from app.charts.score_words import fpr_name, short, shorts, span_text
@@ -75,6 +76,7 @@ def _outline(bars: Bars, scale: Scale, colour: str, dash: str) -> Part:
         "y": shorts([0, *heights, heights[-1], 0]),
         "line": {"shape": "hv", "width": 1.3, "color": colour, "dash": dash},
         "hoverinfo": "skip",
+        "visible": True,
     }
 
 
@@ -112,14 +114,15 @@ def panel_traces(record: Histograms, bars: Bars, score: str, dark: bool) -> list
         {"name": "OOD, accepted", "marker": {"color": colour["ood"], "pattern": hatch, "line": edge}, **_faded(0.65)}
         | bar_trace(bars, scale, scale.line, len(scale.left), score),
     ]
-    if record.before_scale is not None:
-        old = {one.name: one for one in record.before}
-        line = {"name": "ID without shaping"} | _outline(old[record.id.name], record.before_scale, colour["id"], "dot")
+    if record.before:
+        old, fits = {one.name: one for one in record.before}, record.before_scale is not None
+        ghost = {} if fits else {"x": [], "y": [], "visible": False}  # there all the same: a percentile on, it may fit
+        before = record.before_scale or scale
+        line = {"name": "ID without shaping"} | _outline(old[record.id.name], before, colour["id"], "dot") | ghost
         if record.scale.axis != "rank":  # there the ID set is flat by definition
             traces.append(line)
-        traces.append(
-            {"name": "OOD without shaping"} | _outline(old[bars.name], record.before_scale, colour["ink"], "solid")
-        )
+        outline = _outline(old[bars.name], before, colour["ink"], "solid")
+        traces.append({"name": "OOD without shaping"} | outline | ghost)
     return traces
 
 
@@ -135,8 +138,7 @@ def _top(record: Histograms, bars: Bars) -> float:
     if record.before_scale is not None:
         drawn += [(one, record.before_scale) for one in record.before if one.name == bars.name]
     highest = 1.12 * max(float(one.heights(scale).max()) for one, scale in drawn)
-    steps = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
-    return next((float(step) for step in steps if step >= highest), 112.0)
+    return min(round_top(max(highest, 1.0)), 112.0)
 
 
 def _annotations(record: Histograms, bars: Bars, top: float, dark: bool) -> list[Part]:

@@ -12,10 +12,15 @@ PRELOAD = f"<{ADDRESS}>; rel=preload; as=script"  # the header Link: loaded befo
 _KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
+def path(address: str) -> str:
+    """The path of an address relative to the app, on this server."""
+    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"{base and '/' + base}/{address}"
+
+
 def routes() -> list[Route]:
     """For `streamlit.App`."""
-    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return [Route(f"{base and '/' + base}/{ADDRESS}", _send)]
+    return [Route(path(ADDRESS), _send)]
 
 
 async def _send(_: object) -> FileResponse:

@@ -1,13 +1,16 @@
 """The part of the Activations page over whole sets: distributions of the values, and one number of every image."""
 
+from collections.abc import Iterator
+
 import streamlit as st
 
 from app.backend import banks, distributions, setups
 from app.charts import distribution
+from app.charts.plain import Figure
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.ui import plot, prepare, share
+from app.ui import live, plot, prepare, share
 from ash.errors import AshError
 from ash.methods import Method
 
@@ -50,13 +53,28 @@ def draw(spec: RunSpec) -> None:
         distribution.values_finding(record, spec.method),
         table=lambda: distribution.values_table(record),
         filename=share.file_name("values", spec.method),
+        live=live.steps("activations_values", spec, _values_of_steps, labels, chosen, scale != "linear"),
     )
     st.caption(
         "How to read it: line before, filled after, over every value of every image. Exact zeros are left out and "
         "stated above each panel; the outer bars also hold what lies beyond them."
     )
     _partly(spec, found)
-    _quantities(spec, found)
+    _quantities(spec, found, chosen)
+
+
+def _values_of_steps(
+    spec: RunSpec, dark: bool, labels: tuple[str, str], chosen: tuple[str, ...], log: bool
+) -> Iterator[Figure]:
+    for found in distributions.spreads(setups.setup(spec), spec.variant, chosen, log):
+        record = distribution.distribution(found.within, labels, found.before, found.after)
+        yield distribution.values_figure(record, True, dark)
+
+
+def _quantities_of_steps(spec: RunSpec, dark: bool, chosen: tuple[str, ...]) -> Iterator[Figure]:
+    name = distribution.explained(Method(spec.variant, 0.0))
+    for pair in distributions.explaining(setups.setup(spec), spec.variant, chosen):
+        yield distribution.quantity_figure(distribution.quantity(name, *pair), dark)
 
 
 def _partly(spec: RunSpec, found: distributions.Spread) -> None:
@@ -67,7 +85,7 @@ def _partly(spec: RunSpec, found: distributions.Spread) -> None:
         st.caption(f"Of these large activations, {shown:,} of {whole:,} ID images are shown, evenly spaced.")
 
 
-def _quantities(spec: RunSpec, found: distributions.Spread) -> None:
+def _quantities(spec: RunSpec, found: distributions.Spread, chosen: tuple[str, ...]) -> None:
     ratios = dict.fromkeys(("scale", "multiply", "logits"), found.exponent)
     values = {**ratios, "prune": found.s2, "random": found.s2}.get(spec.method.does)
     choices, name = {"s1": "Sum s1"}, distribution.explained(spec.method)
@@ -94,5 +112,6 @@ def _quantities(spec: RunSpec, found: distributions.Spread) -> None:
         distribution.quantity_finding(record),
         table=lambda: distribution.quantity_table(record),
         filename=share.file_name("sums", spec.method),
+        live=live.steps("activations_quantity", spec, _quantities_of_steps, chosen) if explained else None,
     )
     st.caption(plain(distribution.quantity_finding(record)))

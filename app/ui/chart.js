@@ -1,5 +1,5 @@
 // A chart that keeps its node: what is new in a figure is changed in what stands there. The zoom, the legend and the
-// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, config, alt, picks}.
+// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, config, alt, picks, live}.
 
 const charts = new WeakMap(); // the component's element -> {node, text, pick, ...}
 const FULL = {
@@ -11,12 +11,17 @@ const FULL = {
 // A finger scrolls the page and taps marks: it does not draw a zoom, and there is no pointer to show buttons to.
 const FINGER = window.matchMedia('(pointer: coarse)').matches;
 
-// Plotly is loaded once, from this server: below the address that the page's own scripts come from.
+// On this server: below the address that the page's own scripts come from.
+function addressOf(name) {
+  const own = document.querySelector('script[src*="static/js/"]')?.src ?? `${location.origin}/static/js/`;
+  return own.slice(0, own.indexOf('static/js/')) + name;
+}
+
+// Plotly is loaded once.
 function plotly() {
   window.ashPlotly ??= new Promise((resolve, reject) => {
-    const own = document.querySelector('script[src*="static/js/"]')?.src ?? `${location.origin}/static/js/`;
     const script = document.createElement('script');
-    script.src = own.slice(0, own.indexOf('static/js/')) + '%ADDRESS%';
+    script.src = addressOf('%ADDRESS%');
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => reject(new Error('This chart cannot be drawn, as its program does not load. Reload the page.'));
     document.head.append(script);
@@ -24,11 +29,21 @@ function plotly() {
   return window.ashPlotly;
 }
 
+// A film of Plotly's that is paused ends with a promise that it breaks and that nobody has: no fault of the page's.
+let pausedAt = -Infinity;
+window.addEventListener('unhandledrejection', event => {
+  if (event.reason === undefined && performance.now() - pausedAt < 100) event.preventDefault();
+});
+
 function begin(element) {
   const chart = { node: document.createElement('div'), said: '', text: '', drawing: Promise.resolve() };
   chart.node.className = 'ash-chart';
   chart.node.setAttribute('role', 'figure');
-  element.append(chart.node);
+  chart.readout = document.createElement('div');
+  chart.readout.className = 'ash-readout';
+  chart.readout.setAttribute('aria-hidden', 'true'); // the slider says it itself
+  element.style.position = 'relative';
+  element.append(chart.readout, chart.node);
   chart.buttons = {
     displayModeBar: FINGER ? false : 'hover',
     modeBarButtonsToAdd: [
@@ -59,8 +74,7 @@ function fit(chart) {
   const full = document.fullscreenElement === chart.node;
   const width = chart.node.clientWidth;
   if (!chart.text || !width || (width === chart.width && full === chart.full)) return undefined;
-  [chart.width, chart.full] = [width, full];
-  return window.Plotly.relayout(chart.node, { width: chart.width, height: full ? chart.node.clientHeight : chart.height });
+  return plot(chart);
 }
 
 // A zoom is kept as long as the axes mean the same.
@@ -90,10 +104,11 @@ function listen(chart) {
   }, heard);
   chart.node.on('plotly_click', event => {
     const id = idOf(event.points[0]), touched = performance.now() - touch.at < 1500;
-    if (!chart.picks || id == null || (touched && touch.over)) return;
+    if (!chart.picks || id == null || chart.shown !== chart.live?.p || (touched && touch.over)) return;
     touch.over = true;
     chart.pick(String(id));
   });
+  chart.node.on('plotly_animationinterrupted', () => { pausedAt = performance.now(); });
   chart.node.on('plotly_hover', event => point(chart.picks && idOf(event.points[0]) != null));
   chart.node.on('plotly_unhover', () => point(false));
 }
@@ -101,34 +116,54 @@ function listen(chart) {
 async function draw(chart) {
   const said = chart.said;
   if (said === chart.text) return;
-  const { figure, config, alt, picks } = JSON.parse(said);
+  const { figure, config, alt, picks, live: film } = JSON.parse(said);
   chart.picks = picks;
   chart.node.setAttribute('aria-label', alt);
   chart.height = figure.layout.height ?? 450;
   chart.node.style.minHeight = `${chart.height}px`; // its place, while Plotly is loaded
   const Plotly = await plotly();
   if (!chart.node.isConnected) return;
-  const first = !chart.text;
+  const first = !chart.text, sameFilm = !!film && film.film === chart.live?.film;
   chart.text = said;
+  chart.revision = sameFilm ? chart.revision : axesOf(figure.layout);
+  if (!sameFilm) chart.film = undefined;
+  [chart.figure, chart.config, chart.live] = [figure, config, film];
+  if (film) live.add(chart);
+  else live.delete(chart);
+  await plot(chart);
+  if (first) listen(chart);
+  if (film && document.activeElement === slider()) fetchFilm(chart);
+}
+
+// The figure, at the percentile of the slider where that is ahead of it.
+async function plot(chart) {
   chart.width = chart.node.clientWidth;
   chart.full = document.fullscreenElement === chart.node;
   const size = { width: chart.width, height: chart.full ? chart.node.clientHeight : chart.height };
-  figure.layout = { uirevision: axesOf(figure.layout), ...figure.layout, ...size };
+  const p = wantedP(chart);
+  const figure = structuredClone(chart.figure); // Plotly takes other arrays for other values, which may be painted over
+  if (p !== chart.live?.p) move(figure, chart.film, p);
+  figure.layout = { uirevision: chart.revision, ...figure.layout, ...size };
   if (FINGER) figure.layout.dragmode = false;
-  await Plotly.react(chart.node, { ...figure, config: { ...config, ...chart.buttons } });
-  const slider = figure.layout.sliders?.[0]; // Play goes on from what is shown, not from where it was stopped before
-  if (slider) chart.node._fullLayout._currentFrame = slider.steps[slider.active ?? 0]?.label;
-  if (first) listen(chart);
+  await window.Plotly.react(chart.node, { ...figure, config: { ...chart.config, ...chart.buttons } });
+  [chart.shown, chart.late] = [p, false];
+  clearTimeout(chart.rest);
+  say(chart, p);
+  const film = figure.layout.sliders?.[0]; // Play goes on from what is shown, not from where it was stopped before
+  if (film) chart.node._fullLayout._currentFrame = film.steps[film.active ?? 0]?.label;
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const chart = charts.get(parentElement) ?? begin(parentElement);
   chart.pick = id => setTriggerValue('picked', id);
+  listenToSlider();
   chart.said = typeof data === 'string' ? data : new TextDecoder().decode(data);
   after(chart, draw);
   return () => {
     chart.size.disconnect();
+    clearTimeout(chart.rest);
     window.Plotly?.purge(chart.node);
     charts.delete(parentElement);
+    live.delete(chart);
   };
 }

@@ -8,6 +8,7 @@ import html
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
@@ -28,6 +29,14 @@ _CONFIG = {
 }  # of every chart, on a page and in a file
 
 
+@dataclass(frozen=True)
+class Live:
+    """Where the browser finds a chart at all percentiles (`app.charts.film`), and what the slider shows at this one."""
+
+    film: str
+    p: int
+
+
 def dark() -> bool:
     """Whether this browser shows the dark theme; light when it does not say."""
     return bool(st.context.theme.type == "dark")
@@ -44,6 +53,7 @@ def show(
     filename: str = "figure",
     columns: Mapping[str, Any] | None = None,
     images: str = "",
+    live: Live | None = None,
 ) -> None:
     """Draw a figure, its table twin and its downloads.
 
@@ -51,9 +61,10 @@ def show(
     frame of at most a few thousand rows, or a function that makes one; called only while the table is open.
     `columns`: the `column_config` of the table. `images`: what downloads say of the images that it is of, where those
     are not simply all.
+    `columns`: the `column_config` of the table. `live`: how the chart moves with the slider (`app.ui.live`).
     """
     config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
-    about = json.dumps({"alt": alt, "config": config, "picks": on_pick is not None})
+    about = json.dumps({"alt": alt, "config": config, "picks": on_pick is not None, "live": live and asdict(live)})
     chart.mount(f'{about[:-1]}, "figure": {figure.to_json()}}}'.encode(), key, _chart_callback(key, on_pick))
     label = "Table and downloads" if table is not None else "Downloads"
     with st.expander(label, key=f"{key}_more", on_change="rerun", icon=":material/table:") as more:

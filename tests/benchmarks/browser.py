@@ -3,7 +3,8 @@
     python tests/benchmarks/browser.py [--moves 12]
 
 Server start to first chart (empty cache, then warm), a percentile step (new numbers, new chart), a click on a mark
-until controls, cards and address agree, a step of the scrub, and the server's memory after 5 and 50 percentile steps.
+until controls, cards and address agree, a page change, a step of a held key and of the scrub, and the server's memory
+after 5 and 50 percentile steps.
 """
 
 import argparse
@@ -49,6 +50,23 @@ STEP = """kind => new Promise(done => {
     look();
   }, {once: true, capture: true});
 })"""
+
+# Milliseconds from each step of a held arrow key until every chart that moves has painted it, and the runs asked for.
+HELD = """async moves => {
+  const input = document.querySelector('.st-key-spec_p input[type=range]'), times = [], asked = runs.asked;
+  const said = () => [...document.querySelectorAll('.ash-readout')].map(one => one.textContent);
+  for (let i = 0; i < moves; i++) {
+    const way = Number(input.value) < 99 ? 'ArrowRight' : 'ArrowLeft', start = performance.now();
+    input.dispatchEvent(new KeyboardEvent('keydown', {key: way, bubbles: true, cancelable: true}));
+    const wanted = `p = ${input.value} %`;
+    while (said().some(one => one && one !== wanted) || !said().some(Boolean)) await new Promise(requestAnimationFrame);
+    times.push(performance.now() - start);
+    await new Promise(requestAnimationFrame);
+  }
+  const during = runs.asked - asked;
+  input.dispatchEvent(new KeyboardEvent('keyup', {key: 'ArrowRight', bubbles: true}));
+  return {times, during};
+}"""
 
 SCRUB = """async moves => {
   const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p._fullLayout?.sliders?.length);
@@ -122,6 +140,34 @@ def clicks(one: Visitor, moves: int) -> list[float]:
     return taken
 
 
+def held(one: Visitor, moves: int) -> list[float]:
+    """Milliseconds for each step of a held key, once the films of the page are there."""
+    one.ready().slider.focus()
+    one.page.wait_for_function(
+        "() => performance.getEntriesByType('resource').some(one => one.name.includes('/charts/films/'))", polling="raf"
+    )
+    one.ready()
+    found = one.page.evaluate(HELD, moves)
+    assert found["during"] == 0, "the server was asked while the key was held"
+    return list(found["times"])
+
+
+def page_changes(one: Visitor, titles: list[str]) -> list[float]:
+    """Milliseconds from a click on a page's link until its first chart stands."""
+    taken = []
+    for title in titles:
+        one.ready()
+        start = time.perf_counter()
+        one.link(title)
+        one.page.wait_for_function(
+            f"title => document.querySelector('h1')?.innerText === title && !!document.querySelector('{CHART}')",
+            arg=title,
+            polling="raf",
+        )
+        taken.append(1000 * (time.perf_counter() - start))
+    return taken
+
+
 def memory(address: str) -> float:
     """Resident MB of the server that listens at this address."""
     port = address.rsplit(":", 1)[1]
@@ -150,9 +196,11 @@ def measure(browser: Browser, address: str, moves: int) -> None:
         taken = steps(one, moves)
         row(f"percentile step on {path}, new numbers", [numbers for numbers, _ in taken])
         row(f"percentile step on {path}, new chart", [chart for _, chart in taken])
+        row(f"step of a held key on {path}", held(one, 3 * moves))
         one.page.context.close()
     one = visit("/?variant=ash_p&p=33")
     row("click on a mark until controls, cards and address agree", clicks(one, moves))
+    row("page change until its chart stands", page_changes(one, ["Scores", "Activations", "Trade-off"] * (moves // 3)))
     one = visit("/scores?variant=ash_s&p=41&curve=scrub")
     one.page.wait_for_selector(".slider-rail-touch-rect", timeout=60_000)
     row("one step of the scrub", one.page.evaluate(SCRUB, 3 * moves))

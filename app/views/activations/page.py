@@ -1,20 +1,23 @@
 """Activations page: what shaping does to one activation, unit by unit, and to the values of whole sets."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import streamlit as st
 
 from app.backend import banks, evaluations, registry, samples, setups
 from app.backend.samples import Sample
-from app.charts import logits, mosaic, sample, sample_summary
+from app.charts import film, logits, mosaic, sample, sample_summary
+from app.charts.plain import Figure
 from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import activation_sets, controls, deep_progress, pictures, plot, sample_picker, share
+from app.ui import activation_sets, controls, deep_progress, live, pictures, plot, sample_picker, share
 from app.views.activations import sample_code
 from ash import images
-from ash.methods import VARIANTS
+from ash.methods import VARIANTS, Method
 
 VIEWS = {"units": "Sorted units", "maps": "Channel maps", "logits": "Logits"}
 LARGE = 140  # pixels of the image
@@ -130,16 +133,24 @@ def _name(spec: RunSpec, what: str) -> str:
 
 
 def _units(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
+    about = sample_picker.data_set(spec), sample_picker.index(spec)
     plot.show(
         sample.curve_figure(curve, plot.dark()),
         "activations_curve",
         sample.curve_finding(curve),
         table=lambda: sample.curve_table(curve),
         filename=_name(spec, "sorted"),
+        live=live.steps("activations_curve", spec, _curves_of_steps, *about),
     )
     st.markdown(f"**{sample.algorithm(spec.method)}, with the numbers of this image**")
     st.markdown("\n".join(f"{i}. {step}" for i, step in enumerate(sample.steps(curve), start=1)))
     st.caption(sample.reading(curve))
+
+
+def _curves_of_steps(spec: RunSpec, dark: bool, name: str, number: int) -> Iterator[Figure]:
+    for p in film.PERCENTILES:
+        done = samples.traced(setups.setup(spec), Method(spec.variant, float(p)), name, number)
+        yield sample.curve_figure(sample.curve(done), dark)
 
 
 def _logits(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:

@@ -1,6 +1,6 @@
 """Scores page: how far ID and OOD scores lie apart, what one threshold accepts, ROC, PR, and the live scrub."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import streamlit as st
 from app.backend import banks, evaluations, protocol, registry, setups
 from app.backend.evaluations import Evaluation
 from app.charts import bins, score_words, scores
+from app.charts.plain import Figure
 from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.ui import code, controls, deep_progress, detector, plot, prepare, share, split
+from app.ui import code, controls, deep_progress, detector, live, plot, prepare, share, split
 from app.views.scores import curves, roc_pr
 from app.views.scores.parts import CHOSEN, bar_images, player, shown_sets
 from ash.metrics import accepts, threshold_at_tpr
@@ -39,9 +40,7 @@ def render(spec: RunSpec) -> None:
     if spec.method != evaluations.unshaped(spec).method:
         before = evaluations.evaluation(setups.setup(spec), str(evaluations.unshaped(spec).method), part)
     labels = shown_sets(spec)
-    record = bins.histograms(
-        after.method.label, labels, _scores(after), _scores(before) if before else None, spec.scores.axis, spec.tpr
-    )
+    record = _record(spec, after, before)
     reference = evaluations.unshaped(spec).method.label
     st.markdown(f"#### {plain(score_words.finding(record, reference))}")
     controls.doubts(spec)
@@ -61,6 +60,11 @@ def render(spec: RunSpec) -> None:
         if more.open:
             st.code(code.program(spec), language="python")
     detector.export(spec)
+
+
+def _record(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> bins.Histograms:
+    old = _scores(before) if before else None
+    return bins.histograms(after.method.label, shown_sets(spec), _scores(after), old, spec.scores.axis, spec.tpr)
 
 
 def _scores(one: Evaluation) -> tuple[bins.Scores, Mapping[str, bins.Scores]]:
@@ -112,11 +116,20 @@ def _histograms(spec: RunSpec, record: bins.Histograms, after: Evaluation) -> No
         table=lambda: score_words.table(record, spec.method.score),
         filename=share.file_name("scores", spec.method),
         images=split.measured_words(spec, shown_sets(spec)),
+        live=live.steps("scores_hist", spec, _histograms_of_steps),
     )
     if chosen:
         bar_images(spec, after, *chosen)
     else:
         st.caption("Click a bar to see its images.")
+
+
+def _histograms_of_steps(spec: RunSpec, dark: bool) -> Iterator[Figure]:
+    at = setups.setup(spec)
+    part = protocol.usable(at, spec.split)
+    before = evaluations.evaluation(at, str(evaluations.unshaped(spec).method), part)
+    for after in evaluations.at_every_percentile(at, spec.variant, spec.score, part):
+        yield scores.figure(_record(spec, after, before), spec.score, dark)
 
 
 def _source(spec: RunSpec) -> tuple[setups.Setup, str]:

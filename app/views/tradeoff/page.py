@@ -1,15 +1,18 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.backend import deep, engine, evaluations, protocol, registry, requirements, setups
-from app.charts import pareto
+from app.charts import film, pareto
 from app.charts.front import Setting, inside, settings
+from app.charts.plain import Figure
 from app.charts.tradeoff_words import advice, headline, method_words, opening, place_words, without_data
 from app.errors import plain
 from app.link.fields import OFF
@@ -17,7 +20,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, detector, plot, prepare, shipped, split, texts
+from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, texts
 from app.views.tradeoff import ranking, strip
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
@@ -98,8 +101,11 @@ def render(spec: RunSpec) -> None:
 # Data
 
 
-def _view(spec: RunSpec, linear: bool, part: str) -> View:
-    """All settings of the sweep with those of the page that lie between its marks, on a part of the images."""
+def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting] = MappingProxyType({})) -> View:
+    """All settings of the sweep with those of the page that lie between its marks, on a part of the images.
+
+    `measured`: by id, what is known of those.
+    """
     current, unshaped = spec.method, Method(score=spec.score)
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
@@ -109,8 +115,10 @@ def _view(spec: RunSpec, linear: bool, part: str) -> View:
     sets = setups.sets_on(spec)
     swept = _swept(at, spec.score, sets, part) if linear else settings(_deep_rows(at, spec.score, part), "mean", sets)
     known = {one.id for one in swept}
-    more = [evaluations.measure(at, one, part) for one in dict.fromkeys((*wanted, *_others(spec))) if one not in known]
-    rows = (*swept, *(settings(pd.concat(more, ignore_index=True), "mean", sets) if more else ()))
+    between = [one for one in dict.fromkeys((*wanted, *_others(spec))) if one not in known]
+    more = [evaluations.measure(at, one, part) for one in between if one not in measured]
+    rows = (*swept, *(measured[one] for one in between if one in measured))
+    rows += settings(pd.concat(more, ignore_index=True), "mean", sets) if more else ()
     by_method = {one.method: one for one in rows}
     labels = setups.chosen_sets(spec)
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
@@ -303,7 +311,18 @@ def _chart(spec: RunSpec, shown: pareto.Pareto, view: View) -> None:
         filename="ash-trade-off",
         columns=_columns(),
         images=split.words(spec, setups.sets_on(spec)),
+        live=live.steps("pareto", spec, _charts_of_steps),
     )
+
+
+def _charts_of_steps(spec: RunSpec, dark: bool) -> Iterator[Figure]:
+    at, sets = setups.setup(spec), setups.sets_on(spec)
+    part = protocol.usable(at, spec.split)
+    table = protocol.part_of(evaluations.scrub(at, spec.variant, spec.score), at, part).table()
+    measured = {one.id: one for one in (*_view(spec, True, part).settings, *settings(table, "mean", sets))}
+    for p in film.PERCENTILES:
+        moved = replace(spec, p=float(p))
+        yield pareto.figure(_record(moved, _view(moved, True, part, measured)), dark)
 
 
 def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.DataFrame:

@@ -1,0 +1,41 @@
+"""Charts that move in the browser: what is moved to another percentile is what the page would draw there."""
+
+import pytest
+from app_pages import at_demo, figure, ran, sent
+from film_reader import differences, moved, plain
+
+from app.serving import films
+
+MOST_BYTES = 2**20  # of a film before it is packed
+# page, key of the chart, link; each at percentiles on and between the marks of the sweep
+CHARTS = [
+    ("tradeoff", "pareto", {"variant": "ash_s"}),
+    ("tradeoff", "pareto", {"variant": "ash_p", "budget": "1", "x": "fpr95"}),
+    ("scores", "scores_hist", {"variant": "ash_s"}),
+    ("scores", "scores_hist", {"variant": "ash_b", "axis": "raw", "set": "letters"}),
+    ("scores", "scores_hist", {"variant": "ash_p", "axis": "rank"}),
+    ("activations", "activations_curve", {"variant": "ash_s"}),
+    ("activations", "activations_curve", {"variant": "ash_b", "source": "digits", "sample": "5"}),
+    ("activations", "activations_values", {"variant": "ash_s"}),
+    ("activations", "activations_values", {"variant": "ash_p", "set": "noise"}),
+    ("activations", "activations_quantity", {"variant": "ash_s"}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "key", "link"), CHARTS)
+def test_a_chart_moved_in_the_browser_is_the_one_the_page_draws(page: str, key: str, link: dict[str, str]) -> None:
+    app = at_demo(page)
+    for name, value in link.items():
+        app.query_params[name] = value
+    ran(app, p=41)
+    start, live = plain(figure(app, key)), sent(app, key)["live"]
+    found = films.block(live["film"].rsplit("/", 1)[1])
+    assert found
+    assert len(found) < MOST_BYTES
+    assert live["p"] == 41
+    assert differences(moved(start, found, 41), start) == []
+    for p in (0, 40, 66, 99):
+        ran(app, p=p)
+        assert sent(app, key)["live"] == {**live, "p": p}
+        assert differences(moved(start, found, p), plain(figure(app, key))) == []
