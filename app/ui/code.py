@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from pathlib import PurePath
 
-from app.backend import library, protocol, setups
+from app.backend import evaluations, library, protocol, setups
 from app.link.fields import OFF
 from app.link.spec import RunSpec
 from ash.methods import Method
@@ -49,7 +49,7 @@ def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") 
     its numbers.
     """
     at = setups.setup(spec)
-    shown = list(dict.fromkeys((str(Method(score=spec.score)), str(spec.method))))
+    shown = list(dict.fromkeys((str(evaluations.unshaped(spec).method), str(spec.method))))
     methods = [Method.parse(text) for text in dict.fromkeys((*candidates, *shown))]
     ood = list(setups.chosen_sets(spec))
     listed = [name for name in (at.id_set, *ood) if setups.is_listed(name)]

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.backend import banks, deep, engine, sample_rows, setups
+from app.backend import banks, deep, engine, evaluations, sample_rows, setups
 from app.link.spec import RunSpec
 from app.ui import work
 from app.ui.work import SLICE
@@ -95,7 +95,7 @@ def _key(spec: RunSpec) -> tuple[setups.Setup, str]:
 
 def _also(spec: RunSpec) -> tuple[str, ...]:
     """What the page cannot do without: the unshaped score and the method of the spec."""
-    return tuple(dict.fromkeys((str(Method(score=spec.score)), str(spec.method))))
+    return tuple(dict.fromkeys((str(evaluations.unshaped(spec).method), str(spec.method))))
 
 
 def _wanted(spec: RunSpec) -> tuple[str, ...]:

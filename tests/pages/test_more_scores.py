@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from app_pages import at_demo, ran, turn_to
+from app_pages import at_demo, open_page, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, engine, evaluations, setups
@@ -92,3 +92,11 @@ def test_what_cannot_be_chosen_says_why() -> None:
     app = ran(at_demo("lab"))
     assert {"KNN", "GradNorm", "ViM", "Mahalanobis"} <= set(app.selectbox(key="spec_score").options)
     assert "cannot be chosen here" not in words(app)
+
+
+def test_a_score_beyond_logits_is_compared_with_itself_on_trade_off() -> None:
+    """Its AUROC against that of the sidebar's score would say what the score does, not what the shape does."""
+    app = open_page("tradeoff", model="demo", method="ash_s@85:knn")
+    (headline,) = [one.value for one in app.markdown if one.value.startswith("**ASH")]
+    assert "KNN" in headline
+    assert "Energy" not in headline

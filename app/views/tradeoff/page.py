@@ -106,7 +106,7 @@ def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting
 
     `measured`: by id, what is known of those.
     """
-    current, unshaped = spec.method, Method(score=spec.score)
+    current, unshaped = spec.method, evaluations.unshaped(spec).method
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
     at = setups.setup(spec)
