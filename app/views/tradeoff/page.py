@@ -37,6 +37,12 @@ _STYLE = """<style>
 .st-key-doubts p {font-size: 0.8125rem; line-height: 1.35}
 .st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem}
 .st-key-cards > div {width: auto}
+.st-key-choice {gap: 0.25rem}
+@media (min-width: 641px) {
+  .st-key-advice, .st-key-split {flex-wrap: nowrap}
+  .st-key-advice > :first-child, .st-key-split > :last-child {flex: 0 1 auto; width: auto; min-width: 0}
+  .st-key-advice p {text-wrap: pretty}
+}
 @media (max-width: 640px) {.st-key-pareto .scatterlayer > .trace:first-child {display: none}}
 </style>"""  # equal cards in one row or two; no minor labels on a phone
 
@@ -285,7 +291,8 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
     by_method = {one.id: one for one in view.settings}
     found = by_method.get(choice.method or "")
     budget, validated = None if spec.budget == OFF else spec.budget, choice.part == protocol.VALIDATION
-    with st.container(horizontal=True, vertical_alignment="center", key="advice"):
+    place = st.container(key="choice")
+    with place.container(horizontal=True, vertical_alignment="center", key="advice"):
         st.markdown(advice(found, view.baseline, view.current, choice.goal, budget, validated), width="content")
         if found is not None and found.method != view.current.method:
             st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.id),))
@@ -295,7 +302,7 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
             without_data(label, by_method[method], found, choice.goal) for label, method in choice.without_data.items()
         ]
         more = " ".join(said) or "Choosing without OOD data: no set of noise is measured here."
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
+    with place.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
         split.control()
         split.line(spec, setups.sets_on(spec), more)
 
