@@ -15,6 +15,7 @@ GUIDES = (
     "tour",
     "methods",
     "library",
+    "detector",
     "own-network",
     "own-data",
     "extraction",

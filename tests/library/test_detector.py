@@ -1,6 +1,8 @@
 """Detectors: the file answers as the network does, its threshold is the one asked for, and what is none is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +295,14 @@ def test_a_file_says_what_it_is(small: DetectorFile) -> None:
     about = json.loads(extra[detectors.ABOUT])
     assert {"model", "weights_sha256", "method", "threshold", "share", "preprocess", "classes"} <= set(about)
     assert len(program.module()(images(get_model("demo"), 2))) == 3
+
+
+@pytest.mark.slow
+def test_the_guides_program_runs_with_torch_alone(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "app" / "guide" / "detector.md").read_text()
+    program = guide.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "detector.pt2").write_bytes(exported(made("ash_s@75", "mobilenet_v2_photos")).to_bytes())
+    told = f"{program}\nimport sys\nprint(len(classes), 'ash' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "'crop': 224" in done.stdout
+    assert done.stdout.splitlines()[-1] == "4 False"

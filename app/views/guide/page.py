@@ -16,6 +16,7 @@ TITLES = {
     "tour": "Tour",
     "methods": "Methods",
     "library": "Library",
+    "detector": "Detector",
     "own-network": "Your own network",
     "own-data": "Your own data",
     "extraction": "Extraction",
