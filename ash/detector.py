@@ -9,6 +9,7 @@ this library. It is a program: load only files from those you trust.
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -154,7 +155,7 @@ def detector(
     for steps and scores that take something from a training set, which becomes part of it. DetectorError for a
     method that cannot become a module, and for less than LEAST scores.
     """
-    _check(method)
+    check(method)
     stem, own_tail = split(entry.build(), entry.node(placement))
     tail: nn.Module = own_tail
     steps = resolve([method.steps], fit, id_bank, torch.float32)[0]
@@ -179,7 +180,7 @@ def detector(
     return Detector(stem, tail, steps, scorer, about).eval()
 
 
-def _check(method: Method) -> None:
+def check(method: Method) -> None:
     """DetectorError for a method that is no function of one image at a time, or reads more than activations."""
     if {"perturbed", "numerators"} & set(method.scoring.score.reads):
         raise DetectorError(f"{method}: {method.scoring} needs more than one pass of the network; take another score.")
@@ -277,6 +278,8 @@ def read(content: bytes, name: str) -> DetectorFile:
     """A detector from the bytes of its file, called `name`; DetectorError for what is none."""
     extra = {ABOUT: ""}
     try:
+        if zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch does not look at the checksums
+            raise ValueError("a checksum differs")
         program = torch.export.load(io.BytesIO(content), extra_files=extra)
         about = About(**json.loads(extra[ABOUT]))
     except Exception as error:  # torch names no kinds for what may be wrong with a file

@@ -84,7 +84,7 @@ def find(model: str, banks: Mapping[str, Path], methods: Sequence[str]) -> tuple
 
 
 def largest_difference(one: Sweep, other: Sweep) -> float:
-    """How far the scores of two sweeps of the same methods and sets are apart, as a share of the largest score.
+    """How far the scores of two sweeps of the same methods and sets are apart, as a share of each one's largest.
 
     Infinite where they are not of the same methods and sets, or predict other classes.
     """
@@ -93,4 +93,4 @@ def largest_difference(one: Sweep, other: Sweep) -> float:
         return np.inf
     pairs = [(one.id_scores, other.id_scores)]
     pairs += [(scores, other.ood_scores[name]) for name, scores in one.ood_scores.items()]
-    return float(max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs))
+    return float(max((np.abs(a - b).max(1) / np.abs(a).max(1)).max() for a, b in pairs))

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ash.errors import MethodError
-from ash.plugins import Registry
-from ash.scores.registry import SCORES
+from ash.plugins import Registry, holds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -188,7 +187,7 @@ def register_method(
     The rest as in `Variant`; of one number and without a fit, the explorer's sidebar offers it.
     MethodError for what cannot be; PluginError for a name that is taken.
     """
-    if not _WORD.fullmatch(name) or name in SCORES or name == "none":
+    if not _WORD.fullmatch(name) or holds("score", name) or name == "none":
         raise MethodError(f"'{name}' cannot name a method: small letters, digits and '_', and no score's name.")
     if parameter not in ("percentile", "threshold", None):
         raise MethodError(f"The parameter of '{name}' is a percentile or a threshold, not '{parameter}'.")

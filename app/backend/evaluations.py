@@ -100,9 +100,10 @@ def at_every_percentile(at: Setup, variant: str, score: str, part: str) -> Itera
 def unshaped(spec: RunSpec) -> RunSpec:
     """The same configuration without shaping: what every gain is measured against.
 
-    A score that reads the activation is compared with itself: the sidebar's are of another scale.
+    A score that reads the activation, or has a parameter of its own, is compared with itself: the sidebar's is another.
     """
-    if spec.other and spec.method.scoring.score.prepared:
+    scoring = spec.method.scoring
+    if spec.other and (scoring.score.prepared or str(scoring) != scoring.score.name):
         return replace(spec, other=spec.method.score)
     return replace(spec, variant="none", other="")
 

@@ -48,8 +48,8 @@ def headline(current: Setting, baseline: Setting, where: str) -> str:
 
 def method_words(one: Setting) -> str:
     """`ASH-B at p = 65`, `ReAct at c = 1.2`, `Energy`, with the score where it is not energy."""
-    name, at, rest = one.label.partition(" @ ")
-    if not at or "@" in rest:  # of several steps
+    name, _, rest = one.label.partition(" @ ")
+    if one.variant not in STEPS or "@" in rest.partition(", ")[0]:  # no step, or several
         return one.label
     value, comma, score = rest.partition(", ")
     return f"{name} at {STEPS[one.variant].letter} = {value}{comma}{score}"

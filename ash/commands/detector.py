@@ -10,6 +10,7 @@ import pandas as pd
 from ash.commands.evaluating import evaluate
 from ash.commands.shared import CHECKPOINT_HELP, DTYPE, IMAGES_HELP, MODEL_HELP, PENULTIMATE_HELP, data_sets, output
 from ash.data import ImageSet
+from ash.errors import AshError
 from ash.files import read_bytes
 from ash.images import left_out_words
 from ash.methods import Method
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
-SHARE = click.FloatRange(1, 100)
+SHARE = click.FloatRange(0.001, 100)
 
 
 @click.command()
@@ -54,6 +55,7 @@ def export(
     from ash import detector, fitting
 
     chosen, entry = Method.parse(method), get_model(model, checkpoint)
+    detector.check(chosen)
     with output(out) as write:
         fitted = fitting.find_fit(entry, placement, train, dtype=dtype) if chosen.needs_fit else None
         sets = data_sets((id_set or entry.id_set,), images)
@@ -86,8 +88,6 @@ def score(file: Path, folder: str, images: int | None, out: Path) -> None:
         write(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     about = detector.about
     click.echo(f"{len(table):,} images in {out}{f', {skipped:,} could not be read' if skipped else ''}.")
-    if not len(table):
-        return
     found = drift(about, table.score)
     low, high = (100 * share for share in found.usual)
     click.echo(
@@ -158,4 +158,7 @@ def _scored(detector: "DetectorFile", data: ImageSet) -> tuple[pd.DataFrame, int
             }
             parts.append(pd.DataFrame(columns))
             bar.update(len(batch.rows) + len(batch.skipped))
-    return pd.concat(parts, ignore_index=True), skipped
+    table = pd.concat(parts, ignore_index=True)
+    if table.empty:
+        raise AshError(f"None of the {len(data):,} images of {data.name} can be read.")
+    return table, skipped

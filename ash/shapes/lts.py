@@ -1,5 +1,6 @@
 """LTS, the next method of ASH's authors: the logits are multiplied, and the activation goes on as it is."""
 
+import math
 from typing import TYPE_CHECKING
 
 import ash
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 )
 def lts(x: "Tensor", percentile: float) -> "Tensor":
     """(N,) what the logits of x (N, ...) are multiplied by: the square of s1/s2 of the rectified values."""
-    return logit_factor(x, ash.shaping.top_mask(x, top_count(x[0].numel(), percentile) if len(x) else 1))
+    return logit_factor(x, ash.shaping.top_mask(x, top_count(math.prod(x.shape[1:]), percentile)))
 
 
 def logit_factor(x: "Tensor", mask: "Tensor") -> "Tensor":

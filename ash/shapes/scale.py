@@ -1,5 +1,6 @@
 """SCALE: the values of a sample are multiplied as by ASH-S, and none is pruned."""
 
+import math
 from typing import TYPE_CHECKING
 
 import ash
@@ -25,7 +26,7 @@ def scale(x: "Tensor", percentile: float) -> "Tensor":
 
     The exponent is clamped as that of ASH-S, so that no value leaves its float.
     """
-    return multiply(x, ash.shaping.top_mask(x, top_count(x[0].numel(), percentile) if len(x) else 1))
+    return multiply(x, ash.shaping.top_mask(x, top_count(math.prod(x.shape[1:]), percentile)))
 
 
 def top_count(n: int, percentile: float) -> int:

@@ -181,7 +181,15 @@ def test_a_step_that_cannot_be_exported_is_named() -> None:
 
 def test_a_damaged_file_is_refused_in_a_sentence(small: DetectorFile) -> None:
     content = small.to_bytes()
-    for broken in (b"", b"no zip", content[: len(content) // 2], content.replace(b'"format"', b'"farmat"')):
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for broken in (
+        b"",
+        b"no zip",
+        bytes(flipped),
+        content[: len(content) // 2],
+        content.replace(b'"format"', b'"farmat"'),
+    ):
         with pytest.raises(DetectorError, match=r"x\.pt2 is no detector"):
             read(broken, "x.pt2")
     other = DetectorFile(small.program, About(**{**vars(small.about), "format": 2}))

@@ -100,3 +100,10 @@ def test_a_score_beyond_logits_is_compared_with_itself_on_trade_off() -> None:
     (headline,) = [one.value for one in app.markdown if one.value.startswith("**ASH")]
     assert "KNN" in headline
     assert "Energy" not in headline
+
+
+@pytest.mark.parametrize("method", ["gen@0.2", "ash_s@90:gen@0.2"])
+def test_a_score_with_a_parameter_of_its_own_is_compared_with_itself(method: str) -> None:
+    app = open_page("tradeoff", model="demo", method=method)
+    (headline,) = [one.value for one in app.markdown if one.value.startswith("**") and "GEN" in one.value][:1]
+    assert "Energy" not in headline

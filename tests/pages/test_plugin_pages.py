@@ -151,7 +151,7 @@ def test_the_lab_says_that_it_shows_another_algorithm(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["odd_scale@85", "odd_permute@50"])
 def test_placements(text: str) -> None:
-    app, at = page("placements", text, ood="digits"), setups.setup(RunSpec())
+    app, at = page("placements", text, ood="digits", split="all"), setups.setup(RunSpec())
     bars = figure(app, "placements_grid")["data"]
     cells = {cell: shown for bar in bars for cell, shown in zip(bar["customdata"], bar["text"], strict=True)}
     own, other = (scores(text, banks.activations(at, name)) for name in (at.id_set, "digits"))

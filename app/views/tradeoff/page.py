@@ -132,8 +132,11 @@ def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting
 
 
 def _others(spec: RunSpec) -> tuple[str, ...]:
-    """The methods of the literature that stand beside the sweep, where they are asked for."""
-    return tuple(requirements.baselines_here(spec)) if spec.tradeoff.others else ()
+    """What stands beside the sweep: the literature's methods, where they are asked for; and a method of another score
+    than the sweep's with that score alone, so that what is best is none that they beat."""
+    others = tuple(requirements.baselines_here(spec)) if spec.tradeoff.others else ()
+    alone = evaluations.unshaped(spec).method
+    return others if alone.score == spec.score else tuple(dict.fromkeys((*others, str(spec.method), str(alone))))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
