@@ -278,7 +278,7 @@ def test_the_command_line_refuses_before_the_work(tmp_path: Path) -> None:
     assert (done.exit_code, "is no detector" in done.output) == (1, True)
     done = command("export", "--model", "demo", "--method", "ash_s@80", "--out", tmp_path / "none" / "d.pt2")
     assert (done.exit_code, "There is no folder" in done.output) == (1, True)
-    done = command("export", "--model", "demo", "--method", "mahalanobis", "--out", tmp_path / "d.pt2")
+    done = command("export", "--model", "demo", "--method", "odin", "--out", tmp_path / "d.pt2")
     assert done.exit_code == 1
     assert not (tmp_path / "d.pt2").exists()
 
