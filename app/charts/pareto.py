@@ -54,7 +54,12 @@ class Pareto:
         return tuple(one for one in self.settings if not self._on_a_line(one) and one != self.baseline)
 
     def _on_a_line(self, one: Setting) -> bool:
-        return one.variant in self._drawn_as_lines and one.method.score == self.baseline.method.score
+        return one.variant in self._drawn_as_lines and one.method.score == self._swept
+
+    @cached_property
+    def _swept(self) -> str:
+        """The score of the sweep, which most settings have; that of the current one and its baseline may be another."""
+        return Counter(one.method.score for one in self.settings).most_common(1)[0][0]
 
     @cached_property
     def _drawn_as_lines(self) -> frozenset[str]:

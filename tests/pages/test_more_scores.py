@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from app_pages import at_demo, open_page, ran, turn_to
+from app_pages import at_demo, open_page, ran, traces, turn_to
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, engine, evaluations, setups
@@ -100,6 +100,7 @@ def test_a_score_beyond_logits_is_compared_with_itself_on_trade_off() -> None:
     (headline,) = [one.value for one in app.markdown if one.value.startswith("**ASH")]
     assert "KNN" in headline
     assert "Energy" not in headline
+    assert {"ASH-P", "ASH-B", "ASH-S", "SCALE", "ReAct"} <= traces(app, "pareto").keys(), "the sweep is drawn as ever"
 
 
 @pytest.mark.parametrize("method", ["gen@0.2", "ash_s@90:gen@0.2"])
