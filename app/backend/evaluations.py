@@ -135,7 +135,7 @@ def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
     share = done.part([row], sets).table().query("ood == 'mean'").iloc[-1]
     said = doubts_in_words(asked, share.tied, share.beyond_range)
     grave = share.beyond_range > 0 or (share.tied > 0 and any(step.variant.does == "fill" for step in asked.steps))
-    if asked.steps and asked.score in SCORE_LABELS:
+    if asked.steps and asked.scoring.score.name in SCORE_LABELS:
         unshaped_row = _find(at, Method(score=asked.score))
         if same_scores(done.part([row]), unshaped_row[0].part([unshaped_row[1]])):
             said.append(idle_in_words(asked))
