@@ -13,7 +13,7 @@ from ash.detector import About, DetectorFile
 from ash.extracting.decoding import decoded, default_workers
 from ash.extracting.stems import two_parts
 from ash.images import ImageSet
-from ash.metrics import check_scores
+from ash.metrics import accepts, check_scores
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def drift(about: About, scores: ArrayLike) -> Drift:
     shares = np.searchsorted(values, at, "right") / len(values), np.searchsorted(before, at, "right") / len(before)
     return Drift(
         count=len(values),
-        accepted=float(np.mean(values >= about.threshold)),
+        accepted=float(accepts(values, about.threshold).mean()),
         usual=usual,
         median=float(np.median(values)),
         median_before=float(np.median(before)),

@@ -14,7 +14,7 @@ from pathlib import Path
 import ash
 from app.backend.banks import Step
 from app.backend.library import require_compute
-from app.backend.setups import SUBSET_ID, Setup, setup
+from app.backend.setups import most_images, setup
 from app.link.spec import RunSpec
 from ash.errors import AshError
 
@@ -27,16 +27,11 @@ def arguments(spec: RunSpec) -> tuple[str, ...]:
     at = setup(spec)
     told = ["export", "--model", at.model, "--placement", at.placement, "--method", str(spec.method)]
     told += ["--id", at.id_set, "--accept", f"{spec.tpr:g}"]
-    if count := _count(at):
+    if count := most_images(at, at.id_set):
         told += ["--images", str(count)]
     if at.dtype != "float32":
         told += ["--dtype", at.dtype]
     return tuple(told)
-
-
-def _count(at: Setup) -> int:
-    """How many of the ID images the view is limited to, 0 for all."""
-    return at.images or (0 if at.penultimate else SUBSET_ID)
 
 
 def command(spec: RunSpec, file: str) -> str:

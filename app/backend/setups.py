@@ -267,10 +267,14 @@ def images(at: Setup, name: str) -> ImageSet:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _images(at: Setup, name: str, look: str) -> ImageSet:
-    limit = at.images
-    if not limit and not at.penultimate:
-        limit = SUBSET_ID if name == at.id_set else SUBSET_OOD
+    limit = most_images(at, name)
     return evenly(whole_set(name), limit) if limit else whole_set(name)
+
+
+def most_images(at: Setup, name: str) -> int:
+    """How many images of a data set are taken at most, 0 for all."""
+    usual = 0 if at.penultimate else SUBSET_ID if name == at.id_set else SUBSET_OOD
+    return at.images or usual
 
 
 @once_a_run

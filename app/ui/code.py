@@ -1,8 +1,10 @@
 """Python for a view: a short program with the `ash` API that prints the numbers on the page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, pairwise
 from pathlib import PurePath
+
+import streamlit as st
 
 from app.backend import evaluations, library, protocol, setups
 from app.link.fields import OFF
@@ -40,6 +42,13 @@ best = choose({rows}, budget={budget}, goal="{goal}", sets={on})
 print("# the best setting, chosen on {where} images:", best)
 table = table[table["method"].isin([*{shown}, best])]
 """
+
+
+def show(key: str, make: Callable[[], str]) -> None:
+    """A program in an expander, closed at first; it is made once that is open."""
+    with st.expander("Python for this view", icon=":material/code:", key=key, on_change="rerun") as more:
+        if more.open:
+            st.code(make(), language="python")
 
 
 def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") -> str:

@@ -86,6 +86,12 @@ def test_it_is_drawn_with_a_mark_of_its_own() -> None:
         theme.colours(False)["no_such_variant"]
 
 
+def with_plugins(files: str, code: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program in a process of its own that knows these plug-ins."""
+    env = {"ASH_PLUGINS": files, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+
+
 @pytest.mark.slow
 def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(tmp_path: Path) -> None:
     good, bad = tmp_path / "mine.py", tmp_path / "bad.py"
@@ -96,8 +102,7 @@ def test_a_file_of_methods_is_loaded_at_the_start_and_a_broken_one_is_left_out(t
         "linked = app.link.spec.from_query({'variant': 'stretch'})[0]; "
         "print(Method.parse('stretch@85'), linked.variant, 'half' in STEPS)"
     )
-    env = {"ASH_PLUGINS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    done = with_plugins(f"{bad}:{good}", code)
     assert done.stdout.split() == ["stretch@85", "stretch", "False"], done.stderr
     assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
 
@@ -119,8 +124,7 @@ def test_scores_of_a_file_go_everywhere_and_those_of_a_broken_one_nowhere(tmp_pa
         "print(Method.parse('ash_s@85:margin@2'), app.link.spec.from_query({'score': 'margin'})[0].score, "
         "Method.parse('ash_b@9:from_mean').needs_fit, 'margin' in SCORE_LABELS, 'half' in SCORES)"
     )
-    env = {"ASH_PLUGINS": f"{bad}:{good}", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    done = with_plugins(f"{bad}:{good}", code)
     assert done.stdout.split() == ["ash_s@85:margin@2", "margin", "True", "True", "False"], done.stderr
     assert done.stderr.strip() == "Plug-in bad.py, line 4: ZeroDivisionError: division by zero."
 

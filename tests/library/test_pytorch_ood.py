@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from differences import printed
 from pytorch_ood import detector as other
 from test_sweep import linear
 from torch import nn
@@ -31,13 +32,7 @@ from ash.sweeping import sweep
 @pytest.fixture(scope="module", autouse=True)
 def differences(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
     """Method -> largest difference, as a share of the largest score; printed at the end."""
-    found: dict[str, float] = {}
-    yield found
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print("\nlargest differences from pytorch-ood 0.4, relative to the largest score:")
-        for name, value in found.items():
-            print(f"  {name:22} {value:.1e}")
+    yield from printed(request, "from pytorch-ood 0.4, relative to the largest score")
 
 
 @pytest.fixture(scope="module", params=["synthetic", "densenet"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from differences import printed
 from pytorch_ood import detector as other
 from test_sweep import Deep, Pooled, linear
 from torch import fx, nn
@@ -35,13 +36,7 @@ ALL += ("nnguide@100", "she", "fdbd", "residual", "residual@20", "vim", "vim@20"
 @pytest.fixture(scope="module", autouse=True)
 def differences(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
     """What is compared -> largest difference, as a share of the largest score; printed at the end."""
-    found: dict[str, float] = {}
-    yield found
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print("\nlargest differences, relative to the largest score:")
-        for name, value in found.items():
-            print(f"  {name:30} {value:.1e}")
+    yield from printed(request, "relative to the largest score")
 
 
 class Data:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from differences import printed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_ood.detector.lts import LTS
@@ -40,13 +41,7 @@ EPS = {np.float32: 1e-5, np.float64: 1e-12}
 @pytest.fixture(scope="module", autouse=True)
 def differences(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
     """Method -> largest difference, as a share of the size of what is added up; printed at the end."""
-    found: dict[str, float] = {}
-    yield found
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print("\nlargest differences of the later shapes, relative to what is added up:")
-        for name, value in found.items():
-            print(f"  {name:34} {value:.1e}")
+    yield from printed(request, "of the later shapes, relative to what is added up")
 
 
 def oracle(step: Step, x: np.ndarray, one: Fit | None = None) -> tuple[np.ndarray, np.ndarray]:

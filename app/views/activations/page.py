@@ -14,7 +14,7 @@ from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import activation_sets, controls, deep_progress, live, pictures, plot, sample_picker, share
+from app.ui import activation_sets, code, controls, deep_progress, live, pictures, plot, sample_picker, share
 from app.views.activations import sample_code
 from ash import images
 from ash.methods import VARIANTS, Method
@@ -46,9 +46,13 @@ def render(spec: RunSpec) -> None:
         _one_image(spec, one, curve, judged)
     if spec.activations.view == "maps" and _spatial(one):
         _mosaics(spec, one)
-    _program(spec)
+    code.show("activations_code", lambda: _program(spec))
     with right:  # last: what it needs may have to be computed first
         activation_sets.draw(spec)
+
+
+def _program(spec: RunSpec) -> str:
+    return sample_code.program(spec, sample_picker.data_set(spec), sample_picker.index(spec))
 
 
 def _spatial(one: Sample) -> bool:
@@ -246,10 +250,3 @@ def _no_maps(spec: RunSpec, one: Sample) -> None:
         last = list(names)[-2]
         pick = Pick.field("placement", last)
         st.button(f"Go to: {names[last]}", key="to_maps", icon=":material/grid_view:", on_click=dispatch, args=(pick,))
-
-
-def _program(spec: RunSpec) -> None:
-    with st.expander("Python for this view", icon=":material/code:", key="activations_code", on_change="rerun") as more:
-        if more.open:
-            text = sample_code.program(spec, sample_picker.data_set(spec), sample_picker.index(spec))
-            st.code(text, language="python")

@@ -56,9 +56,7 @@ def render(spec: RunSpec) -> None:
     split.measured_line(spec, list(labels)[1:])
     _reading(spec)
     _export(spec, after, before)
-    with st.expander("Python for this view", icon=":material/code:", key="scores_code", on_change="rerun") as more:
-        if more.open:
-            st.code(code.program(spec), language="python")
+    code.show("scores_code", lambda: code.program(spec))
     detector.export(spec)
 
 

@@ -98,7 +98,7 @@ def render(spec: RunSpec) -> None:
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
     )
     ranking.draw(spec)
-    _program(spec, linear, choice)
+    code.show("tradeoff_code", lambda: program(spec, linear, choice.goal))
     detector.export(spec)
     if not linear:
         deep_progress.step(spec)
@@ -392,9 +392,3 @@ def program(spec: RunSpec, linear: bool, goal: str) -> str:
     at = setups.setup(spec)
     rows = evaluations.table(at, spec.score) if linear else _deep_rows(at, spec.score, protocol.ALL)
     return code.program(spec, tuple(dict.fromkeys((*rows["method"], *_others(spec)))), goal)
-
-
-def _program(spec: RunSpec, linear: bool, choice: Choice) -> None:
-    with st.expander("Python for this view", icon=":material/code:", key="tradeoff_code", on_change="rerun") as more:
-        if more.open:
-            st.code(program(spec, linear, choice.goal), language="python")
