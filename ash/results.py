@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ class Results:
         parts = self.origin.get("incomplete", "").split("; ")
         return {name: text for name, colon, text in (part.partition(": ") for part in parts) if colon}
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Image set -> how many of its images were measured, the ID set first."""
         sets = self.table.drop_duplicates("ood").set_index("ood").n_ood.drop("mean", errors="ignore")
