@@ -9,14 +9,15 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import activations
-from app.backend.setups import Setup
+from app.backend.setups import KEYS, Setup, once_a_run
 from ash.methods import Method
 
 if TYPE_CHECKING:
     from app.charts.ranked import Bins, Counts, Ranked
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@once_a_run
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
 def ranked(at: Setup, name: str) -> "Ranked":
     """The activations of a data set with every row sorted, read-only."""
     from app.charts.ranked import rank
@@ -24,7 +25,8 @@ def ranked(at: Setup, name: str) -> "Ranked":
     return rank(activations(at, name))
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@once_a_run
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def _counts_before(at: Setup, name: str, within: "Bins") -> "Counts":
     from app.charts.ranked import before
 
@@ -47,7 +49,7 @@ class Spread:
     exponent: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=KEYS)
 def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
     """How one method changes the values of the ID set and of these OOD sets, over all rows of their banks."""
     return _spread(at, Method.parse(method), ood, log)
@@ -119,7 +121,7 @@ class Cutoffs:
     high: float
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
 def cutoffs(at: Setup, p: float, names: tuple[str, ...]) -> Cutoffs:
     """What decides the shape of each image of some sets at percentile p; `high`: the top of the median image."""
     from app.charts import ranked as count

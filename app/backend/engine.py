@@ -13,7 +13,7 @@ import streamlit as st
 from app.backend import store
 from app.backend.banks import bank, bank_of, id_labels, missing_sets
 from app.backend.fits import fit_of, more_keys, perturbed_identity
-from app.backend.setups import Setup, identity, is_as_ships, wider
+from app.backend.setups import KEYS, Setup, identity, is_as_ships, wider
 from app.backend.turns import semaphore
 from ash import evaluated
 from ash.methods import Method
@@ -110,7 +110,7 @@ def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] 
     return found and (replace(found[0], id_labels=id_labels(at)), found[1])
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=KEYS)
 def _shipped(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
     """A sweep that ships, and where and when it was computed; None where none is of these banks and methods."""
     if not is_as_ships(at) or missing_sets(at):

@@ -35,6 +35,8 @@ from ash.results import SUBSET_OOD as SUBSET_OOD
 from ash.tables import MEANS
 
 FRESH = 300.0  # seconds for which a look at the data folder holds
+# How Streamlit's caches hash what most functions take: its text costs a tenth of all its fields, one by one.
+KEYS: dict[str | type[Any], Callable[[Any], Any]] = {"app.backend.setups.Setup": repr, "ash.bank.BankIdentity": repr}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -265,7 +267,7 @@ def images(at: Setup, name: str) -> ImageSet:
     return _images(at, name, status(name).look)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def _images(at: Setup, name: str, look: str) -> ImageSet:
     limit = most_images(at, name)
     return evenly(whole_set(name), limit) if limit else whole_set(name)
@@ -316,7 +318,7 @@ def identity(at: Setup, name: str) -> BankIdentity:
         raise
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@st.cache_resource(max_entries=512, show_spinner=False, hash_funcs=KEYS)
 def _identity(at: Setup, name: str, look: str) -> BankIdentity:
     return identity_of(at, images(at, name))
 
@@ -335,7 +337,7 @@ def is_measurable(at: Setup, name: str) -> bool:
     return not is_listed(name) or _listed_has_bank(at, name)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@st.cache_resource(max_entries=512, show_spinner=False, hash_funcs=KEYS)
 def _listed_has_bank(at: Setup, name: str) -> bool:
     """`has_bank` of a set whose images are not here: no bank of it can be made meanwhile."""
     return has_bank(at, name)

@@ -10,7 +10,7 @@ from app.backend.banks import missing_sets
 from app.backend.engine import fresh
 from app.backend.fits import fit_of, missing_perturbed
 from app.backend.registry import entry, placement_label
-from app.backend.setups import Setup, identity, images, present, status, whole_set
+from app.backend.setups import KEYS, Setup, identity, images, present, status, whole_set
 from ash import results
 from ash.data import evenly
 from ash.methods import VARIANTS, Method, baselines
@@ -130,7 +130,7 @@ def _again(at: Setup, there: Results) -> tuple[str, ...]:
     )
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=KEYS)
 def _compared(at: Setup, methods: tuple[str, ...], date: str) -> tuple[float, str, int]:
     there = shipped(at.model)
     assert there is not None
