@@ -96,6 +96,11 @@ def place(wishes: Iterable[Wish], frame: Spot, obstacles: Sequence[Box], taken: 
     return done
 
 
+def beside(wish: Wish) -> Placed:
+    """The first place of a label, whatever is there: for one that has to be seen and finds none inside the frame."""
+    return Placed(wish, 0, _SIDES[0], box_of(wish, 0, _SIDES[0]))
+
+
 def _best(wish: Wish, frame: Spot, marks: NDArray[np.float64], labels: NDArray[np.float64]) -> Placed | None:
     """The first place, by anchor and then by side, that covers no mark; else the one that covers least of them."""
     places = [(anchor, side) for anchor in range(len(wish.anchors)) for side in _SIDES]

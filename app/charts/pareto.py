@@ -5,12 +5,14 @@ Two steps: settings -> `Pareto`, a record of what is shown; `Pareto` -> figure. 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
+
 from app.charts.front import Range, Setting, front, full, inside, window
-from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, place, to_pixels
+from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, beside, overlaps, place, to_pixels
 from app.charts.plain import Figure, Part, scatter
 from app.charts.published import Published, trace
 from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
@@ -23,6 +25,7 @@ LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a labe
 STEP = 5  # percentiles between the marks of a sweep, as `app.backend.evaluations` takes them
 _IN_INK = ("current", "paper")
 Labels = list[tuple[Placed, str, Setting]]  # with its role and the setting it stands at
+Minor = tuple[Placed, Spot, str]  # with its mark and its role
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Pareto:
     ranges: tuple[Range, Range]
     published: tuple[Published, ...] = ()
 
+    @cached_property
     def lines(self) -> dict[str, tuple[Setting, ...]]:
         """Variant -> its settings in the order of the parameter."""
         found: dict[str, list[Setting]] = {}
@@ -49,6 +53,7 @@ class Pareto:
         order = [name for name in (*VARIANTS, *STEPS) if name in found]
         return {name: tuple(sorted(found[name], key=lambda one: one.parameter or 0.0)) for name in order}
 
+    @cached_property
     def others(self) -> tuple[Setting, ...]:
         """Methods that are on no line: other scores, fitted methods, several steps."""
         return tuple(one for one in self.settings if not self._on_a_line(one) and one != self.baseline)
@@ -66,6 +71,12 @@ class Pareto:
         """The variants of the sidebar, and other steps with enough settings for a line."""
         counts = Counter(one.variant for one in self.settings if one.parameter is not None)
         return frozenset(name for name, count in counts.items() if name in VARIANTS or count >= LEAST_FOR_A_LINE)
+
+    @cached_property
+    def still(self) -> "Pareto":
+        """What stays while the percentile moves: the unshaped score is current, and no setting lies between marks."""
+        fixed = _marks_of_the_sweep(self.settings, self.current.method)
+        return replace(self, settings=fixed, front=front(fixed, self.x, self.y), current=self.baseline, floor=None)
 
     def steps(self) -> list[tuple[float, float]]:
         """The corners of the front: what lies beyond these steps, no setting reaches."""
@@ -97,9 +108,7 @@ def record(
     """What to show of these settings; `current`, `baseline`, `paper` are methods among them, `budget` is in points."""
     by_method = {one.method: one for one in settings}
     base, marked = by_method[baseline], tuple(by_method[name] for name in paper)
-    # The ranges must not move with the percentile: a setting between the marks of the sweep has no part in them.
-    between = current.percentile is None or current.percentile % STEP != 0
-    fixed = [one for one in settings if one.method != current or not between]
+    fixed = _marks_of_the_sweep(settings, current)  # the ranges must not move with the percentile
     marks = (*marked, *front(fixed, x, y))
     if show_all:
         ranges = (full(settings, x), full(settings, y))
@@ -110,15 +119,21 @@ def record(
     return Pareto(x, y, tuple(settings), members, base, by_method[current], marked, floor, ranges)
 
 
+def _marks_of_the_sweep(settings: Sequence[Setting], current: Method) -> tuple[Setting, ...]:
+    """The settings without the current one where that lies between the marks of the sweep."""
+    between = current.percentile is None or current.percentile % STEP != 0
+    return tuple(one for one in settings if one.method != current or not between)
+
+
 def figure(shown: Pareto, dark: bool) -> Figure:
     """The chart. Its first trace holds the labels that a narrow screen has no room for."""
     plot = Figure([], {})
-    labels = _place_major(shown)
-    plot.data.append(_minor_labels(shown, labels, dark))
+    labels, minor = _labels(shown)
+    plot.data.append(_minor_labels(minor, dark))
     plot.data.append(_front(shown, dark))
-    for variant, members in shown.lines().items():
+    for variant, members in shown.lines.items():
         plot.data.append(_line(shown, variant, members, dark))
-    if others := shown.others():
+    if others := shown.others:
         plot.data.append(_marks(shown, "other methods", others, "hexagon", 10, dark))
     if shown.published:
         moved = any(one.x is not None for one in shown.published)
@@ -146,13 +161,18 @@ def _axis(shown: Pareto, which: int) -> dict[str, Any]:
     return {"range": [round(end, 3) for end in shown.axis(which)], "title": title, "zeroline": False, "nticks": 8}
 
 
-def _hover(shown: Pareto, one: Setting) -> str:
-    base = shown.baseline
+@lru_cache(maxsize=2048)
+def _hover(one: Setting, base: Setting, best: bool) -> str:
     lines = [f"<b>{one.label}</b>"]
     for name in ("auroc", "fpr95", "aupr", "id_accuracy"):
         lines.append(f"{OBJECTIVE_LABELS[name]} {percent(one[name], 2)} ({points(one[name] - base[name], 2)})")
-    lines.append("On the Pareto front" if one in shown.front else "Beaten by a setting of the front")
+    lines.append("On the Pareto front" if best else "Beaten by a setting of the front")
     return "<br>".join([*lines, "Click to load it on every page"])
+
+
+def _hovers(shown: Pareto, members: Sequence[Setting]) -> list[str]:
+    best = {*shown.front}
+    return [_hover(one, shown.baseline, one in best) for one in members]
 
 
 def _coordinates(shown: Pareto, members: Sequence[Setting]) -> dict[str, Any]:
@@ -174,7 +194,7 @@ def _line(shown: Pareto, variant: str, members: Sequence[Setting], dark: bool) -
             "line": {"color": colour[variant], "width": 1},
         },
         customdata=[one.id for one in members],
-        hovertext=[_hover(shown, one) for one in members],
+        hovertext=_hovers(shown, members),
         hoverinfo="text",
     )
 
@@ -210,7 +230,7 @@ def _marks(
         mode="markers",
         marker={"symbol": symbol, "size": size, "color": ink, "line": {"color": ink, "width": width}},
         customdata=[one.id for one in members],
-        hovertext=[_hover(shown, one) for one in members],
+        hovertext=_hovers(shown, members),
         hoverinfo="text",
         showlegend=False,
     )
@@ -237,12 +257,10 @@ def _shapes(shown: Pareto, dark: bool) -> list[dict[str, Any]]:
 def _obstacles(shown: Pareto, frame: Spot) -> list[Box]:
     pixel = to_pixels(frame, shown.axis(0), shown.axis(1))
     boxes: list[Box] = []
-    for members in shown.lines().values():
+    for members in shown.lines.values():
         spots = [pixel(one[shown.x], one[shown.y]) for one in members]
         boxes += [(x - 5, y - 5, x + 5, y + 5) for x, y in spots] + along(spots, 1)
-    x, y = pixel(shown.current[shown.x], shown.current[shown.y])
-    boxes.append((x - 12, y - 12, x + 12, y + 12))
-    spots = [(one[shown.x], one[shown.y]) for one in shown.others()] + [one.spot for one in shown.published]
+    spots = [(one[shown.x], one[shown.y]) for one in shown.others] + [one.spot for one in shown.published]
     boxes += [(x - 6, y - 6, x + 6, y + 6) for x, y in (pixel(*spot) for spot in spots)]
     boxes += along([pixel(a, b) for a, b in shown.steps()], 4)
     x, y = pixel(shown.baseline[shown.x], shown.baseline[shown.y])
@@ -251,16 +269,13 @@ def _obstacles(shown: Pareto, frame: Spot) -> list[Box]:
 
 def _major(shown: Pareto, frame: Spot) -> list[tuple[Wish, str, tuple[Setting, ...]]]:
     """Labels that every screen shows, most important first: wish, role, the settings behind its anchors."""
-    pixel = to_pixels(frame, shown.axis(0), shown.axis(1))
     wanted: list[tuple[str, str, tuple[Setting, ...], float, float]] = []
-    paper = [one for one in shown.paper if one != shown.current]
-    if shown.current != shown.baseline:
-        wanted.append((shown.current.label, "current", (shown.current,), 14, 13))
     wanted.append((f"{shown.baseline.label}, unshaped", "none", (shown.baseline,), 12, 7))
-    wanted += [(f"paper: {one.label.removeprefix('ASH-').replace(' ', '')}", "paper", (one,), 12, 9) for one in paper]
+    for one in shown.paper:
+        wanted.append((f"paper: {one.label.removeprefix('ASH-').replace(' ', '')}", "paper", (one,), 12, 9))
     wanted.append(("Pareto front", "muted", shown.front, 12, 7))
-    wanted += [(STEPS[name].label, name, members, 13, 7) for name, members in shown.lines().items()]
-    made = []
+    wanted += [(STEPS[name].label, name, members, 13, 7) for name, members in shown.lines.items()]
+    pixel, made = to_pixels(frame, shown.axis(0), shown.axis(1)), []
     for text, role, members, size, gap in wanted:
         seen = tuple(one for one in members if inside(one, shown.x, shown.y, shown.ranges))
         spots = tuple(pixel(one[shown.x], one[shown.y]) for one in seen)
@@ -275,6 +290,45 @@ def _place_major(shown: Pareto) -> Labels:
     roles = {wish: (role, members) for wish, role, members in wanted}
     placed = place([wish for wish, _, _ in wanted], NARROW, _obstacles(shown, NARROW))
     return [(one, roles[one.wish][0], roles[one.wish][1][one.anchor]) for one in placed]
+
+
+@lru_cache(maxsize=16)
+def _still_labels(still: Pareto) -> tuple[Labels, list[Minor]]:
+    """Where the labels of what stays go: placed once for all percentiles, so that none jumps while one is held."""
+    labels = _place_major(still)
+    return labels, _place_minor(still, _wide_boxes(still, labels))
+
+
+def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
+    """The current setting's label with those of what stays, but for what its ring or its label would cover."""
+    labels, minor = _still_labels(shown.still)
+    labels = [one for one in labels if one[1] != "paper" or one[2].method != shown.current.method]
+    spot = (shown.current[shown.x], shown.current[shown.y])
+    x, y = to_pixels(WIDE, shown.axis(0), shown.axis(1))(*spot)
+    covered = [(x - 12, y - 12, x + 12, y + 12)]
+    if shown.current.method != shown.baseline.method and inside(shown.current, shown.x, shown.y, shown.ranges):
+        own = _current_label(shown, [one.box for one, _, _ in labels])
+        labels = [own, *(one for one in labels if not _meet(one[0].box, [own[0].box]))]
+        covered += _wide_boxes(shown, [own])
+    return labels, [one for one in minor if one[1] != spot and not _meet(one[0].box, covered)]
+
+
+def _current_label(shown: Pareto, taken: list[Box]) -> tuple[Placed, str, Setting]:
+    """Beside its mark, where it covers no other label if it can, and else fewest labels and marks."""
+    one, pixel = shown.current, to_pixels(NARROW, shown.axis(0), shown.axis(1))
+    wish = Wish(one.label, (pixel(one[shown.x], one[shown.y]),), 14, 13, always=True)
+    marks = _still_obstacles(shown.still)
+    placed = place([wish], NARROW, marks, taken) or place([wish], NARROW, [*marks, *taken]) or [beside(wish)]
+    return placed[0], "current", one
+
+
+@lru_cache(maxsize=16)
+def _still_obstacles(still: Pareto) -> list[Box]:
+    return _obstacles(still, NARROW)
+
+
+def _meet(box: Box, others: list[Box]) -> bool:
+    return bool(overlaps(np.array([box]), np.array(others)).any())
 
 
 def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, Any]]:
@@ -300,35 +354,37 @@ def _wide_boxes(shown: Pareto, labels: Labels) -> list[Box]:
 _POSITIONS = {-1: "top", 0: "middle", 1: "bottom"}, {-1: "left", 0: "center", 1: "right"}
 
 
-def _minor_labels(shown: Pareto, labels: Labels, dark: bool) -> Part:
-    """Percentiles beside their marks and the names of published ones, as text beside marks that are not drawn."""
-    pixel, colour = to_pixels(WIDE, shown.axis(0), shown.axis(1)), colours(dark)
-    behind: dict[Wish, tuple[float, float, str]] = {}
-    for members in shown.lines().values():
+def _place_minor(shown: Pareto, taken: list[Box]) -> list[Minor]:
+    """Percentiles beside their marks and the names of published ones, where a wide plot has room."""
+    pixel = to_pixels(WIDE, shown.axis(0), shown.axis(1))
+    behind: dict[Wish, tuple[Spot, str]] = {}
+    for one in shown.others:
+        if inside(one, shown.x, shown.y, shown.ranges):
+            spot = (one[shown.x], one[shown.y])
+            behind[Wish(one.label, (pixel(*spot),), 12, 8, always=True)] = (spot, "ink")
+    for printed in shown.published:
+        behind[Wish(printed.label, (pixel(*printed.spot),), 11, 8)] = (printed.spot, "muted")
+    for members in shown.lines.values():
         for one in members:
             chosen = one.parameter in LABELLED or STEPS[one.variant].parameter == "threshold"
             if chosen and one.short and inside(one, shown.x, shown.y, shown.ranges):
                 spot = (one[shown.x], one[shown.y])
-                behind[Wish(one.short, (pixel(*spot),), 11, 6)] = (*spot, one.variant)
-    named: dict[Wish, tuple[float, float, str]] = {}
-    for one in shown.others():
-        if one != shown.current and inside(one, shown.x, shown.y, shown.ranges):
-            spot = (one[shown.x], one[shown.y])
-            named[Wish(one.label, (pixel(*spot),), 12, 8, always=True)] = (*spot, "ink")
-    for printed in shown.published:
-        named[Wish(printed.label, (pixel(*printed.spot),), 11, 8)] = (*printed.spot, "muted")
-    placed = place([*named, *behind], WIDE, _obstacles(shown, WIDE), _wide_boxes(shown, labels))
-    behind |= named
-    rows, columns = _POSITIONS
+                behind[Wish(one.short, (pixel(*spot),), 11, 6)] = (spot, one.variant)
+    return [(one, *behind[one.wish]) for one in place(behind, WIDE, _obstacles(shown, WIDE), taken)]
+
+
+def _minor_labels(labels: list[Minor], dark: bool) -> Part:
+    """As text beside marks that are not drawn."""
+    colour, (rows, columns) = colours(dark), _POSITIONS
     return scatter(
-        x=[round(behind[one.wish][0], 4) for one in placed],
-        y=[round(behind[one.wish][1], 4) for one in placed],
+        x=[round(x, 4) for _, (x, _), _ in labels],
+        y=[round(y, 4) for _, (_, y), _ in labels],
         name="percentiles",
         mode="markers+text",  # a mark's size keeps the text off the mark below
         marker={"size": 9, "color": "rgba(0,0,0,0)", "line": {"width": 0}},
-        text=[one.wish.text for one in placed],
-        textposition=[f"{rows[one.side[1]]} {columns[one.side[0]]}" for one in placed],
-        textfont={"size": 11, "color": [colour[behind[one.wish][2]] for one in placed]},
+        text=[one.wish.text for one, _, _ in labels],
+        textposition=[f"{rows[one.side[1]]} {columns[one.side[0]]}" for one, _, _ in labels],
+        textfont={"size": 11, "color": [colour[role] for _, _, role in labels]},
         hoverinfo="skip",
         showlegend=False,
     )

@@ -81,7 +81,7 @@ def test_it_is_drawn_with_a_mark_of_its_own() -> None:
         assert theme.colours(dark)["stretch"] == theme.colours(dark)["ink"]
     ones = [Setting(Method("stretch", p), 90 + p / 9, 90, 30, 90) for p in (10, 50)]
     shown = Pareto("id_accuracy", "auroc", tuple(ones), (ones[1],), ones[0], ones[1], (), None, ((80, 99), (80, 99)))
-    assert list(shown.lines()) == ["stretch"]
+    assert list(shown.lines) == ["stretch"]
     with pytest.raises(KeyError):
         theme.colours(False)["no_such_variant"]
 
