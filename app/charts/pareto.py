@@ -24,8 +24,23 @@ LEAST_FOR_A_LINE = 3  # settings of a step that the sidebar does not offer
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
 STEP = 5  # percentiles between the marks of a sweep, as `app.backend.evaluations` takes them
 _IN_INK = ("current", "paper")
-Labels = list[tuple[Placed, str, Setting]]  # with its role and the setting it stands at
-Minor = tuple[Placed, Spot, str]  # with its mark and its role
+Minor = tuple[Placed, Spot, str]  # a label on wide screens alone: its mark and its role
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label of every screen: its role, the setting it stands at, and whether it is to be seen.
+
+    What the current label covers is there all the same, so that the browser moves labels and never makes any.
+    """
+
+    placed: Placed
+    role: str
+    at: Setting
+    seen: bool = True
+
+
+Labels = tuple[Label, ...]
 
 
 @dataclass(frozen=True)
@@ -289,7 +304,7 @@ def _place_major(shown: Pareto) -> Labels:
     wanted = _major(shown, NARROW)
     roles = {wish: (role, members) for wish, role, members in wanted}
     placed = place([wish for wish, _, _ in wanted], NARROW, _obstacles(shown, NARROW))
-    return [(one, roles[one.wish][0], roles[one.wish][1][one.anchor]) for one in placed]
+    return tuple(Label(one, roles[one.wish][0], roles[one.wish][1][one.anchor]) for one in placed)
 
 
 @lru_cache(maxsize=16)
@@ -300,26 +315,29 @@ def _still_labels(still: Pareto) -> tuple[Labels, list[Minor]]:
 
 
 def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
-    """The current setting's label with those of what stays, but for what its ring or its label would cover."""
+    """The current setting's label with those of what stays; its ring and its label hide those that they cover."""
     labels, minor = _still_labels(shown.still)
-    labels = [one for one in labels if one[1] != "paper" or one[2].method != shown.current.method]
     spot = (shown.current[shown.x], shown.current[shown.y])
     x, y = to_pixels(WIDE, shown.axis(0), shown.axis(1))(*spot)
     covered = [(x - 12, y - 12, x + 12, y + 12)]
-    if shown.current.method != shown.baseline.method and inside(shown.current, shown.x, shown.y, shown.ranges):
-        own = _current_label(shown, [one.box for one, _, _ in labels])
-        labels = [own, *(one for one in labels if not _meet(one[0].box, [own[0].box]))]
-        covered += _wide_boxes(shown, [own])
+    if shown.current.method != shown.baseline.method:
+        own = _current_label(shown, [one.placed.box for one in labels])
+        hidden = [
+            _meet(one.placed.box, [own.placed.box]) or (one.role == "paper" and one.at.method == own.at.method)
+            for one in labels
+        ]
+        labels = (own, *(replace(one, seen=not away) for one, away in zip(labels, hidden, strict=True)))
+        covered += _wide_boxes(shown, (own,))
     return labels, [one for one in minor if one[1] != spot and not _meet(one[0].box, covered)]
 
 
-def _current_label(shown: Pareto, taken: list[Box]) -> tuple[Placed, str, Setting]:
+def _current_label(shown: Pareto, taken: list[Box]) -> Label:
     """Beside its mark, where it covers no other label if it can, and else fewest labels and marks."""
     one, pixel = shown.current, to_pixels(NARROW, shown.axis(0), shown.axis(1))
     wish = Wish(one.label, (pixel(one[shown.x], one[shown.y]),), 14, 13, always=True)
     marks = _still_obstacles(shown.still)
     placed = place([wish], NARROW, marks, taken) or place([wish], NARROW, [*marks, *taken]) or [beside(wish)]
-    return placed[0], "current", one
+    return Label(placed[0], "current", one, inside(one, shown.x, shown.y, shown.ranges))
 
 
 @lru_cache(maxsize=16)
@@ -333,10 +351,11 @@ def _meet(box: Box, others: list[Box]) -> bool:
 
 def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, Any]]:
     colour, notes = colours(dark), []
-    for placed, role, one in labels:
-        bold, tint = role == "current" or role in STEPS, colour["ink" if role in _IN_INK else role]
-        spot = {"x": round(one[shown.x], 4), "y": round(one[shown.y], 4)}
-        notes.append(spot | annotation(placed, bold, tint, colour["background"]))
+    for one in labels:
+        bold, tint = one.role == "current" or one.role in STEPS, colour["ink" if one.role in _IN_INK else one.role]
+        spot = {"x": round(one.at[shown.x], 4), "y": round(one.at[shown.y], 4)}
+        hidden = {} if one.seen else {"opacity": 0}
+        notes.append(spot | annotation(one.placed, bold, tint, colour["background"]) | hidden)
     return notes
 
 
@@ -344,9 +363,9 @@ def _wide_boxes(shown: Pareto, labels: Labels) -> list[Box]:
     """The boxes that the labels of `_annotations` cover on a wide plot."""
     pixel = to_pixels(WIDE, shown.axis(0), shown.axis(1))
     boxes = []
-    for placed, _, one in labels:
-        (nx, ny), (wx, wy) = placed.wish.anchors[placed.anchor], pixel(one[shown.x], one[shown.y])
-        left, top, right, bottom = placed.box
+    for one in labels:
+        (nx, ny), (wx, wy) = one.placed.wish.anchors[one.placed.anchor], pixel(one.at[shown.x], one.at[shown.y])
+        left, top, right, bottom = one.placed.box
         boxes.append((left - nx + wx, top - ny + wy, right - nx + wx, bottom - ny + wy))
     return boxes
 

@@ -3,7 +3,7 @@
 // What cannot be painted (`paintable` says so: more notes, other names) is left to Plotly, and so is the scale of an axis
 // where the movement rests: until then all is painted in the scale that stands there, whose ticks say it.
 
-const NOTE = ['text', 'x', 'y', 'xanchor', 'yanchor', 'xshift', 'yshift'];
+const NOTE = ['text', 'x', 'y', 'xanchor', 'yanchor', 'xshift', 'yshift', 'opacity'];
 const ENDS = ['x0', 'x1', 'y0', 'y1'];
 const START = { left: 0, center: 0.5, right: 1, top: 0, middle: 0.5, bottom: 1 }; // share of a note before its anchor
 
@@ -163,6 +163,7 @@ function note(node, index, was, now) {
     if (text.getAttribute('text-anchor') === 'middle') text.setAttribute('x', Number(text.getAttribute('x')) + grown / 2);
   }
   if (old.text !== fresh.text) write(text, fresh.text);
+  element.style.opacity = fresh.opacity;
 }
 
 function straight(node, index, now) {

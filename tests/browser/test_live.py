@@ -95,7 +95,7 @@ def test_what_is_painted_is_what_the_server_has_drawn(visitor: Visitors, path: s
     assert painted["legend"] == drawn["legend"]
     assert sum(map(len, drawn.values())) > 5
     for kind in ("bars", "lines", "fills", "marks", "notes", "over"):
-        assert apart(painted[kind], drawn[kind]) <= (3 if kind == "notes" else 1.5), kind  # Plotly rounds a label twice
+        assert apart(painted[kind], drawn[kind]) <= 1.5, kind
 
 
 def apart(one: list[str], two: list[str]) -> float:

@@ -210,3 +210,26 @@ def test_labels_never_meet_each_other_or_leave_the_frame(
 def test_a_phone_gets_the_labels_that_matter() -> None:
     texts = {note.text for note in pareto.figure(record(), dark=False).checked().layout.annotations}
     assert {"<b>ASH-B @ 65</b>", "Energy, unshaped"} <= texts
+
+
+def test_labels_stay_where_they_are_while_the_percentile_moves() -> None:
+    everything = settings(made_up([*METHODS, "ash_b@66", "ash_b@67"]), "mean", SETS)
+    notes = []
+    for p in (0, 60, 65, 66, 67, 95):
+        here = [one for one in everything if one.method.percentile in (p, None) or one.method.percentile % 5 == 0]
+        shown = pareto.record(
+            here, current=Method("ash_b", p), baseline=Method(), paper=(Method("ash_b", 65),), x="fpr95", y="auroc"
+        )
+        notes.append(pareto.figure(shown, dark=False).layout["annotations"])
+        for one, box in zip(notes[-1], _boxes(shown), strict=True):
+            own = one["text"] == f"<b>ASH-B @ {p}</b>"
+            assert own or one["opacity"] == 0 or not overlaps(box, _boxes(shown)[0]).any()
+    still = [[{**one, "opacity": None} for one in some[1:]] for some in notes]
+    assert all(some == still[0] for some in still)
+    assert len({some[0]["text"] for some in notes}) == len(notes)
+    hidden = {one["text"] for one in notes[2][1:] if one["opacity"] == 0}
+    assert "paper: B@65" in hidden
+
+
+def _boxes(shown: pareto.Pareto) -> list[np.ndarray]:
+    return [np.array([one.placed.box]) for one in pareto._labels(shown)[0]]
