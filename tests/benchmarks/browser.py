@@ -103,11 +103,11 @@ def first_chart(browser: Browser, name: str, log: Path) -> None:
 
 
 def steps(one: Visitor, moves: int) -> list[tuple[float, float]]:
-    """(numbers, chart) in milliseconds for each press of an arrow key on the percentile."""
+    """(numbers, chart) in milliseconds from the release of an arrow key on the percentile, for each press."""
     taken = []
     for _ in range(moves):
         one.ready().slider.focus()
-        waiting = one.page.evaluate_handle(f"() => {{ window.__took = ({STEP})('keydown'); return 1 }}")
+        waiting = one.page.evaluate_handle(f"() => {{ window.__took = ({STEP})('keyup'); return 1 }}")
         one.page.keyboard.press("ArrowRight")
         numbers, chart = one.page.evaluate("() => window.__took")
         waiting.dispose()
