@@ -19,9 +19,9 @@ from ash.results import Results
 TOLERANCE = results.TOLERANCE  # points
 
 
-@st.cache_data(ttl=300.0, max_entries=1, show_spinner=False)
+@st.cache_resource(ttl=300.0, max_entries=1, show_spinner=False)
 def all_shipped() -> tuple[Results, ...]:
-    """The results that ship, without their activations: of the penultimate layer and of other placements."""
+    """The results that ship, without their activations: of the penultimate layer and of other placements. Read-only."""
     return results.shipped()
 
 

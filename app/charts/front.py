@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import pandas as pd
 
@@ -68,10 +68,13 @@ def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setti
     if rows.empty:
         raise ValueError(f"The table has no rows for {on} of {', '.join(sets)}.")
     means = rows.groupby("method", sort=False)[list(OBJECTIVES)].mean()
-    made = []
-    for text, values in means.iterrows():
-        made.append(Setting(Method.parse(str(text)), **{name: float(values[name]) for name in OBJECTIVES}))
-    return tuple(made)
+    return tuple(Setting(_method(text), *values) for text, *values in means.itertuples())
+
+
+@lru_cache(maxsize=4096)
+def _method(text: str) -> Method:
+    """What a table names was a method before, and is in the next table too."""
+    return Method.parse(text)
 
 
 def table(found: Sequence[Setting]) -> pd.DataFrame:
