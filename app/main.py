@@ -99,7 +99,7 @@ def _with_variant(spec: RunSpec) -> RunSpec:
     st.info(
         plain(
             f"This page shows what a variant does to activations: {shown.method.label}, from the sidebar. "
-            f"{spec.method.label} is on Trade-off, Scores and Paper."
+            f"{spec.method.label} is on Trade-off and Scores."
         ),
         icon=":material/info:",
     )

@@ -81,6 +81,11 @@ class About:
         values = check_scores(scores, name)
         if len(values) < LEAST:
             raise DetectorError(f"A threshold takes {LEAST} images or more, {name} has {len(values):,}.")
+        if (different := len(np.unique(values))) < LEAST:
+            raise DetectorError(
+                f"A threshold takes {LEAST} different scores or more, the {len(values):,} images of {name} have "
+                f"{different:,}: leave out copies of the same image."
+            )
         return replace(
             self,
             share=share,
@@ -238,7 +243,7 @@ class DetectorFile:
     def calibrated(self, scores: ArrayLike, name: str, share: float) -> "DetectorFile":
         """The same detector with the threshold that accepts `share` of other ID images, whose scores these are.
 
-        DetectorError for less than LEAST of them.
+        DetectorError for less than LEAST of them, and where so many are not different.
         """
         about = self.about.calibrated(scores, name, share)
         self.program.state_dict["threshold"] = torch.tensor(about.threshold, dtype=torch.float64)

@@ -13,8 +13,8 @@ from typing import Any
 
 from app.link import fields as links
 from app.link import options
-from app.link.fields import LEAST_SHARE, Key
-from ash.methods import SCORE_LABELS, VARIANTS, Method
+from app.link.fields import LEAST_SHARE, Key, write_number
+from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
 from ash.tables import MEANS
 
 LINK_VERSION = "1"
@@ -175,6 +175,7 @@ def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
     """
     values: dict[str, Any] = {}
     notices: list[str] = []
+    query = _told_by_controls(query)
     default = RunSpec() if any(key.key in query for key in keys().values()) else OPENING
     for name, key in keys().items():
         text = query.get(key.key)
@@ -188,6 +189,20 @@ def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
     if query.get("v", LINK_VERSION) != LINK_VERSION:
         notices.append(f"This link has version {printable(query['v'])}, this program reads version {LINK_VERSION}.")
     return default.having(**values), notices
+
+
+def _told_by_controls(query: Mapping[str, str]) -> Mapping[str, str]:
+    """A link whose `method` the sidebar's controls can say, written as they write it; any other as it is."""
+    try:
+        method = Method.parse(query.get("method", ""))
+    except MethodError:
+        return query
+    if method.variant not in VARIANTS or method.score not in SCORE_LABELS:
+        return query
+    said = {"variant": method.variant, "score": method.score}
+    if method.parameter is not None:
+        said["p" if VARIANTS[method.variant].parameter == "percentile" else "c"] = write_number(method.parameter)
+    return {name: text for name, text in query.items() if name != "method"} | said
 
 
 def printable(text: str) -> str:

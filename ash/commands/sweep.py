@@ -104,7 +104,8 @@ def _chosen(validation: pd.DataFrame, test: pd.DataFrame, budget: float | None, 
     if budget is not None:
         limit = f"at most {budget:g} point{'' if budget == 1 else 's'} of accuracy below the unshaped network"
     if found is None:
-        raise ProtocolError(f"No method is left {limit}: no label of the ID set is known.")
+        unknown = "label of the ID set" if validation.id_accuracy.isna().all() else goal
+        raise ProtocolError(f"No method is left {limit}: no {unknown} is known.")
     on, other = (f"{rows.n_id.iloc[0]:,} ID + {rows.n_ood.iloc[0]:,} OOD" for rows in map(_means, (validation, test)))
     best = _means(test).set_index("method").loc[found]
     numbers = (

@@ -212,6 +212,8 @@ def test_calibrating_changes_the_threshold_and_nothing_else(small: DetectorFile)
     assert low < 0.8 < high
     with pytest.raises(DetectorError, match=str(LEAST)):
         before.calibrated(mine[: LEAST - 1], "mine", 0.8)
+    with pytest.raises(DetectorError, match="copies"):
+        before.calibrated(np.repeat(mine[: LEAST // 2], 4), "mine", 0.8)
 
 
 def test_drift_tells_the_same_world_from_another(small: DetectorFile) -> None:

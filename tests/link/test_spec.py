@@ -350,10 +350,19 @@ def test_a_method_beyond_the_sidebar_takes_its_place_until_a_control_is_moved(te
     assert reduce(loaded, Pick.method("ash_b@65")) == replace(spec, variant="ash_b", p=65.0)
 
 
-def test_a_link_does_not_say_the_sidebars_methods_in_another_way() -> None:
-    for text in ("ash_s@90", "energy", "nonsense", "odin+dice@5"):
+@pytest.mark.parametrize("text", ["ash_s@90", "scale@85:msp", "react@1.5", "energy", "max_logit"])
+def test_a_method_of_the_sidebar_in_a_link_is_what_its_controls_say(text: str) -> None:
+    spec, notices = from_query({"method": text})
+    assert notices == []
+    assert spec.other == ""
+    assert spec.method == Method.parse(text)
+    assert from_query(to_query(spec)) == (spec, [])
+
+
+def test_a_method_that_is_none_or_absurd_is_refused() -> None:
+    for text in ("nonsense", "odin+dice@5", "react@1e300"):
         spec, notices = from_query({"method": text})
-        assert spec == RunSpec()
+        assert replace(spec, variant=RunSpec().variant) == RunSpec()
         assert len(notices) == 1
 
 
