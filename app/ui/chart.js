@@ -8,6 +8,9 @@ const FULL = {
   path: 'M4 4h6v2H6v4H4zM14 4h6v6h-2V6h-4zM4 14h2v4h4v2H4zM18 14h2v6h-6v-2h4z',
 };
 
+// An arrow down onto a line, beside Plotly's camera.
+const VECTOR = { width: 24, height: 24, path: 'M11 3h2v9h4l-5 6-5-6h4zM4 20h16v2H4z' };
+
 // A finger scrolls the page and taps marks: it does not draw a zoom, and there is no pointer to show buttons to.
 const FINGER = window.matchMedia('(pointer: coarse)').matches;
 
@@ -47,6 +50,7 @@ function begin(element) {
   chart.buttons = {
     displayModeBar: FINGER ? false : 'hover',
     modeBarButtonsToAdd: [
+      { name: 'svg', title: 'Download plot as SVG', icon: VECTOR, click: () => saveVector(chart) },
       { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
     ],
   };
@@ -62,6 +66,12 @@ function after(chart, act) {
     if (!chart.text) chart.node.textContent = error.message;
     console.error(error);
   });
+}
+
+// As it stands, zoom and all: what a paper or a thesis takes.
+function saveVector(chart) {
+  const { width, height } = chart.node._fullLayout, { filename } = chart.config.toImageButtonOptions;
+  return window.Plotly.downloadImage(chart.node, { format: 'svg', filename, width, height });
 }
 
 function fullScreen(node) {

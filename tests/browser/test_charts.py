@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from driver import Visitor
@@ -45,6 +46,13 @@ def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visito
     assert any("PNG" in one or "png" in one for one in titles)
     assert "Full screen" in titles
     assert not [one for one in titles if "hare" in one or "loud" in one]
+    page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as waiting:
+        page.locator('.modebar-btn[data-title="Download plot as SVG"]').first.click()
+    assert waiting.value.suggested_filename == "ash-trade-off.svg"
+    drawing = ElementTree.parse(waiting.value.path()).getroot()
+    assert drawing.tag.endswith("}svg")
+    assert "ID accuracy (%)" in {text.strip() for text in drawing.itertext()}
 
 
 def test_a_chart_is_as_wide_as_its_place(visitor: Visitors) -> None:
