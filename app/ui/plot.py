@@ -18,7 +18,7 @@ from app.charts.plain import Figure
 from app.link.picks import Pick
 from app.link.state import current, dispatch
 from app.serving import plotly_js
-from app.theme import OBJECTIVE_LABELS
+from app.theme import MARKS, OBJECTIVE_LABELS
 from app.ui import chart, share
 
 OnPick = Callable[[str], Pick]
@@ -60,8 +60,7 @@ def show(
     `alt`: one sentence with the finding, read by screen readers. `selected`: the id whose row is ticked. `table`: a
     frame of at most a few thousand rows, or a function that makes one; called only while the table is open.
     `columns`: the `column_config` of the table. `images`: what downloads say of the images that it is of, where those
-    are not simply all.
-    `columns`: the `column_config` of the table. `live`: how the chart moves with the slider (`app.ui.live`).
+    are not simply all. `live`: how the chart moves with the slider (`app.ui.live`).
     """
     config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
     about = json.dumps({"alt": alt, "config": config, "picks": on_pick is not None, "live": live and asdict(live)})
@@ -143,6 +142,9 @@ def _downloads(figure: Figure, frame: pd.DataFrame | None, key: str, alt: str, f
     with st.container(horizontal=True):
         if frame is not None:
             share.download("Table (CSV)", lambda: csv_text(frame, share.dated(origin)), f"{filename}.csv", f"{key}_csv")
+            share.download(
+                "Table (LaTeX)", lambda: latex_text(frame, share.dated(origin)), f"{filename}.tex", f"{key}_tex"
+            )
         share.download(
             "Figure (HTML)", lambda: html_text(figure, alt, share.dated(origin)), f"{filename}.html", f"{key}_html"
         )
@@ -160,6 +162,15 @@ def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
         out.write(f"# {name}: {value}\n")
     frame.to_csv(out, index=frame.index.name is not None)
     return out.getvalue()
+
+
+def latex_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
+    """The table for LaTeX's booktabs under comment lines with its origin, without the signs that stand for marks."""
+    text = "".join(f"% {name}: {' '.join(value.split())}\n" for name, value in origin.items())
+    text += frame.to_latex(index=False, float_format="%.2f", na_rep="--", escape=True)
+    for sign, word in {**{f"{mark.sign} ": "" for mark in MARKS.values()}, "Δ": r"$\Delta$"}.items():
+        text = text.replace(sign, word)
+    return text
 
 
 def html_text(figure: Figure, alt: str, origin: Mapping[str, str]) -> str:

@@ -76,6 +76,17 @@ def test_a_table_reads_back_under_its_origin() -> None:
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text), comment="#", index_col="method"), frame)
 
 
+def test_a_table_for_latex_has_no_sign_that_latex_does_not_know() -> None:
+    label = f"{theme.MARKS['ash_s'].sign} ASH-S"
+    frame = pd.DataFrame({"Method": [label, "5 % & more"], "AUROC (%)": [95.123, None], "Δ AUROC": [1.0, -2.0]})
+    text = plot.latex_text(frame, ORIGIN)
+    assert text.isascii()
+    assert text.startswith("% source: bundled\n")
+    assert r"ASH-S & 95.12 & 1.00 \\" in text
+    assert r"5 \% \& more & -- & -2.00 \\" in text
+    assert r"$\Delta$ AUROC" in text
+
+
 def test_a_figure_file_needs_no_network_and_says_where_it_is_from() -> None:
     page = plot.html_text(Figure([scatter(x=[1], y=[2])], {}), "One <point>.", ORIGIN)
     assert "One &lt;point&gt;." in page
