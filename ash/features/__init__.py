@@ -1,1 +1,1 @@
-"""Features in: a folder of penultimate activations and a last layer, whatever made them, as a network without images."""
+"""A folder of penultimate activations and a last layer, whatever made them, as a network without images."""

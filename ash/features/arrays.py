@@ -1,4 +1,4 @@
-"""An array in a file of a folder of features, an .npy or one in an .npz: what it is, and its values, never a pickle's."""
+"""An array in a file of a folder of features, .npy or .npz: what it is, and its values; never a pickle."""
 
 import hashlib
 import math

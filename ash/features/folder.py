@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ash.features.arrays import Stored, keys_of, look_through, stored
+from ash.features.arrays import Stored, keys_of, stored
 from ash.features.feature_set import FeatureSet
 from ash.features.looks import seen_of
 from ash.features.places import HEAD, OOD, SUFFIXES
@@ -95,7 +95,7 @@ class Features:
         """Every set by its part: `id`, `train`, and the OOD sets by their names; read through and checked."""
         self._check_ood()
         parts = {"id": self.path, **({"train": self.path} if self.has_training else {})}
-        parts |= {name: self.path / OOD for name in self.ood_names}
+        parts |= dict.fromkeys(self.ood_names, self.path / OOD)
         return {part: self._set(folder, part) for part, folder in parts.items()}
 
     def _check_ood(self) -> None:

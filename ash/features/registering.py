@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ash.data import DATASETS
 from ash.datasets.dataset_entries import DatasetEntry, Status
-from ash.features.feature_set import FeatureSet
 from ash.features.folder import Features
 from ash.images import DataError, ImageSet
 from ash.names import why_no_name
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 PLACEMENT = "features"  # the node of the one placement
 NOTE = "Features and a last layer from elsewhere: one placement, no images, and no network that images go through."
+
+_NOTES = {"id": "Features and labels, for the network of this name.", "ood": "Features, for the network of this name."}
 
 
 class NoImages(Preprocess):
@@ -43,14 +44,12 @@ class NoImages(Preprocess):
     def build(self) -> NoReturn:
         """ModelError: there is none."""
         name = self.features.name  # type: ignore[attr-defined]
-        raise ModelError(
-            f"{name} is a folder of features: no image can be sent through its network, only its own sets."
-        )
+        raise ModelError(f"{name} is a folder of features: no image can be sent through its network.")
 
 
 @dataclass(frozen=True)
 class FeatureEntry(DatasetEntry):
-    """A set of a folder of features. Its status is `listed`: what there is of it are activations."""
+    """A set of a folder of features; `folder` and `part` say which."""
 
     folder: Features = field(default_factory=lambda: Features(Path()))
     part: str = "id"
@@ -60,16 +59,14 @@ class FeatureEntry(DatasetEntry):
             found = self.folder.sets[self.part]
         except DataError as error:
             return Status("incomplete", 0, 0, self.folder.path, str(error))
-        return Status("listed", len(found), 0, found.features.path, "it has features, no images", found.look)
-
-    def listed(self) -> FeatureSet:  # type: ignore[override]  # as a list does, it names what has no images
-        return self.folder.sets[self.part]
+        path, reason = found.features.path, self.how_to_get()
+        return Status("features", len(found), path.stat().st_size, path, reason, found.look)
 
     def open(self, root: Path | None = None) -> ImageSet:
-        return self.listed()
+        return self.folder.sets[self.part]
 
     def how_to_get(self, root: Path | None = None) -> str:
-        return f"{self.label} is features in {self.folder.path}: there are no images of it."
+        return f"{self.label} is a file of features in {self.folder.path}: there are no images of it."
 
 
 def register(path: Path) -> None:
@@ -94,10 +91,9 @@ def register(path: Path) -> None:
         features=folder,
     )(lambda: network(folder))
     for part in ("id", *(["train"] if train else []), *folder.ood_names):
-        name = folder.set_name(part)
-        note = f"Features of the {'OOD' if part in folder.ood_names else 'ID'} set of {folder.name}."
-        role = "ood" if part in folder.ood_names else "id"
-        DATASETS.add(name, FeatureEntry(name, folder.label(part), role, note, (), (name,), folder=folder, part=part))
+        name, role = folder.set_name(part), "ood" if part in folder.ood_names else "id"
+        entry = FeatureEntry(name, folder.label(part), role, _NOTES[role], (), (name,), folder=folder, part=part)  # type: ignore[arg-type]
+        DATASETS.add(name, entry)
 
 
 def network(folder: Features) -> "nn.Module":
