@@ -45,10 +45,17 @@ class Features:
 
     @cached_property
     def ood_names(self) -> tuple[str, ...]:
-        """The OOD sets, in the order of their names; without any, nothing else is known to be wrong."""
+        """The OOD sets, in the order of their names, as far as these can be names."""
+        files = [path for path in self._ood_files() if path.suffix in SUFFIXES]
+        return tuple(dict.fromkeys(path.stem for path in files if not self._why_no_name(path.stem)))
+
+    def _ood_files(self) -> list[Path]:
         folder = self.path / OOD
-        found = sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
-        return tuple(dict.fromkeys(path.stem for path in found if path.suffix in SUFFIXES))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+
+    def _why_no_name(self, part: str) -> str:
+        """Why a text cannot name an OOD set, as the end of a sentence; "" where it can."""
+        return "means something else here" if part in ("id", "train") else why_no_name(self.set_name(part))
 
     @property
     def has_training(self) -> bool:
@@ -99,17 +106,13 @@ class Features:
         return {part: self._set(folder, part) for part, folder in parts.items()}
 
     def _check_ood(self) -> None:
-        folder = self.path / OOD
-        if not self.ood_names:
-            raise DataError(f"{folder} holds no OOD set: save features (N, D) there as NAME.npz or NAME.npy.")
-        for path in sorted(folder.iterdir()):
-            if path.name.startswith("."):
-                continue
+        for path in self._ood_files():
             if path.suffix not in SUFFIXES:
                 raise DataError(f"{OOD}/{path.name} is neither .npz nor .npy: save it as one, or take it away.")
-            if path.stem in ("id", "train") or (why := why_no_name(self.set_name(path.stem))):
-                why = f"{'means something else here' if path.stem in ('id', 'train') else why}"
+            if why := self._why_no_name(path.stem):
                 raise DataError(f"{OOD}/{path.name}: '{path.stem}' {why}; rename it.")
+        if not self.ood_names:
+            raise DataError(f"{self.path / OOD} holds no OOD set: save features (N, D) there as NAME.npz or NAME.npy.")
 
     def _set(self, folder: Path, part: str) -> FeatureSet:
         """One set, checked against the head."""
