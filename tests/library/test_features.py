@@ -65,7 +65,7 @@ def test_a_folder_in_the_data_root_is_a_network(data: Path, npy: bool) -> None:
         assert np.array_equal(kept.read(), arrays[part])
         if part in ("id", "train"):
             assert np.array_equal(kept.labels, arrays[f"{part}_labels"])
-    stem, tail = ash.split(entry.build(), "penultimate")
+    _, tail = ash.split(entry.build(), "penultimate")
     result = ash.sweep(tail, bank("id"), {"noise": bank("noise")}, ash.parse_methods("max_logit"))
     logits = {part: arrays[part].astype(float) @ arrays["weight"].T.astype(float) for part in ("id", "noise")}
     expected = 100 * auroc(logits["id"].max(1), logits["noise"].max(1))
