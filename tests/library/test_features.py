@@ -182,6 +182,16 @@ def test_what_needs_images_is_refused_in_a_sentence(data: Path, words: tuple[str
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(("name", "said"), [("demo", "There is a model 'demo' already"), ("a b", "is no name")])
+def test_a_folder_whose_name_cannot_be_is_left_out_in_a_sentence(data: Path, name: str, said: str) -> None:
+    write_folder(data / name)
+    write_folder(data / NAME)
+    (problem,) = plugins.problems()
+    assert said in str(problem)
+    assert ash.get_model("demo").features is None
+    assert ash.get_model(NAME).present
+
+
 def test_a_bank_that_was_deleted_is_written_again(data: Path) -> None:
     write_folder(data / NAME)
     who = identity(ash.get_model(NAME), "penultimate", bank_set("id"))
