@@ -1,4 +1,4 @@
-"""Entry point: `streamlit run app/main.py`. Page set-up, link, sidebar, and the page inside an error boundary.
+"""Entry point, `streamlit run app/main.py`: page set-up, link, sidebar, and the page inside an error boundary.
 
 To add a page: write `app/views/name/page.py` with `render(spec: RunSpec) -> None`, and add a line to `SECTIONS` and
 one to `_view`. What it lets people choose is its record in `app/link/options.py`.

@@ -218,7 +218,7 @@ def _name_of(path: Path) -> str:
 
 def describe_set(images: ImageSet) -> Iterator[str]:
     """Lines about one set: its size, the classes it states with the number of images in each, the files left out."""
-    yield f"{images.label}: {len(images):,} images"
+    yield f"{images.label}: {len(images):,} {'images' if images.has_images else 'samples without images'}"
     counts = class_counts(images)
     unknown = counts.pop("", 0)
     if counts:
@@ -244,6 +244,8 @@ def list_sets(root: Path | None = None) -> Iterator[str]:
         more = ""
         if status.state == "listed":
             images, size, more = f"activations of {count:,}", "", " The activations ship, the images do not."
+        if status.state == "features":
+            images, more = f"{count:,} rows of features", " There are no images of it."
         state = f"{status.state:<11} {images:<24} {size:>10}"
         yield f"{name:<20} {entry.role:<4} {state}  {entry.licence:<15} {status.path}"
         yield f"{'':<25} {entry.note}{' ' + entry.rule if entry.rule else ''}{more}"

@@ -161,6 +161,8 @@ def detector(
     method that cannot become a module, and for less than LEAST scores.
     """
     check(method)
+    if not entry.preprocess.takes_images:
+        raise DetectorError(f"A detector takes images, and {entry.name} has none: it is made of features.")
     stem, own_tail = split(entry.build(), entry.node(placement))
     tail: nn.Module = own_tail
     steps = resolve([method.steps], fit, id_bank, torch.float32)[0]
@@ -193,9 +195,7 @@ def check(method: Method) -> None:
         raise DetectorError(f"{method}: ASH-RAND draws other values for every image of a set, so it is no detector.")
 
 
-def _scorer(
-    method: Method, stem: nn.Module, tail: fx.GraphModule, shape: tuple[int, int, int], fit: "Fit | None"
-) -> Scorer:
+def _scorer(method: Method, stem: nn.Module, tail: fx.GraphModule, shape: tuple[int, ...], fit: "Fit | None") -> Scorer:
     """What scores activations and logits; DetectorError where something that the score reads is missing."""
     with torch.inference_mode():
         features = tuple(stem(torch.zeros(1, *shape)).shape[1:])

@@ -25,8 +25,10 @@ from ash.extracting.cost import Cost as Cost
 from ash.extracting.cost import cost as cost
 from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_worker
 from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
+from ash.extracting.shards import Progress as Progress
 from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, stem_of
 from ash.extracting.takeover import take_over
+from ash.features.banks import bank_steps, check_belongs, feature_set
 from ash.identity import Recipe, check_precision, identified, outdated
 from ash.identity import identity as identity
 from ash.labels import read, without_skipped
@@ -34,21 +36,6 @@ from ash.networks.entries import ModelEntry
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
 SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch size would be found
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped.
-
-    `by`: who is waited for, in words, where nothing is left to compute but what another process works on. `note` says
-    at the first step what made a bank that is there already outdated, "" for nothing.
-    """
-
-    done: int
-    total: int
-    skipped: int
-    by: str = ""
-    note: str = ""
 
 
 def _batches(chunks: Iterable[Chunk], plan: Plan, total: int, device: torch.device) -> Iterator[Chunk]:
@@ -217,6 +204,7 @@ def extract_steps(
     A bank of earlier code or images stays beside it. BankError when nothing can be written, DataError when images
     change meanwhile.
     """
+    check_belongs(data, entry.name, entry.features)
     recipe = Recipe(entry, placement, data, dtype, precision, epsilon)
     who, content = identified(recipe)
     device = device or best_device()
@@ -228,6 +216,12 @@ def extract_steps(
         claims.tidy(bank.folder)
         yield Progress(len(data), len(data), len(bank.skipped))
         return bank
+    if feature_set(data):
+        folder = (root or cache_root()) / who.folder
+        try:
+            return (yield from bank_steps(who, folder, data, labels, sleep))
+        except OSError as error:
+            raise _not_written(folder, error) from error
     if not data.has_images:
         raise DataError(
             f"The images of {data.label} are not here: run `python -m ash fetch {data.name.split('=')[0]}`."
@@ -249,14 +243,18 @@ def extract_steps(
         bank.identity = who
         return bank
     except OSError as error:
-        reason = error.strerror or error
-        raise BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.") from error
+        raise _not_written(folder, error) from error
     except RuntimeError as error:
         if not is_killed_worker(error):
             raise
         raise BankError(
             "A decoding process was killed, for want of memory or of room in /dev/shm: take fewer with --workers."
         ) from error
+
+
+def _not_written(folder: Path, error: OSError) -> BankError:
+    reason = error.strerror or error
+    return BankError(f"{folder} cannot be written: {reason}. Set ASH_CACHE to a folder with room.")
 
 
 def extract(

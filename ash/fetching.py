@@ -91,7 +91,7 @@ def _fetch_weights(archive: Archive, target: Path) -> Steps:
 def _fetch_set(entry: DatasetEntry, base: Path) -> Steps:
     status = entry.status(base)
     if status.state != "present":
-        if isinstance(entry, MadeEntry):
+        if isinstance(entry, MadeEntry) or status.state == "features":
             raise DataError(status.reason)
         if not entry.files:
             raise DataError(f"{entry.label} ships with the explorer: run `python -m ash demo build`.")

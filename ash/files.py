@@ -38,7 +38,7 @@ MOST_BYTES = 2**33  # of a file that is read whole, and that an .npz may unpack 
 MOST_JSON = 2**28
 LONGEST_LINE = 2**20  # characters of a text that is read line by line
 _RANDOM = "[a-z0-9_]" * 8  # how tempfile ends a name
-_DAMAGE = (
+DAMAGE = (  # what the bytes of an archive or an array raise where they are not what was written
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
     *(ValueError, TypeError, SyntaxError, KeyError, EOFError, NotImplementedError, RuntimeError, OverflowError),
 )
@@ -231,22 +231,27 @@ def parse_npz(content: bytes, only: Sequence[str] = (), most: int = MOST_BYTES) 
             return {name: _array(pack.read(one)) for one, name in names.items() if not only or name in only}
     except OSError as error:  # a decoder's word for damage: the disk was read before
         raise DamagedError(str(error)) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DamagedError(str(error) or type(error).__name__) from error
 
 
 def _array(content: bytes) -> NDArray[Any]:
     header = io.BytesIO(content)
-    shape, order, dtype = _header(header, len(content))
+    shape, order, dtype = npy_header(header, len(content))
     return np.frombuffer(content, dtype, offset=header.tell()).reshape(shape, order=order).copy(order="K")
 
 
-def _header(file: BinaryIO, size: int) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:
-    """Shape, order and dtype of the .npy of `size` bytes that begins here; ValueError unless they fill it exactly."""
+def npy_header(file: BinaryIO, size: int | None = None) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:
+    """Shape, order and dtype of the .npy that begins here; ValueError unless they fill its `size` bytes exactly.
+
+    Without a size, and for objects, nothing of that is compared.
+    """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
-    if dtype.hasobject or min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != size:
+    if size is not None and (
+        dtype.hasobject or min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != size
+    ):
         raise ValueError(f"{size:,} bytes are not an array of shape {shape} and type {dtype}")
     return shape, "F" if fortran else "C", dtype
 
@@ -259,7 +264,7 @@ def map_npy(path: Path, sha256: str) -> NDArray[Any]:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         try:
-            shape, order, dtype = _header(file, size)
+            shape, order, dtype = npy_header(file, size)
             return np.memmap(file, dtype, "r", file.tell(), shape, order)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise DamagedError(str(error)) from error

@@ -105,7 +105,7 @@ def known_identity(who: BankIdentity, entry: ModelEntry, data: ImageSet) -> Bank
 
 def transform_of(preprocess: Preprocess) -> str:
     """Printed preprocessing; of the user's own kind, whose code may be any, with a hash of what it makes of probes."""
-    if type(preprocess) is Preprocess:
+    if type(preprocess) is Preprocess or not preprocess.takes_images:
         return repr(preprocess)
     from PIL import Image
 

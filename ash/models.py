@@ -59,12 +59,28 @@ def _of_the_user(name: str) -> ModelEntry | None:
             dataset_entry(data_set)
         for method in entry.presets.values():
             Method.parse(method)
-        MODELS[name] = traced(entry)
+        found = traced(entry)
+        if entry.features:
+            _keep_features(found)
+        MODELS[name] = found
     except Exception as error:  # whatever the user's function raises
         problem = MODELS.report(name, error)
         MODELS.pop(name, None)
         raise ModelError(f"{problem}.") from error
     return MODELS[name]
+
+
+def _keep_features(entry: ModelEntry) -> None:
+    """Have the banks of all sets of a folder of features, so that it is explored at once."""
+    from ash.bank import find_bank
+    from ash.identity import identity
+
+    assert entry.features is not None
+    for data in entry.features.sets.values():
+        if find_bank(identity(entry, entry.penultimate, data)) is None:
+            from ash.extraction import extract
+
+            extract(entry, entry.penultimate, data)
 
 
 def working_models() -> Iterator[ModelEntry]:

@@ -1,5 +1,7 @@
 """The user's own models, data sets, methods and scores: files that ASH_PLUGINS names, run once, at the first look-up.
 
+A folder of features (`ash.features`) is one as well, named there or found in the data root; it is registered, not run.
+
 Such a file uses `ash.register_model`, `ash.register_dataset`, `ash.register_method` and `ash.register_score`, as the
 library does for its own networks and scores. One that fails leaves nothing behind: why is in `problems()` and in the
 log, and everything else works.
@@ -147,10 +149,14 @@ def holds(kind: str, name: str) -> bool:
 
 
 def files() -> list[Path]:
-    """The files that ASH_PLUGINS names, separated as in PATH; relative ones lie in the working directory."""
-    return [
+    """The files that ASH_PLUGINS names, separated as in PATH, relative ones in the working directory; then the folders
+    of features in the data root."""
+    from ash.features.places import folders_in_data_root
+
+    named = [
         Path(os.path.expanduser(part)).absolute() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part
     ]
+    return list(dict.fromkeys((*named, *folders_in_data_root())))
 
 
 def running() -> Path | None:
@@ -225,6 +231,11 @@ def _run(file: Path) -> None:
 
 
 def _execute(name: str, file: Path) -> None:
+    from ash.features.places import is_folder_of_features
+
+    if is_folder_of_features(file):
+        import_module("ash.features.registering").register(file)
+        return
     if not file.is_file():
         raise PluginError("it is a folder: name the files in it" if file.is_dir() else "there is no such file")
     spec = importlib.util.spec_from_file_location(name, file)

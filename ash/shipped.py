@@ -4,7 +4,10 @@ from pathlib import Path
 
 from ash.files import BankError, read_json
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+_BESIDE = Path(__file__).resolve().parents[1]
+INSTALLED = _BESIDE / "ash_explorer"  # where a wheel puts app, assets and README.md: their names are anybody's
+HOME = INSTALLED if INSTALLED.is_dir() else _BESIDE
+ASSETS = HOME / "assets"
 FOLDER = ASSETS / "demo"
 AGAIN = "get it again, for example with `git checkout -- assets/demo` or from a fresh copy of the explorer."
 

@@ -17,7 +17,7 @@ from ash.models import get_model
 def training_set(at: Setup) -> str:
     """The set that methods of this setup are fitted on; "" where none is known or its images are not here."""
     name = get_model(at.model).train_set
-    return name if name and status(name).state == "present" else ""
+    return name if name and status(name).state in ("present", "features") else ""
 
 
 def train_identity(at: Setup) -> BankIdentity | None:

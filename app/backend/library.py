@@ -136,7 +136,8 @@ class ModelRow:
     """A model: whether its weights are here, their bytes (0: missing) and place, and what is known of it without torch.
 
     `placements` are the display names of the named ones; it and `classes` are empty where only torchvision knows them.
-    `source` is the plug-in's file; `built_in` says that the network is built with its weights, without a file of them.
+    `source` is the plug-in's file; `built_in` says that the network is built with its weights, without a file of them;
+    `features`, that it is a folder of features.
     """
 
     name: str
@@ -150,12 +151,13 @@ class ModelRow:
     note: str = ""
     source: Path | None = None
     built_in: bool = False
+    features: bool = False
 
 
 def _entry_row(one: ModelEntry) -> ModelRow:
     path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
     size = 0 if built_in else _size(path)
-    about = (one.url, one.note, one.source, built_in)
+    about = (one.url, one.note, one.source, built_in, one.features is not None)
     return ModelRow(one.name, one.label, one.present, size, path, len(one.classes), labels, *about)
 
 

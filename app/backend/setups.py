@@ -112,7 +112,7 @@ def _status(name: str) -> Status:
 
 
 def is_present(name: str) -> bool:
-    """Whether there are images of a data set on this machine, all or some; one of a plug-in is made for that."""
+    """Whether there are images of a data set on this machine, all or some, or features; one of a plug-in is made."""
     here = status(name)
     return bool(here.count) and here.state != "listed"
 
@@ -120,6 +120,11 @@ def is_present(name: str) -> bool:
 def is_listed(name: str) -> bool:
     """Whether the images of a data set are not here, but activations of them ship."""
     return status(name).state == "listed"
+
+
+def is_features(model: str) -> bool:
+    """Whether a network is a folder of features, without images."""
+    return get_model(model).features is not None
 
 
 @once_a_run
@@ -155,8 +160,13 @@ def _made(role: str) -> tuple[str, ...]:
 
 @once_a_run
 def id_choices(model: str) -> dict[str, str]:
-    """ID set -> label, the model's own first: that one even when it is missing, and the user's labelled sets."""
+    """ID set -> label, the model's own first: that one even when it is missing, and the user's labelled sets.
+
+    A network of features has its own alone: no images go through it.
+    """
     own = get_model(model).id_set
+    if is_features(model):
+        return {own: set_label(own)}
     return {name: set_label(name) for name in (own, *filter(_labelled, own_sets()), *_made("id"))}
 
 
@@ -172,6 +182,8 @@ def _labelled(name: str) -> bool:
 @once_a_run
 def ood_choices(model: str, id_set: str) -> dict[str, str]:
     """OOD set -> label, for the sets that are here: the ones the model is usually compared with, then the user's."""
+    if is_features(model):
+        return {name: set_label(name) for name in get_model(model).ood_sets}
     here = (name for name in (*get_model(model).ood_sets, *own_sets()) if is_usable(model, name))
     return {name: set_label(name) for name in (*here, *_made("ood")) if name != id_set}
 

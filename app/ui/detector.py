@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import streamlit as st
 
-from app.backend import detectors, library
+from app.backend import detectors, library, setups
 from app.backend.banks import Step
 from app.link.spec import RunSpec
 from app.theme import size
@@ -22,6 +22,9 @@ def export(spec: RunSpec) -> None:
 
 
 def _export(spec: RunSpec) -> None:
+    if setups.is_features(spec.model):
+        st.caption("A detector takes images in, and this network has none: it is made of features.")
+        return
     told, file = detectors.arguments(spec), share.file_name(spec.model, str(spec.method)) + ".pt2"
     st.markdown(
         "This setting with its network as one file: images in; class, score and *accepted* out. Its threshold accepts "

@@ -30,6 +30,7 @@ STATES = {
     "incomplete": "◐ incomplete",
     "partial": "◐ partial",
     "listed": "◌ activations ship",
+    "features": "◍ features",
 }
 
 

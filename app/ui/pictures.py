@@ -12,7 +12,7 @@ from app.errors import plain
 from app.link import state
 from app.theme import listed
 
-ABSENT = "image does not ship"
+ABSENT, NONE = "image does not ship", "no image"
 _ROOM, _LINE = 90, 50  # pixels of a tile with room for all words, and for the first of them
 _TILE = (
     "display:flex;flex-direction:column;justify-content:center;gap:0.2rem;box-sizing:border-box;aspect-ratio:1;"
@@ -41,17 +41,24 @@ def show(picture: NDArray[np.uint8] | None, words: Sequence[str], width: int, ca
 
 def tile(words: Sequence[str], width: str = "100%") -> str:
     """The HTML of what stands in the place of an image that does not ship; small ones say all when pointed at."""
-    said = html.escape(", ".join((*words, ABSENT)))
+    absent = NONE if setups.is_features(state.current().model) else ABSENT
+    said = html.escape(", ".join((*words, absent)))
     room = int(width.removesuffix("px")) if width.endswith("px") else _ROOM
-    shown = (*words, f"({ABSENT})") if room >= _ROOM else words[:1] if room >= _LINE else ()
+    shown = (*words, f"({absent})") if room >= _ROOM else words[:1] if room >= _LINE else ()
     style = f"{_TILE};width:{width}" + (";padding:0.15rem;font-size:0.65rem" if room < _ROOM else "")
     lines = "".join(f"<span>{html.escape(one)}</span>" for one in shown)
     return f'<div role="img" aria-label="{said}" title="{said}" style="{style}">{lines}</div>'
 
 
 def how_to_get(names: Iterable[str]) -> None:
-    """A line on those of these sets whose images do not ship, and the ways to get them; nothing where all are here."""
-    absent = [name for name in dict.fromkeys(names) if setups.is_listed(name)]
+    """A line on those of these sets whose images do not ship, and the ways to get them, or on those that never had any;
+    nothing where all are here."""
+    names = tuple(dict.fromkeys(names))
+    features = [name for name in names if setups.status(name).state == "features"]
+    if features:
+        labels = listed([plain(setups.bare_label(name)) for name in features])
+        st.caption(f":material/hide_image: {labels}: rows of features, of which there are no images.")
+    absent = [name for name in names if setups.is_listed(name)]
     if not absent:
         return
     labels = listed([plain(setups.bare_label(name)) for name in absent])

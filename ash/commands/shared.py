@@ -25,8 +25,8 @@ PRECISION_HELP = "of the network: autocast below float32, float16 on GPUs only"
 DTYPE, PRECISION = click.Choice(DTYPES), click.Choice(PRECISIONS)
 
 
-class Commands(click.Group):
-    """A group whose commands end an expected failure with one sentence and status 1, and call a bug a bug."""
+class Command(click.Command):
+    """A command that ends an expected failure with one sentence and status 1, and calls a bug a bug."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command of a context; an interrupt says how to go on."""
@@ -47,6 +47,10 @@ class Commands(click.Group):
                 err=True,
             )
             sys.exit(70)  # EX_SOFTWARE of sysexits.h
+
+
+class Commands(Command, click.Group):
+    """A group whose commands end as a `Command` does."""
 
 
 @contextmanager

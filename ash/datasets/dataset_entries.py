@@ -52,10 +52,11 @@ class Layout:
 class Status:
     """What is on disk of a data set: `count` images (None: nothing), `bytes`, where, and why it is not present.
 
-    `listed`: no image is here, but activations of so many ship. `look` changes with the files.
+    `listed`: no image is here, but activations of so many ship. `features`: there are so many rows of features and no
+    images at all. `look` changes with the files.
     """
 
-    state: Literal["present", "missing", "incomplete", "listed"]
+    state: Literal["present", "missing", "incomplete", "listed", "features"]
     count: int | None
     bytes: int
     path: Path

@@ -31,6 +31,21 @@ EARLIER_BATCH = 128  # of banks from before there was a plan.json
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far an extraction is, by whatever process: images done and in total, of those done the ones skipped.
+
+    `by`: who is waited for, in words, where nothing is left to compute but what another process works on. `note` says
+    at the first step what made a bank that is there already outdated, "" for nothing.
+    """
+
+    done: int
+    total: int
+    skipped: int
+    by: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What all processes that work on a bank must have in common: images a batch, and rows a shard."""
 

@@ -18,9 +18,11 @@ from ash.files import Look, file_hash, look_of, open_regular, read_bytes, write_
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SUFFIXES = (".pth", ".pt", ".pth.tar")
-WRAPPERS = ("state_dict", "model")  # the keys under which training scripts keep a state_dict
-PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel, of torch.compile
+SAFE = ".safetensors"
+SUFFIXES = (".pth", ".pt", ".pth.tar", SAFE)
+# The keys under which training scripts keep a state_dict; the mean of weights only where there are no others.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema_state_dict", "state_dict_ema", "model_ema", "ema")
+PREFIXES = ("module.", "_orig_mod.", "net.", "model.", "ema.")  # of nn.DataParallel, of torch.compile, of a wrapper
 SHOWN = 2  # mismatches of a kind in a message
 MOST_AT_ONCE = 2**31  # bytes of a file that are held in memory beside the network
 
@@ -99,7 +101,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def load_weights(model: "nn.Module", path: Path, sha256: str = "") -> None:
-    """Load a checkpoint (`state_dict`, `{"state_dict": ...}`, wrappers' prefixes) strictly, without running code.
+    """Load a checkpoint (a `state_dict`, one in WRAPPERS, with PREFIXES, safetensors) strictly, without running code.
 
     Strictly: the names, shapes and kinds of number of the network, in any precision. ModelError where it is another
     one's, damaged, or its bytes do not have the SHA-256 `sha256`, where that is given.
@@ -128,6 +130,10 @@ def _content(path: Path, sha256: str) -> Any:
             if sha256 and hashlib.file_digest(source, "sha256").hexdigest() != sha256:
                 raise ModelError(f"{path} changed while it was in use, or is damaged: run the same again.")
             source.seek(0)
+            if path.suffix == SAFE:
+                from safetensors.torch import load
+
+                return load(source.read())
             return torch.load(source, map_location="cpu", weights_only=True)
     except (ModelError, MemoryError):
         raise
@@ -145,6 +151,8 @@ def _why_not(path: Path, error: Exception) -> str:
     ):
         size = path.stat().st_size
         return f"{path} ({size:,} bytes) is not a checkpoint: it is damaged or only half downloaded; get it again."
+    if path.suffix == SAFE:
+        return f"{path} is no {SAFE} file, or is damaged ({text}): get it again."
     start = f"{path} is not a checkpoint that loads with weights_only=True"
     whole = re.search(r"GLOBAL (\S+)", text)
     if whole or "TorchScript" in text:
@@ -194,12 +202,16 @@ def _state_dict(content: Any, path: Path) -> "dict[str, Tensor]":
     """The names and tensors in a checkpoint, unwrapped; ModelError when there are none."""
     import torch
 
-    if isinstance(content, dict):
-        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), content)
+    while isinstance(content, dict) and (key := next((one for one in WRAPPERS if _is_dict(content, one)), None)):
+        content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         keys = f" (its keys: {', '.join(map(str, list(content)[:5]))})" if isinstance(content, dict) else ""
         raise ModelError(f"{path} holds no state_dict{keys}: save one with torch.save(model.state_dict(), ...).")
     return {str(name): value for name, value in content.items()}
+
+
+def _is_dict(content: dict[Any, Any], key: str) -> bool:
+    return isinstance(content.get(key), dict)
 
 
 def _renamed(given: "dict[str, Tensor]", wanted: "dict[str, Tensor]") -> "dict[str, Tensor]":

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torchvision.transforms import Compose
 
+    from ash.features.folder import Features
+
 
 PENULTIMATE = "penultimate"  # alias, for every model: the tensor that enters the last layer with weights
 _CHECKED: "set[Callable[[], nn.Module]]" = set()  # what builds networks that are known to answer
@@ -70,7 +72,12 @@ class Preprocess:
         )
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def takes_images(self) -> bool:
+        """Whether images become inputs; not so where the inputs are features."""
+        return True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
         """(C, H, W) of one input."""
         return len(self.mean), self.crop, self.crop
 
@@ -113,6 +120,7 @@ class ModelEntry:
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
     weights, so that there is no file of them; `traced` False, that `get_model` has to look for its placements.
+    `features` is the folder that a network without images is made of.
     """
 
     name: str
@@ -139,6 +147,7 @@ class ModelEntry:
     source: Path | None = None
     trained: bool = False
     traced: bool = True
+    features: "Features | None" = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import densenet121, mnasnet0_5, resnet18
 
@@ -35,8 +36,8 @@ def path(tmp_path: Path) -> Path:
 class TestAccepted:
     """Wrappers, prefixes, old names and old formats."""
 
-    @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
-    @pytest.mark.parametrize("prefix", ["", "module."])
+    @pytest.mark.parametrize("wrapper", ["", "state_dict", "model", "net", "ema", "model_ema"])
+    @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "net.", "model.module.", "ema."])
     @pytest.mark.parametrize("zipped", [True, False])
     def test_wrappers_and_prefixes(self, wrapper: str, prefix: str, zipped: bool, path: Path) -> None:
         trained, fresh = DemoNet(), DemoNet()
@@ -45,6 +46,25 @@ class TestAccepted:
         torch.save(content, path, _use_new_zipfile_serialization=zipped)
         load_weights(fresh, path)
         assert same(trained, fresh)
+
+    @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+    def test_safetensors(self, prefix: str, tmp_path: Path) -> None:
+        trained, fresh = DemoNet(), DemoNet()
+        path = tmp_path / "weights.safetensors"
+        save_file({prefix + name: value for name, value in trained.state_dict().items()}, path)
+        load_weights(fresh, path, weights_hash(path))
+        assert same(trained, fresh)
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(ModelError, match=r"no \.safetensors file, or is damaged"):
+            load_weights(fresh, path)
+
+    def test_the_mean_of_weights_is_taken_where_it_is_alone(self, path: Path) -> None:
+        trained, mean, fresh = DemoNet(), DemoNet(), DemoNet()
+        both = {"ema": mean.state_dict(), "net": {"state_dict": trained.state_dict()}}
+        load_weights(fresh, saved(both, path))
+        assert same(trained, fresh)
+        load_weights(fresh, saved({"ema": both["ema"]}, path))
+        assert same(mean, fresh)
 
     def test_torchvisions_densenet_files_have_old_names(self, path: Path) -> None:
         trained, fresh = densenet121(weights=None), densenet121(weights=None)

@@ -8,15 +8,15 @@ _PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: for
 
 import torch
 
-from ash import Method, get_dataset, get_model, split, trace
+from ash import Method, {names}, split, trace
 from ash.scores import SCORES
 
 entry, method = get_model("{model}"), Method.parse("{method}")
 stem, tail = split(entry.build(), "{placement}")
-image = get_dataset("{name}").image({index})
+{value}
 
 with torch.inference_mode():
-    x = stem(entry.preprocess.build()(image)[None])
+    x = {activation}
     done = trace(x, method, first_index={index})
     before, after = tail(x), done.logits(tail)
 
@@ -32,14 +32,25 @@ print("class before", entry.classes[int(before.argmax())])
 print("class after", entry.classes[int(after.argmax())])
 '''
 
+# what there is of a sample: an image, or the row of a bank
+_IMAGE = """image = get_dataset("{name}").image({index})""", "stem(entry.preprocess.build()(image)[None])"
+_ROW = """bank = extract(entry, "{placement}", get_dataset("{name}"))""", "torch.from_numpy(bank[{index}].copy())[None]"
+
 
 def program(spec: RunSpec, name: str, index: int) -> str:
     """The program for image `index` of data set `name`: it prints k, sums, scores and classes, before and after."""
+    features, placement = setups.is_features(spec.model), setups.setup(spec).placement
+    value, activation = (
+        one.format(name=name, index=index, placement=placement) for one in (_ROW if features else _IMAGE)
+    )
     return _PROGRAM.format(
+        value=value,
+        activation=activation,
+        names="extract, get_dataset, get_model" if features else "get_dataset, get_model",
         label=spec.method.label,
         method=spec.method,
         model=registry.entry(spec.model).name,
-        placement=setups.setup(spec).placement,
+        placement=placement,
         name=name,
         index=index,
         score=spec.score,

@@ -58,7 +58,9 @@ def _details(spec: RunSpec, row: DataRow) -> None:
     missing = f"missing: {reason}" if row.made else "missing"
     here = {"present": "present", "missing": missing, "incomplete": f"incomplete: {reason}"}
     here["listed"] = f"activations ship, images do not: those of {count(status.count or 0)} images"
-    number = f", {count(status.count)} images, {size(status.bytes)}" if status.count else ""
+    here["features"] = "features: there are no images of it, and none are needed"
+    unit = "rows" if status.state == "features" else "images"
+    number = f", {count(status.count)} {unit}, {size(status.bytes)}" if status.count else ""
     number = "" if status.state == "listed" else number
     known = status.state == "present" or entry.count in (None, status.count)
     wanted = "" if known else f"; it has {count(entry.count or 0)} images"
@@ -85,6 +87,8 @@ def _details(spec: RunSpec, row: DataRow) -> None:
 def _place(row: DataRow) -> str:
     if row.made:
         return "Plug-in"
+    if row.status.state == "features":
+        return "File"
     return "Folder" if row.status.state in ("present", "incomplete") else "It belongs in"
 
 

@@ -92,6 +92,8 @@ def _details(name: str, known: ModelRow | None) -> None:
 
 
 def _weights(row: ModelRow) -> str:
+    if row.features:
+        return "in head.npz of the folder of features"
     if row.built_in:
         return "built in: the function of the plug-in returns the network with them"
     return f"present, {size(row.bytes)}" if row.present else "missing"

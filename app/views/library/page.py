@@ -52,7 +52,7 @@ def summary() -> str:
     """What is here in one sentence."""
     models, data, banks = library.model_rows(), library.data_rows(), library.bank_rows()
     ready = sum(row.present for row in models)
-    here = sum(row.status.state == "present" for row in data)
+    here = sum(row.status.state in ("present", "features") for row in data)
     listed_sets = sum(row.status.state == "listed" for row in data)
     only = f" (of {listed_sets} more the activations ship)" if listed_sets else ""
     own = [row for row in banks if not row.info.bundled]

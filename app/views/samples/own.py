@@ -37,6 +37,9 @@ _OWN, _DROP = "own_uploads", "own_drop"  # keys of the session state
 
 def draw(spec: RunSpec) -> None:
     """Draw this part of the page for this spec."""
+    if setups.is_features(spec.model):
+        st.info("This network is made of features, so no image can be sent through it.", icon=":material/hide_image:")
+        return
     own = _session()
     _drop_zone(own)
     if own.files and not _work(spec, own):

@@ -1,0 +1,131 @@
+"""ash-explorer: check what is named, start the explorer's server, open the browser at it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import webbrowser
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from ash import plugins
+from ash.commands.shared import Command
+from ash.errors import AshError
+from ash.features.places import HEAD, is_folder_of_features
+from ash.models import get_model
+from ash.shipped import HOME
+
+FIRST_PORT, PORTS = 8501, 100
+PATIENCE = 120.0  # seconds until a server that has not answered is not waited for any more
+ADDRESS = "localhost"
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--port", type=click.IntRange(1, 65535), help=f"[default: the first free one from {FIRST_PORT}]")
+@click.option("--plugins", "files", type=_FILE, multiple=True, help="a file with models, data sets, methods; repeat")
+@click.option("--data", type=_FOLDER, help="the data root [default: ASH_DATA]")
+@click.option("--features", type=_FOLDER, multiple=True, help="a folder of features, opened at once; repeat")
+@click.option("--no-browser", is_flag=True, help="start the server alone")
+@click.argument("streamlit", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF STREAMLIT]")
+def main(
+    port: int | None,
+    files: Iterable[Path],
+    data: Path | None,
+    features: tuple[Path, ...],
+    no_browser: bool,
+    streamlit: tuple[str, ...],
+) -> None:
+    """Start the explorer on this machine, from any folder, and open it in the browser.
+
+    What is named is checked first; a fault ends it with a sentence. Ctrl+C stops the server.
+    """
+    if data is not None:
+        os.environ["ASH_DATA"] = str(data.absolute())
+    _name_plugins([*files, *features])
+    for folder in features:
+        _check(folder)
+    port = port or _free_port()
+    query = f"?{urllib.parse.urlencode({'model': features[0].resolve().name})}" if features else ""
+    url = f"http://{ADDRESS}:{port}/{query}"
+    options = ("--server.port", str(port), "--server.headless", "true", *streamlit)
+    with _server(options) as server:
+        if _answers(server, port):
+            click.echo(f"ASH explorer: {url} (Ctrl+C stops it)")
+            if not no_browser:
+                webbrowser.open(url)
+        sys.exit(server.wait())
+
+
+def _name_plugins(paths: list[Path]) -> None:
+    """Add files and folders to those that ASH_PLUGINS names, for this process and the server."""
+    named = [os.environ[plugins.VARIABLE]] if os.environ.get(plugins.VARIABLE) else []
+    if named or paths:
+        os.environ[plugins.VARIABLE] = os.pathsep.join([*named, *(str(path.resolve()) for path in paths)])
+
+
+def _check(folder: Path) -> None:
+    """Read a folder of features, and say what is in it; AshError for what is wrong with it."""
+    if not is_folder_of_features(folder):
+        raise AshError(f"{folder} is no folder of features: it has neither {HEAD} nor id.npz or id.npy.")
+    name = folder.resolve().name
+    if why := next((str(one) for one in plugins.problems() if one.file == folder.resolve()), ""):
+        raise AshError(f"{why}.")
+    found = get_model(name).features
+    assert found is not None
+    classes, width = found.head.weight.shape
+    sets = ", ".join(f"{part} {len(one):,}" for part, one in found.sets.items())
+    click.echo(f"{name}: {width:,} features, {classes:,} classes; {sets} rows")
+
+
+def _free_port() -> int:
+    """The first port that nobody listens on; AshError where there is none."""
+    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+        with suppress(OSError), socket.socket() as one:
+            one.bind((ADDRESS, port))
+            return port
+    raise AshError(f"All ports from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are in use: name another with --port.")
+
+
+@contextmanager
+def _server(options: tuple[str, ...]) -> Iterator["subprocess.Popen[bytes]"]:
+    """The server as a process, which ends when this one does."""
+    entry = HOME / "app" / "main.py"
+    if not entry.is_file():
+        raise AshError(f"The explorer's pages are not in {HOME}: install it again.")
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    server = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(entry), *options])
+    try:
+        yield server
+    except KeyboardInterrupt:  # the terminal has told the server as well
+        server.wait()
+        sys.exit(130)
+    finally:
+        if server.poll() is None:
+            server.terminate()
+            server.wait()
+
+
+def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Wait until the server answers; False where it ends before, or does not within PATIENCE."""
+    end = time.monotonic() + PATIENCE
+    while server.poll() is None and time.monotonic() < end:
+        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(f"http://{ADDRESS}:{port}/_stcore/health", timeout=5).close()
+            return True
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,106 @@
+"""Features -> bank: what an extraction is to images, without a network: the rows in float32, shard by shard.
+
+They are copied, so that a bank stays what its identity says when somebody writes the folder anew. Imports no torch.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ash.bank import Bank, BankError, BankIdentity
+from ash.data import DataError, ImageSet, Subset
+from ash.extracting import claims
+from ash.extracting.shards import SHARD_BYTES, Plan, Progress, Shards, forget_shards, read_plan, write_plan
+from ash.features.arrays import Rows, as_float32
+from ash.features.feature_set import FeatureSet
+from ash.files import write_json
+from ash.fitting import perturbation
+
+POLL_SECONDS = 0.2  # between two looks at what other processes have finished
+
+
+def feature_set(data: ImageSet) -> FeatureSet | None:
+    """The set of features that these samples are of, all or some; None for images."""
+    whole = data.whole if isinstance(data, Subset) else data
+    return whole if isinstance(whole, FeatureSet) else None
+
+
+def bank_steps(
+    who: BankIdentity, folder: Path, data: ImageSet, labels: NDArray[np.int64], sleep: Callable[[float], None]
+) -> Generator[Progress, None, Bank]:
+    """Write the bank of a set of features, or of some of its rows, into a folder; yields after every shard.
+
+    It may be stopped and shared as an extraction is. BankError for a precision or a step of ODIN, which need a network;
+    DataError where the file has changed since it was read; OSError.
+    """
+    if who.precision != "float32" or perturbation(who.transform):
+        raise BankError(f"{data.label} is features: no network is run, so there is no precision of it and no ODIN.")
+    whole = feature_set(data)
+    assert whole is not None
+    with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
+        plan = _planned(who, folder, whole.width)
+        shards = Shards(folder, plan, len(data))
+        try:
+            yield Progress(shards.done, len(data), 0)
+            with _rows(data, whole) as rows:
+                while not shards.look():
+                    shard = shards.take()
+                    if shard is None:  # other processes are at work on the rest
+                        sleep(POLL_SECONDS)
+                        yield Progress(shards.done, len(data), 0, shards.holder())
+                        continue
+                    images = shards.ranges[shard]
+                    values = as_float32(rows(images.start, images.stop)).astype(who.dtype, copy=False)
+                    if not np.isfinite(values).all():
+                        raise BankError(f"Features of {data.label} are not finite in {who.dtype}: take float32.")
+                    shards.write(shard, values, [])
+                    yield Progress(shards.done, len(data), 0)
+        finally:
+            shards.release()
+        with claims.wait(folder / "plan.lock"):
+            about = {"device": "none: features", "date": datetime.now(UTC).isoformat(timespec="seconds")}
+            write_json(folder / "provenance.json", about)
+            bank = shards.finish(who, data, labels, (whole.width,))
+    claims.tidy(folder)
+    return bank
+
+
+def _planned(who: BankIdentity, folder: Path, width: int) -> Plan:
+    """The plan in the bank's folder, or a new one that is fixed there."""
+    with claims.wait(folder / "plan.lock"):
+        plan = read_plan(folder)
+        if plan is None:
+            rows = max(1, SHARD_BYTES // (width * np.dtype(who.dtype).itemsize))
+            plan = Plan(rows, rows)
+            forget_shards(folder)
+            write_plan(folder, plan, who)
+    return plan
+
+
+@contextmanager
+def _rows(data: ImageSet, whole: FeatureSet) -> Iterator[Rows]:
+    """A function that reads rows of a set of features, or of a subset of one."""
+    with whole.rows() as rows:
+        if not isinstance(data, Subset):
+            yield rows
+            return
+        chosen = data.rows
+
+        def some(start: int, stop: int) -> NDArray[np.floating]:
+            first, last = int(chosen[start]), int(chosen[stop - 1])
+            return rows(first, last + 1)[chosen[start:stop] - first]
+
+        yield some
+
+
+def check_belongs(data: ImageSet, network: str, folder: object) -> None:
+    """DataError where features are to go through a network, or images through a folder of features."""
+    whole = feature_set(data)
+    if folder is None and whole is not None:
+        raise DataError(f"{data.label} is features: they belong to {whole.network} alone, not to {network}.")
+    if folder is not None and (whole is None or whole.network != network):
+        raise DataError(f"{network} is a folder of features: it takes its own sets alone, not {data.label}.")
