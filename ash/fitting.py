@@ -76,12 +76,28 @@ class Fit:
     @cached_property
     def moments(self) -> tuple[Floats, Floats]:
         """Mean (F,) and uncentred covariance (F, F) of the kept features, float64; worked out when first asked for."""
+        if len(self.whitening) and len(self.features) == self.rows and (self.labels >= 0).all():
+            return self.mean, self._moment_of_whitening()
         size, count = self.features.shape[1], len(self.features)
         rows, total = max(1, CHUNK_VALUES // size), np.zeros((size, size))
         for first in range(0, count, rows):
             x = self.features[first : first + rows].astype(np.float64)
             total += x.T @ x
         return self.features.mean(0, dtype=np.float64), total / count
+
+    def _moment_of_whitening(self) -> Floats:
+        """(F, F): the covariance about the class means, which the whitening V is of, and what those means add.
+
+        A product of two small matrices in place of one over all samples. V is triangular and V V^T = (S + ridge)^-1.
+        """
+        from scipy.linalg import solve_triangular
+
+        size = len(self.whitening)
+        lower = solve_triangular(self.whitening, np.eye(size)).T
+        within = lower @ lower.T
+        ridge = RIDGE / (1 + RIDGE) * np.trace(within) / size
+        share = np.bincount(np.searchsorted(self.classes, self.labels)) / self.rows
+        return within - ridge * np.eye(size) + (self.class_means.T * share) @ self.class_means
 
     def at_percentile(self, percentile: float) -> float:
         """The activation at a percentile in [0, 100]: the threshold of `react@P%`."""
