@@ -32,6 +32,7 @@ from ash.features.banks import bank_steps, check_belongs, feature_set
 from ash.identity import Recipe, check_precision, identified, outdated
 from ash.identity import identity as identity
 from ash.labels import read, without_skipped
+from ash.methods import Perturbation
 from ash.networks.entries import ModelEntry
 
 POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
@@ -189,7 +190,7 @@ def extract_steps(
     workers: int | None = None,
     dtype: str = "float32",
     precision: str = "float32",
-    epsilon: float = 0.0,
+    epsilon: Perturbation = 0.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Progress, None, Bank]:
     """Extract a bank step by step: yields after every batch, returns the bank.
@@ -198,9 +199,9 @@ def extract_steps(
     processes may extract one bank at once: they share its shards. A bank that is there and intact is returned as it is,
     a damaged shard is rebuilt. `batch_size` None is found by trying; the size that a bank was begun with is kept.
     `workers` None is a default for the device, 0 decodes in this process. `dtype` is that of the stored activations,
-    `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` > 0 it is another bank, of
-    the images as ODIN perturbs them, for about four times the work. `sleep` is how it waits for other processes,
-    and for none (0 s) between the trials of batch sizes.
+    `precision` that of the stem: float32, or autocast to bfloat16 or float16. With `epsilon` it is another bank, of the
+    images as ODIN perturbs them with this step, or as AdaSCALE does ("adascale"), for about four times the work.
+    `sleep` is how it waits for other processes, and for none (0 s) between the trials of batch sizes.
     A bank of earlier code or images stays beside it. BankError when nothing can be written, DataError when images
     change meanwhile.
     """

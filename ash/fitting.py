@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ash.bank import Bank, BankIdentity, cache_root, find_bank
 from ash.errors import AshError
 from ash.files import read_npz, write_atomically
-from ash.methods import Method, Step
+from ash.methods import ADASCALE, Method, Perturbation, Step
 from ash.scores.of_logits import ODIN_TEMPERATURE
 
 if TYPE_CHECKING:
@@ -76,12 +76,28 @@ class Fit:
     @cached_property
     def moments(self) -> tuple[Floats, Floats]:
         """Mean (F,) and uncentred covariance (F, F) of the kept features, float64; worked out when first asked for."""
+        if len(self.whitening) and len(self.features) == self.rows and (self.labels >= 0).all():
+            return self.mean, self._moment_of_whitening()
         size, count = self.features.shape[1], len(self.features)
         rows, total = max(1, CHUNK_VALUES // size), np.zeros((size, size))
         for first in range(0, count, rows):
             x = self.features[first : first + rows].astype(np.float64)
             total += x.T @ x
         return self.features.mean(0, dtype=np.float64), total / count
+
+    def _moment_of_whitening(self) -> Floats:
+        """(F, F): the covariance about the class means, which the whitening V is of, and what those means add.
+
+        A product of two small matrices in place of one over all samples. V is triangular and V V^T = (S + ridge)^-1.
+        """
+        from scipy.linalg import solve_triangular
+
+        size = len(self.whitening)
+        lower = solve_triangular(self.whitening, np.eye(size)).T
+        within = lower @ lower.T
+        ridge = RIDGE / (1 + RIDGE) * np.trace(within) / size
+        share = np.bincount(np.searchsorted(self.classes, self.labels)) / self.rows
+        return within - ridge * np.eye(size) + (self.class_means.T * share) @ self.class_means
 
     def at_percentile(self, percentile: float) -> float:
         """The activation at a percentile in [0, 100]: the threshold of `react@P%`."""
@@ -156,21 +172,25 @@ class Fit:
                 )
 
 
-ODIN_MARK = "; ODIN, T = "  # how the transform of a bank of perturbed images goes on
+ADASCALE_STEP, ADASCALE_SHARE = 0.5, 5.0  # how far normalised values of pixels are moved, and percent of them
+
+_ODIN_MARK, _ADASCALE_MARK = "; ODIN, T = ", "; AdaSCALE, "  # how the transform of a bank of perturbed images goes on
 
 
-def perturbed_transform(transform: str, epsilon: float) -> str:
-    """The preprocessing of a bank of images as ODIN perturbs them; `transform` itself where epsilon is 0."""
-    return f"{transform}{ODIN_MARK}{ODIN_TEMPERATURE:g}, epsilon = {epsilon:g}" if epsilon else transform
+def perturbed_transform(transform: str, epsilon: Perturbation) -> str:
+    """The preprocessing of a bank of images, perturbed so; `transform` itself where epsilon is 0."""
+    if epsilon == ADASCALE:
+        return f"{transform}{_ADASCALE_MARK}{ADASCALE_SHARE:g} %, epsilon = {ADASCALE_STEP:g}"
+    return f"{transform}{_ODIN_MARK}{ODIN_TEMPERATURE:g}, epsilon = {epsilon:g}" if epsilon else transform
 
 
 def plain_transform(transform: str) -> str:
     """The preprocessing in a bank's identity, without what was done to the pixels after it."""
-    return transform.partition(ODIN_MARK)[0]
+    return transform.partition(_ODIN_MARK)[0].partition(_ADASCALE_MARK)[0]
 
 
 def perturbation(transform: str) -> str:
-    """What a bank's transform tells of ODIN, "" for images as they are."""
+    """What a bank's transform tells of a perturbation, "" for images as they are."""
     return transform[len(plain_transform(transform)) :]
 
 

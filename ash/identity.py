@@ -18,6 +18,7 @@ from ash.bank import Bank, BankError, BankIdentity, roots, takeover
 from ash.data import ImageSet
 from ash.datasets.content import Content, content_of, known_content
 from ash.fitting import perturbation, perturbed_transform
+from ash.methods import ADASCALE, Perturbation
 from ash.networks.entries import ModelEntry, Preprocess
 from ash.networks.known_codes import code_of, known_code
 
@@ -33,7 +34,8 @@ class Recipe:
     """What a bank is computed from, and how: images through a network up to a placement.
 
     `placement` is a node or `penultimate`. `dtype` is that of the stored activations, `precision` that of the stem, and
-    `epsilon` > 0 the step of ODIN, which perturbs the images first. BankError for any of these that there is not.
+    `epsilon` how the images are perturbed first: 0 for not at all, the step of ODIN, or "adascale". BankError for any
+    of these that there is not.
     """
 
     entry: ModelEntry
@@ -41,13 +43,13 @@ class Recipe:
     data: ImageSet
     dtype: str = "float32"
     precision: str = "float32"
-    epsilon: float = 0.0
+    epsilon: Perturbation = 0.0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise BankError(f"A bank holds float32 or float16, not {self.dtype}.")
         check_precision(self.precision)
-        if not (self.epsilon >= 0 and math.isfinite(self.epsilon)):
+        if self.epsilon != ADASCALE and not (self.epsilon >= 0 and math.isfinite(self.epsilon)):
             raise BankError(f"ODIN's step epsilon is 0 or more, not {self.epsilon:g}.")
 
     def identity(self, content: str, code: str) -> BankIdentity:
@@ -80,7 +82,7 @@ def identity(
     data: ImageSet,
     dtype: str = "float32",
     precision: str = "float32",
-    epsilon: float = 0.0,
+    epsilon: Perturbation = 0.0,
 ) -> BankIdentity:
     """Which bank this model, placement and data set have, as weights, code and images are now (options: `Recipe`).
 

@@ -24,9 +24,9 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ash import shapes as shapes  # they register themselves
 from ash.errors import MethodError
@@ -53,6 +53,10 @@ __all__ = [
     "register_method",
 ]
 
+Perturbation = float | Literal["adascale"]
+"""How images are moved before a network sees them: ODIN's step epsilon, 0 for not at all, or AdaSCALE's way."""
+
+ADASCALE: Literal["adascale"] = "adascale"
 MOST_METHODS = 100_000  # that one list with ranges may stand for
 _PLUS = re.compile(r"\s*\+\s*(?=[A-Za-z_])")  # between steps, not in 1e+16
 _COLON = re.compile(r":(?!\s*(?:[-+.\d]|nan|inf))")  # before the score, not in a range
@@ -322,6 +326,13 @@ def parse_methods(text: str) -> list[Method]:
     if not terms:
         raise MethodError("No method given; write for example energy,ash_s@90.")
     return list(dict.fromkeys(Method.parse(one) for term in terms for one in _expand(term)))
+
+
+def perturbations(entry: "ModelEntry", methods: Iterable[Method]) -> dict[str, Perturbation]:
+    """How a model's images are moved for some methods, by the argument of `sweep` that takes those banks."""
+    read = {one for method in methods for one in method.scoring.score.reads}
+    ways: dict[str, Perturbation] = {"perturbed": entry.odin_epsilon, "shifted": ADASCALE}
+    return {name: way for name, way in ways.items() if name in read}
 
 
 DEFAULT_DICE = 90.0  # DICE's share for CIFAR, where a model states none

@@ -47,6 +47,7 @@ def sweep(
     precision: str = "float32",
     fit: Fit | None = None,
     perturbed: Perturbed | None = None,
+    shifted: Perturbed | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
     """Evaluate methods on the activations of the ID set and of OOD sets: banks or float arrays (n, ...).
@@ -56,12 +57,12 @@ def sweep(
     shaped and logits scored in float32 all the same. (There is no "float16": ASH-S goes beyond its range.)
     `fit` is what react@P%, dice and the fitted scores take from a training set (`ash.fitting`), of the model and
     placement of the banks; it is of unshaped activations, whatever shape the scores follow. `perturbed` are the banks
-    of ODIN's images, or the plain ones where it only has its temperature.
+    of ODIN's images, or the plain ones where it only has its temperature, `shifted` those of AdaSCALE's.
     `progress(done, total)` is called in this thread between steps and counts evaluations of a sample by a setting;
     what it raises ends the sweep. SweepError for input that does not fit, naming the sample where an activation is NaN
     or infinite; LabelError for labels that are not classes of the network.
     """
-    run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed)
+    run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed, shifted)
     run.check_labels(tail)
     _evaluate(run, progress)
     return run.result(range(len(methods)))
@@ -108,6 +109,7 @@ def sweep_steps(
     precision: str = "float32",
     fit: Fit | None = None,
     perturbed: Perturbed | None = None,
+    shifted: Perturbed | None = None,
 ) -> Iterator[Step]:
     """`sweep`, handing out what is finished as it comes: stop iterating to cancel.
 
@@ -115,7 +117,7 @@ def sweep_steps(
     linear one finishes all of them at the end. Input that does not fit is refused at once, except for NaN and infinity.
     One thread at a time may advance the iterator, not always the same.
     """
-    run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed)
+    run = Run(tail, id_bank, ood, methods, id_labels, device, precision, fit, perturbed, shifted)
     run.check_labels(tail)
     return _steps(run)
 

@@ -16,6 +16,7 @@ from app.backend.turns import on_device, semaphore, shared
 from ash.bank import Bank, BankIdentity, open_bank
 from ash.data import ImageSet, Subset
 from ash.labels import without_skipped
+from ash.methods import Perturbation
 from ash.models import get_model
 
 if TYPE_CHECKING:
@@ -57,15 +58,15 @@ def compute_banks(at: Setup) -> Generator[Step, None, None]:
         yield from on_device(shared(("banks", at), lambda: _extract_all(at, todo)))
 
 
-def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, float]]) -> Generator[Step, None, None]:
-    """Extract banks under a setup: images, and how far ODIN moves their pixels (0: not at all)."""
+def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, Perturbation]]) -> Generator[Step, None, None]:
+    """Extract banks under a setup: images, and how they are moved first (0: not at all)."""
     if todo:
         require_compute()
         known = [(data, identity_of(at, data, epsilon), epsilon) for data, epsilon in todo]
         yield from on_device(_extract_all(at, known))
 
 
-def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, BankIdentity, float]]) -> Generator[Step, None, None]:
+def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, BankIdentity, Perturbation]]) -> Generator[Step, None, None]:
     """What their identities are takes reading the images, and is known before the device is asked for."""
     total, before, fresh, start = sum(len(data) for data, *_ in todo), 0, 0, time.monotonic()
     for data, who, epsilon in todo:
@@ -82,7 +83,7 @@ def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, BankIdentity, float]]
 
 
 def extraction(
-    entry: "ModelEntry", who: BankIdentity, data: ImageSet, epsilon: float = 0.0
+    entry: "ModelEntry", who: BankIdentity, data: ImageSet, epsilon: Perturbation = 0.0
 ) -> "Generator[Progress, None, None]":
     """The steps of extracting one bank, the same for all who follow it at the same time: take them on the device."""
     from ash.extraction import extract_steps

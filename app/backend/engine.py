@@ -16,7 +16,7 @@ from app.backend.fits import fit_of, more_keys, perturbed_identity
 from app.backend.setups import KEYS, Setup, identity, is_as_ships, wider
 from app.backend.turns import semaphore
 from ash import evaluated
-from ash.methods import Method
+from ash.methods import Method, perturbations
 from ash.models import cuts_of, get_model
 from ash.tables import Sweep
 
@@ -134,13 +134,13 @@ def _path(at: Setup, methods: tuple[str, ...]) -> Path:
 
 
 def _more(at: Setup, methods: list[Method]) -> dict[str, Any]:
-    """What a sweep of these methods takes besides the banks: a fit, and for ODIN the banks of perturbed images."""
+    """What a sweep of these methods takes besides the banks: a fit, and the banks of perturbed images."""
     more: dict[str, Any] = {}
     if any(method.needs_fit for method in methods):
         more["fit"] = fit_of(at)
-    if any(method.score == "odin" for method in methods):
-        ids, *others = (bank_of(perturbed_identity(at, name)) for name in at.sets)
-        more["perturbed"] = (ids, dict(zip(at.ood, others, strict=True)))
+    for what, way in perturbations(get_model(at.model), methods).items():
+        ids, *others = (bank_of(perturbed_identity(at, name, way)) for name in at.sets)
+        more[what] = (ids, dict(zip(at.ood, others, strict=True)))
     return more
 
 

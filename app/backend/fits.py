@@ -10,7 +10,7 @@ from app.backend.setups import KEYS, Setup, bank_folder, identity_of, images, st
 from app.backend.turns import semaphore
 from ash.bank import BankIdentity
 from ash.fitting import Fit, FitError, fit, load_fit, save_fit
-from ash.methods import Method
+from ash.methods import Method, Perturbation, perturbations
 from ash.models import get_model
 
 
@@ -46,17 +46,16 @@ def _fitted(who: BankIdentity) -> Fit:
         return known
 
 
-def perturbed_identity(at: Setup, name: str) -> BankIdentity:
-    """The bank of a data set as ODIN perturbs its images; the plain one where the model's step is 0."""
-    return identity_of(at, images(at, name), get_model(at.model).odin_epsilon)
+def perturbed_identity(at: Setup, name: str, way: Perturbation) -> BankIdentity:
+    """The bank of a data set whose images are moved so; the plain one where ODIN's step is 0."""
+    return identity_of(at, images(at, name), way)
 
 
-def missing_perturbed(at: Setup) -> dict[str, int]:
-    """Data set -> number of images, for the banks of perturbed images that are not there."""
-    step = get_model(at.model).odin_epsilon
+def missing_perturbed(at: Setup, way: Perturbation) -> dict[str, int]:
+    """Data set -> number of images, for the banks of images moved so that are not there."""
 
     def is_there(name: str) -> bool:
-        return bank_folder(at, images(at, name), partial(perturbed_identity, at, name), step) is not None
+        return bank_folder(at, images(at, name), partial(perturbed_identity, at, name, way), way) is not None
 
     return {name: len(images(at, name)) for name in at.sets if not is_there(name)}
 
@@ -75,6 +74,6 @@ def more_keys(at: Setup, methods: tuple[str, ...]) -> list[str]:
     parsed, found = [Method.parse(method) for method in methods], []
     if any(method.needs_fit for method in parsed) and (who := train_identity(at)):
         found.append(who.key)
-    if any(method.score == "odin" for method in parsed):
-        found += [perturbed_identity(at, name).key for name in at.sets]
+    for way in perturbations(get_model(at.model), parsed).values():
+        found += [perturbed_identity(at, name, way).key for name in at.sets]
     return found

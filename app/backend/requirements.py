@@ -27,7 +27,7 @@ from app.backend.setups import (
 from app.link.spec import RunSpec
 from ash import reports
 from ash.data import MadeEntry, dataset_entry
-from ash.methods import Method, baselines
+from ash.methods import Method, Perturbation, baselines, perturbations
 from ash.models import get_model
 from ash.scores import SCORES
 
@@ -128,8 +128,13 @@ class _Here:
         return missing_training(self.at)
 
     @cached_property
-    def perturbed_missing(self) -> dict[str, int]:
-        return missing_perturbed(self.at)
+    def _perturbed(self) -> dict[Perturbation, dict[str, int]]:
+        return {}
+
+    def perturbed_missing(self, way: Perturbation) -> dict[str, int]:
+        if way not in self._perturbed:
+            self._perturbed[way] = missing_perturbed(self.at, way)
+        return self._perturbed[way]
 
 
 def _lack(here: _Here, method: str) -> Lack | None:
@@ -143,11 +148,13 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
-    if asked.score == "odin" and (listed := [name for name in here.perturbed_missing if is_listed(name)]):
-        labels = ", ".join(dataset_entry(name).label for name in listed)
-        return Lack(f"the images of {labels} do not ship, and it perturbs images", _fetches(listed))
-    if asked.score == "odin" and (gone := here.perturbed_missing):
-        return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
+    for way in perturbations(get_model(at.model), (asked,)).values():
+        gone = here.perturbed_missing(way)
+        if listed := [name for name in gone if is_listed(name)]:
+            labels = ", ".join(dataset_entry(name).label for name in listed)
+            return Lack(f"the images of {labels} do not ship, and it perturbs images", _fetches(listed))
+        if gone:
+            return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
     if not is_linear(at) and recall(at, (method,)) is None:
         return Lack("this placement needs a pass through the network for it", click=True, by_passes=True)
     return None
@@ -174,7 +181,7 @@ class MoreScores:
 
 def more_scores(spec: RunSpec) -> MoreScores:
     """Which scores of activations and training sets a view can have, and a sentence on those that it cannot."""
-    prepared = {name: score.label for name, score in SCORES.items() if score.prepared}
+    prepared = {name: score.label for name, score in SCORES.items() if score.prepared and score.follows}
     if reason := unready(spec):
         return MoreScores({}, f"{', '.join(prepared.values())} cannot be chosen here: {reason}.")
     at = setup(spec)
@@ -203,21 +210,20 @@ def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
     yield from compute_banks(at)
     if asked.needs_fit and missing_training(at):
         yield from extract_all(at, [(whole_set(get_model(at.model).train_set), 0.0)])
-    if asked.score == "odin":
-        step = get_model(at.model).odin_epsilon
-        yield from extract_all(at, [(images(at, name), step) for name in missing_perturbed(at)])
+    for way in perturbations(get_model(at.model), (asked,)).values():
+        yield from extract_all(at, [(images(at, name), way) for name in missing_perturbed(at, way)])
     if not is_linear(at):
         yield from deep_steps(at, asked.score, (method,))
 
 
 def baselines_here(spec: RunSpec) -> tuple[str, ...]:
-    """The methods that the paper compares with, at the model's own settings, as far as they are measured at once."""
-    lacks = lack_of_each(spec, map(str, baselines(entry(spec.model))))
+    """What the paper compares with, at the model's own settings, and AdaSCALE: as far as they are measured at once."""
+    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), "adascale"))
     return tuple(method for method, one in lacks.items() if one is None)
 
 
 def images_of(spec: RunSpec, method: str) -> int:
     """Images that have to go through the network before a method can be measured."""
     at, asked = setup(spec), Method.parse(method)
-    odin = sum(missing_perturbed(at).values()) if asked.score == "odin" else 0
-    return sum(missing_sets(at).values()) + odin
+    ways = perturbations(get_model(at.model), (asked,)).values()
+    return sum(sum(missing.values()) for missing in (missing_sets(at), *(missing_perturbed(at, way) for way in ways)))

@@ -29,6 +29,7 @@ from ash.data import (
 from ash.extracting.takeover import take_over
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
+from ash.methods import Perturbation
 from ash.models import get_model
 from ash.results import SUBSET_ID as SUBSET_ID
 from ash.results import SUBSET_OOD as SUBSET_OOD
@@ -335,8 +336,8 @@ def _identity(at: Setup, name: str, look: str) -> BankIdentity:
     return identity_of(at, images(at, name))
 
 
-def identity_of(at: Setup, data: ImageSet, epsilon: float = 0.0) -> BankIdentity:
-    """The bank of some images under a setup; with `epsilon` > 0, of those images as ODIN perturbs them."""
+def identity_of(at: Setup, data: ImageSet, epsilon: Perturbation = 0.0) -> BankIdentity:
+    """The bank of some images under a setup; with `epsilon`, of those images moved so."""
     return built_identity(get_model(at.model), at.placement, data, at.dtype, epsilon=epsilon)
 
 
@@ -381,7 +382,7 @@ def has_bank(at: Setup, name: str) -> bool:
     return there
 
 
-def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsilon: float = 0.0) -> Path | None:
+def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsilon: Perturbation = 0.0) -> Path | None:
     """Where the bank of some images is, an earlier one that is proved to be the same too; None where there is none.
 
     `who` tells its identity. It may have to read all images, so it is asked only where there is a bank of that name.

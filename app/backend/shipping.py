@@ -121,7 +121,7 @@ def results_setup(there: Results) -> Setup | None:
 def _again(at: Setup, there: Results) -> tuple[str, ...]:
     """The methods of shipped results that this machine can measure at once."""
     texts = dict.fromkeys(there.table["method"])
-    fitted, moved = fit_of(at) is not None, not missing_perturbed(at)
+    fitted, moved = fit_of(at) is not None, not missing_perturbed(at, entry(at.model).odin_epsilon)
     parsed = {text: Method.parse(text) for text in texts}
     return tuple(
         text

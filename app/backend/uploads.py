@@ -25,7 +25,7 @@ from app.backend.turns import semaphore
 from app.link import streamlit_private
 from ash.errors import AshError
 from ash.images import ImageError
-from ash.methods import Method
+from ash.methods import Method, perturbations
 from ash.models import get_model
 from ash.tables import Sweep
 
@@ -206,12 +206,13 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
     from ash.engine.runs import Run
 
     parsed = [Method.parse(method) for method in methods]
-    odin = any(method.score == "odin" for method in parsed)
-    if odin and get_model(at.model).odin_epsilon:
-        raise AshError("ODIN looks at perturbed images, which are not made of uploads: choose another method.")
+    moved = perturbations(get_model(at.model), parsed)
+    if any(moved.values()):
+        label = "AdaSCALE" if moved.get("shifted") else "ODIN"
+        raise AshError(f"{label} looks at perturbed images, which are not made of uploads: choose another method.")
     everyone = any(step.variant.needs == "id" for method in parsed for step in method.steps)
     fit = fit_of(at) if any(method.needs_fit for method in parsed) else None
-    perturbed: Any = (x, {}) if odin else None
+    perturbed: Any = (x, {}) if moved else None
     ids = bank(at, at.id_set) if everyone else None
     with semaphore:
         device = evaluation_device()

@@ -6,10 +6,10 @@ from pathlib import PurePath
 
 import streamlit as st
 
-from app.backend import evaluations, library, protocol, setups
+from app.backend import evaluations, library, protocol, registry, setups
 from app.link.fields import OFF
 from app.link.spec import RunSpec
-from ash.methods import Method
+from ash.methods import ADASCALE, Method, perturbations
 
 _PROGRAM = '''"""{method} on {model} at {placement}: run it where `import ash` works{plugins}."""
 
@@ -31,8 +31,8 @@ _LISTED = """sets["{name}"] = dataset_entry("{name}").listed()  # its activation
 """
 _FIT = """training = extract(entry, placement, get_dataset(entry.train_set){options})
 """
-_PERTURBED = """odin = {{"epsilon": entry.odin_epsilon}}  # the same images, perturbed
-moved = {{name: extract(entry, placement, {data}{options}, **odin) for name, data in sets.items()}}
+_PERTURBED = """way = {{"epsilon": {way}}}  # the same images, perturbed
+{what} = {{name: extract(entry, placement, {data}{options}, **way) for name, data in sets.items()}}
 """
 _PARTS = """held = {{name: is_validation(bank.names, sets[name].names) for name, bank in banks.items()}}
 validation, test = validation_and_test(result, held["{id_set}"], held)
@@ -74,9 +74,10 @@ def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") 
     if any(method.needs_fit for method in methods):
         imports, more = f"{imports}from ash.fitting import fit\n", _FIT.format(options=options)
         arguments = ", fit=fit(training)"
-    if any(method.score == "odin" for method in methods):
-        more += _PERTURBED.format(data=data, options=options)
-        arguments += f', perturbed=(moved["{at.id_set}"], {{name: moved[name] for name in ood_banks}})'
+    for what in perturbations(registry.entry(at.model), methods):
+        way = "entry.odin_epsilon" if what == "perturbed" else f'"{ADASCALE}"'
+        more += _PERTURBED.format(what=what, way=way, data=data, options=options)
+        arguments += f', {what}=({what}["{at.id_set}"], {{name: {what}[name] for name in ood_banks}})'
     part, choice = "", ""
     if tested:
         names += ["is_validation", "validation_and_test"]

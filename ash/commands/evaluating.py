@@ -14,7 +14,7 @@ from ash.commands.shared import bank
 from ash.data import DataError, ImageSet, dataset_entry, evenly, get_dataset
 from ash.errors import sentence
 from ash.labels import read, without_skipped
-from ash.methods import Method
+from ash.methods import Method, perturbations
 from ash.models import ModelEntry
 from ash.tables import Sweep
 
@@ -104,7 +104,7 @@ def evaluate(
     dtype: str = "float32",
     epsilon: float | None = None,
 ) -> "tuple[Sweep, dict[str, Bank]]":
-    """A sweep over image sets, the ID set first, and their banks. Missing ones are extracted, ODIN's too if asked for.
+    """A sweep over image sets, the ID set first, and their banks. Missing ones are extracted, perturbed ones too.
 
     How the ID set's labels are read is said first; LabelError when they are not classes of the network.
     `epsilon`: how far ODIN moves pixels, None for the model's own step.
@@ -117,11 +117,11 @@ def evaluate(
     labels = reading.checked()
     click.echo(f"ID set {reading.words}", err=True)
     banks = {name: bank(entry, placement, data, dtype=dtype) for name, data in sets.items()}
-    perturbed = None
-    if any(method.score == "odin" for method in methods):
-        step = entry.odin_epsilon if epsilon is None else epsilon
+    more: dict[str, Any] = {}
+    for what, way in perturbations(entry, methods).items():
+        step = epsilon if what == "perturbed" and epsilon is not None else way
         moved = {name: bank(entry, placement, data, dtype=dtype, epsilon=step) for name, data in sets.items()}
-        perturbed = (moved[id_name], {name: moved[name] for name in names})
+        more[what] = (moved[id_name], {name: moved[name] for name in names})
     tail = splitting.split(entry.build(), banks[id_name].identity.placement)[1]
     with tqdm(unit="evaluation", unit_scale=True, desc="sweep", leave=False) as bar:
 
@@ -137,8 +137,8 @@ def evaluate(
             id_labels=without_skipped(labels, banks[id_name]),
             device=evaluation_device(),
             fit=fit,
-            perturbed=perturbed,
             progress=show,
+            **more,
         )
     return result, banks
 

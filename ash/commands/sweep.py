@@ -63,7 +63,8 @@ def sweep(
     """Evaluate methods on an ID set and OOD sets; writes one row per OOD set and one `mean` row per method.
 
     Where some of the sets are known to be near the ID set and some far, the rows `near` and `far` are their means.
-    Activations that are missing are extracted first, for ODIN those of perturbed images too; a fit must be there.
+    Activations that are missing are extracted first, for ODIN and AdaSCALE those of perturbed images too; a fit must be
+    there.
     With --choose the table is of the test images, and which method is best there was chosen on the validation images.
     """
     from ash import fitting

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ash.engine.plan import BEYOND, TIED, Setting
 from ash.engine.steps import kept, undecided
+from ash.scores.registry import product
 from ash.shaping import beyond_range, react, scale_exponent, sum_ratio, uniform_noise
 from ash.splitting import LinearTail
 
@@ -82,7 +83,7 @@ class LinearSettings(ABC):
             doubts = torch.zeros((self.count, len(x)), dtype=torch.uint8, device=x.device)
         for position, threshold in self.clips.items():
             shaped = x if threshold is None else react(x, threshold)
-            yield [position], torch.addmm(self.bias, self._features(shaped), self.weight)[None]
+            yield [position], (self._product(shaped) + self.bias)[None]
         if self.empty:
             yield self.empty, self.bias.expand(len(self.empty), len(x), -1)
         if self.groups:
@@ -145,7 +146,7 @@ class LinearSettings(ABC):
 
     def _product(self, weights: Tensor) -> Tensor:
         """(R, C): weights (R, D), pooled where the tail pools, times W^T."""
-        return self._features(weights) @ self.weight
+        return product(self._features(weights), self.weight)
 
     def _shared(self, positions: list[int] | None, sums: Tensor, factor: Tensor | None = None) -> Logits:
         """factor (R,) * sums (R, C) + bias, the same for all these positions; nothing where there are none."""

@@ -1,8 +1,8 @@
 """One sweep at work: banks read chunk by chunk, all settings in one pass where the tail allows it, else one by one.
 
 Most scores are made of the logits of one bank, some of its activations too. ODIN's are made of another bank's, the
-perturbed images', and GODIN's of the numerators of a divided head: those are runs of their own, `aside`, whose scores
-join the predictions of this one.
+perturbed images', GODIN's of the numerators of a divided head, AdaSCALE's of plain and perturbed images side by side:
+those are runs of their own, `aside`, whose scores join the predictions of this one.
 """
 
 import functools
@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ash.device import describe, memory
 from ash.engine import steps
 from ash.engine.activations import Reader, checked, checked_labels, chunks_of
 from ash.engine.grouped import Evaluator
+from ash.engine.pairs import Pairs, of_the_first
 from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
 from ash.engine.steps import scaled
 from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
@@ -51,6 +53,7 @@ class Run:
         precision: str = "float32",
         fit: Fit | None = None,
         perturbed: tuple[Any, Mapping[str, Any]] | None = None,
+        shifted: tuple[Any, Mapping[str, Any]] | None = None,
         thresholds_from: Any = None,
     ) -> None:
         """As in `sweep`. `thresholds_from`: the ID bank of global thresholds, if it is not this one."""
@@ -67,13 +70,16 @@ class Run:
         wide = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
         where = {"device": device, "precision": precision, "fit": fit}
         self.aside = _aside(self.methods, tail, id_bank, ood, perturbed, where)
-        self.plan = Plan(methods, {i for _, members in self.aside for i in members})
+        self.aside += _of_pairs(self.methods, tail, id_bank, ood, shifted, where)
+        elsewhere = {i for _, members in self.aside for i in members}
+        self.plan = Plan(methods, elsewhere)
         settings = resolve(self.plan.settings, fit, self.banks[0] if thresholds_from is None else thresholds_from, wide)
         self.settings = settings
         with memory(torch.device(device or "cuda")):
             self.evaluator = evaluator_for(tail, features, settings, dtypes, device, precision, fit)
             device = self.evaluator.device
-            self.ready = _ready(self.methods, tail, features, self.evaluator, fit)
+            own = [method for i, method in enumerate(self.methods) if i not in elsewhere]
+            self.ready = _ready(own, tail, self.banks[0], self.evaluator, fit)
             dtype = torch.float64 if self.evaluator.dtype == torch.float64 else torch.float32
             sizes, count = [bank.shape[0] for bank in self.banks], len(self.plan.settings)
             self.scores = [torch.empty((len(methods), size), dtype=dtype, device=device) for size in sizes]
@@ -185,7 +191,7 @@ def pooled(x: Tensor) -> Tensor:
 
 
 def _ready(
-    methods: Sequence[Method], tail: Tail, features: tuple[int, ...], evaluator: Evaluator | DeepTail, fit: Fit | None
+    methods: Sequence[Method], tail: Tail, id_bank: Any, evaluator: Evaluator | DeepTail, fit: Fit | None
 ) -> dict[str, Scorer]:
     """What scores the methods whose scores read more than logits, by the score's text.
 
@@ -195,7 +201,12 @@ def _ready(
     if not wanted:
         return {}
     reads_head = any("head" in scoring.score.reads for scoring in wanted.values())
-    given = given_of(tail, features, evaluator.device, evaluator.dtype, fit, reads_head)
+    given = given_of(tail, id_bank.shape[1:], evaluator.device, evaluator.dtype, fit, reads_head)
+    if isinstance(id_bank, Pairs):
+        read = Reader(evaluator.device, evaluator.dtype)
+        given = replace(
+            given, id_pairs=lambda: (pooled(read(part, at, "ID")) for at, part in chunks_of(id_bank, evaluator.rows))
+        )
     try:
         with torch.inference_mode():
             return {text: scoring.ready(given) for text, scoring in wanted.items()}
@@ -272,6 +283,32 @@ def _aside(
         largest = [Method(score="max_logit")] * len(godin)
         runs.append((Run(divided, id_bank, ood, largest, **where), godin))
     return runs
+
+
+def _of_pairs(
+    methods: tuple[Method, ...],
+    tail: Tail,
+    id_bank: Any,
+    ood: Mapping[str, Any],
+    shifted: tuple[Any, Mapping[str, Any]] | None,
+    where: dict[str, Any],
+) -> list[tuple[Run, list[int]]]:
+    """The run for AdaSCALE, and its methods; as `_aside`."""
+    members = [i for i, method in enumerate(methods) if "shifted" in method.scoring.score.reads]
+    if not members or isinstance(id_bank, Pairs):
+        return []
+    if shifted is None:
+        raise SweepError(
+            "adascale compares images with perturbed ones: give `shifted`, the banks of those (ID, {name: OOD}), as "
+            "`python -m ash sweep` extracts them."
+        )
+    _check_perturbed(shifted, id_bank, ood)
+    linear = tail if isinstance(tail, LinearTail) else linear_tail(tail, id_bank.shape[1:])
+    if linear is None:
+        raise SweepError("adascale reads the last layer, so it needs the penultimate placement.")
+    first, others = shifted
+    pairs = {name: Pairs(bank, others[name]) for name, bank in ood.items()}
+    return [(Run(of_the_first(linear), Pairs(id_bank, first), pairs, [methods[i] for i in members], **where), members)]
 
 
 def _same(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood: Mapping[str, Any]) -> bool:

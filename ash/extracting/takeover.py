@@ -17,6 +17,7 @@ from ash.data import ImageSet
 from ash.datasets.content import files_of, is_bytes, is_upright, modified
 from ash.identity import Recipe
 from ash.images import is_read_anew
+from ash.methods import Perturbation
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,7 @@ def take_over(
     entry: "ModelEntry",
     data: ImageSet,
     who: BankIdentity,
-    epsilon: float = 0.0,
+    epsilon: Perturbation = 0.0,
     root: Path | None = None,
     device: "torch.device | None" = None,
     turn: AbstractContextManager[object] | None = None,

@@ -6,7 +6,7 @@ To add one, write such a file with its `register_score` and import it below; `re
 from ash.scores.of_logits import ODIN_TEMPERATURE, energy, max_logit, msp, odin, probability
 
 # isort: split
-from ash.scores import fdbd, gen, gradnorm, klm, knn, mahalanobis, nci, nnguide, she, vim
+from ash.scores import adascale, fdbd, gen, gradnorm, klm, knn, mahalanobis, nci, nnguide, she, vim
 from ash.scores.registry import (
     ALL_SCORES,
     SCORE_LABELS,
@@ -32,6 +32,7 @@ __all__ = [
     "ScoreError",
     "Scorer",
     "Scoring",
+    "adascale",
     "energy",
     "fdbd",
     "gen",

@@ -6,7 +6,7 @@ import numpy as np
 
 from ash.scores.nearest import nearest
 from ash.scores.of_logits import energy
-from ash.scores.registry import Given, Parameter, ScoreError, Scorer, register_score, unit
+from ash.scores.registry import Given, Parameter, ScoreError, Scorer, product, register_score, unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ def nnguide(given: Given, k: float = 10) -> Scorer:
             f"fit on {given.trained.identity.dataset} these are {len(few):,}: write nnguide@{len(few)} or less."
         )
     weight, bias = (part.to(given.dtype) for part in given.head)
-    confidence = energy(given.training[few] @ weight.T + bias)
+    confidence = energy(product(given.training[few], weight.T) + bias)
     bank = unit(given.training[few]) * confidence[:, None]
 
     def score(z: "Tensor", logits: "Tensor") -> "Tensor":

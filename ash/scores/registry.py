@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Reads = Literal["logits", "activation", "head", "training", "labels", "perturbed", "numerators"]
+Reads = Literal["logits", "activation", "head", "training", "labels", "perturbed", "numerators", "shifted"]
 """logits, activation: of the sample, shaped where steps come first. head: the last layer's weights, so it needs a
 placement with nothing else behind it. training: activations of a training set, never shaped. labels: their classes too.
-perturbed: its logits are those of images as ODIN perturbs them. numerators: those of a divided head."""
+perturbed: its logits are those of images as ODIN perturbs them. numerators: those of a divided head.
+shifted: behind its activation z, side by side, stands that of the image as AdaSCALE perturbs it: (R, 2 F)."""
 
 Scorer = Callable[["Tensor", "Tensor"], "Tensor"]
 """Activations z (R, F), maps averaged over H and W, and logits (R, C) -> scores (R,). It changes neither."""
@@ -71,6 +72,7 @@ class Given:
 
     `fit`: what a training bank says, for scores that read it. `weight` (C, F) and `bias` (C,): the last layer, for
     those that read the head. None of it is shaped: a fitted part is that of the training activations as they are.
+    `id_pairs`: activations (R, F) of the ID set, chunk by chunk, for scores that read `shifted`.
     """
 
     device: "torch.device"
@@ -79,6 +81,7 @@ class Given:
     fit: "Fit | None" = None
     weight: "Tensor | None" = None
     bias: "Tensor | None" = None
+    id_pairs: "Callable[[], Iterator[Tensor]] | None" = None
 
     @property
     def trained(self) -> "Fit":
@@ -96,6 +99,11 @@ class Given:
         """(n, F) the same at length 1."""
         return unit(self.training)
 
+    def pairs(self) -> "Iterator[Tensor]":
+        """The ID set, chunk by chunk; only for a score that declares that it reads `shifted`."""
+        assert self.id_pairs is not None, "the score does not declare that it reads perturbed images beside the plain"
+        return self.id_pairs()
+
     @property
     def head(self) -> "tuple[Tensor, Tensor]":
         """Weight (C, F) and bias (C,) of the last layer in float64; only for a score that declares that it reads it."""
@@ -107,12 +115,12 @@ class Given:
     def training_logits(self) -> "Tensor":
         """(n, C) logits of the training activations."""
         weight, bias = (part.to(self.dtype) for part in self.head)
-        return self.training @ weight.T + bias
+        return product(self.training, weight.T) + bias
 
     def once(self, what: str, make: "Callable[[], T]") -> "T":
         """What is worked out once of this fit and last layer and kept with the fit: a sweep of one sample is no longer.
 
-        `what` names it; it must hang on nothing else, not on a parameter either.
+        `what` names it, with the parameter if it hangs on one; it must hang on nothing else.
         """
         layer = b"".join(part.cpu().numpy().tobytes() for part in self.head)
         key = (what, str(self.device), self.dtype, sha256(layer).digest())
@@ -131,6 +139,15 @@ class Given:
 def unit(z: "Tensor") -> "Tensor":
     """z (R, F) at length 1; what is zero stays so."""
     return z / z.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def product(a: "Tensor", b: "Tensor") -> "Tensor":
+    """a (R, F) @ b (F, n); on a CPU by numpy, whose OpenBLAS is a third faster than torch's MKL on AMD's processors."""
+    import torch
+
+    if a.device.type != "cpu" or torch.compiler.is_compiling():  # numpy cannot stand in an exported graph
+        return a @ b
+    return torch.from_numpy(a.numpy() @ b.numpy())
 
 
 @dataclass(frozen=True)
@@ -161,8 +178,8 @@ class Score:
 
     @property
     def follows(self) -> bool:
-        """Whether it may follow a shape: all but a divided head's, which looks at the network as it is."""
-        return "numerators" not in self.reads
+        """Whether it may follow a shape: all but those that look at the network as it is, or shape it themselves."""
+        return {"numerators", "shifted"}.isdisjoint(self.reads)
 
     def __call__(self, logits: "Tensor") -> "Tensor":
         """Scores (N,) of logits (N, C) at the default parameter; AshError for a score that reads more than logits."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ash.scores.of_logits import energy
-from ash.scores.registry import Given, Parameter, ScoreError, Scorer, register_score
+from ash.scores.registry import Given, Parameter, ScoreError, Scorer, product, register_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,15 +50,12 @@ def residual_of(given: Given, kept: int) -> "Callable[[Tensor], Tensor]":
     """z (R, F) -> |(z - u) R| (R,)."""
     u, vectors = given.once("main directions", lambda: directions(given))
     rest = vectors[:, : given.size - kept].contiguous()
-    return lambda z: ((z - u) @ rest).norm(dim=1)
+    return lambda z: product(z - u, rest).norm(dim=1)
 
 
-def mean_residuals(given: Given) -> "Tensor":
-    """(F,) the mean of |(z - u) R| over the training set for D = F - 1, ..., 0: of 1, 2, ..., F eigenvectors."""
-    u, vectors = given.once("main directions", lambda: directions(given))
-    total = vectors.new_zeros(given.size, dtype=vectors.double().dtype)
-    for part in given.training.split(2048):
-        total += ((part - u) @ vectors).double().square().cumsum(1).sqrt().sum(0)
+def mean_residual(given: Given, residual: "Callable[[Tensor], Tensor]") -> float:
+    """The mean of |(z - u) R| over the training set."""
+    total = sum(float(residual(part).double().sum()) for part in given.training.split(2048))
     return total / len(given.training)
 
 
@@ -91,7 +88,7 @@ def vim(given: Given, kept: float | None = None) -> Scorer:
     """
     main = dimension(kept, given.size, "vim")
     residual = residual_of(given, main)
-    mean = float(given.once("mean residuals", lambda: mean_residuals(given))[given.size - main - 1])
+    mean = given.once(f"mean residual of D = {main}", lambda: mean_residual(given, residual))
     if not mean > 0:
         raise ScoreError("vim: the training activations have no residual; write a smaller D.")
     alpha = given.once("mean largest logit", lambda: float(given.training_logits.amax(1).double().mean())) / mean

@@ -313,7 +313,7 @@ def test_a_row_loads_its_method_and_its_network_where_that_is_here(monkeypatch: 
 
 def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"digits": 300, "noise": 200}
-    monkeypatch.setattr(requirements, "missing_perturbed", lambda at: dict(left))
+    monkeypatch.setattr(requirements, "missing_perturbed", lambda at, way: dict(left))
     done: list[str] = []
 
     def steps(spec: RunSpec, method: str) -> Iterator[banks.Step]:
@@ -331,7 +331,7 @@ def test_a_row_says_what_it_needs_and_measures_it(app: AppTest, monkeypatch: pyt
 
 
 def test_a_failure_while_measuring_is_not_repeated(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "missing_perturbed", lambda at: {"digits": 300})
+    monkeypatch.setattr(requirements, "missing_perturbed", lambda at, way: {"digits": 300})
 
     def steps(spec: RunSpec, method: str) -> Iterator[banks.Step]:
         raise backend_error()

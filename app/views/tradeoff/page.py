@@ -283,8 +283,8 @@ def _controls(spec: RunSpec) -> None:
         controls.show_all()
         st.toggle(
             "Other methods",
-            help="ODIN, Mahalanobis, ReAct, DICE and combinations at this network's settings, as far as they are "
-            "measured: the page Paper says what is missing for the rest.",
+            help="ODIN, AdaSCALE, Mahalanobis, ReAct, DICE and combinations at this network's settings, as far as they "
+            "are measured: the page Paper says what is missing for the rest.",
             **bind("others"),
         )
 
