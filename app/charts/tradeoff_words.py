@@ -20,14 +20,15 @@ def _change(difference: float, what: str, unchanged: str) -> str:
     return f"{'gains' if difference > 0 else 'loses'} {size} {what}" if size else unchanged
 
 
-def opening(id_set: str, known: int, unknown: int) -> str:
+def opening(id_set: str, known: int, unknown: int, pictures: bool) -> str:
     """The line for those who come without any knowledge: how many images there are of either kind, and the question.
 
-    `id_set`: the name of the set, whose kind of images it says where that is known.
+    `id_set`: the name of the set, whose kind of images it says where that is known. Not `pictures`: rows of features.
     """
+    kind, others = (_KINDS.get(id_set, "images"), "pictures") if pictures else ("samples", "samples")
     return (
-        f"{count(known)} {_KINDS.get(id_set, 'images')} of what the network knows, "
-        f"{count(unknown)} pictures of kinds it was never taught. Which does it accept?"
+        f"{count(known)} {kind} of what the network knows, "
+        f"{count(unknown)} {others} of kinds it was never taught. Which does it accept?"
     )
 
 

@@ -50,7 +50,7 @@ def html_of(app: AppTest) -> str:
 
 
 PAGES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "tradeoff": ("tradeoff", {}, "has the highest AUROC on the validation images"),
+    "tradeoff": ("tradeoff", {}, "samples of what the network knows"),
     "scores": ("scores", {}, "accepts 95 %"),
     "scores of a fit": ("scores", {"method": "knn"}, "accepts 95 %"),
     "activations": ("activations", {}, "of which there are no images"),

@@ -225,7 +225,7 @@ def _line(spec: RunSpec) -> None:
     at = setups.setup(spec)
     one = evaluations.evaluation(at, str(spec.method))
     unknown = sum(len(one.ood_scores[name]) for name in setups.sets_on(spec))
-    st.markdown(plain(opening(at.id_set, len(one.id_scores), unknown)))
+    st.markdown(plain(opening(at.id_set, len(one.id_scores), unknown, pictures=not setups.is_features(at.model))))
 
 
 def _cards(view: View) -> DeltaGenerator:
