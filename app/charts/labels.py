@@ -96,9 +96,12 @@ def place(wishes: Iterable[Wish], frame: Spot, obstacles: Sequence[Box], taken: 
     return done
 
 
-def beside(wish: Wish) -> Placed:
-    """The first place of a label, whatever is there: for one that has to be seen and finds none inside the frame."""
-    return Placed(wish, 0, _SIDES[0], box_of(wish, 0, _SIDES[0]))
+def sides(wish: Wish, frame: Spot | None = None) -> list[Placed]:
+    """The places of a label beside its first anchor, those inside a frame where one is given; the preferred first."""
+    found = [Placed(wish, 0, side, box_of(wish, 0, side)) for side in _SIDES]
+    if frame is None:
+        return found
+    return [one for one in found if min(one.box) >= 0 and one.box[2] <= frame[0] and one.box[3] <= frame[1]]
 
 
 def _best(wish: Wish, frame: Spot, marks: NDArray[np.float64], labels: NDArray[np.float64]) -> Placed | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.charts.front import Range, Setting, front, full, inside, window
-from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, beside, overlaps, place, to_pixels
+from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, box_of, overlaps, place, sides, to_pixels
 from app.charts.plain import Figure, Part, scatter
 from app.charts.published import Published, trace
 from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
@@ -332,17 +332,23 @@ def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
 
 
 def _current_label(shown: Pareto, taken: list[Box]) -> Label:
-    """Beside its mark, where it covers no other label if it can, and else fewest labels and marks."""
-    one, pixel = shown.current, to_pixels(NARROW, shown.axis(0), shown.axis(1))
-    wish = Wish(one.label, (pixel(one[shown.x], one[shown.y]),), 14, 13, always=True)
-    marks = _still_obstacles(shown.still)
-    placed = place([wish], NARROW, marks, taken) or place([wish], NARROW, [*marks, *taken]) or [beside(wish)]
-    return Label(placed[0], "current", one, inside(one, shown.x, shown.y, shown.ranges))
+    """Beside its mark, where on both screens together it covers least of the labels and marks that stay."""
+    one = shown.current
+    narrow, wide = (
+        Wish(one.label, (to_pixels(frame, shown.axis(0), shown.axis(1))(one[shown.x], one[shown.y]),), 14, 13)
+        for frame in (NARROW, WIDE)
+    )
+    places = sides(narrow, NARROW) or sides(narrow)
+    around, beyond = _still_obstacles(shown.still)
+    costs = overlaps(np.array([place.box for place in places]), np.array([*taken, *around]))
+    costs += overlaps(np.array([box_of(wide, 0, place.side) for place in places]), np.array(beyond))
+    return Label(places[int(costs.argmin())], "current", one, inside(one, shown.x, shown.y, shown.ranges))
 
 
 @lru_cache(maxsize=16)
-def _still_obstacles(still: Pareto) -> list[Box]:
-    return _obstacles(still, NARROW)
+def _still_obstacles(still: Pareto) -> tuple[list[Box], list[Box]]:
+    """On a narrow and on a wide plot."""
+    return _obstacles(still, NARROW), _obstacles(still, WIDE)
 
 
 def _meet(box: Box, others: list[Box]) -> bool:
