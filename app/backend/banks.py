@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
+from app.backend.caches import cache_resource
 from app.backend.library import require_compute
-from app.backend.setups import KEYS, Setup, has_bank, identity, identity_of, images, once_a_run, reading
+from app.backend.setups import Setup, has_bank, identity, identity_of, images, once_a_run, reading
 from app.backend.turns import on_device, semaphore, shared
 from ash.bank import Bank, BankIdentity, open_bank
 from ash.data import ImageSet, Subset
@@ -100,7 +100,7 @@ def cost(at: Setup, images: int) -> "Cost":
         return measure(get_model(at.model), at.placement, images, at.dtype)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def bank_of(who: BankIdentity) -> Bank:
     """A bank; AshError when it is missing or damaged."""
     return open_bank(who)
@@ -121,7 +121,7 @@ def id_labels(at: Setup) -> NDArray[np.int64]:
 MOST_VALUES = 2**25  # of a bank that are held in memory for the pictures of whole sets: 128 MiB of float32
 
 
-@st.cache_resource(max_entries=24, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=24)
 def _read(who: BankIdentity) -> NDArray[np.floating]:
     one = bank_of(who)
     step = -(-int(np.prod(one.shape)) // MOST_VALUES)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import bank
+from app.backend.caches import cache_resource
 from app.backend.engine import is_linear, kept, parts
 from app.backend.evaluations import STEP, Evaluation, evaluation
 from app.backend.samples import activation, sample
-from app.backend.setups import KEYS, Setup
+from app.backend.setups import Setup
 from app.backend.turns import semaphore
 from ash.methods import Method
 
@@ -58,7 +58,7 @@ class Decision:
     exact: bool
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=128)
 def decision(at: Setup, method: str, name: str, index: int) -> Decision:
     """What decided about image `index` of data set `name` under a method."""
     from ash.contributions import per_unit
@@ -107,7 +107,7 @@ def _side(tail: "Tail", x: "Tensor", factor: float, score: str) -> Side:
     return Side(logits[0].numpy(), winner, value, values, one, other, evidence)
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=128)
 def scores_without(at: Setup, method: str, name: str, index: int, units: tuple[int, ...]) -> tuple[float, ...]:
     """The score of a shaped image with one unit set to 0 after shaping, for each of these units: exact."""
     import torch
@@ -132,7 +132,7 @@ class Path:
     predicted: NDArray[np.integer]
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=128)
 def percentile_path(at: Setup, variant: str, score: str, name: str, index: int, p: float) -> Path:
     """An image at the percentiles of the trade-off's grid and at p. The tail runs once, for all of them."""
     import torch
@@ -155,7 +155,7 @@ def known_evaluation(at: Setup, method: str) -> Evaluation | None:
     return evaluation(at, method) if is_linear(at) or kept(at, (method,)) else None
 
 
-@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=16)
 def _exciting(at: Setup) -> NDArray[np.integer]:
     """(EXCITED, U): rows of the ID bank with the largest mean activation of every unit, the largest first."""
     import torch

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import streamlit as st
 
 from app.backend.banks import Step
+from app.backend.caches import cache_resource
 from app.backend.engine import keep, recall, start
 from app.backend.evaluations import react_thresholds
 from app.backend.fits import fit_of
 from app.backend.protocol import ALL, TEST, VALIDATION, part_of, problem
 from app.backend.registry import presets
-from app.backend.setups import KEYS, Setup
+from app.backend.setups import Setup
 from app.backend.turns import semaphore
 from ash.methods import Method
 from ash.tables import Sweep
@@ -68,7 +68,7 @@ class _Known:
     lock: threading.Lock = field(default_factory=threading.Lock)  # of the list: never waited for with the device held
 
 
-@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=12)
 def _known(at: Setup, score: str) -> _Known:
     return _Known()
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import activations
-from app.backend.setups import KEYS, Setup, once_a_run
+from app.backend.caches import cache_resource
+from app.backend.setups import Setup, once_a_run
 from ash.methods import Method
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @once_a_run
-@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=16)
 def ranked(at: Setup, name: str) -> "Ranked":
     """The activations of a data set with every row sorted, read-only."""
     from app.charts.ranked import rank
@@ -26,7 +26,7 @@ def ranked(at: Setup, name: str) -> "Ranked":
 
 
 @once_a_run
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def _counts_before(at: Setup, name: str, within: "Bins") -> "Counts":
     from app.charts.ranked import before
 
@@ -49,7 +49,7 @@ class Spread:
     exponent: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
-@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=32)
 def spread(at: Setup, method: str, ood: tuple[str, ...], log: bool) -> Spread:
     """How one method changes the values of the ID set and of these OOD sets, over all rows of their banks."""
     return _spread(at, Method.parse(method), ood, log)
@@ -121,7 +121,7 @@ class Cutoffs:
     high: float
 
 
-@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=16)
 def cutoffs(at: Setup, p: float, names: tuple[str, ...]) -> Cutoffs:
     """What decides the shape of each image of some sets at percentile p; `high`: the top of the median image."""
     from app.charts import ranked as count

@@ -8,12 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import streamlit as st
-
 from app.backend import store
 from app.backend.banks import bank, bank_of, id_labels, missing_sets
+from app.backend.caches import cache_resource
 from app.backend.fits import fit_of, more_keys, perturbed_identity
-from app.backend.setups import KEYS, Setup, identity, is_as_ships, wider
+from app.backend.setups import Setup, identity, is_as_ships, wider
 from app.backend.turns import semaphore
 from ash import evaluated
 from ash.methods import Method, perturbations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from ash import sweeping
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
+@cache_resource(max_entries=2)
 def network(model: str) -> "fx.GraphModule":
     """A network in eval mode with its weights, on the CPU: ordinary tensors, whatever the mode of who asks first."""
     import torch
@@ -35,7 +34,7 @@ def network(model: str) -> "fx.GraphModule":
         return get_model(model).build()  # type: ignore[return-value]
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@cache_resource(max_entries=8)
 def _parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a network at a placement, on the CPU."""
     import torch
@@ -62,7 +61,7 @@ def load() -> None:
             import_module(name)
 
 
-@st.cache_resource(show_spinner=False)
+@cache_resource()
 def warm_up() -> None:
     """Load torch in the background, once: the first page is drawn without it, the first new evaluation needs it."""
     timer = threading.Timer(4.0, load)
@@ -110,7 +109,7 @@ def recall(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] 
     return found and (replace(found[0], id_labels=id_labels(at)), found[1])
 
 
-@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=4)
 def _shipped(at: Setup, methods: tuple[str, ...]) -> tuple[Sweep, dict[str, str]] | None:
     """A sweep that ships, and where and when it was computed; None where none is of these banks and methods."""
     if not is_as_ships(at) or missing_sets(at):

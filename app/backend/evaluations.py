@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import activations, id_labels
+from app.backend.caches import cache_data, cache_resource
 from app.backend.engine import is_linear, run
 from app.backend.protocol import ALL, part_of
-from app.backend.setups import KEYS, Setup
+from app.backend.setups import Setup
 from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.models import get_model
@@ -21,7 +21,7 @@ from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
 STEP = 5  # percentiles between the markers of the trade-off
 
 
-@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=12)
 def react_thresholds(at: Setup) -> tuple[float, ...]:
     """ReAct thresholds to show: quantiles of the ID activations, three digits, and the model's own."""
     return clip_thresholds(activations(at, at.id_set), get_model(at.model).react_threshold)
@@ -32,7 +32,7 @@ def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
     return front_methods(score, react_thresholds(at))
 
 
-@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=12)
 def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
     return run(at, grid_methods(at, score))
 
@@ -42,13 +42,13 @@ def grid(at: Setup, score: str) -> Sweep:
     return grid_with_origin(at, score)[0]
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=64)
 def table(at: Setup, score: str, part: str = ALL) -> pd.DataFrame:
     """The metrics of `grid` in percent on a part of the images, a row for each method and OOD set, and a `mean` row."""
     return part_of(grid(at, score), at, part).table(at.model, at.placement, at.id_set)
 
 
-@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=12)
 def scrub(at: Setup, variant: str, score: str) -> Sweep:
     """One variant at every whole percentile 0..99, row = percentile: what a slider looks up."""
     return run(at, tuple(f"{variant}@{p}:{score}" for p in range(100)))[0]
@@ -79,7 +79,7 @@ def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
     return run(at, (str(method),))[0], 0
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def evaluation(at: Setup, method: str, part: str = ALL) -> Evaluation:
     """One method on a part of the ID set and of all OOD sets; looked up where a sweep already holds it."""
     return _looked_up(at, Method.parse(method), part)
@@ -108,7 +108,7 @@ def unshaped(spec: RunSpec) -> RunSpec:
     return replace(spec, variant="none", other="")
 
 
-@st.cache_data(max_entries=1024, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=1024)
 def measure(at: Setup, method: str, part: str = ALL) -> pd.DataFrame:
     """The rows of `table` for one method, on the grid or between its marks."""
     done, row = _find(at, Method.parse(method))
@@ -127,7 +127,7 @@ class Doubts:
     grave: bool
 
 
-@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=256)
 def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
     """Why a method's numbers on the ID set and these OOD sets, all images of them, are to be doubted."""
     asked = Method.parse(method)
@@ -143,7 +143,7 @@ def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
     return Doubts(tuple(said), grave)
 
 
-@st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=512)
 def auroc_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> tuple[float, float] | None:
     """95 % bootstrap interval, in percent, of the mean AUROC over OOD sets; None for what `no_interval` says.
 

@@ -3,10 +3,9 @@
 from contextlib import suppress
 from functools import partial
 
-import streamlit as st
-
 from app.backend.banks import bank_of
-from app.backend.setups import KEYS, Setup, bank_folder, identity_of, images, status, whole_set
+from app.backend.caches import cache_resource
+from app.backend.setups import Setup, bank_folder, identity_of, images, status, whole_set
 from app.backend.turns import semaphore
 from ash.bank import BankIdentity
 from ash.fitting import Fit, FitError, fit, load_fit, save_fit
@@ -32,7 +31,7 @@ def fit_of(at: Setup) -> Fit | None:
     return None if who is None else _fitted(who)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=8)
 def _fitted(who: BankIdentity) -> Fit:
     """The fit on a training bank: the one beside it, or the first one, which is then stored there."""
     with semaphore:

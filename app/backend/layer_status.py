@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from app.backend.banks import cost, missing_sets
+from app.backend.caches import cache_resource
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
 from app.backend.evaluations import grid_methods, measure, table
@@ -137,7 +137,7 @@ def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -
     return pd.concat([found, *more], ignore_index=True) if more else found
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache_resource(max_entries=1)
 def _evaluated() -> dict[tuple[Setup, str], bool]:
     """(setup, score) whose grid this server has at hand, so that asking for it takes no time."""
     return {}
@@ -172,7 +172,7 @@ def bank_bytes(at: Setup, count: int) -> int:
     return int(size * np.dtype(at.dtype).itemsize * count)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache_resource(max_entries=1)
 def _costs() -> "dict[tuple[Setup, int], Cost]":
     return {}
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from app.backend.banks import activations, bank, id_labels
+from app.backend.caches import cache_data
 from app.backend.distributions import spread
 from app.backend.engine import parts, run
 from app.backend.evaluations import STEP, evaluation, measure, table
-from app.backend.setups import KEYS, Setup
+from app.backend.setups import Setup
 from app.backend.turns import semaphore
 from ash.models import get_model
 
@@ -50,7 +50,7 @@ def curve(at: Setup, variant: str, sets: tuple[str, ...], score: str = "energy")
     return _points(rows, sets, list(dict.fromkeys(rows.loc[rows["variant"] == variant, "method"])))
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=16)
 def global_curve(at: Setup, sets: tuple[str, ...]) -> Curve:
     """ASH-B with one threshold for all images (Table 5), the p-th percentile of all ID activations."""
     methods = tuple(f"ash_b_global@{p}" for p in PERCENTILES)
@@ -64,7 +64,7 @@ def _points(rows: pd.DataFrame, sets: tuple[str, ...], methods: list[str]) -> Cu
     return tuple(Point(p, float(a), float(b), float(c)) for p, a, b, c in found)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=16)
 def linear_curve(at: Setup, sets: tuple[str, ...]) -> Curve:
     """ASH-S with the plain factor s1/s2 in the place of exp(s1/s2), with the energy score."""
     from ash.metrics import auroc, fpr_at_tpr
@@ -169,7 +169,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.ones_like(part), where=whole != 0)
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=64)
 def above(at: Setup, p: float, ood: tuple[str, ...]) -> Share:
     """Median share of an image's values, in percent, that reach the p-th percentile of all ID activations."""
     ids = activations(at, at.id_set)

@@ -13,6 +13,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.backend import setups
+from app.backend.caches import cache_resource
 from app.backend.hosts import hostname
 from app.backend.setups import FRESH
 from app.link import streamlit_private
@@ -168,7 +169,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-@st.cache_resource(ttl=LASTING, max_entries=1, show_spinner=False)
+@cache_resource(ttl=LASTING, max_entries=1)
 def model_rows() -> tuple[ModelRow, ...]:
     """The curated models, those of plug-ins that work, which are traced, and torchvision's whose weights are here."""
     for name in MODELS.users():
@@ -191,7 +192,7 @@ def model_row(name: str) -> ModelRow:
     return _entry_row(one)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache_resource(max_entries=1)
 def torchvision_choices() -> tuple[str, ...]:
     """The names of torchvision's classifiers that are not curated, without importing it."""
     return tuple(name for name in names_in_source() if name not in MODELS)
@@ -224,7 +225,7 @@ class DataRow:
         return sum(size or 0 for size in sizes) if sizes and all(sizes) else None
 
 
-@st.cache_resource(ttl=LASTING, max_entries=1, show_spinner=False)
+@cache_resource(ttl=LASTING, max_entries=1)
 def data_rows() -> tuple[DataRow, ...]:
     """The registered data sets, then the user's own."""
     entries = [*DATASETS.values(), *(dataset_entry(name) for name in own_sets())]
@@ -291,7 +292,7 @@ class BankRow:
     date: datetime | None
 
 
-@st.cache_resource(ttl=FRESH, max_entries=1, show_spinner=False)
+@cache_resource(ttl=FRESH, max_entries=1)
 def bank_rows() -> tuple[BankRow, ...]:
     """The user's banks, newest first, then the bundled ones."""
     rows = [_bank_row(one) for one in list_banks()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.backend import banks
+from app.backend.caches import cache_resource
 from app.backend.jobs import Job, Jobs, Report, Work, adopt, at_work, session_is_active
 from app.backend.library import LASTING, BankRow, bank_row, bank_rows, library_on, refresh, require_library
 from app.backend.registry import entry as model_entry
@@ -90,7 +91,7 @@ def extracting(at: Setup, name: str) -> bool:
     return at_work(_subjects().get((at, name), ""))
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache_resource(max_entries=1)
 def _subjects() -> dict[tuple[Setup, str], str]:
     """Data set under a setup -> what the last job of this server that computed its activations worked on."""
     return {}
@@ -153,7 +154,7 @@ def _verify(row: BankRow) -> Generator[Report, None, str]:
     return "Every checksum matches."
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache_resource(max_entries=1)
 def _verdicts() -> dict[str, int]:
     """Bank -> damaged shards when it was last verified by this server."""
     return {}
@@ -186,7 +187,7 @@ def _made_from(who: BankIdentity) -> tuple[ModelEntry, ImageSet] | None:
     return model, Subset(whole, int(number)) if number else whole
 
 
-@st.cache_resource(ttl=LASTING, max_entries=512, show_spinner=False)
+@cache_resource(ttl=LASTING, max_entries=512)
 def outdated(name: str) -> str:
     """What has changed since a bank was made, in words; "" for nothing that can be told without reading images.
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
+from app.backend.caches import cache_data
 from app.backend.engine import run
 from app.backend.requirements import lack_of_each
-from app.backend.setups import KEYS, Setup, chosen_sets, setup
+from app.backend.setups import Setup, chosen_sets, setup
 from app.backend.shipping import all_shipped, shipped
 from app.link.spec import RunSpec
 
@@ -38,7 +38,7 @@ SATURATING = "ash_s@95"
 TIED = "ash_b_global@95"  # many images have nothing above the one threshold, and so one score
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=16)
 def _effects(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...]) -> tuple[tuple[Effect, ...], float | None]:
     from ash import authors, metrics
 

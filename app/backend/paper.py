@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 import pandas as pd
-import streamlit as st
 
 from app.backend import registry
 from app.backend.banks import missing_sets
+from app.backend.caches import cache_resource
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, run
 from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
 from app.backend.requirements import lack_of_each, unready
-from app.backend.setups import KEYS, Setup, chosen_sets, images, setup, status
+from app.backend.setups import Setup, chosen_sets, images, setup, status
 from app.backend.shipping import drawn, results_setup, shipped, shipped_words, usual
 from app.link.spec import RunSpec
 from ash import paper, reports
@@ -30,7 +30,7 @@ def own_spec(network: str) -> RunSpec:
     return next((spec for spec in specs if not unready(spec)), specs[0])
 
 
-@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=32)
 def _measured(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...], about: tuple[str, ...]) -> pd.DataFrame:
     """The rows of methods over some OOD sets, with device and date. `about`: what else they hang on, for the cache."""
     some, origin = run(at, methods)

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import bank
-from app.backend.setups import KEYS, Setup, bare_label, images, once_a_run, own_sets_here, status, whole_set
+from app.backend.caches import cache_resource
+from app.backend.setups import Setup, bare_label, images, once_a_run, own_sets_here, status, whole_set
 from ash.data import DATASETS
 from ash.protocol import ProtocolError, is_validation, lacking
 from ash.tables import Sweep
@@ -33,7 +33,7 @@ def _split(at: Setup, banked: bool) -> _Split:
     return _found(at, banked, tuple(status(name).look for name in at.sets))
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def _found(at: Setup, banked: bool, looks: tuple[str, ...]) -> _Split:
     held = {}
     for name in at.sets:

@@ -5,16 +5,16 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import pandas as pd
-import streamlit as st
 
 from app.backend.banks import Step, missing_sets
+from app.backend.caches import cache_data
 from app.backend.engine import is_linear
 from app.backend.evaluations import table
 from app.backend.layer_status import evaluate, is_evaluated
 from app.backend.protocol import ALL, VALIDATION, usable
 from app.backend.registry import entry, models
 from app.backend.requirements import unready
-from app.backend.setups import KEYS, Setup, once_a_run, setup
+from app.backend.setups import Setup, once_a_run, setup
 from app.link.spec import RunSpec
 from ash.protocol import choose
 
@@ -66,7 +66,7 @@ def best(score: str, budget: float | None, split: str) -> tuple[Best, ...]:
     return tuple(one for label, at in ready.items() for one in _best(label, at, score, budget, usable(at, split)))
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=64)
 def _best(label: str, at: Setup, score: str, budget: float | None, part: str) -> list[Best]:
     chosen_on = table(at, score, part if part == ALL else VALIDATION)
     shown = table(at, score, part)

@@ -5,21 +5,21 @@ import time
 from collections.abc import Generator
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import Step, bank, id_labels
+from app.backend.caches import cache_resource
 from app.backend.engine import parts
 from app.backend.evaluations import evaluation
 from app.backend.fits import fit_of
-from app.backend.setups import KEYS, Setup, whole_set
+from app.backend.setups import Setup, whole_set
 from app.backend.turns import semaphore
 from app.charts.sample_table import Images, Judged, SampleTable, judge, read_only
 from ash.methods import Method
 from ash.models import get_model
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=8)
 def every_sample(at: Setup, method: str, sets: tuple[str, ...], tpr: float) -> SampleTable:
     """The samples of the ID set and of some OOD sets under a method, and under its score without shaping.
 
@@ -50,7 +50,7 @@ def _rate(done: int, total: int, seconds: float) -> tuple[float, float]:
     return (done / seconds, seconds * (total - done) / done) if done else (0.0, math.inf)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def _classes(at: Setup, method: str) -> dict[str, NDArray[np.integer]]:
     """Set name -> classes, filled one set after the other."""
     return {}
@@ -79,14 +79,14 @@ def _classify(at: Setup, method: str, name: str) -> None:
     known[name] = read_only(found)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=32)
 def _judged(at: Setup, method: str, sets: tuple[str, ...], tpr: float) -> Judged:
     one, classes = evaluation(at, method), predictions(at, method)
     scores = [one.id_scores, *(one.ood_scores[name] for name in sets)]
     return judge(scores, [classes[name] for name in (at.id_set, *sets)], tpr)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=8)
 def _images(at: Setup, sets: tuple[str, ...]) -> Images:
     """What is known of the images without any method. A bank may hold a part of its set, so rows are not numbers."""
     every = (at.id_set, *sets)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from app.backend.banks import bank
+from app.backend.caches import cache_resource
 from app.backend.engine import load, parts
 from app.backend.evaluations import Evaluation, evaluation
 from app.backend.fits import fit_of
-from app.backend.setups import KEYS, Setup, images, reading, whole_set
+from app.backend.setups import Setup, images, reading, whole_set
 from app.backend.turns import semaphore
 from ash.datasets.packed_images import PackedImages
 from ash.errors import AshError
@@ -42,7 +42,7 @@ class Sample:
     trace: "Trace"
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=128)
 def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
     """Pixels and activation (C, ...) of image `index` of data set `name`: what no method changes.
 
@@ -64,7 +64,7 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8] | No
     return np.asarray(picture), x[0].numpy().copy()
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=128)
 def sample(at: Setup, method: str, name: str, index: int) -> Sample:
     """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
     import torch
@@ -104,7 +104,7 @@ def stored_score(at: Setup, one: Evaluation, name: str, index: int) -> float | N
     return float(scores[list(names).index(title)])
 
 
-@st.cache_resource(max_entries=512, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=512)
 def picture(at: Setup, name: str, index: int) -> tuple[str, NDArray[np.uint8] | None]:
     """Name and pixels of the image in row `index` of a bank, None where it does not ship; AshError when broken."""
     title = bank(at, name).names[index]
@@ -139,7 +139,7 @@ class Suggestion:
     index: int
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tuple[Suggestion, ...]:
     """Samples that explain a method: confident, borderline and mistaken ones, and what shaping fixed or broke."""
     from ash.metrics import accepts, threshold_at_tpr

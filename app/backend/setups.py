@@ -9,8 +9,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import streamlit as st
-
+from app.backend.caches import cache_data, cache_resource
 from app.backend.turns import semaphore
 from app.link.spec import PENULTIMATE, RunSpec
 from ash.bank import BUNDLED, BankIdentity, any_bank, find_bank
@@ -36,8 +35,6 @@ from ash.results import SUBSET_OOD as SUBSET_OOD
 from ash.tables import MEANS
 
 FRESH = 300.0  # seconds for which a look at the data folder holds
-# How Streamlit's caches hash what most functions take: its text costs a tenth of all its fields, one by one.
-KEYS: dict[str | type[Any], Callable[[Any], Any]] = {"app.backend.setups.Setup": repr, "ash.bank.BankIdentity": repr}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -107,7 +104,7 @@ def status(name: str) -> Status:
     return _status(name)
 
 
-@st.cache_data(ttl=FRESH, max_entries=256, show_spinner=False)
+@cache_data(ttl=FRESH, max_entries=256)
 def _status(name: str) -> Status:
     return dataset_entry(name).status()
 
@@ -135,19 +132,19 @@ def is_usable(model: str, name: str) -> bool:
     return bool(here.count) and (here.state != "listed" or _ships_for(model, name))
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+@cache_resource(max_entries=256)
 def _ships_for(model: str, name: str) -> bool:
     return any_bank(model, get_model(model).penultimate, name, BUNDLED)
 
 
-@st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
+@cache_data(ttl=FRESH, max_entries=1)
 def present() -> dict[str, str]:
     """Data set -> label, for the sets with images on this machine: registered, whole or in part, and the user's own."""
     made = {*_made("id"), *_made("ood")}
     return {name: set_label(name) for name in (*DATASETS, *own_sets()) if name in made or is_present(name)}
 
 
-@st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
+@cache_data(ttl=FRESH, max_entries=1)
 def own_sets_here() -> dict[str, str]:
     """The user's own sets, name -> label."""
     return own_sets()
@@ -171,7 +168,7 @@ def id_choices(model: str) -> dict[str, str]:
     return {name: set_label(name) for name in (own, *filter(_labelled, own_sets()), *_made("id"))}
 
 
-@st.cache_data(ttl=FRESH, max_entries=64, show_spinner=False)
+@cache_data(ttl=FRESH, max_entries=64)
 def _labelled(name: str) -> bool:
     """Whether a set states a class for every image; whether a network has these classes, `reading` says."""
     if not status(name).count:
@@ -280,7 +277,7 @@ def images(at: Setup, name: str) -> ImageSet:
     return _images(at, name, status(name).look)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=64)
 def _images(at: Setup, name: str, look: str) -> ImageSet:
     limit = most_images(at, name)
     return evenly(whole_set(name), limit) if limit else whole_set(name)
@@ -298,7 +295,7 @@ def whole_set(name: str) -> ImageSet:
     return _whole_set(name, status(name).look)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@cache_resource(max_entries=32)
 def _whole_set(name: str, look: str) -> ImageSet:
     here = status(name)
     if here.state == "listed" and (listed := dataset_entry(name).listed()):
@@ -312,7 +309,7 @@ def reading(model: str, name: str) -> Reading:
     return _reading(model, name, status(name).look)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@cache_resource(max_entries=32)
 def _reading(model: str, name: str, look: str) -> Reading:
     one = get_model(model)
     return read(whole_set(name), one.classes, one.label)
@@ -331,7 +328,7 @@ def identity(at: Setup, name: str) -> BankIdentity:
         raise
 
 
-@st.cache_resource(max_entries=512, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=512)
 def _identity(at: Setup, name: str, look: str) -> BankIdentity:
     return identity_of(at, images(at, name))
 
@@ -350,7 +347,7 @@ def is_measurable(at: Setup, name: str) -> bool:
     return not is_listed(name) or _listed_has_bank(at, name)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False, hash_funcs=KEYS)
+@cache_resource(max_entries=512)
 def _listed_has_bank(at: Setup, name: str) -> bool:
     """`has_bank` of a set whose images are not here: no bank of it can be made meanwhile."""
     return has_bank(at, name)

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
-import streamlit as st
 
 from app.backend.banks import missing_sets
+from app.backend.caches import cache_data, cache_resource
 from app.backend.engine import fresh
 from app.backend.fits import fit_of, missing_perturbed
 from app.backend.registry import entry, placement_label
-from app.backend.setups import KEYS, Setup, identity, images, present, status, whole_set
+from app.backend.setups import Setup, identity, images, present, status, whole_set
 from ash import results
 from ash.data import evenly
 from ash.methods import VARIANTS, Method, baselines
@@ -19,7 +19,7 @@ from ash.results import Results
 TOLERANCE = results.TOLERANCE  # points
 
 
-@st.cache_resource(ttl=300.0, max_entries=1, show_spinner=False)
+@cache_resource(ttl=300.0, max_entries=1)
 def all_shipped() -> tuple[Results, ...]:
     """The results that ship, without their activations: of the penultimate layer and of other placements. Read-only."""
     return results.shipped()
@@ -130,7 +130,7 @@ def _again(at: Setup, there: Results) -> tuple[str, ...]:
     )
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=KEYS)
+@cache_data(max_entries=8)
 def _compared(at: Setup, methods: tuple[str, ...], date: str) -> tuple[float, str, int]:
     there = shipped(at.model)
     assert there is not None

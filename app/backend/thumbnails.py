@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 
-import streamlit as st
 from PIL import Image
 
+from app.backend.caches import cache_resource
 from app.backend.setups import whole_set
 from ash.data import DataError, ImageSet
 
@@ -60,7 +60,7 @@ class Memory:
                 self.bytes -= len(gone.uri)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache_resource(max_entries=1)
 def _memory() -> Memory:
     return Memory()
 

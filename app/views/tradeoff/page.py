@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.backend import deep, engine, evaluations, protocol, registry, requirements, setups
+from app.backend.caches import cache_data, cache_resource
 from app.charts import film, pareto
 from app.charts.front import Setting, inside, settings
 from app.charts.plain import Figure
@@ -139,7 +140,7 @@ def _others(spec: RunSpec) -> tuple[str, ...]:
     return others if alone.score == spec.score else tuple(dict.fromkeys((*others, str(spec.method), str(alone))))
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=setups.KEYS)
+@cache_resource(max_entries=64)
 def _swept(at: setups.Setup, score: str, sets: tuple[str, ...], part: str) -> tuple[Setting, ...]:
     """The settings of the sweep of a linear tail, which no step of the percentile changes."""
     return settings(evaluations.table(at, score, part), "mean", sets)
@@ -185,7 +186,7 @@ def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
     return Choice(goal, where, first, {words: one for words, one in zip(alone.values(), rest, strict=True) if one})
 
 
-@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=setups.KEYS)
+@cache_data(max_entries=256)
 def _chosen(
     at: setups.Setup,
     score: str,
