@@ -22,7 +22,8 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from ash.engine import steps as steps_of
-from ash.engine.runs import given_of, pooled
+from ash.engine.activations import pooled
+from ash.engine.runs import given_of
 from ash.engine.thresholds import resolve
 from ash.errors import AshError
 from ash.methods import Method, Step

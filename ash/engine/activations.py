@@ -55,6 +55,11 @@ def chunks_of(bank: Any, rows: int) -> Iterator[tuple[int, NDArray[np.floating]]
         first += len(part)
 
 
+def pooled(x: Tensor) -> Tensor:
+    """(R, F) of activations x (R, ...): maps averaged over H and W, as in a fit, anything else side by side."""
+    return x.mean((2, 3)) if x.dim() == 4 else x.flatten(1)
+
+
 def _native(dtype: np.dtype) -> np.dtype:
     """The dtype that activations of this one are taken over in: what torch knows, in the machine's byte order."""
     return np.dtype(np.float64) if dtype.itemsize > 4 else dtype.newbyteorder("=")

@@ -1,16 +1,12 @@
-"""One sweep at work: banks read chunk by chunk, all settings in one pass where the tail allows it, else one by one.
+"""One sweep at work: what is asked for, and the scores and predictions so far (how banks are read: `passes`).
 
 Most scores are made of the logits of one bank, some of its activations too. ODIN's are made of another bank's, the
 perturbed images', GODIN's of the numerators of a divided head, AdaSCALE's of plain and perturbed images side by side:
 those are runs of their own, `aside`, whose scores join the predictions of this one.
 """
 
-import functools
 import math
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,13 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from ash.device import describe, memory
-from ash.engine import steps
-from ash.engine.activations import Reader, checked, checked_labels, chunks_of
+from ash.device import memory
+from ash.engine.activations import Reader, checked, checked_labels, chunks_of, pooled
 from ash.engine.grouped import Evaluator
 from ash.engine.pairs import Pairs, of_the_first
+from ash.engine.passes import Counts, by_setting, in_one_pass
 from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
-from ash.engine.steps import scaled
 from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
 from ash.engine.thresholds import resolve
 from ash.fitting import Fit, FitError
@@ -36,7 +31,6 @@ from ash.splitting import LinearTail, linear_tail, numerators
 from ash.tables import Sweep
 
 Tail = nn.Module | LinearTail
-Counts = Iterator[tuple[int, list[int]]]  # evaluations since the last, and the methods that are now complete
 
 
 class Run:
@@ -142,7 +136,7 @@ class Run:
         """Evaluate everything, part by part."""
         waiting = {i for _, members in self.aside for i in members}
         one = self.evaluator
-        own = _by_setting(self, one) if isinstance(one, DeepTail) else _in_one_pass(self, one)
+        own = by_setting(self, one) if isinstance(one, DeepTail) else in_one_pass(self, one)
         for count, methods in own:
             yield count, [i for i in methods if i not in waiting]
         for run, members in self.aside:
@@ -183,11 +177,6 @@ class Run:
 
 def _copy(array: Tensor, to: int, source: int, rows: slice, same: Tensor) -> None:
     array[to, rows] = torch.where(same.to(array.device), array[source, rows], array[to, rows])
-
-
-def pooled(x: Tensor) -> Tensor:
-    """(R, F) of activations x (R, ...): maps averaged over H and W, as in a fit, anything else side by side."""
-    return x.mean((2, 3)) if x.dim() == 4 else x.flatten(1)
 
 
 def _ready(
@@ -325,161 +314,3 @@ def _check_perturbed(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood
     for name, plain, other in (("ID", id_bank, first), *((name, ood[name], others[name]) for name in ood)):
         if plain.shape != other.shape:
             raise SweepError(f"The activations of {name} have the shape {plain.shape}, perturbed ones {other.shape}.")
-
-
-def _in_one_pass(run: Run, evaluator: Evaluator) -> Counts:
-    """All settings at once, chunk by chunk of every bank."""
-
-    reader = Reader(evaluator.device, evaluator.dtype)
-
-    def evaluate(at: int, first: int, part: NDArray[np.floating]) -> None:
-        rows = slice(first, first + len(part))
-        try:
-            x = reader(part, first, run.names[at])
-            doubts = torch.zeros_like(run.doubts[at][:, rows])
-
-            def features(position: int) -> Tensor:
-                return pooled(steps.shape(run.settings[position], x, first))
-
-            for positions, logits in evaluator.logits(x, first, doubts):
-                run.keep(at, rows, positions, logits, features)
-            run.doubts[at][:, rows] |= doubts
-            return
-        except torch.OutOfMemoryError as error:
-            if len(part) == 1:
-                raise SweepError(f"One sample does not fit into the memory of {describe(evaluator.device)}.") from error
-        torch.cuda.empty_cache()
-        half = len(part) // 2
-        evaluate(at, first, part[:half])
-        evaluate(at, first + half, part[half:])
-
-    @torch.inference_mode()
-    def work(at: int, first: int, part: NDArray[np.floating]) -> int:
-        evaluate(at, first, part)
-        return len(part) * len(run.plan.settings)
-
-    chunks = ((at, *part) for at, bank in enumerate(run.banks) for part in chunks_of(bank, evaluator.rows))
-    if evaluator.device.type == "cuda":
-        yield from ((work(*chunk), []) for chunk in chunks)
-    else:
-        yield from ((count, []) for count in _threaded(work, chunks))
-    yield 0, list(range(len(run.methods)))
-
-
-def _threaded(work: Callable[..., int], chunks: Iterator[tuple[Any, ...]]) -> Iterator[int]:
-    """The results of `work` on chunks, in order, from as many threads as torch may use; a few chunks are read ahead."""
-    threads = torch.get_num_threads()
-    with _starting:
-        workers = _workers(threads)
-    jobs: deque[Future[int]] = deque()
-    try:
-        for chunk in chunks:
-            jobs.append(workers.submit(work, *chunk))
-            if len(jobs) > 2 * threads:
-                yield jobs.popleft().result()
-        while jobs:
-            yield jobs.popleft().result()
-    finally:
-        for job in jobs:
-            job.cancel()
-
-
-def _by_setting(run: Run, evaluator: DeepTail) -> Counts:
-    """One setting after another, each on all banks; those with the same activation behind their steps together."""
-    cutoffs = [evaluator.cutoffs(bank.shape[0]) for bank in run.banks]
-    banks = _Held(run, evaluator)
-
-    @torch.inference_mode()
-    def work(positions: list[int], source: int | None, at: int, first: int, part: NDArray[np.floating]) -> None:
-        rows, known, x = slice(first, first + len(part)), cutoffs[at], None
-        if evaluator.kept.keys() & positions and not known.known[rows].all():
-            x = banks.read(at, first, part)
-            known.add(rows, x)
-        new: Any = ...
-        if source is not None:
-            (position,) = positions
-            same = known.positive[rows] <= evaluator.shared(position, source)
-            run.copy(at, rows, position, source, same)
-            if same.all():
-                return
-            new = ~same.to(evaluator.device) if same.any() else ...
-        if x is None:
-            x = banks.read(at, first, part)
-        logits: Tensor | None = None  # what the tail makes of an activation that these settings have in common
-        z = x
-        for position in positions:
-            shaped, factor = evaluator.shape(position, x, rows, known, run.doubts[at][position, rows])
-            if logits is None:
-                shaped = shaped.clone() if shaped is x else shaped  # the tail's first layer may work in place
-                shaped = shaped[new]
-                if any(not run.ready.keys().isdisjoint(run.plan.wanted[one]) for one in positions):
-                    z = pooled(shaped).clone()
-                logits = evaluator.logits(shaped)
-            own = scaled(logits, None if factor is None else factor[new])
-            run.keep(at, rows, [position], own[None], functools.partial(_itself, z), new)
-
-    for positions in evaluator.alike:
-        source = _source(run.plan, evaluator, positions[0]) if len(positions) == 1 else None
-        for at, bank in enumerate(run.banks):
-            for first, part in chunks_of(bank, evaluator.rows):
-                work(positions, source, at, first, part)
-                yield len(positions) * len(part), []
-        yield 0, [method for position in positions for method in run.plan.methods_of(position)]
-
-
-def _itself(z: Tensor, position: int) -> Tensor:
-    """The features of all settings that have them in common."""
-    return z
-
-
-def _room(device: torch.device) -> int:
-    """Bytes that activations may take on a device for as long as a run lasts."""
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
-
-
-class _Held:
-    """The chunks of all banks on a device, where they stay from one setting to the next as far as they fit.
-
-    Half of a GPU's free memory is for them, the rest for the tail; where that is too little for the tail, which then
-    takes smaller chunks, they are read anew for each setting, as they are on a CPU, whose disk cache holds them.
-    """
-
-    def __init__(self, run: Run, evaluator: DeepTail) -> None:
-        self._run, self._evaluator, self._rows = run, evaluator, evaluator.rows
-        self._read = Reader(evaluator.device, evaluator.dtype)
-        self._room = _room(evaluator.device)
-        self._chunks: dict[tuple[int, int], Tensor] = {}
-
-    def read(self, at: int, first: int, part: NDArray[np.floating]) -> Tensor:
-        """The activations (R, ...) of a chunk of bank `at` that begins with sample `first`."""
-        if self._rows != self._evaluator.rows:  # memory was short
-            self._rows, self._room = self._evaluator.rows, 0
-            self._chunks.clear()
-        if (at, first) in self._chunks:
-            return self._chunks[at, first]
-        x = self._read(part, first, self._run.names[at])
-        if x.nbytes <= self._room:
-            self._room -= x.nbytes
-            self._chunks[at, first] = x
-        return x
-
-
-def _source(plan: Plan, evaluator: DeepTail, position: int) -> int | None:
-    """The earlier setting whose results are this one's too for the most samples, None where there is no such one."""
-    wanted = plan.wanted[position].keys()
-    shared = {other: evaluator.shared(position, other) for other in range(position)}
-    able = [other for other, most in shared.items() if most > 0 and wanted <= plan.wanted[other].keys()]
-    return max(able, key=shared.__getitem__, default=None)
-
-
-_starting = threading.Lock()
-
-
-@functools.cache
-def _workers(threads: int) -> ThreadPoolExecutor:
-    """Threads for shards of rows, with one torch thread each: sorting (numpy) and summing (torch) scale alike."""
-    pool = ThreadPoolExecutor(threads, "ash-sweep", initializer=torch.set_num_threads, initargs=(1,))
-    all_started = threading.Barrier(threads)
-    list(pool.map(lambda _: all_started.wait(), range(threads)))
-    torch.set_num_threads(threads)  # a worker's call also set the default for every thread yet to come
-    return pool

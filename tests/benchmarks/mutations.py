@@ -43,6 +43,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/methods.py": ("test_methods",),
     "ash/engine/plan.py": ("test_scores", "test_sweep"),
     "ash/engine/runs.py": ("test_doubts", "test_sweep", "test_sweep_deep", "test_sweep_methods"),
+    "ash/engine/passes.py": ("test_doubts", "test_sweep", "test_sweep_deep", "test_sweep_methods"),
     "ash/engine/linear.py": ("test_doubts", "test_sweep"),
     "ash/engine/bands.py": ("test_doubts", "test_sweep"),
     "ash/engine/masked.py": ("test_doubts", "test_sweep", "test_sweep_pooled"),

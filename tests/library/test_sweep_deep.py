@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from test_sweep import METHODS, Deep, FakeBank, activations, assert_equal, linear, one_by_one
 from torch import Tensor, fx, nn
 
-from ash.engine import runs, tails
+from ash.engine import passes, tails
 from ash.engine.cutoffs import Cutoffs
 from ash.engine.masked import MaskedProducts, in_bfloat16
 from ash.engine.plan import Plan, SweepError
@@ -224,7 +224,7 @@ def test_activations_that_stay_on_the_device_stay_as_they_are(
     with torch.inference_mode():
         expected = [SCORES[m.score](tail(m.shape(torch.tensor(x)).clone())).numpy() for m in methods]
     monkeypatch.setattr(tail, "most", most)
-    monkeypatch.setattr(runs, "_room", lambda _: room)
+    monkeypatch.setattr(passes, "_room", lambda _: room)
     np.testing.assert_allclose(sweep(tail, x, {"again": x}, methods).ood_scores["again"], expected, rtol=1e-5)
 
 
