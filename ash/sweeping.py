@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ash.engine.asides import Perturbed
 from ash.engine.plan import SweepError as SweepError
 from ash.engine.runs import Run
 from ash.fitting import Fit
 from ash.methods import Method
 from ash.splitting import LinearTail
 from ash.tables import Sweep as Sweep
-
-Perturbed = tuple[Any, Mapping[str, Any]]  # the banks of perturbed images: of the ID set, of the OOD sets by name
 
 
 @dataclass(frozen=True)

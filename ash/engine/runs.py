@@ -1,8 +1,7 @@
 """One sweep at work: what is asked for, and the scores and predictions so far (how banks are read: `passes`).
 
-Most scores are made of the logits of one bank, some of its activations too. ODIN's are made of another bank's, the
-perturbed images', GODIN's of the numerators of a divided head, AdaSCALE's of plain and perturbed images side by side:
-those are runs of their own, `aside`, whose scores join the predictions of this one.
+Most scores are made of the logits of one bank, some of its activations too. For others there are runs of their own,
+`aside`, whose scores join the predictions of this one.
 """
 
 import math
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor
 
 from ash.device import memory
 from ash.engine.activations import Reader, checked, checked_labels, chunks_of, pooled
+from ash.engine.asides import Perturbed, Tail, asides
 from ash.engine.grouped import Evaluator
-from ash.engine.pairs import Pairs, of_the_first
+from ash.engine.pairs import Pairs
 from ash.engine.passes import Counts, by_setting, in_one_pass
 from ash.engine.plan import BEYOND, TIED, Plan, SweepError, predictions
 from ash.engine.tails import DeepTail, Place, class_count, evaluator_for
@@ -27,10 +27,8 @@ from ash.fitting import Fit, FitError
 from ash.labels import check_labels
 from ash.methods import Method
 from ash.scores import Given, ScoreError, Scorer
-from ash.splitting import LinearTail, linear_tail, numerators
+from ash.splitting import LinearTail, linear_tail
 from ash.tables import Sweep
-
-Tail = nn.Module | LinearTail
 
 
 class Run:
@@ -46,8 +44,8 @@ class Run:
         device: Place = None,
         precision: str = "float32",
         fit: Fit | None = None,
-        perturbed: tuple[Any, Mapping[str, Any]] | None = None,
-        shifted: tuple[Any, Mapping[str, Any]] | None = None,
+        perturbed: Perturbed | None = None,
+        shifted: Perturbed | None = None,
         thresholds_from: Any = None,
     ) -> None:
         """As in `sweep`. `thresholds_from`: the ID bank of global thresholds, if it is not this one."""
@@ -62,9 +60,11 @@ class Run:
         _check_fit(fit, self.banks[0])
         features, dtypes = self.banks[0].shape[1:], {bank[0].dtype for bank in self.banks}
         wide = torch.float64 if any(dtype.itemsize > 4 for dtype in dtypes) else torch.float32
-        where = {"device": device, "precision": precision, "fit": fit}
-        self.aside = _aside(self.methods, tail, id_bank, ood, perturbed, where)
-        self.aside += _of_pairs(self.methods, tail, id_bank, ood, shifted, where)
+        self.aside = []
+        for one in asides(self.methods, tail, id_bank, ood, perturbed, shifted):
+            where = (None, device, precision, fit, one.perturbed)
+            run = Run(one.tail, one.id_bank, one.ood, one.methods, *where, thresholds_from=one.thresholds_from)
+            self.aside.append((run, one.members))
         elsewhere = {i for _, members in self.aside for i in members}
         self.plan = Plan(methods, elsewhere)
         settings = resolve(self.plan.settings, fit, self.banks[0] if thresholds_from is None else thresholds_from, wide)
@@ -236,81 +236,3 @@ def _check_fit(fit: Fit | None, bank: Any) -> None:
             fit.check(bank.identity)
     except FitError as error:
         raise SweepError(str(error)) from error
-
-
-def _aside(
-    methods: tuple[Method, ...],
-    tail: Tail,
-    id_bank: Any,
-    ood: Mapping[str, Any],
-    perturbed: tuple[Any, Mapping[str, Any]] | None,
-    where: dict[str, Any],
-) -> list[tuple[Run, list[int]]]:
-    """Runs for the scores that are not made of these banks' logits, and the methods that each is for.
-
-    `where`: device, precision and fit, as of the run itself.
-    """
-    odin = [i for i, method in enumerate(methods) if method.score == "odin"]
-    godin = [i for i, method in enumerate(methods) if method.score == "godin"]
-    runs = []
-    if odin and perturbed is None:
-        raise SweepError(
-            "odin is scored on perturbed images: give `perturbed`, their banks (ID, {name: OOD}), as "
-            "`python -m ash sweep` extracts them; for epsilon = 0 these are the banks themselves."
-        )
-    if odin and perturbed is not None and not _same(perturbed, id_bank, ood):
-        _check_perturbed(perturbed, id_bank, ood)
-        chosen = [methods[i] for i in odin]
-        runs.append((Run(tail, *perturbed, chosen, perturbed=perturbed, thresholds_from=id_bank, **where), odin))
-    if godin:
-        divided = numerators(tail) if isinstance(tail, fx.GraphModule) else None
-        if divided is None:
-            raise SweepError(
-                "godin needs a network that was trained with a divided head, whose logits are h(x) / g(x): this one's "
-                "are not, so only the published number can be shown."
-            )
-        largest = [Method(score="max_logit")] * len(godin)
-        runs.append((Run(divided, id_bank, ood, largest, **where), godin))
-    return runs
-
-
-def _of_pairs(
-    methods: tuple[Method, ...],
-    tail: Tail,
-    id_bank: Any,
-    ood: Mapping[str, Any],
-    shifted: tuple[Any, Mapping[str, Any]] | None,
-    where: dict[str, Any],
-) -> list[tuple[Run, list[int]]]:
-    """The run for AdaSCALE, and its methods; as `_aside`."""
-    members = [i for i, method in enumerate(methods) if "shifted" in method.scoring.score.reads]
-    if not members or isinstance(id_bank, Pairs):
-        return []
-    if shifted is None:
-        raise SweepError(
-            "adascale compares images with perturbed ones: give `shifted`, the banks of those (ID, {name: OOD}), as "
-            "`python -m ash sweep` extracts them."
-        )
-    _check_perturbed(shifted, id_bank, ood)
-    linear = tail if isinstance(tail, LinearTail) else linear_tail(tail, id_bank.shape[1:])
-    if linear is None:
-        raise SweepError("adascale reads the last layer, so it needs the penultimate placement.")
-    first, others = shifted
-    pairs = {name: Pairs(bank, others[name]) for name, bank in ood.items()}
-    return [(Run(of_the_first(linear), Pairs(id_bank, first), pairs, [methods[i] for i in members], **where), members)]
-
-
-def _same(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood: Mapping[str, Any]) -> bool:
-    """Whether the perturbed banks are the plain ones: ODIN with its temperature alone."""
-    first, others = perturbed
-    return first is id_bank and others.keys() == ood.keys() and all(others[name] is ood[name] for name in ood)
-
-
-def _check_perturbed(perturbed: tuple[Any, Mapping[str, Any]], id_bank: Any, ood: Mapping[str, Any]) -> None:
-    """SweepError unless there is a perturbed sample for every one."""
-    first, others = perturbed
-    if list(others) != list(ood):
-        raise SweepError(f"There are perturbed images of {', '.join(others)}, and OOD sets {', '.join(ood)}.")
-    for name, plain, other in (("ID", id_bank, first), *((name, ood[name], others[name]) for name in ood)):
-        if plain.shape != other.shape:
-            raise SweepError(f"The activations of {name} have the shape {plain.shape}, perturbed ones {other.shape}.")

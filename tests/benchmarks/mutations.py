@@ -43,6 +43,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/methods.py": ("test_methods",),
     "ash/engine/plan.py": ("test_scores", "test_sweep"),
     "ash/engine/runs.py": ("test_doubts", "test_sweep", "test_sweep_deep", "test_sweep_methods"),
+    "ash/engine/asides.py": ("test_doubts", "test_sweep", "test_sweep_deep", "test_sweep_methods"),
     "ash/engine/passes.py": ("test_doubts", "test_sweep", "test_sweep_deep", "test_sweep_methods"),
     "ash/engine/linear.py": ("test_doubts", "test_sweep"),
     "ash/engine/bands.py": ("test_doubts", "test_sweep"),
@@ -197,8 +198,8 @@ MUTATIONS = (
         "ash/engine/runs.py",
         ("        _copy(self.doubts[at], position, source, rows, same)\n", ""),
         ("(bits & BEYOND > 0) | extreme", "bits & BEYOND > 0"),
-        ("thresholds_from=id_bank, **where", "**where"),
     ),
+    *_of("ash/engine/asides.py", ("*perturbed, perturbed, id_bank)", "*perturbed, perturbed)")),
     *_of(
         "ash/engine/thresholds.py",
         ("kept = x >= threshold\n", "kept = x > threshold\n"),
