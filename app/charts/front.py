@@ -68,7 +68,9 @@ def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setti
     if rows.empty:
         raise ValueError(f"The table has no rows for {on} of {', '.join(sets)}.")
     means = rows.groupby("method", sort=False)[list(OBJECTIVES)].mean()
-    return tuple(Setting(_method(text), *values) for text, *values in means.itertuples())
+    return tuple(
+        Setting(_method(text), **dict(zip(OBJECTIVES, values, strict=True))) for text, *values in means.itertuples()
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.link.spec import OPENING, RunSpec, keys, printable
-from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
+from app.link.spec import OPENING, RunSpec, controls_of, is_told, keys, printable
+from ash.methods import VARIANTS, Method, MethodError
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,7 @@ def _load(spec: RunSpec, text: str) -> RunSpec:
         method = Method.parse(text)
     except MethodError:
         return spec
-    sayable = method.variant in VARIANTS
-    if not sayable or not (method.score in SCORE_LABELS or (method.steps and method.scoring.score.prepared)):
-        return replace(spec, other=str(method))
-    kind = VARIANTS[method.variant].parameter
-    parameter = {"percentile": "p", "threshold": "c"}.get(kind or "")
-    values: dict[str, Any] = {parameter: method.parameter} if parameter else {}
-    if method.score not in SCORE_LABELS:
-        return replace(spec, variant=method.variant, other=str(method), **values)
-    return replace(spec, variant=method.variant, score=method.score, other="", **values)
+    if is_told(method):
+        return replace(spec, **controls_of(method), score=method.score, other="")
+    said = method.variant in VARIANTS and method.steps and method.scoring.score.prepared
+    return replace(spec, other=str(method), **(controls_of(method) if said else {}))

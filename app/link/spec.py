@@ -13,8 +13,8 @@ from typing import Any
 
 from app.link import fields as links
 from app.link import options
-from app.link.fields import LEAST_SHARE, Key, write_number
-from ash.methods import SCORE_LABELS, VARIANTS, Method, MethodError
+from app.link.fields import LEAST_SHARE, Key
+from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.tables import MEANS
 
 LINK_VERSION = "1"
@@ -25,22 +25,21 @@ _METHOD = 120  # characters of a method; usual are less than 40
 
 def _other(key: str) -> Any:
     def parse(text: str) -> str:
-        return "" if text in ("", "none") else _beyond(Method.parse(text))  # MethodError is a ValueError
+        return "" if text in ("", "none") else _text_of(Method.parse(text))  # MethodError is a ValueError
 
-    wanted = "a method beyond the sidebar"
+    wanted = "a method"
     return field(default="", metadata={"link": Key(key, wanted, parse, lambda text: str(text) or "none")})
 
 
-def _beyond(method: Method) -> str:
-    """The text of a method that the sidebar's controls cannot say; ValueError for any other, and for an absurd one."""
+def _text_of(method: Method) -> str:
+    """The text of a method; ValueError for an absurd one."""
     text = str(method)
-    told = method.variant in VARIANTS and method.score in SCORE_LABELS
     absurd = len(text) > _METHOD or any(
         value and not LEAST_C <= value <= MOST_C
         for step in method.steps
         for value in (step.values if step.variant.parameter == "threshold" else ())
     )
-    if told or absurd:
+    if absurd:
         raise ValueError(text)
     return text
 
@@ -175,7 +174,6 @@ def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
     """
     values: dict[str, Any] = {}
     notices: list[str] = []
-    query = _told_by_controls(query)
     default = RunSpec() if any(key.key in query for key in keys().values()) else OPENING
     for name, key in keys().items():
         text = query.get(key.key)
@@ -188,21 +186,21 @@ def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
             notices.append(f"{key.key}={printable(text)} is not {key.wanted}; using {used}.")
     if query.get("v", LINK_VERSION) != LINK_VERSION:
         notices.append(f"This link has version {printable(query['v'])}, this program reads version {LINK_VERSION}.")
-    return default.having(**values), notices
+    spec = default.having(**values)
+    if spec.other and is_told(method := Method.parse(spec.other)):
+        spec = replace(spec, **controls_of(method), score=method.score, other="")
+    return spec, notices
 
 
-def _told_by_controls(query: Mapping[str, str]) -> Mapping[str, str]:
-    """A link whose `method` the sidebar's controls can say, written as they write it; any other as it is."""
-    try:
-        method = Method.parse(query.get("method", ""))
-    except MethodError:
-        return query
-    if method.variant not in VARIANTS or method.score not in SCORE_LABELS:
-        return query
-    said = {"variant": method.variant, "score": method.score}
-    if method.parameter is not None:
-        said["p" if VARIANTS[method.variant].parameter == "percentile" else "c"] = write_number(method.parameter)
-    return {name: text for name, text in query.items() if name != "method"} | said
+def controls_of(method: Method) -> dict[str, Any]:
+    """The fields by which the sidebar's controls say the steps of a method of one of its variants."""
+    parameter = {"percentile": "p", "threshold": "c"}.get(VARIANTS[method.variant].parameter or "")
+    return {"variant": method.variant} | ({parameter: method.parameter} if parameter else {})
+
+
+def is_told(method: Method) -> bool:
+    """Whether the sidebar's controls can say a method, its score too."""
+    return method.variant in VARIANTS and method.score in SCORE_LABELS
 
 
 def printable(text: str) -> str:

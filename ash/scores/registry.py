@@ -13,6 +13,8 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+import numpy as np
+
 from ash.errors import AshError, MethodError
 from ash.plugins import Registry, holds
 
@@ -147,7 +149,8 @@ def product(a: "Tensor", b: "Tensor") -> "Tensor":
 
     if a.device.type != "cpu" or torch.compiler.is_compiling():  # numpy cannot stand in an exported graph
         return a @ b
-    return torch.from_numpy(a.numpy() @ b.numpy())
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum beyond the range is infinite, as in torch
+        return torch.from_numpy(a.numpy() @ b.numpy())
 
 
 @dataclass(frozen=True)
