@@ -24,7 +24,7 @@ from ash.extracting import claims
 from ash.extracting.cost import Cost as Cost
 from ash.extracting.cost import cost as cost
 from ash.extracting.decoding import Chunk, decoded, default_workers, is_killed_worker
-from ash.extracting.shards import Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
+from ash.extracting.shards import POLL_SECONDS, Plan, Shards, forget_shards, note, read_plan, shard_rows, write_plan
 from ash.extracting.shards import Progress as Progress
 from ash.extracting.stems import FEWEST, Fetched, Stem, best_batch, stem_of
 from ash.extracting.takeover import take_over
@@ -35,7 +35,6 @@ from ash.labels import read, without_skipped
 from ash.methods import Perturbation
 from ash.networks.entries import ModelEntry
 
-POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
 SMALL_SET, SMALL_SET_BATCH = 256, 32  # sets that are done before the best batch size would be found
 
 
@@ -118,20 +117,8 @@ class _Run:
 
     def share(self, plan: Plan) -> Generator[Progress, None, Bank]:
         """Take shards until all are finished, by this process or by others; then the bank is complete."""
-        total, shards = len(self.data), Shards(self.folder, plan, len(self.data))
-        try:
-            yield Progress(shards.done, total, shards.skipped)
-            while not shards.look():
-                first = shards.take()
-                if first is None:  # others are at work on the rest: wait for them, or for what they let go
-                    self.sleep(POLL_SECONDS)
-                    yield Progress(shards.done, total, shards.skipped, shards.holder())
-                    continue
-                for done, skipped in self._compute(shards, first, plan):
-                    yield Progress(shards.done + done, total, shards.skipped + skipped)
-            yield Progress(shards.done, total, shards.skipped)
-        finally:
-            shards.release()
+        shards = Shards(self.folder, plan, len(self.data))
+        yield from shards.share(lambda first: self._compute(shards, first, plan), self.sleep)
         with claims.wait(self.folder / "plan.lock"):
             return shards.finish(self.who, self.data, self.labels, self.features)
 

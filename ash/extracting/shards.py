@@ -10,6 +10,7 @@ import io
 import math
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ SHARD_ROWS = 2048
 SHARD_BYTES = 32 << 20
 LEAST_ROWS, SHARES = 64, 64  # a set is cut into 64 shards, as far as they have 64 rows: to share, and to lose little
 LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.2  # between two looks at what other processes have finished or let go
 EARLIER_BATCH = 128  # of banks from before there was a plan.json
 
 
@@ -107,7 +109,7 @@ class Shards:
     """The shards of one bank: which are finished, and claims on those that this process works on."""
 
     def __init__(self, folder: Path, plan: Plan, total: int) -> None:
-        self.folder, self.ranges = folder, plan.shards(total)
+        self.folder, self.ranges, self._total = folder, plan.shards(total), total
         self._records: dict[int, dict[str, Any]] = {}
         self._claims: dict[int, claims.Claim] = {}
         self._damaged: set[int] = set()  # of these the existence of a record says nothing
@@ -182,6 +184,29 @@ class Shards:
             self._record_path(shard).unlink(missing_ok=True)  # a damaged one
             return shard
         return None
+
+    def share(
+        self, compute: Callable[[int], Iterable[tuple[int, int]]], sleep: Callable[[float], None]
+    ) -> Iterator[Progress]:
+        """Take shards until all are finished, by this process or by others; says how far all of them are.
+
+        `compute(shard)` finishes one that was taken, and others if it likes; it yields the images done and skipped in
+        the shard at hand. `sleep` waits for other processes.
+        """
+        total = self._total
+        try:
+            yield Progress(self.done, total, self.skipped)
+            while not self.look():
+                taken = self.take()
+                if taken is None:  # others are at work on the rest: wait for them, or for what they let go
+                    sleep(POLL_SECONDS)
+                    yield Progress(self.done, total, self.skipped, self.holder())
+                    continue
+                for done, skipped in compute(taken):
+                    yield Progress(self.done + done, total, self.skipped + skipped)
+            yield Progress(self.done, total, self.skipped)
+        finally:
+            self.release()
 
     def write(self, shard: int, activations: NDArray[np.floating], skipped: list[dict[str, Any]]) -> None:
         """Finish a shard that this process has claimed, and let it go."""

@@ -5,7 +5,6 @@ They are copied, so that a bank stays what its identity says when somebody write
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,10 @@ from numpy.typing import NDArray
 from ash.bank import Bank, BankError, BankIdentity
 from ash.data import DataError, ImageSet, Subset
 from ash.extracting import claims
-from ash.extracting.shards import SHARD_BYTES, Plan, Progress, Shards, forget_shards, read_plan, write_plan
+from ash.extracting.shards import SHARD_BYTES, Plan, Progress, Shards, forget_shards, note, read_plan, write_plan
 from ash.features.arrays import Rows, as_float32
 from ash.features.feature_set import FeatureSet
-from ash.files import write_json
 from ash.fitting import perturbation
-
-POLL_SECONDS = 0.2  # between two looks at what other processes have finished
 
 
 def feature_set(data: ImageSet) -> FeatureSet | None:
@@ -42,28 +38,20 @@ def bank_steps(
     whole = feature_set(data)
     assert whole is not None
     with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted
-        plan = _planned(who, folder, whole.width)
-        shards = Shards(folder, plan, len(data))
-        try:
-            yield Progress(shards.done, len(data), 0)
-            with _rows(data, whole) as rows:
-                while not shards.look():
-                    shard = shards.take()
-                    if shard is None:  # other processes are at work on the rest
-                        sleep(POLL_SECONDS)
-                        yield Progress(shards.done, len(data), 0, shards.holder())
-                        continue
-                    images = shards.ranges[shard]
-                    values = as_float32(rows(images.start, images.stop)).astype(who.dtype, copy=False)
-                    if not np.isfinite(values).all():
-                        raise BankError(f"Features of {data.label} are not finite in {who.dtype}: take float32.")
-                    shards.write(shard, values, [])
-                    yield Progress(shards.done, len(data), 0)
-        finally:
-            shards.release()
+        shards = Shards(folder, _planned(who, folder, whole.width), len(data))
+        with _rows(data, whole) as rows:
+
+            def copy(shard: int) -> Iterator[tuple[int, int]]:
+                images = shards.ranges[shard]
+                values = as_float32(rows(images.start, images.stop)).astype(who.dtype, copy=False)
+                if not np.isfinite(values).all():
+                    raise BankError(f"Features of {data.label} are not finite in {who.dtype}: take float32.")
+                shards.write(shard, values, [])
+                yield 0, 0
+
+            yield from shards.share(copy, sleep)
         with claims.wait(folder / "plan.lock"):
-            about = {"device": "none: features", "date": datetime.now(UTC).isoformat(timespec="seconds")}
-            write_json(folder / "provenance.json", about)
+            note(folder, {}, "none: features")
             bank = shards.finish(who, data, labels, (whole.width,))
     claims.tidy(folder)
     return bank
