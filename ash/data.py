@@ -218,13 +218,14 @@ def _name_of(path: Path) -> str:
 
 def describe_set(images: ImageSet) -> Iterator[str]:
     """Lines about one set: its size, the classes it states with the number of images in each, the files left out."""
-    yield f"{images.label}: {len(images):,} {'images' if images.has_images else 'samples without images'}"
+    kind = "images" if images.has_images else "samples"
+    yield f"{images.label}: {len(images):,} {kind}{'' if images.has_images else ' without images'}"
     counts = class_counts(images)
     unknown = counts.pop("", 0)
     if counts:
         each = ", ".join(f"{name} {number:,}" for name, number in counts.items())
-        without = f"; {unknown:,} images without a class" if unknown else ""
-        yield f"{len(counts):,} classes by {images.states}, with their images: {each}{without}"
+        without = f"; {unknown:,} {kind} without a class" if unknown else ""
+        yield f"{len(counts):,} classes by {images.states}, with their {kind}: {each}{without}"
     else:
         yield "no classes are stated"
     if left_out := left_out_words(getattr(images, "left_out", {})):

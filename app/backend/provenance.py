@@ -5,7 +5,7 @@ from app.backend.engine import device, is_linear
 from app.backend.evaluations import grid_with_origin
 from app.backend.registry import entry
 from app.backend.requirements import unready
-from app.backend.setups import chosen_sets, has_bank, identity, images, setup
+from app.backend.setups import chosen_sets, has_bank, identity, images, is_features, setup
 from app.link.spec import RunSpec
 from ash.bank import BUNDLED, find_bank
 
@@ -19,7 +19,8 @@ def badge(spec: RunSpec) -> str:
     if reason := unready(spec):
         return reason
     facts = provenance(spec)
-    return f"{facts['source']}, {facts['n_id']:,} ID + {facts['n_ood']:,} OOD images, {facts['device']}"
+    kind = "rows" if is_features(spec.model) else "images"
+    return f"{facts['source']}, {facts['n_id']:,} ID + {facts['n_ood']:,} OOD {kind}, {facts['device']}"
 
 
 def provenance(spec: RunSpec) -> dict[str, str | int]:

@@ -15,6 +15,7 @@ from app.backend.setups import (
     bare_label,
     images,
     is_as_ships,
+    is_features,
     is_listed,
     is_measurable,
     is_present,
@@ -149,6 +150,8 @@ def _lack(here: _Here, method: str) -> Lack | None:
         names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
     for way in perturbations(get_model(at.model), (asked,)).values():
+        if way and is_features(at.model):
+            return Lack("it perturbs images, and this network is made of features")
         gone = here.perturbed_missing(way)
         if listed := [name for name in gone if is_listed(name)]:
             labels = ", ".join(dataset_entry(name).label for name in listed)

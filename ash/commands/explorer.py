@@ -55,6 +55,8 @@ def main(
     _name_plugins([*files, *features])
     for folder in features:
         _check(folder)
+    if port is not None and not _is_free(port):
+        raise AshError(f"Port {port} is in use, or not yours to use: name another with --port, or leave it out.")
     port = port or _free_port()
     query = f"?{urllib.parse.urlencode({'model': features[0].resolve().name})}" if features else ""
     url = f"http://{ADDRESS}:{port}/{query}"
@@ -88,11 +90,19 @@ def _check(folder: Path) -> None:
     click.echo(f"{name}: {width:,} features, {classes:,} classes; {sets} rows")
 
 
+def _is_free(port: int) -> bool:
+    """Whether nobody listens on a port, and this process may."""
+    with suppress(OSError), socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server does
+        one.bind((ADDRESS, port))
+        return True
+    return False
+
+
 def _free_port() -> int:
     """The first port that nobody listens on; AshError where there is none."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
-        with suppress(OSError), socket.socket() as one:
-            one.bind((ADDRESS, port))
+        if _is_free(port):
             return port
     raise AshError(f"All ports from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are in use: name another with --port.")
 

@@ -30,11 +30,13 @@ def bank_steps(
 ) -> Generator[Progress, None, Bank]:
     """Write the bank of a set of features, or of some of its rows, into a folder; yields after every shard.
 
-    It may be stopped and shared as an extraction is. BankError for a precision or a step of ODIN, which need a network;
-    DataError where the file has changed since it was read; OSError.
+    It may be stopped and shared as an extraction is. BankError for perturbed images, and for a precision, which
+    needs a network; DataError where the file has changed since it was read; OSError.
     """
-    if who.precision != "float32" or perturbation(who.transform):
-        raise BankError(f"{data.label} is features: no network is run, so there is no precision of it and no ODIN.")
+    if perturbation(who.transform):
+        raise BankError(f"{data.label} is features: there are no images to perturb, so no ODIN and no AdaSCALE.")
+    if who.precision != "float32":
+        raise BankError(f"{data.label} is features: no network is run, so there is no precision of it.")
     whole = feature_set(data)
     assert whole is not None
     with claims.wait(folder / "extract.lock", shared=True):  # keeps the folder from being deleted

@@ -110,7 +110,9 @@ class Features:
             if path.suffix not in SUFFIXES:
                 raise DataError(f"{OOD}/{path.name} is neither .npz nor .npy: save it as one, or take it away.")
             if why := self._why_no_name(path.stem):
-                raise DataError(f"{OOD}/{path.name}: '{path.stem}' {why}; rename it.")
+                raise DataError(
+                    f"{OOD}/{path.name}: '{self.set_name(path.stem)}' {why}; rename the file or the folder."
+                )
         if not self.ood_names:
             raise DataError(f"{self.path / OOD} holds no OOD set: save features (N, D) there as NAME.npz or NAME.npy.")
 

@@ -42,7 +42,7 @@ def register_model(
     `facts` are the other fields of a ModelEntry: `train_set`, `note`, ... ModelError, TypeError for what cannot be.
     """
     if not _NAME.fullmatch(name):
-        raise ModelError(f"'{name}' cannot name a model: letters, digits, '_', '.', '+' and '-'.")
+        raise ModelError(f"'{name}' cannot name a model: letters without accents, digits, '_', '.', '+' and '-'.")
     if not isinstance(preprocess, Preprocess):
         raise ModelError(f"The preprocess of '{name}' is an ash.Preprocess, not {type(preprocess).__name__}.")
     for given in (classes, ood_sets):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import ash
 from ash import plugins
 from ash.__main__ import main
 from ash.bank import find_bank, open_bank
+from ash.commands import explorer
 from ash.errors import AshError
 from ash.identity import identity
 from ash.metrics import auroc
@@ -301,3 +303,14 @@ def test_a_malformed_folder_is_refused_in_one_sentence(data: Path, fault: str) -
     assert "incomplete" in command("data").output
     assert command("models").exit_code == 0  # everything else works
     assert len(plugins.problems()) == 1
+
+
+def test_a_port_that_somebody_has_is_not_announced(data: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = CliRunner().invoke(explorer.main, ["--no-browser", "--port", str(port)])
+    assert done.exit_code == 1
+    assert f"Port {port} is in use" in done.output
+    assert "http" not in done.output

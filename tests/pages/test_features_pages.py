@@ -107,11 +107,18 @@ def test_methods_are_measured_at_once(method: str) -> None:
     assert np.isfinite(evaluations.measure(setups.setup(RunSpec(model=NAME)), method)["auroc"]).all()
 
 
+def test_what_perturbs_images_is_never_offered() -> None:
+    missing = requirements.lack(RunSpec(model=NAME), "adascale")
+    assert missing
+    assert not missing.click
+    assert "made of features" in missing.text
+
+
 def test_fewer_rows_are_offered_and_computed() -> None:
     app = open_page("tradeoff", model=NAME, n=100)
     app.button(key="prepare_button").click().run()
     ran(app)
-    assert "100 images" in texts(app)
+    assert "100 samples of what the network knows" in texts(app)
 
 
 def test_a_link_to_a_folder_that_is_gone_gets_a_sentence() -> None:

@@ -119,7 +119,8 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: sample_s
         **bind("view"),
     )
     if (one.x < 0).any():
-        text = "This placement has negative values (it lies before a ReLU)."
+        why = "" if setups.is_features(spec.model) else " (it lies before a ReLU)"
+        text = f"This placement has negative values{why}."
         if curve.prunes:
             text += (
                 " The largest values are kept, not the largest magnitudes. Where s1 is negative, ASH-B writes a "
