@@ -14,6 +14,7 @@ from app.ui import work
 from app.ui.work import duration
 
 _JOB = work.Task("prepare_job")  # what the banks that this session is computing were asked for
+_METHOD = work.Task("method_job")  # what a method that it is measuring was asked for, and the method
 NOT_HERE = (
     "On this server, computing them from the browser is off: whoever starts it turns it on with ASH\\_COMPUTE=on, or "
     "computes them with a command; the Library shows it."
@@ -97,8 +98,28 @@ def _other_ready(spec: RunSpec) -> bool:
     st.info(plain(text), icon=":material/hourglass_empty:")
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash")
-    state.page_link("paper", "Measure it: Paper")
+    if lack.click and library.may_compute():
+        _measure(spec)
+    elif lack.click:
+        st.caption(f":material/lock: {NOT_HERE}")
+    state.page_link("paper", "All methods: Paper")
     return False
+
+
+def _measure(spec: RunSpec) -> None:
+    """A button for what the method in use lacks, and the work in this script run once it is asked for."""
+    asked = setups.asked(spec), spec.other
+    busy = _METHOD.what == asked
+    if todo := requirements.images_of(spec, spec.other):
+        st.caption(f"Measuring it sends {count(todo)} images through the network once; what is done is kept.")
+    place = st.empty()
+    start = ("Measure it", "play_arrow", lambda: _METHOD.start(asked))
+    stop = ("Cancel", "stop", _METHOD.stop)
+    work.button("prepare_method", busy, start, stop, type="secondary" if busy else "primary")
+    if busy:
+        bar = place.progress(0.0, f"Measuring {plain(spec.method.label)}")
+        _METHOD.take(requirements.measure_steps(spec, spec.other), work.shower(bar))
+        st.rerun()
 
 
 def _offer(spec: RunSpec, missing: dict[str, int]) -> None:

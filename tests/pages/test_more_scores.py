@@ -1,5 +1,7 @@
 """Scores beyond those of the paper in the sidebar: on every page, with every variant, and why some cannot be chosen."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,19 @@ def test_a_score_with_a_parameter_of_its_own_is_compared_with_itself(method: str
     app = open_page("tradeoff", model="demo", method=method)
     (headline,) = [one.value for one in app.markdown if one.value.startswith("**") and "GEN" in one.value][:1]
     assert "Energy" not in headline
+
+
+def test_a_score_of_perturbed_images_is_measured_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ASH_CACHE", str(tmp_path))
+    app = ran(at_demo("tradeoff"), n="40", ood="digits")
+    app.button(key="prepare_button").click().run()
+    ran(app, method="adascale")
+    assert "80 perturbed images are not computed" in words(app)
+    app.button(key="prepare_method").click().run()
+    ran(app)
+    assert [one.label for one in app.metric] == ["AUROC", "FPR95", "ID accuracy", "AUPR"]
+    got = evaluations.evaluation(setups.setup(spec_of(app)), "adascale")
+    assert np.isfinite(got.id_scores).all()
+    assert "AdaSCALE" in words(ran(turn_to(app, "scores")))
