@@ -39,7 +39,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "on": ("mean", *setups.near_and_far(at.id_set, chosen), *chosen),
         "set": ("all", *chosen),
         "source": ("id", *(name for name in every if setups.is_measurable(at, name))),
-        "among": ("all", "id", *chosen),
+        "among": ("all", "id", "!id", *chosen),
         "question": ("first", *texts.questions()),
         "lesson": ("none", *texts.lessons()),
         **_classes(spec),

@@ -144,23 +144,23 @@ def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
 
 
 @cache_data(max_entries=512)
-def auroc_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> tuple[float, float] | None:
-    """95 % bootstrap interval, in percent, of the mean AUROC over OOD sets; None for what `no_interval` says.
+def intervals(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> dict[str, tuple[float, float]] | None:
+    """95 % bootstrap intervals, in percent, of the means over OOD sets: `auroc` and `fpr95`; None: see `no_interval`.
 
-    The mean over sets of equal size is the AUROC of the sets taken together, because AUROC is linear in the OOD sample.
+    The mean over sets of equal size is the value of the sets taken together: both are linear in the OOD sample.
     """
-    from ash.metrics import intervals
+    from ash import metrics
 
     if no_interval(at, method, sets, part):
         return None
     one = evaluation(at, method, part)
     novel = np.concatenate([one.ood_scores[name] for name in sets])
-    low, high = intervals(one.id_scores, novel)["auroc"]
-    return 100 * low, 100 * high
+    found = metrics.intervals(one.id_scores, novel)
+    return {name: (100 * found[name][0], 100 * found[name][1]) for name in ("auroc", "fpr95")}
 
 
 def no_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> str:
-    """Why `auroc_interval` is not defined, in a few words; "" where it is."""
+    """Why `intervals` are not defined, in a few words; "" where it is."""
     one = evaluation(at, method, part)
     groups = [one.id_scores, *(one.ood_scores[name] for name in sets)]
     if len({len(scores) for scores in groups[1:]}) != 1:

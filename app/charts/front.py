@@ -81,10 +81,7 @@ def _method(text: str) -> Method:
 
 def table(found: Sequence[Setting]) -> pd.DataFrame:
     """One row a setting, the metrics in percent under their display names; the index is what a click sends."""
-    rows = [
-        {"Method": one.label, **{label: round(one[name], 3) for name, label in OBJECTIVE_LABELS.items()}}
-        for one in found
-    ]
+    rows = [{"Method": one.label, **{label: one[name] for name, label in OBJECTIVE_LABELS.items()}} for one in found]
     return pd.DataFrame(rows, index=pd.Index([one.id for one in found], name="method"))
 
 
@@ -113,6 +110,24 @@ def best(points: Iterable[Setting], objective: str) -> Setting | None:
     """The setting with the best value of an objective; among equals the most accurate, then the first."""
     ranked = [point for point in points if math.isfinite(point[objective])]
     return max(ranked, key=lambda one: (one.merit(objective), one.id_accuracy), default=None)
+
+
+def as_good(chosen: Setting, points: Iterable[Setting], objective: str, interval: Range) -> tuple[Setting, ...]:
+    """The settings of its variant around a chosen one that are no worse than the worse end of its interval.
+
+    From small to large parameter, without a gap, the chosen one among them. The interval of one value is wider than
+    that of a difference on the same images: what is said to be as good may be a little worse, never the reverse.
+    """
+    least = min((-end if objective in LOWER_IS_BETTER else end) for end in interval)
+    line = [one for one in points if one.variant == chosen.variant and one.method.score == chosen.method.score]
+    line.sort(key=lambda one: one.parameter or 0.0)
+    place = line.index(chosen)
+    low = high = place
+    while low > 0 and line[low - 1].merit(objective) >= least:
+        low -= 1
+    while high < len(line) - 1 and line[high + 1].merit(objective) >= least:
+        high += 1
+    return tuple(line[low : high + 1])
 
 
 def window(points: Sequence[Setting], baseline: Setting, marks: Sequence[Setting], objective: str) -> Range:

@@ -23,6 +23,7 @@ WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop
 LEAST_FOR_A_LINE = 3  # settings of a step that the sidebar does not offer
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
 STEP = 5  # percentiles between the marks of a sweep, as `app.backend.evaluations` takes them
+_ARROWS = ("↙↓↘", "← →", "↖↑↗")  # a step down, none or up; to the left, none or to the right
 _IN_INK = ("current", "paper")
 Minor = tuple[Placed, Spot, str]  # a label on wide screens alone: its mark and its role
 
@@ -103,6 +104,19 @@ class Pareto:
             corners.append((x, y))
         return corners
 
+    def spot(self, one: Setting) -> tuple[float, float]:
+        """Where a setting is marked: at the edge of the picture where it lies beyond."""
+        x, y = (min(max(one[name], low), high) for name, (low, high) in zip((self.x, self.y), self.ranges, strict=True))
+        return x, y
+
+    def beyond(self, one: Setting) -> str:
+        """An arrow that says where beyond the picture a setting lies, "" for one within."""
+        right, up = (
+            0 if spot == one[name] else (1 if one[name] > spot else -1) * (-1 if name in LOWER_IS_BETTER else 1)
+            for name, spot in zip((self.x, self.y), self.spot(one), strict=True)
+        )
+        return _ARROWS[up + 1][right + 1].strip()
+
     def axis(self, which: int) -> Range:
         """The range of x (0) or y (1) from left to right or bottom to top: better is always right and up."""
         low, high = self.ranges[which]
@@ -157,7 +171,9 @@ def figure(shown: Pareto, dark: bool) -> Figure:
     plot.data.append(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
     for one in shown.paper:
         plot.data.append(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))
-    plot.data.append(_marks(shown, "current", [shown.current], "circle", 25, dark, hollow=True, width=3))
+    current = _marks(shown, "current", [shown.current], "circle", 25, dark, hollow=True, width=3)
+    x, y = shown.spot(shown.current)
+    plot.data.append({**current, "x": [round(x, 4)], "y": [round(y, 4)]})
     plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
         shapes=_shapes(shown, dark),
@@ -317,7 +333,7 @@ def _still_labels(still: Pareto) -> tuple[Labels, list[Minor]]:
 def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
     """The current setting's label with those of what stays; its ring and its label hide those that they cover."""
     labels, minor = _still_labels(shown.still)
-    spot = (shown.current[shown.x], shown.current[shown.y])
+    spot = shown.spot(shown.current)
     x, y = to_pixels(WIDE, shown.axis(0), shown.axis(1))(*spot)
     covered = [(x - 12, y - 12, x + 12, y + 12)]
     if shown.current.method != shown.baseline.method:
@@ -334,15 +350,16 @@ def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
 def _current_label(shown: Pareto, taken: list[Box]) -> Label:
     """Beside its mark, where on both screens together it covers least of the labels and marks that stay."""
     one = shown.current
+    text = f"{one.label} {shown.beyond(one)}".strip()
     narrow, wide = (
-        Wish(one.label, (to_pixels(frame, shown.axis(0), shown.axis(1))(one[shown.x], one[shown.y]),), 14, 13)
+        Wish(text, (to_pixels(frame, shown.axis(0), shown.axis(1))(*shown.spot(one)),), 14, 13)
         for frame in (NARROW, WIDE)
     )
     places = sides(narrow, NARROW) or sides(narrow)
     around, beyond = _still_obstacles(shown.still)
     costs = overlaps(np.array([place.box for place in places]), np.array([*taken, *around]))
     costs += overlaps(np.array([box_of(wide, 0, place.side) for place in places]), np.array(beyond))
-    return Label(places[int(costs.argmin())], "current", one, inside(one, shown.x, shown.y, shown.ranges))
+    return Label(places[int(costs.argmin())], "current", one)
 
 
 @lru_cache(maxsize=16)
@@ -359,7 +376,8 @@ def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, An
     colour, notes = colours(dark), []
     for one in labels:
         bold, tint = one.role == "current" or one.role in STEPS, colour["ink" if one.role in _IN_INK else one.role]
-        spot = {"x": round(one.at[shown.x], 4), "y": round(one.at[shown.y], 4)}
+        x, y = shown.spot(one.at)
+        spot = {"x": round(x, 4), "y": round(y, 4)}
         hidden = {} if one.seen else {"opacity": 0}
         notes.append(spot | annotation(one.placed, bold, tint, colour["background"]) | hidden)
     return notes
@@ -370,7 +388,7 @@ def _wide_boxes(shown: Pareto, labels: Labels) -> list[Box]:
     pixel = to_pixels(WIDE, shown.axis(0), shown.axis(1))
     boxes = []
     for one in labels:
-        (nx, ny), (wx, wy) = one.placed.wish.anchors[one.placed.anchor], pixel(one.at[shown.x], one.at[shown.y])
+        (nx, ny), (wx, wy) = one.placed.wish.anchors[one.placed.anchor], pixel(*shown.spot(one.at))
         left, top, right, bottom = one.placed.box
         boxes.append((left - nx + wx, top - ny + wy, right - nx + wx, bottom - ny + wy))
     return boxes

@@ -166,7 +166,7 @@ def table(shown: Placements) -> pd.DataFrame:
     for place in shown.known:
         for one in (place.baseline, *place.settings):
             assert one is not None
-            metrics = {OBJECTIVE_LABELS[name]: round(one[name], 3) for name in OBJECTIVES}
+            metrics = {OBJECTIVE_LABELS[name]: one[name] for name in OBJECTIVES}
             head = {
                 "Placement": place.label,
                 "Method": one.label if one.parameter is None else variant_label(one.variant),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app import theme
 from app.charts.sample import Curve, done_to
 from app.charts.score_words import score_text
+from app.charts.verdict_words import rightly
 from ash.methods import SCORE_LABELS
 from ash.metrics import accepts
 
@@ -18,7 +19,10 @@ def score_noun(score: str) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Pairs are (before, after). `noun` names the image; no thresholds where the ID scores are not computed yet."""
+    """Pairs are (before, after). `noun` names the image; no thresholds where the ID scores are not computed yet.
+
+    `is_id`: whether it is of the ID set; `truth`: its class, where that is known.
+    """
 
     noun: str
     unit: str
@@ -27,6 +31,7 @@ class Verdict:
     thresholds: tuple[float, float] | None
     predicted: tuple[str, str]
     truth: str | None
+    is_id: bool
 
     @property
     def accepted(self) -> tuple[bool, bool] | None:
@@ -77,8 +82,12 @@ def rows(verdict: Verdict) -> list[tuple[str, str, str]]:
     found.append((quantity, *(score_text(value, score) for value in verdict.scores)))
     if verdict.thresholds is not None and verdict.accepted is not None:
         found.append(("Threshold", *(score_text(value, score) for value in verdict.thresholds)))
-        found.append(("Verdict", *("✓ accepted" if one else "✕ rejected" for one in verdict.accepted)))
+        found.append(("Verdict", *(_side(one, verdict.is_id) for one in verdict.accepted)))
     return [(name, before, after) for name, before, after in found]
+
+
+def _side(accepted: bool, is_id: bool) -> str:
+    return f"{'accepted' if accepted else 'rejected'}, {rightly(accepted, is_id)}"
 
 
 def _class(name: str, truth: str | None) -> str:

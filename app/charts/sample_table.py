@@ -21,6 +21,8 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 Array = TypeVar("Array", bound=NDArray[Any])
+NOT_ID = "!id"  # all OOD sets: no data set can have this name
+NO_CLASS = "none of the classes"  # what stands where an OOD image would have its true class
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +120,10 @@ class SampleTable:
 class Filters:
     """What rows to keep; the defaults keep all. As in the link of page Samples."""
 
-    among: str = "all"  # "id" or the name of an OOD set
+    among: str = "all"  # "id", NOT_ID, or the name of an OOD set
     verdict: str = "all"  # "accepted", "rejected"
     change: str = "all"  # "rescued", "broken"
-    true: str = ""  # the name of a class
+    true: str = ""  # the name of a class, or NO_CLASS
     predicted: str = ""  # the name of a class, after shaping
     scores: tuple[float, ...] = ()  # lowest and highest score after shaping, both included
     find: str = ""  # a part of the file name, in any case
@@ -171,6 +173,8 @@ def _passes(table: SampleTable, name: str, filters: Filters) -> Bools:
     images, now = table.images, table.after
     value = getattr(filters, name)
     if name == "among":
+        if value == NOT_ID:
+            return ~table.is_id
         return images.set == (0 if value == "id" else images.sets.index(value) if value in images.sets else -1)
     if name == "verdict":
         return now.accepted if value == "accepted" else ~now.accepted
@@ -182,6 +186,8 @@ def _passes(table: SampleTable, name: str, filters: Filters) -> Bools:
     if name == "find":
         text = value.casefold()
         return np.fromiter((text in one for one in images.folded), bool, len(table))
+    if name == "true" and value == NO_CLASS:
+        return ~table.is_id
     codes = images.true if name == "true" else now.predicted
     return np.isin(codes, [code for code, one in enumerate(images.classes) if one == value])
 
@@ -193,16 +199,18 @@ def _counts(table: SampleTable, name: str, others: Bools, used: Bools | None) ->
     images, now = table.images, table.after
     if name == "among":
         found = np.bincount(images.set[others], minlength=len(images.sets)).tolist()
-        return total | dict(zip(("id", *images.sets[1:]), found, strict=True))
+        return total | {NOT_ID: every - found[0]} | dict(zip(("id", *images.sets[1:]), found, strict=True))
     if name == "verdict":
         accepted = int(np.count_nonzero(now.accepted & others))
         return total | {"accepted": accepted, "rejected": every - accepted}
     if name == "change":
         some = {"rescued": table.rescued, "broken": table.broken}
         return total | {word: int(np.count_nonzero(mask & others)) for word, mask in some.items()}
-    if name in ("true", "predicted"):
-        codes = images.true if name == "true" else now.predicted
-        return total | _by_class(images.classes, codes[others])
+    if name == "true":
+        none = int(np.count_nonzero(~table.is_id & others))
+        return total | _by_class(images.classes, images.true[others]) | {NO_CLASS: none}
+    if name == "predicted":
+        return total | _by_class(images.classes, now.predicted[others])
     return total if used is None else total | {"used": int(np.count_nonzero(used & others))}
 
 

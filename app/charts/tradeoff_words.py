@@ -1,5 +1,7 @@
 """The computed sentences of the Trade-off page. Pure: settings in, text out, true for every sign."""
 
+from collections.abc import Sequence
+
 from app.charts.front import Setting
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, percent, points
 from ash.methods import STEPS
@@ -81,6 +83,24 @@ def advice(
     loaded = " That is more than the budget there: few images decide it." * over + loaded
     best = f"{limit}, **{method_words(found)}** has the {word} {OBJECTIVE_LABELS[goal]}{where}"
     return f"{best}; on the others it has {numbers}.{loaded}" if validated else f"{best}: {numbers}.{loaded}"
+
+
+def noise_words(found: Setting, good: Sequence[Setting], goal: str, interval: tuple[float, float]) -> str:
+    """Which settings around the best one (`app.charts.front.as_good`) these images cannot tell from it."""
+    name = OBJECTIVE_LABELS[goal]
+    span = f"95 %: {interval[0]:.{_DIGITS}f} to {interval[1]:.{_DIGITS}f}"
+    if len(good) < 2:
+        return f"No other setting of that kind lies within the noise of its {name} ({span})."
+    letter = STEPS[found.variant].letter
+    return (
+        f"Within the noise of its {name} ({span}): every {letter} from {good[0].parameter:g} to {good[-1].parameter:g}."
+    )
+
+
+def best_of_ash(found: Setting, baseline: Setting, goal: str) -> str:
+    """Which of the paper's variants is best, where another method is better."""
+    gain = points(found[goal] - baseline[goal]).removesuffix(" points")
+    return f"The best of ASH is {method_words(found)}: {OBJECTIVE_LABELS[goal]} {percent(found[goal])} ({gain})."
 
 
 def without_data(label: str, found: Setting, usual: Setting, goal: str) -> str:

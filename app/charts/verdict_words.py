@@ -36,6 +36,11 @@ def distance(above: float, tpr: float) -> str:
     return f"{f'{size:.1f}' if size < 100 else theme.number(size)} IQR {side} {line}"
 
 
+def rightly(accepted: bool, is_id: bool) -> str:
+    """`✓ right` where an ID image is accepted or an OOD image rejected, `✕ wrong` where it is the other way round."""
+    return "✓ right" if accepted == is_id else "✕ wrong"
+
+
 def verdict(predicted: str, above: float, tpr: float, emphasis: Callable[[str], str] = str) -> str:
     """`accepted as Sneaker, 0.4 IQR above the 95 % line`, or `rejected as Sneaker, 1.2 IQR below the 95 % line`.
 

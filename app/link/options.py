@@ -64,10 +64,10 @@ class SamplesOptions:
     """Samples: what the page shows; filters of the grid, by default none; its order and page; a part of one sample."""
 
     look: str = links.choice("look", "story", ("story", "grid", "one", "own"), "a part of the page Samples")
-    among: str = links.set_name("among", "all", "'all', 'id' or an OOD set", "all", "id")
+    among: str = links.set_name("among", "all", "'all', 'id', '!id' or an OOD set", "all", "id", "!id")
     verdict: str = links.choice("verdict", "all", ("all", "accepted", "rejected"), "a verdict")
     change: str = links.choice("change", "all", ("all", "rescued", "broken"), "a change")
-    true: str = links.text("true", "the name of a class")
+    true: str = links.text("true", "the name of a class, or 'none of the classes'")
     predicted: str = links.text("predicted", "the name of a class")
     scores: tuple[float, ...] = links.interval("scores", "'all' or two scores, low,high")
     find: str = links.text("find", "a part of a file name")

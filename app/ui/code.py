@@ -23,7 +23,8 @@ banks = {{name: extract(entry, placement, {data}{options}) for name, data in set
 id_bank, ood_banks = banks["{id_set}"], {{name: banks[name] for name in {ood}}}
 {more}result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"){more_arguments})
 {part}table = {of}.table(entry.name, placement, "{id_set}"{groups})
-{choice}print(table[["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]].round(2).to_csv(index=False))
+{choice}columns = ["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]
+print(table[columns].to_csv(index=False, float_format="%.2f"))
 '''
 
 

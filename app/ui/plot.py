@@ -7,6 +7,7 @@ The id of a mark is its `customdata` (or the first entry of it), the id of a row
 import html
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
@@ -20,6 +21,7 @@ from app.link.state import current, dispatch
 from app.serving import plotly_js
 from app.theme import MARKS, OBJECTIVE_LABELS
 from app.ui import chart, share
+from ash.methods import STEPS, Method
 
 OnPick = Callable[[str], Pick]
 Table: TypeAlias = pd.DataFrame | Callable[[], pd.DataFrame]
@@ -27,6 +29,13 @@ _CONFIG = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud"],
 }  # of every chart, on a page and in a file
+
+_MADE_OF: dict[str, Callable[[Method], object]] = {
+    "variant": lambda one: one.variant,
+    "parameter": lambda one: STEPS[one.variant].parameter if one.parameter is not None else None,
+    "value": lambda one: one.parameter,
+    "score": lambda one: one.score,
+}
 
 
 @dataclass(frozen=True)
@@ -160,8 +169,25 @@ def csv_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:
     out = io.StringIO()
     for name, value in origin.items():
         out.write(f"# {name}: {value}\n")
-    frame.to_csv(out, index=frame.index.name is not None)
+    tidy(frame).to_csv(out, index=frame.index.name is not None)
     return out.getvalue()
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table for programs: no sign in front of a name, and of a table of methods what each is made of, by columns.
+
+    Its numbers are not rounded: what a page shows of them is rounded once, where it is shown.
+    """
+    signs = re.compile(f"^[{''.join(mark.sign for mark in MARKS.values())}] ")
+    found = frame.assign(
+        **{name: frame[name].str.replace(signs, "", regex=True) for name in frame.select_dtypes("object")}
+    )
+    if frame.index.name != "method":
+        return found
+    methods = [Method.parse(text) for text in frame.index]
+    for place, (name, of) in enumerate(_MADE_OF.items()):
+        found.insert(place, name, [of(one) for one in methods])
+    return found.drop(columns=["Method", "p or c"], errors="ignore")
 
 
 def latex_text(frame: pd.DataFrame, origin: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.backend import banks, evaluations, sample_rows, setups
 from app.backend.engine import parts
-from app.charts.sample_table import FILTERS, Filters, Images, SampleTable, frame, judge, select
+from app.charts.sample_table import FILTERS, NO_CLASS, NOT_ID, Filters, Images, SampleTable, frame, judge, select
 from app.link.options import ORDERS
 from app.link.spec import RunSpec
 from app.ui.plot import csv_text
@@ -51,10 +51,10 @@ def _ints(n: int, low: int, high: int) -> st.SearchStrategy[np.ndarray]:
 
 filters = st.builds(
     Filters,
-    among=st.sampled_from(("all", "id", "y", "z", "elsewhere")),
+    among=st.sampled_from(("all", "id", NOT_ID, "y", "z", "elsewhere")),
     verdict=st.sampled_from(("all", "accepted", "rejected")),
     change=st.sampled_from(("all", "rescued", "broken")),
-    true=st.sampled_from(("", *CLASSES)),
+    true=st.sampled_from(("", NO_CLASS, *CLASSES)),
     predicted=st.sampled_from(("", *CLASSES)),
     scores=st.just(()) | st.lists(st.floats(-4, 4), min_size=2, max_size=2).map(lambda pair: tuple(sorted(pair))),
     find=st.sampled_from(("", "CAT", "0%", "a", ".png", "ss")),
@@ -74,15 +74,18 @@ def naive(table: SampleTable) -> pd.DataFrame:
 def passes(rows: pd.DataFrame, chosen: Filters, but: str = "") -> pd.Series:
     """The rows that pass all filters but one."""
     good = pd.Series(True, index=rows.index)
-    if but != "among" and chosen.among != "all":
+    if but != "among" and chosen.among == NOT_ID:
+        good &= ~rows["in_distribution"]
+    elif but != "among" and chosen.among != "all":
         good &= rows["among"] == chosen.among
     if but != "verdict" and chosen.verdict != "all":
         good &= rows["accepted_after"] == (chosen.verdict == "accepted")
     if but != "change" and chosen.change != "all":
         good &= rows[chosen.change]
-    for name, column in (("true", "true"), ("predicted", "predicted_after")):
+    truth = rows["true"].where(rows["in_distribution"], NO_CLASS)
+    for name, column in (("true", truth), ("predicted", rows["predicted_after"])):
         if but != name and getattr(chosen, name):
-            good &= rows[column] == getattr(chosen, name)
+            good &= column == getattr(chosen, name)
     if but != "scores" and chosen.scores:
         good &= rows["score_after"].astype(float).between(*chosen.scores)
     if but != "find" and chosen.find:

@@ -197,7 +197,7 @@ def test_positions(rng: np.random.Generator) -> None:
 
 
 def verdict_of(scores: tuple[float, float], lines: tuple[float, float] | None) -> sample_summary.Verdict:
-    return sample_summary.Verdict("this bag", "units", "energy", scores, lines, ("Bag", "Shirt"), "Bag")
+    return sample_summary.Verdict("this bag", "units", "energy", scores, lines, ("Bag", "Shirt"), "Bag", True)
 
 
 @pytest.mark.parametrize("text", METHODS)
@@ -218,5 +218,5 @@ def test_a_score_on_the_threshold_is_accepted() -> None:
     assert verdict_of((10.0, 10 * (1 - 1e-8)), (10.0, 10.0)).accepted == (True, False)
     rows = sample_summary.rows(verdict_of((10.0, 9.0), (10.0, 10.0)))
     assert rows[0] == ("Class", "✓ Bag", "✕ Shirt")
-    assert rows[-1][0] == "Verdict"
+    assert rows[-1] == ("Verdict", "accepted, ✓ right", "rejected, ✕ wrong")
     assert len(sample_summary.rows(verdict_of((1.0, 2.0), None))) == 2

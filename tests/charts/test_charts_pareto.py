@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from app.backend import evaluations
 from app.charts import pareto
-from app.charts.front import OBJECTIVES, Setting, best, front, inside, settings, window, within
+from app.charts.front import OBJECTIVES, Setting, as_good, best, front, inside, settings, window, within
 from app.charts.labels import Wish, overlaps, place
+from app.charts.tradeoff_words import noise_words
 from app.theme import LOWER_IS_BETTER
 from ash.methods import Method
 from ash.tables import COLUMNS
@@ -109,6 +110,42 @@ def test_the_window_shows_the_front_and_the_baseline(x: str, y: str) -> None:
         assert (left > right) == (name in LOWER_IS_BETTER)
     everything = record(x=x, y=y, show_all=True)
     assert all(inside(one, x, y, everything.ranges) for one in everything.settings)
+
+
+def percentiles(**auroc: float) -> list[Setting]:
+    """Settings of ASH-S by percentile; FPR95 is what AUROC lacks to 100."""
+    return [Setting(Method("ash_s", float(p[1:])), 80.0, value, 100 - value, 90.0) for p, value in auroc.items()]
+
+
+@pytest.mark.parametrize(("goal", "interval"), [("auroc", (94.0, 96.0)), ("fpr95", (4.0, 6.0))])
+def test_as_good_is_the_run_around_the_best_that_reaches_into_its_interval(
+    goal: str, interval: tuple[float, float]
+) -> None:
+    line = percentiles(p60=94.5, p65=93.9, p70=94.0, p75=95.0, p80=97.0, p85=93.0, p90=94.9)
+    others = [Setting(Method("ash_b", 75.0), 80.0, 95.0, 5.0, 90.0), Setting(Method(), 80.0, 95.0, 5.0, 90.0)]
+    found = as_good(line[3], [*others, *reversed(line)], goal, interval)
+    assert [one.parameter for one in found] == [70.0, 75.0, 80.0]
+    assert "every p from 70 to 80" in noise_words(line[3], found, goal, interval)
+    assert "No other setting" in noise_words(line[3], found[:1], goal, interval)
+
+
+@pytest.mark.parametrize(("x", "y"), [("id_accuracy", "auroc"), ("fpr95", "id_accuracy")])
+def test_the_loaded_setting_is_marked_at_the_edge_where_it_lies_beyond(x: str, y: str) -> None:
+    base = Setting(Method(), 80.0, 90.0, 40.0, 90.0)
+    line = [base, *(Setting(Method("ash_s", p), 80.0, 95.0, 30.0, 90.0) for p in (5.0, 10.0))]
+    far = Setting(Method("ash_s", 95.0), 20.0, 50.0, 99.0, 60.0)
+    shown = pareto.record([*line, far], current=far.method, baseline=base.method, paper=(), x=x, y=y)
+    assert shown.beyond(far) == "↙"
+    assert [shown.beyond(one) for one in line] == [""] * 3
+    chart = pareto.figure(shown, False)
+    (mark,) = (one for one in chart.data if one["name"] == "current")
+    for which, name in enumerate("xy"):
+        low, high = shown.ranges[which]
+        assert mark[name][0] in (round(low, 4), round(high, 4))
+    assert "50.00" in mark["hovertext"][0]
+    assert any(note["text"].endswith("↙</b>") or note["text"].endswith("↙") for note in chart.layout["annotations"])
+    whole = pareto.record([*line, far], current=far.method, baseline=base.method, paper=(), x=x, y=y, show_all=True)
+    assert whole.beyond(far) == ""
 
 
 def test_the_window_leaves_out_chance_level() -> None:

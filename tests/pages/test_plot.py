@@ -71,9 +71,26 @@ def test_the_layout_is_valid_and_the_same_every_time(dark: bool) -> None:
 
 def test_a_table_reads_back_under_its_origin() -> None:
     frame = pd.DataFrame({"auroc": [97.25, 94.0]}, index=pd.Index(["ash_b@65", "energy"], name="method"))
-    text = plot.csv_text(frame, ORIGIN)
+    text = plot.csv_text(frame.rename_axis("cell"), ORIGIN)
     assert text.startswith("# source: bundled\n")
-    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text), comment="#", index_col="method"), frame)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(io.StringIO(text), comment="#", index_col="cell"), frame.rename_axis("cell")
+    )
+
+
+def test_a_table_of_methods_is_tidy_for_programs_and_not_rounded() -> None:
+    names = ["ash_s@90:msp", "react@1.25", "react@1.0+ash_s@90", "knn"]
+    shown = {"Method": ["● ASH-S", "◇ ReAct", "ReAct + ASH-S", "k nearest"], "p or c": ["90", "c=1.25", "", ""]}
+    frame = pd.DataFrame({**shown, "AUROC": [97.8049123, 1.0, 2.0, 3.0]}, index=pd.Index(names, name="method"))
+    back = pd.read_csv(io.StringIO(plot.csv_text(frame, ORIGIN)), comment="#")
+    assert list(back) == ["method", "variant", "parameter", "value", "score", "AUROC"]
+    assert back["AUROC"][0] == 97.8049123
+    assert back.loc[:1, ["variant", "parameter", "value", "score"]].to_numpy().tolist() == [
+        ["ash_s", "percentile", 90.0, "msp"],
+        ["react", "threshold", 1.25, "energy"],
+    ]
+    assert back.loc[2:, ["variant", "score"]].to_numpy().tolist() == [["react+ash_s", "energy"], ["none", "knn"]]
+    assert back.loc[2:, ["parameter", "value"]].isna().all(axis=None)
 
 
 def test_a_table_for_latex_has_no_sign_that_latex_does_not_know() -> None:

@@ -352,9 +352,9 @@ def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.
         monkeypatch.setattr("app.backend.evaluations.evaluation", lambda *_, few=few: few)
         assert why in evaluations.no_interval(at, "energy", (first,))
         assert bool(evaluations.no_interval(at, "energy", (first,))) == bool(why)
-        evaluations.auroc_interval.clear()
-        assert (evaluations.auroc_interval(at, "energy", (first,)) is None) == bool(why)
-    evaluations.auroc_interval.clear()
+        evaluations.intervals.clear()
+        assert (evaluations.intervals(at, "energy", (first,)) is None) == bool(why)
+    evaluations.intervals.clear()
 
 
 def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,13 +72,14 @@ def test_verdicts_change_as_the_setting_does() -> None:
 
 
 def test_words_say_the_verdict_and_what_it_was_without_shaping() -> None:
-    def words(accepted: bool, before: bool, shaped: bool = True) -> tuple[str, str]:
-        return strip.Tile("digits", 3, accepted, before).words(shaped)
+    def words(is_id: bool, accepted: bool, before: bool, shaped: bool = True) -> tuple[str, str, str]:
+        return strip.Tile("digits", 3, is_id, accepted, before).words(shaped)
 
-    assert words(True, True) == ("✓ accepted", "as before")
-    assert words(False, True) == ("✕ rejected", "was accepted")
-    assert words(True, False) == ("✓ accepted", "was rejected")
-    assert words(False, False, shaped=False) == ("✕ rejected", "no shaping")
+    assert words(True, True, True) == ("accepted", "✓ right", "as before")
+    assert words(False, True, True) == ("accepted", "✕ wrong", "as before")
+    assert words(False, False, True) == ("rejected", "✓ right", "was accepted")
+    assert words(True, True, False) == ("accepted", "✓ right", "was rejected")
+    assert words(True, False, False, shaped=False) == ("rejected", "✕ wrong", "no shaping")
 
 
 def test_few_ood_sets_give_several_images_each() -> None:

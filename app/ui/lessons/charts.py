@@ -145,7 +145,7 @@ def _draw_front(here: Here, current: Method, limit: float | None, key: str) -> N
 def _settings(shown: pareto.Pareto) -> pd.DataFrame:
     rows = [
         {"Setting": one.label, "On the front": one in shown.front}
-        | {label: round(one[name], 3) for name, label in OBJECTIVE_LABELS.items()}
+        | {label: one[name] for name, label in OBJECTIVE_LABELS.items()}
         for one in shown.settings
     ]
     return pd.DataFrame(rows)

@@ -195,7 +195,8 @@ def reporting(here: Here) -> Found:
     method = reported(here)
     own, plain = (lessons.per_set(here.at, text, here.sets) for text in (str(method), "energy"))
     mean = {name: sum(getattr(one, name) for one in own.values()) / len(own) for name in ("accuracy", "auroc", "fpr95")}
-    span = evaluations.auroc_interval(here.at, str(method), here.sets)
+    spans = evaluations.intervals(here.at, str(method), here.sets)
+    span = spans and spans["auroc"]
     worse = [here.labels[name] for name in here.sets if own[name].auroc < plain[name].auroc - SAME]
     variant = method.variant if method.percentile is not None else STAND_IN
     cost = lessons.held_out(here.at, variant, here.sets)

@@ -89,8 +89,9 @@ def _verdict(spec: RunSpec, one: Sample, computed: bool) -> sample_summary.Verdi
     label = setups.whole_set(sample_picker.data_set(spec)).label
     noun = f"this {truth.lower()}" if truth else f"this image of {label}"
     unit = "units" if one.x.size == one.x.shape[0] else "values"
+    predicted = classes[pairs[0].argmax()], classes[pairs[1].argmax()]
     return sample_summary.Verdict(
-        noun, unit, spec.score, (before, after), lines, (classes[pairs[0].argmax()], classes[pairs[1].argmax()]), truth
+        noun, unit, spec.score, (before, after), lines, predicted, truth, is_id=spec.source == "id"
     )
 
 

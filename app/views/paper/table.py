@@ -117,13 +117,13 @@ def _frame(rows: pd.DataFrame, beside: str) -> pd.DataFrame:
     metrics = [metric for metric in METRICS if f"{metric} published" in rows]
     for metric in metrics:
         for part, sign in _PARTS.items():
-            values = rows[f"{metric} {part}"].astype(float).round(4)
+            values = rows[f"{metric} {part}"].astype(float)
             if part != "difference" or values.notna().any():
                 shown[_OWN, f"{sign} {SHORT[metric]}"] = values
     if (rows["differs_in"] != "").any():
         shown[_OWN, "Differs in"] = rows["differs_in"]
     for metric in metrics:
-        values = rows[f"{metric} beside"].astype(float).round(4)
+        values = rows[f"{metric} beside"].astype(float)
         if values.notna().any():
             shown[beside.translate(_QUOTES), f"{SIGNS['beside']} {SHORT[metric]}"] = values
     known = rows["n_id"] > 0

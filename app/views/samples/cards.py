@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.backend import library, sample_rows, setups, thumbnails
 from app.backend.thumbnails import Thumbnail
+from app.charts import verdict_words
 from app.charts.sample_table import SampleTable
 from app.errors import plain
 from app.link.picks import Pick
@@ -82,8 +83,8 @@ def large(spec: RunSpec, found: SampleTable, scene: pairs.Scene, picture: Thumbn
 
 def _verdict(spec: RunSpec, found: SampleTable, row: int) -> str:
     words = pairs.verdict(found, row, spec.tpr, lambda name: f"<em>{html.escape(name)}</em>")
-    sign = "✓" if found.after.accepted[row] else "✕"
-    return f"<p>{sign} {_unbroken(words)}</p>"
+    rightly = verdict_words.rightly(bool(found.after.accepted[row]), bool(found.is_id[row]))
+    return f'<p><span class="mark">{rightly}:</span> {_unbroken(words)}</p>'
 
 
 def _unbroken(words: str) -> str:

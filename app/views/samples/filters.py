@@ -1,11 +1,12 @@
 """The filters of the page Samples: every option says how many samples it would leave, given the other filters."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import streamlit as st
 
 from app.backend import setups
-from app.charts.sample_table import FILTERS, Filters, SampleTable, Selection
+from app.charts.sample_table import FILTERS, NO_CLASS, NOT_ID, Filters, SampleTable, Selection, select
 from app.errors import plain
 from app.link.options import SamplesOptions
 from app.link.picks import Pick
@@ -29,24 +30,54 @@ def filters(options: SamplesOptions) -> Filters:
     return Filters(**{name: getattr(options, name) for name in FILTERS})
 
 
+SHORTCUTS = {
+    "OOD, accepted": (Filters(among=NOT_ID, verdict="accepted"), "score", True),
+    "ID, rejected": (Filters(among="id", verdict="rejected"), "score", False),
+    "Rescued": (Filters(change="rescued"), "change", False),
+    "Broken": (Filters(change="broken"), "change", False),
+}  # what people come for -> filters, order, whether the largest come first
+
+
+def shortcuts(found: SampleTable) -> None:
+    """A button for each of SHORTCUTS, with how many samples it leads to in the grid."""
+    with st.container(horizontal=True, gap="small", key="shortcuts"):
+        for label, (asked, order, descending) in SHORTCUTS.items():
+            number = len(select(found, asked).rows)
+            values = {**asdict(asked), "look": "grid", "order": order, "descending": descending}
+            st.button(
+                f"{label} ({count(number)})",
+                key=f"only_{label}",
+                icon=":material/grid_view:",
+                disabled=not number,
+                on_click=_set,
+                args=(values,),
+            )
+
+
 def draw(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
     """Two rows of filters; on a narrow screen they wrap."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
-        sets = {"all": "All", "id": f"{_label(found.images.sets[0])} (ID)"}
+        sets = {"all": "All", "id": f"{_label(found.images.sets[0])} (ID)", NOT_ID: "All OOD sets"}
         sets |= {name: _label(name) for name in found.images.sets[1:]}
         _select("Data set", "among", sets, chosen, 215)
         _segments("Verdict", "verdict", {"all": "All", "accepted": "Accepted", "rejected": "Rejected"}, chosen)
         _segments("Change by shaping", "change", {"all": "Any", "rescued": "Rescued", "broken": "Broken"}, chosen)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters_more"):
         classes = {name: name for name in sorted(set(found.images.classes), key=str.casefold)}
-        _select("True class", "true", {"": "Any"} | classes, chosen, 170)
+        _select("True class", "true", {"": "Any", NO_CLASS: NO_CLASS} | classes, chosen, 170)
         _select("Predicted class", "predicted", {"": "Any"} | classes, chosen, 170)
         _scores(spec, found, chosen)
         used = chosen.counts["find"].get("used")
         label = "File name contains" if used is None else f"File name contains ({count(used)})"
         st.text_input(label, max_chars=80, width=170, **bind("find"))
         if filters(spec.samples).used:
-            st.button("Clear filters", icon=":material/filter_alt_off:", key="clear_filters", on_click=_clear)
+            st.button(
+                "Clear filters",
+                icon=":material/filter_alt_off:",
+                key="clear_filters",
+                on_click=_set,
+                args=(asdict(Filters()),),
+            )
 
 
 def _label(name: str) -> str:
@@ -94,9 +125,10 @@ def _range(low: float, high: float) -> None:
     dispatch(Pick.field("scores", () if typed == [None, None] else tuple(sorted(ends))))
 
 
-def _clear() -> None:
-    for name in FILTERS:
-        dispatch(Pick.field(name, getattr(Filters(), name)))
+def _set(values: Mapping[str, object]) -> None:
+    """Callback: some fields of the link at once."""
+    for name, value in values.items():
+        dispatch(Pick.field(name, value))
 
 
 def nothing(spec: RunSpec, chosen: Selection) -> str:

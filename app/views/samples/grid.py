@@ -24,6 +24,7 @@ def draw(spec: RunSpec) -> None:
     chosen = sample_table.select(found, filters.filters(options), options.order, options.descending)
     if len(chosen.rows):
         st.markdown(f"#### {plain(story.finding(spec, found, chosen.rows))}")
+    filters.shortcuts(found)
     filters.draw(spec, found, chosen)
     if not len(chosen.rows):
         st.info(filters.nothing(spec, chosen), icon=":material/filter_alt_off:")

@@ -46,7 +46,8 @@ def _headline(one: Facts, level: str) -> None:
 
 def _verdict(one: Facts) -> None:
     judged = sample_summary.Verdict(
-        one.truth or "", "", one.spec.score, one.scores, one.thresholds, one.predicted, one.truth
+        *(one.truth or "", "", one.spec.score, one.scores, one.thresholds, one.predicted, one.truth),
+        is_id=one.data == one.at.id_set,
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         caption = f"{one.one.name.rsplit('/', 1)[-1]}: {one.truth or 'none of the classes'}"

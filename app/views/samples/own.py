@@ -237,8 +237,7 @@ def _words(spec: RunSpec, scored: Scored, lines: tuple[Line, Line] | None) -> li
             text = f"<em>{html.escape(name)}</em>, score {shown}"
         else:
             above = verdict_words.margin(score, *line)
-            sign = "✓" if above >= 0 else "✕"
-            text = f"{sign} {verdict_words.verdict(name, above, spec.tpr, lambda one: f'<em>{html.escape(one)}</em>')}"
+            text = verdict_words.verdict(name, above, spec.tpr, lambda one: f"<em>{html.escape(one)}</em>")
         found.append(text)
     if methods[0] == methods[1]:
         return [found[1]]

@@ -5,11 +5,9 @@ import streamlit as st
 
 from app.charts.sample_table import Ints, SampleTable
 from app.errors import plain
-from app.link.picks import Pick
 from app.link.spec import RunSpec
-from app.link.state import dispatch
 from app.ui import pictures as images
-from app.views.samples import cards, pairs
+from app.views.samples import cards, filters, pairs
 from ash.methods import Method
 
 
@@ -30,20 +28,10 @@ def draw(spec: RunSpec) -> None:
             "Rescued: on the wrong side of the line without shaping, on the right side now. Broken: the reverse."
         )
     )
-    with st.container(horizontal=True):
-        for word in ("rescued", "broken"):
-            mask = found.rescued if word == "rescued" else found.broken
-            if mask.any():
-                label = f"All {np.count_nonzero(mask):,} {word}"
-                st.button(label, key=f"all_{word}", icon=":material/grid_view:", on_click=_all, args=(word,))
+    filters.shortcuts(found)
 
 
 def finding(spec: RunSpec, found: SampleTable, rows: Ints) -> str:
     """The sentence about some rows."""
     reference = Method(score=spec.method.score).label
     return pairs.finding(found, rows, spec.method.label, reference, spec.tpr)
-
-
-def _all(word: str) -> None:
-    for name, value in (("look", "grid"), ("change", word), ("order", "change")):
-        dispatch(Pick.field(name, value))

@@ -12,20 +12,30 @@ from streamlit.delta_generator import DeltaGenerator
 from app.backend import deep, engine, evaluations, protocol, registry, requirements, setups
 from app.backend.caches import cache_data, cache_resource
 from app.charts import film, pareto
-from app.charts.front import Setting, inside, settings
+from app.charts.front import Setting, as_good, settings
 from app.charts.plain import Figure
-from app.charts.tradeoff_words import advice, headline, method_words, opening, place_words, without_data
+from app.charts.tradeoff_words import (
+    advice,
+    best_of_ash,
+    headline,
+    method_words,
+    noise_words,
+    opening,
+    place_words,
+    without_data,
+)
 from app.errors import plain
 from app.link.fields import OFF
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
-from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
+from app.theme import ALGORITHMS, LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
 from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, texts
 from app.views.tradeoff import ranking, strip
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
 
+_DELTAS = {"AUROC": "auroc", "FPR95": "fpr95", "accuracy": "id_accuracy"}
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
 _STYLE = """<style>
 .st-key-opening {flex-flow: row wrap; align-items: end; gap: 0.5rem 1.5rem}
@@ -86,7 +96,7 @@ def render(spec: RunSpec) -> None:
         controls.doubts(spec)
     _controls(spec)
     shown = _record(spec, view)
-    _advice(spec, view, choice)
+    noise = _advice(spec, view, choice)
     if math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y]):
         st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
     else:
@@ -94,6 +104,7 @@ def render(spec: RunSpec) -> None:
         _explain(shown)
     with interval:  # after the chart, which does not wait for it
         st.caption(_span(spec, view, part), help=_INTERVAL)
+    noise.caption(_noise(spec, view, choice, part))
     st.subheader("The Pareto front")
     plot.rows(
         _table(view, shown.front), "front_rows", on_pick=Pick.method, selected=view.current.id, columns=_columns()
@@ -160,12 +171,14 @@ def _deep_rows(at: setups.Setup, score: str, part: str) -> pd.DataFrame:
 class Choice:
     """What is best within the budget: on which metric, chosen on which part of the images, which method (None: none).
 
-    `without_data`: noise or a set of the user's, in words -> the choice with that alone for validation.
+    `of_ash`: the best of the paper's variants. `without_data`: noise or a set of the user's, in words -> the choice
+    with that alone for validation.
     """
 
     goal: str
     part: str
     method: str | None
+    of_ash: str | None
     without_data: dict[str, str]
 
 
@@ -179,11 +192,15 @@ def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
     alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
     on = (sets, *((name,) for name in alone))
     if linear:
-        first, *rest = _chosen(at, spec.score, _others(spec), where, budget, goal, on)
+        first, of_ash, *rest = _chosen(at, spec.score, _others(spec), where, budget, goal, on)
     else:
         rows = [_deep_rows(at, spec.score, where), *(evaluations.measure(at, one, where) for one in _others(spec))]
-        first, *rest = _choices(pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on)
-    return Choice(goal, where, first, {words: one for words, one in zip(alone.values(), rest, strict=True) if one})
+        first, of_ash, *rest = _choices(
+            pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on
+        )
+    return Choice(
+        goal, where, first, of_ash, {words: one for words, one in zip(alone.values(), rest, strict=True) if one}
+    )
 
 
 @cache_data(max_entries=256)
@@ -196,13 +213,16 @@ def _chosen(
     goal: str,
     on: tuple[tuple[str, ...], ...],
 ) -> list[str | None]:
-    """`choose` among the settings of a linear tail's sweep and other methods, on each of some groups of OOD sets."""
+    """`_choices` among the settings of a linear tail's sweep and other methods."""
     more = [evaluations.measure(at, one, part) for one in others]
     return _choices(pd.concat([evaluations.table(at, score, part), *more], ignore_index=True), budget, goal, on)
 
 
 def _choices(rows: pd.DataFrame, budget: float | None, goal: str, on: tuple[tuple[str, ...], ...]) -> list[str | None]:
-    return [choose(rows, budget, goal, sets) for sets in on]
+    """The best method on the first of some groups of OOD sets, the best of ASH there, the best on the other groups."""
+    ash = [str(one) for one in rows["method"].unique() if Method.parse(one).variant in ALGORITHMS]
+    first, *rest = (choose(rows, budget, goal, sets) for sets in on)
+    return [first, choose(rows, budget, goal, on[0], among=ash), *rest]
 
 
 def _record(spec: RunSpec, view: View) -> pareto.Pareto:
@@ -256,8 +276,10 @@ def _cards(view: View) -> DeltaGenerator:
 def _span(spec: RunSpec, view: View, part: str) -> str:
     """The interval of the AUROC, or why there is none."""
     about = (setups.setup(spec), view.current.id, setups.sets_on(spec), part)
-    span = evaluations.auroc_interval(*about)
-    return f"95 %: {span[0]:.1f} to {span[1]:.1f}" if span else f"no interval: {evaluations.no_interval(*about)}"
+    spans = evaluations.intervals(*about)
+    if spans is None:
+        return f"no interval: {evaluations.no_interval(*about)}"
+    return "95 %: {:.1f} to {:.1f}".format(*spans["auroc"])
 
 
 def _delta(view: View, name: str) -> str | None:
@@ -290,8 +312,11 @@ def _controls(spec: RunSpec) -> None:
         )
 
 
-def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
-    """The best setting within the budget, on which images it was chosen, and how far a choice without them lies."""
+def _advice(spec: RunSpec, view: View, choice: Choice) -> DeltaGenerator:
+    """The best setting within the budget, on which images it was chosen, and how far a choice without them lies.
+
+    Returns the place for what is as good.
+    """
     by_method = {one.id: one for one in view.settings}
     found = by_method.get(choice.method or "")
     budget, validated = None if spec.budget == OFF else spec.budget, choice.part == protocol.VALIDATION
@@ -300,6 +325,7 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
         st.markdown(advice(found, view.baseline, view.current, choice.goal, budget, validated), width="content")
         if found is not None and found.method != view.current.method:
             st.button("Load it", key="load_best", on_click=dispatch, args=(Pick.method(found.id),))
+    as_good = place.empty()
     more = ""
     if found is not None and validated:
         said = [
@@ -309,6 +335,28 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> None:
     with place.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
         split.control()
         split.line(spec, setups.sets_on(spec), more)
+    return as_good
+
+
+def _noise(spec: RunSpec, view: View, choice: Choice, part: str) -> str:
+    """Which settings around the best one are as good as far as these images can tell, and which is the best of ASH."""
+    by_method = {one.id: one for one in view.settings}
+    found, of_ash = by_method.get(choice.method or ""), by_method.get(choice.of_ash or "")
+    if found is None:
+        return ""
+    spans = evaluations.intervals(setups.setup(spec), found.id, setups.sets_on(spec), part)
+    said = (
+        [
+            noise_words(
+                found, as_good(found, view.settings, choice.goal, spans[choice.goal]), choice.goal, spans[choice.goal]
+            )
+        ]
+        if spans and choice.goal in spans and found != view.baseline
+        else []
+    )
+    if of_ash is not None and found.variant not in ALGORITHMS:
+        said.append(best_of_ash(of_ash, view.baseline, choice.goal))
+    return " ".join(said)
 
 
 def _chart(spec: RunSpec, shown: pareto.Pareto, view: View) -> None:
@@ -347,10 +395,8 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
         {
             "Method": variant_label(one.variant) if one.parameter is not None else one.label,
             "p or c": one.short,
-            **{OBJECTIVE_LABELS[name]: round(one[name], 3) for name in ("auroc", "fpr95", "aupr", "id_accuracy")},
-            "Δ AUROC": round(one.auroc - base.auroc, 3),
-            "Δ FPR95": round(one.fpr95 - base.fpr95, 3),
-            "Δ accuracy": round(one.id_accuracy - base.id_accuracy, 3),
+            **{OBJECTIVE_LABELS[name]: one[name] for name in ("auroc", "fpr95", "aupr", "id_accuracy")},
+            **{f"Δ {short}": round(one[name] - base[name], 2) + 0.0 for short, name in _DELTAS.items()},  # no -0.00
             **({"Front": one in members} if whole else {}),
         }
         for one in order
@@ -359,7 +405,7 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
 
 
 def _columns() -> dict[str, object]:
-    plus = {name: st.column_config.NumberColumn(format="%+.2f") for name in ("Δ AUROC", "Δ FPR95", "Δ accuracy")}
+    plus = {f"Δ {name}": st.column_config.NumberColumn(format="%+.2f") for name in _DELTAS}
     return {
         **plot.metric_columns(),
         **plus,
@@ -369,12 +415,11 @@ def _columns() -> dict[str, object]:
 
 def _explain(shown: pareto.Pareto) -> None:
     """How to read the chart, and what it leaves out."""
-    hidden = [
-        one for one in dict.fromkeys((shown.current, *shown.paper)) if not inside(one, shown.x, shown.y, shown.ranges)
-    ]
+    hidden = [one for one in dict.fromkeys((shown.current, *shown.paper, *shown.others)) if shown.beyond(one)]
     if hidden:
         names = "; ".join(f"{method_words(one)} ({one[shown.x]:.1f}, {one[shown.y]:.1f})" for one in hidden)
-        st.caption(f"Outside the picture: {names}. Turn on Show all to see them.")
+        edge = " The arrow at the edge points to the loaded one." if shown.current in hidden else ""
+        st.caption(f"Outside the picture: {names}.{edge} Turn on Show all to see them.")
     st.markdown(
         "**How to read it.** Each mark is one setting of a variant; better is up and to the right. The grey steps are "
         "the Pareto front: no setting is better on both axes, and each setting off the steps is beaten by one on them. "

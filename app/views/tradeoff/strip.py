@@ -4,7 +4,6 @@ They are chosen by the score without shaping, at fixed quantiles: while the sett
 change. Each leads to that sample on the page Samples.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy as np
 import streamlit as st
 
 from app.backend import evaluations, samples, setups, thumbnails
+from app.charts.verdict_words import rightly
 from app.errors import plain
 from app.link.spec import RunSpec
 from app.link.state import page_link
@@ -43,20 +43,21 @@ SHOWN = 3  # images of each kind
 
 @dataclass(frozen=True)
 class Tile:
-    """One image: data set, its row in the bank, its verdict under a method, and without shaping."""
+    """One image: data set, its row in the bank, whether it is of the ID set, its verdict now and without shaping."""
 
     name: str
     row: int
+    is_id: bool
     accepted: bool
     before: bool
 
-    def words(self, shaped: bool) -> tuple[str, str]:
-        """The verdict, and whether shaping (where there is any) changed it."""
-        verdict = "✓ accepted" if self.accepted else "✕ rejected"
+    def words(self, shaped: bool) -> tuple[str, str, str]:
+        """The verdict, whether it is right, and whether shaping (where there is any) changed it."""
+        verdict, right = "accepted" if self.accepted else "rejected", rightly(self.accepted, self.is_id)
         if not shaped:
-            return verdict, "no shaping"
+            return verdict, right, "no shaping"
         changed = "was accepted" if self.before else "was rejected"
-        return verdict, "as before" if self.accepted == self.before else changed
+        return verdict, right, "as before" if self.accepted == self.before else changed
 
 
 def tiles(spec: RunSpec) -> list[Tile]:
@@ -76,7 +77,7 @@ def tiles(spec: RunSpec) -> list[Tile]:
         old, new = (one.id_scores if name == at.id_set else one.ood_scores[name] for one in (before, after))
         row = int(np.argsort(old, kind="stable")[round(quantile * (len(old) - 1))])
         now, once = (bool(accepts(scores[row], line)) for scores, line in zip((new, old), lines, strict=True))
-        found.append(Tile(name, row, now, once))
+        found.append(Tile(name, row, name == at.id_set, now, once))
     return found
 
 
@@ -92,7 +93,7 @@ def draw(spec: RunSpec) -> None:
     if not found:
         return
     at = setups.setup(spec)
-    numbers = [samples.number(at, "id" if one.name == at.id_set else one.name, one.row) for one in found]
+    numbers = [samples.number(at, "id" if one.is_id else one.name, one.row) for one in found]
     pictures = thumbnails.small_pictures([(one.name, number) for one, number in zip(found, numbers, strict=True)])
     shaped = spec.method != evaluations.unshaped(spec).method
     st.html(STYLE)
@@ -101,7 +102,7 @@ def draw(spec: RunSpec) -> None:
             with st.container(key=key):
                 st.html(f'<p class="strip_words">{title}</p>')
                 for place, (one, number, picture) in enumerate(zip(found, numbers, pictures, strict=True)):
-                    if (one.name == at.id_set) == (key == "strip_id"):
+                    if one.is_id == (key == "strip_id"):
                         with st.container(key=f"tile_{place}"):
                             _tile(spec, one, number, picture, shaped)
 
@@ -116,10 +117,9 @@ def _picture(small: thumbnails.Thumbnail) -> str:
 
 def _tile(spec: RunSpec, one: Tile, number: int, picture: thumbnails.Thumbnail, shaped: bool) -> None:
     """Picture, verdict, and the link over both; apart, so that a picture that stays is not sent again."""
-    verdict, change = one.words(shaped)
+    verdict, right, change = one.words(shaped)
     st.html(_picture(picture))
-    st.html(f'<p class="strip_words">{html.escape(verdict)}<br><small>{html.escape(change)}</small></p>')
-    at = setups.setup(spec)
-    label = f"{setups.set_label(one.name)} {count(number)}: {verdict[2:]}, {change}. Open in Samples"
-    source = "id" if one.name == at.id_set else one.name
+    st.html(f'<p class="strip_words">{verdict}<br><b>{right}</b><br><small>{change}</small></p>')
+    label = f"{setups.set_label(one.name)} {count(number)}: {verdict}, {right[2:]}, {change}. Open in Samples"
+    source = "id" if one.is_id else one.name
     page_link("samples", plain(label), spec.having(source=source, sample=number, look="one"))
