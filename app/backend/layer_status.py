@@ -1,7 +1,8 @@
 """Placements side by side: what is computed at each of them for one variant, what is left, and what that costs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,9 @@ from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
 from app.backend.evaluations import grid_methods, measure, table
 from app.backend.protocol import ALL, planned_sizes, usable
+from app.backend.protocol import cut as protocol_cut
 from app.backend.registry import entry, placement_label, placements
-from app.backend.setups import Setup, chosen_sets, setup
+from app.backend.setups import Setup, chosen_sets, images, setup
 from app.backend.shipping import elsewhere
 from app.link.spec import PENULTIMATE, RunSpec
 from ash.methods import Method
@@ -108,8 +110,11 @@ def line(variant: str, score: str) -> tuple[str, ...]:
     )
 
 
-def standing(spec: RunSpec, name: str, variant: str) -> Standing:
-    """How far a placement is, from what is there: nothing is evaluated, but what is kept on disk is read."""
+def standing(spec: RunSpec, name: str, variant: str, most: Mapping[str, int] = MappingProxyType({})) -> Standing:
+    """How far a placement is, from what is there: nothing is evaluated, but what is kept on disk is read.
+
+    `most`: of how many images of a set its numbers are to be, where one pass gives those of any.
+    """
     at, label = setup(replace(spec, placement=name)), placement_label(spec.model, name)
     own = (str(spec.method),) if name == spec.placement and spec.variant == variant else ()
     wanted = tuple(dict.fromkeys((*line(variant, spec.score), *own)))
@@ -122,6 +127,7 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
         return Standing(name, label, at, missing, None, there.table, wanted, todo, there)
     part = usable(at, spec.split)
     if is_linear(at):
+        part = protocol_cut(part, {name: n for name, n in most.items() if n < len(images(at, name))})
         known = is_evaluated(at, spec.score)
         found = _with_own(table(at, spec.score, part), at, own, part) if known else None
         return Standing(name, label, at, {}, True, found, wanted, () if known else wanted, part=part)
@@ -129,6 +135,25 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
     have = set() if found is None else set(found["method"])
     todo = tuple(one for one in wanted if one not in have)
     return Standing(name, label, at, {}, False, found, wanted, todo, part=part)
+
+
+def alike(spec: RunSpec, found: Sequence[Standing], variant: str) -> list[Standing]:
+    """The same placements on the same images, as far as that can be had without computing any.
+
+    Those of one pass are measured on as many images as the others have; and on validation and test images together
+    where another was measured so before.
+    """
+    known = [one for one in found if one.table is not None]
+    counts = [one.shipped.counts if one.shipped else _counts(one.at) for one in known]
+    if not counts:
+        return list(found)
+    most = {name: min(one[name] for one in counts if name in one) for name in counts[0]}
+    asked = replace(spec, split=ALL) if any(one.shipped for one in known) else spec
+    return [standing(asked, one.name, variant, most) if one in known and not one.shipped else one for one in found]
+
+
+def _counts(at: Setup) -> dict[str, int]:
+    return {name: len(images(at, name)) for name in at.sets}
 
 
 def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -> pd.DataFrame:

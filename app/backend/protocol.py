@@ -1,9 +1,10 @@
 """The fixed split of a setup's images into validation and test (`ash.protocol`): sweeps, rows and sizes of a part.
 
 A part is "test", "validation" or "all". Pages that choose and measure name one; all others are about all images.
+Where setups of fewer images stand beside one, it is a part of as many: `cut`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from app.backend.banks import bank
 from app.backend.caches import cache_resource
 from app.backend.setups import Setup, bare_label, images, once_a_run, own_sets_here, status, whole_set
-from ash.data import DATASETS
+from ash.data import DATASETS, evenly
 from ash.protocol import ProtocolError, is_validation, lacking
 from ash.tables import Sweep
 
@@ -56,20 +57,35 @@ def usable(at: Setup, part: str) -> str:
     return ALL if part != ALL and problem(at) else part
 
 
+def cut(part: str, counts: Mapping[str, int]) -> str:
+    """The part of the images that setups of fewer have as well: of some sets only so many, evenly spaced."""
+    return f"{part}|{','.join(f'{name}:{count}' for name, count in counts.items())}" if counts else part
+
+
+def whole(part: str) -> bool:
+    """Whether a part has images of validation and of test alike."""
+    return part.partition("|")[0] == ALL
+
+
 def rows(at: Setup, name: str, part: str) -> NDArray[np.intp]:
     """The rows of a set's bank that are of a part."""
-    if part == ALL:
-        return np.arange(len(bank(at, name)))
-    return np.flatnonzero(_split(at, True).held[name] == (part == VALIDATION))
+    return np.flatnonzero(_mask(at, name, part))
+
+
+def _mask(at: Setup, name: str, part: str) -> NDArray[np.bool_]:
+    """Which rows of a set's bank are of a part."""
+    base, _, counts = part.partition("|")
+    names = bank(at, name).names
+    mask = np.ones(len(names), bool) if base == ALL else _split(at, True).held[name] == (base == VALIDATION)
+    most = dict(one.split(":") for one in counts.split(",") if one).get(name)
+    return mask if most is None else mask & np.isin(names, evenly(whole_set(name), int(most)).names)
 
 
 def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:
     """A sweep of a setup on a part of its images."""
     if part == ALL:
         return sweep
-    wanted = part == VALIDATION
-    others = {name: _split(at, True).held[name] == wanted for name in sweep.ood_scores}
-    return sweep.samples(_split(at, True).held[at.id_set] == wanted, others)
+    return sweep.samples(_mask(at, at.id_set, part), {name: _mask(at, name, part) for name in sweep.ood_scores})
 
 
 def sizes(at: Setup, sets: Collection[str], part: str) -> tuple[int, int]:

@@ -22,13 +22,16 @@ def shown(spec: RunSpec, variant: str) -> Placements:
 
 
 def standings(spec: RunSpec, names: Sequence[str], variant: str) -> list[layer_status.Standing]:
-    """How far every placement is; the spec's own one is evaluated first where one pass gives all of it."""
+    """How far every placement is, on the same images where that can be had at once.
+
+    The spec's own one is evaluated first where one pass gives all of it.
+    """
     found = [layer_status.standing(spec, name, variant) for name in names]
     for index, one in enumerate(found):
         if one.name == spec.placement and one.pending:
             evaluate(one, spec.score)
             found[index] = layer_status.standing(spec, one.name, variant)
-    return found
+    return layer_status.alike(spec, found, variant)
 
 
 def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) -> Placements:

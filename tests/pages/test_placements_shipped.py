@@ -5,15 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
 from app_pages import at_link, open_page, texts, traces
+from numpy.typing import NDArray
 
 from app.backend import banks, evaluations, layer_status, registry, setups, shipping
 from app.link.spec import PENULTIMATE, RunSpec
 from app.ui import placement_values
 from ash import results
+from ash.data import evenly
 from ash.methods import Method
+from ash.metrics import auroc
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +71,27 @@ def test_no_placement_of_a_network_that_ships_is_an_empty_row(model: str, varian
         assert setting is not None
         assert setting.auroc == pytest.approx(rows.auroc.mean())
         assert setting.id_accuracy == pytest.approx(rows.id_accuracy.mean())
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_every_placement_is_compared_on_the_same_images(model: str) -> None:
+    assert placement_values.shown(RunSpec(model=model, variant="ash_s", p=80.0), "ash_s").same_images()
+
+
+def test_activations_that_ship_are_cut_to_the_images_of_what_was_measured_before() -> None:
+    at, whole = setups.setup(SPEC), evaluations.evaluation(setups.setup(SPEC), "ash_s@90")
+
+    def cut(name: str, scores: NDArray[Any], count: int) -> NDArray[Any]:
+        return scores[np.isin(banks.bank(at, name).names, evenly(setups.whole_set(name), count).names)]
+
+    known = cut(at.id_set, whole.id_scores, 2000)
+    assert len(known) == 2000
+    expected = np.mean([auroc(known, cut(name, whole.ood_scores[name], 500)) for name in at.ood])
+    place = next(one for one in placement_values.shown(SPEC, "ash_s").places if one.name == PENULTIMATE)
+    found = place.find(Method("ash_s", 90))
+    assert found is not None
+    assert found.auroc == pytest.approx(100 * expected)
+    assert place.images == (2000, 500 * len(at.ood))
 
 
 def test_the_page_says_what_was_measured_before_and_offers_to_compute() -> None:

@@ -39,7 +39,7 @@ def render(spec: RunSpec) -> None:
     standings = placement_values.standings(spec, names, variant)
     shown = placement_values.record(spec, standings, variant)
     chosen = best_cell(shown)
-    if spec.split != protocol.ALL and chosen is not None:
+    if chosen is not None and not all(protocol.whole(one.part) for one in standings):
         chosen = best_cell(placement_values.shown(replace(spec, split=protocol.VALIDATION), variant))
     st.markdown(f"**{plain(words.headline(shown))}**")
     if unknown:
@@ -48,7 +48,7 @@ def render(spec: RunSpec) -> None:
         )
     _stand_in(shown)
     _controls(spec, shown.same_images())
-    _advice(shown, chosen, {one.name for one in standings if one.part != protocol.ALL})
+    _advice(shown, chosen, {one.name for one in standings if not protocol.whole(one.part)})
     split.unsplit(spec)
     left, right = st.columns(2, gap="medium")
     with left:
