@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app.backend import evaluations, samples, setups
 from app.charts import sample
 from app.link.spec import RunSpec
-from app.views.activations import sample_code
+from app.ui import sample_code
 from ash.methods import VARIANTS
 
 pytestmark = pytest.mark.slow

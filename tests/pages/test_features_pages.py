@@ -138,8 +138,8 @@ def test_a_folder_that_does_not_work_is_named_in_the_library(folder: Path) -> No
 
 
 def test_the_programs_of_views_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from app.ui import sample_code
     from app.ui.code import program
-    from app.views.activations import sample_code
 
     spec = RunSpec(model=NAME)
     exec(program(spec), {"__name__": "__main__"})

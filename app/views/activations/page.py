@@ -14,8 +14,18 @@ from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import activation_sets, code, controls, deep_progress, live, pictures, plot, sample_picker, share
-from app.views.activations import sample_code
+from app.ui import (
+    activation_sets,
+    code,
+    controls,
+    deep_progress,
+    live,
+    pictures,
+    plot,
+    sample_code,
+    sample_picker,
+    share,
+)
 from ash import images
 from ash.methods import VARIANTS, Method
 
