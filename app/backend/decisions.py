@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ash.contributions import Tail
+    from ash.traces import Trace
 
 Floats = NDArray[np.floating]
 EXCITED = 3  # images kept for every unit
@@ -61,10 +62,14 @@ class Decision:
 @cache_resource(max_entries=128)
 def decision(at: Setup, method: str, name: str, index: int) -> Decision:
     """What decided about image `index` of data set `name` under a method."""
+    return taken_apart(at, sample(at, method, name, index).trace)
+
+
+def taken_apart(at: Setup, done: "Trace") -> Decision:
+    """What decided about one image, from what a method did to it. Nothing is kept."""
     from ash.contributions import per_unit
     from ash.splitting import LinearTail
 
-    done = sample(at, method, name, index).trace
     x, shaped, mask = done.x[0], done.shaped[0], done.kept[0]
     by_unit = per_unit(mask.long()).numpy()
     share = mask.float().mean(0).numpy() if _has_maps(x) else None
@@ -109,18 +114,20 @@ def _side(tail: "Tail", x: "Tensor", factor: float, score: str) -> Side:
 
 @cache_resource(max_entries=128)
 def scores_without(at: Setup, method: str, name: str, index: int, units: tuple[int, ...]) -> tuple[float, ...]:
-    """The score of a shaped image with one unit set to 0 after shaping, for each of these units: exact."""
-    import torch
+    """`without` for image `index` of data set `name`."""
+    return without(at, sample(at, method, name, index).trace, units)
 
+
+def without(at: Setup, done: "Trace", units: tuple[int, ...]) -> tuple[float, ...]:
+    """The score of a shaped image with one unit set to 0 after shaping, for each of these units: exact."""
     from ash.contributions import logits_without
     from ash.scores import SCORES
 
-    one = sample(at, method, name, index)
-    x, factor = torch.from_numpy(np.array(one.shaped)), one.trace.logit_factor
+    factor = done.logit_factor
     with semaphore:
-        logits = logits_without(_tail(at), x, units)
+        logits = logits_without(_tail(at), done.shaped[0], units)
     logits = logits if factor is None else float(factor[0]) * logits
-    return tuple(SCORES[Method.parse(method).score](logits).tolist())
+    return tuple(SCORES[done.method.score](logits).tolist())
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,15 @@ class Path:
 
 @cache_resource(max_entries=128)
 def percentile_path(at: Setup, variant: str, score: str, name: str, index: int, p: float) -> Path:
-    """An image at the percentiles of the trade-off's grid and at p. The tail runs once, for all of them."""
+    """`path` of image `index` of data set `name`."""
+    return path(at, variant, score, activation(at, name, index)[1], index, p)
+
+
+def path(at: Setup, variant: str, score: str, values: Floats, index: int, p: float) -> Path:
+    """An activation (C, ...) at the percentiles of the trade-off's grid and at p. The tail runs once, for all of them.
+
+    `index`: its number in its data set, for ASH-RAND.
+    """
     import torch
 
     from ash.contributions import logits_of
@@ -142,7 +157,7 @@ def percentile_path(at: Setup, variant: str, score: str, name: str, index: int, 
     from ash.scores import SCORES
 
     found = tuple(sorted({*map(float, range(0, 100, STEP)), p}))
-    x = torch.from_numpy(np.array(activation(at, name, index)[1]))[None]
+    x = torch.from_numpy(np.array(values))[None]
     made = [run(Method(variant, one, score).steps, x, first_index=index) for one in found]
     factors = torch.cat([torch.ones(1, dtype=torch.float64) if factor is None else factor for _, factor in made])
     with torch.no_grad(), semaphore:

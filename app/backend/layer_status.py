@@ -143,13 +143,18 @@ def alike(spec: RunSpec, found: Sequence[Standing], variant: str) -> list[Standi
     Those of one pass are measured on as many images as the others have; and on validation and test images together
     where another was measured so before.
     """
+    most = fewest(found)
+    asked = replace(spec, split=ALL) if any(one.shipped for one in found) else spec
+    here = [one.table is not None and not one.shipped for one in found]
+    return [standing(asked, one.name, variant, most) if again else one for one, again in zip(found, here, strict=True)]
+
+
+def fewest(found: Sequence[Standing]) -> dict[str, int]:
+    """Data set -> the fewest images that any placement is measured on, the ID set first; of those that all have."""
     known = [one for one in found if one.table is not None]
     counts = [one.shipped.counts if one.shipped else _counts(one.at) for one in known]
-    if not counts:
-        return list(found)
-    most = {name: min(one[name] for one in counts if name in one) for name in counts[0]}
-    asked = replace(spec, split=ALL) if any(one.shipped for one in known) else spec
-    return [standing(asked, one.name, variant, most) if one in known and not one.shipped else one for one in found]
+    shared = [name for name in (counts[0] if counts else {}) if all(name in one for one in counts)]
+    return {name: min(one[name] for one in counts) for name in shared}
 
 
 def _counts(at: Setup) -> dict[str, int]:

@@ -67,19 +67,32 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8] | No
 @cache_resource(max_entries=128)
 def sample(at: Setup, method: str, name: str, index: int) -> Sample:
     """Image `index` of data set `name` under a method. Computed from the image itself, so it needs no bank."""
+    pixels, values = activation(at, name, index)
+    label = int(reading(at.model, name).labels[index]) if name == at.id_set else UNKNOWN
+    return shaped(at, method, values, index, whole_set(name).names[index], label, pixels)
+
+
+def shaped(
+    at: Setup,
+    method: str,
+    values: NDArray[np.float32],
+    index: int,
+    name: str,
+    label: int,
+    pixels: NDArray[np.uint8] | None,
+) -> Sample:
+    """An activation (C, ...) of a setup under a method: the sample of number `index`, for ASH-RAND. Nothing is kept."""
     import torch
 
     from ash.traces import trace
 
-    pixels, values = activation(at, name, index)
-    tail, data, asked = parts(at)[1], whole_set(name), Method.parse(method)
+    tail, asked = parts(at)[1], Method.parse(method)
     fitted = fit_of(at) if asked.needs_fit else None
     with torch.no_grad(), semaphore:
         done = trace(torch.from_numpy(values.copy())[None], asked, first_index=index, fit=fitted)
         found = (done.shaped, tail(done.x), done.logits(tail))
-    shaped, before, after = (tensor[0].numpy().copy() for tensor in found)
-    label = int(reading(at.model, name).labels[index]) if name == at.id_set else UNKNOWN
-    return Sample(data.names[index], label, pixels, values, shaped, before, after, done)
+    now, before, after = (tensor[0].numpy().copy() for tensor in found)
+    return Sample(name, label, pixels, values, now, before, after, done)
 
 
 def traced(at: Setup, method: Method, name: str, index: int) -> "Trace":

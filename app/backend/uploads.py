@@ -19,12 +19,13 @@ from app.backend.decoding import MOST_PIXELS as MOST_PIXELS
 from app.backend.decoding import Refusal, decode, shown_name
 from app.backend.engine import load, parts
 from app.backend.fits import fit_of
+from app.backend.samples import Sample, shaped
 from app.backend.setups import Setup
 from app.backend.thumbnails import data_uri
 from app.backend.turns import semaphore
 from app.link import streamlit_private
 from ash.errors import AshError
-from ash.images import ImageError
+from ash.images import UNKNOWN, ImageError
 from ash.methods import Method, perturbations
 from ash.models import get_model
 from ash.tables import Sweep
@@ -130,6 +131,15 @@ class Uploads:
             done = min(first + size, len(todo))
             rate = done / max(time.monotonic() - start, 1e-9)
             yield Step("Your images", done, len(todo), rate, (len(todo) - done) / rate)
+
+    def sample(self, at: Setup, method: str, digest: str) -> Sample:
+        """One of the files under a method, as the images of data sets are; its picture is what the network sees."""
+        one, seen = self.files[digest], self.seen[digest]
+        found = _look(at, one)
+        assert not isinstance(found, Refusal)  # it is seen
+        tensor, _ = found
+        x = _through(at, [tensor])[0] if seen.x is None else seen.x
+        return shaped(at, method, x.astype(np.float32), 0, one.name, UNKNOWN, np.asarray(_input(at, tensor)))
 
     def _batch(self, at: Setup, some: Sequence[Upload]) -> None:
         """See and score a few files."""

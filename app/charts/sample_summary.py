@@ -21,7 +21,7 @@ def score_noun(score: str) -> str:
 class Verdict:
     """Pairs are (before, after). `noun` names the image; no thresholds where the ID scores are not computed yet.
 
-    `is_id`: whether it is of the ID set; `truth`: its class, where that is known.
+    `is_id`: whether it is of the ID set, None where nobody knows; `truth`: its class, where that is known.
     """
 
     noun: str
@@ -31,7 +31,7 @@ class Verdict:
     thresholds: tuple[float, float] | None
     predicted: tuple[str, str]
     truth: str | None
-    is_id: bool
+    is_id: bool | None
 
     @property
     def accepted(self) -> tuple[bool, bool] | None:
@@ -86,8 +86,9 @@ def rows(verdict: Verdict) -> list[tuple[str, str, str]]:
     return [(name, before, after) for name, before, after in found]
 
 
-def _side(accepted: bool, is_id: bool) -> str:
-    return f"{'accepted' if accepted else 'rejected'}, {rightly(accepted, is_id)}"
+def _side(accepted: bool, is_id: bool | None) -> str:
+    word = "accepted" if accepted else "rejected"
+    return word if is_id is None else f"{word}, {rightly(accepted, is_id)}"
 
 
 def _class(name: str, truth: str | None) -> str:

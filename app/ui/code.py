@@ -1,34 +1,32 @@
-"""Python for a view: a short program with the `ash` API that prints the numbers on the page."""
+"""Python for a view: a short program with the `ash` API that prints the numbers on the page.
 
-from collections.abc import Callable, Iterable, Sequence
+Every program begins alike, with the sweep of the page's methods (`_measured`), and ends with what the page makes of it.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import PurePath
 
 import streamlit as st
 
 from app.backend import evaluations, library, protocol, registry, setups
+from app.charts.sample_table import NO_CLASS, NOT_ID, Filters
 from app.link.fields import OFF
 from app.link.spec import RunSpec
 from ash.methods import ADASCALE, Method, perturbations
 
-_PROGRAM = '''"""{method} on {model} at {placement}: run it where `import ash` works{plugins}."""
-
-from ash import {names}
-{more_imports}
-entry, placement = get_model("{model}"), "{placement}"
-stem, tail = split(entry.build(), placement)
-sets = {{name: get_dataset(name) for name in {sets}}}
-{listed}# computed once, then read
+_TITLE = '''"""{methods} on {model} at {where}: run it where `import ash` works{plugins}."""
+'''
+_SETS = """sets = {{name: get_dataset(name) for name in {sets}}}
+"""
+_LISTED = """sets["{name}"] = dataset_entry("{name}").listed()  # its activations ship, its images do not
+"""
+_SWEEP = """stem, tail = split(entry.build(), placement)
+# computed once, then read
 banks = {{name: extract(entry, placement, {data}{options}) for name, data in sets.items()}}
 id_bank, ood_banks = banks["{id_set}"], {{name: banks[name] for name in {ood}}}
-{more}result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"){more_arguments})
-{part}table = {of}.table(entry.name, placement, "{id_set}"{groups})
-{choice}columns = ["ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]
-print(table[columns].to_csv(index=False, float_format="%.2f"))
-'''
-
-
-_LISTED = """sets["{name}"] = dataset_entry("{name}").listed()  # its activations ship, its images do not
+{more}result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"){arguments})
 """
 _FIT = """training = extract(entry, placement, get_dataset(entry.train_set){options})
 """
@@ -38,10 +36,36 @@ _PERTURBED = """way = {{"epsilon": {way}}}  # the same images, perturbed
 _PARTS = """held = {{name: is_validation(bank.names, sets[name].names) for name, bank in banks.items()}}
 validation, test = validation_and_test(result, held["{id_set}"], held)
 """
+_TABLE = """table = {of}.table(entry.name, placement, "{id_set}"{groups})
+"""
 _CHOICE = """rows = {of}.table()
 best = choose({rows}, budget={budget}, goal="{goal}", sets={on})
 print("# the best setting, chosen on {where} images:", best)
 table = table[table["method"].isin([*{shown}, best])]
+"""
+_PRINT = """columns = [{first}"ood", "method", "auroc", "fpr95", "aupr", "id_accuracy"]
+print(table[columns].to_csv(index=False, float_format="%.2f"))
+"""
+_COUNTS = """print("method,set,accepted,rejected,accepted in %")
+for method, known, *unknown in zip({of}.methods, {of}.id_scores, *{of}.ood_scores.values()):
+    line = threshold_at_tpr(known, {tpr})
+    for name, scores in zip(["{id_set}", *{of}.ood_scores], [known, *unknown]):
+        accepted = accepts(scores, line)
+        print(f"{{method}},{{name}},{{accepted.sum()}},{{(~accepted).sum()}},{{100 * accepted.mean():.1f}}")
+"""
+_SAMPLES = """frames = []
+lines = [threshold_at_tpr(scores, {tpr}) for scores in result.id_scores]  # of the score alone, and of the method
+for name, scores in {{"{id_set}": result.id_scores, **result.ood_scores}}.items():
+    columns = {{"set": name, "file": banks[name].names, "in_distribution": name == "{id_set}"}}
+    for when, row in (("before", 0), ("after", -1)):
+        columns |= {{f"score_{{when}}": scores[row], f"accepted_{{when}}": accepts(scores[row], lines[row])}}
+    frames.append(pd.DataFrame(columns))
+samples = pd.concat(frames, ignore_index=True)
+was, now = (samples[f"accepted_{{when}}"] == samples["in_distribution"] for when in ("before", "after"))
+samples["rescued"], samples["broken"] = now & ~was, was & ~now
+{chosen}print(f"# of {{len(samples)}}: {{(~now[samples.index]).sum()}} wrong, {{samples['rescued'].sum()}} rescued, "
+      f"{{samples['broken'].sum()}} broken")
+print(samples.to_csv(index=False))
 """
 
 
@@ -58,35 +82,18 @@ def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") 
     With `candidates`, among which the page chooses on this metric, also which of them is best within the budget, and
     its numbers.
     """
-    at = setups.setup(spec)
-    shown = list(dict.fromkeys((str(evaluations.unshaped(spec).method), str(spec.method))))
-    methods = [Method.parse(text) for text in dict.fromkeys((*candidates, *shown))]
-    ood = list(setups.chosen_sets(spec))
-    listed = [name for name in (at.id_set, *ood) if setups.is_listed(name)]
+    at, shown = setups.setup(spec), _pair(spec)
+    ood = tuple(setups.chosen_sets(spec))
     tested = protocol.usable(at, spec.split) != protocol.ALL
-    options = "" if at.dtype == "float32" else f', dtype="{at.dtype}"'
-    names = ["extract", "get_dataset", "get_model", "parse_methods", "split", "sweep"]
-    limits, more, arguments = _limits(spec, at), "", ""
-    data = f"evenly(data, {limits})" if limits else "data"
     kinds = setups.near_and_far(at.id_set, ood)
-    used = {"dataset_entry": listed, "evenly": limits, "near_and_far": kinds}
-    extra = ", ".join(name for name, needed in used.items() if needed)
-    imports = f"from ash.data import {extra}\n" if extra else ""
-    if any(method.needs_fit for method in methods):
-        imports, more = f"{imports}from ash.fitting import fit\n", _FIT.format(options=options)
-        arguments = ", fit=fit(training)"
-    for what in perturbations(registry.entry(at.model), methods):
-        way = "entry.odin_epsilon" if what == "perturbed" else f'"{ADASCALE}"'
-        more += _PERTURBED.format(what=what, way=way, data=data, options=options)
-        arguments += f', {what}=({what}["{at.id_set}"], {{name: {what}[name] for name in ood_banks}})'
-    part, choice = "", ""
-    if tested:
-        names += ["is_validation", "validation_and_test"]
-        part = _PARTS.format(id_set=at.id_set)
+    end = _TABLE.format(
+        of="test" if tested else "result",
+        id_set=at.id_set,
+        groups=f', near_and_far("{at.id_set}", ood_banks)' if kinds else "",
+    )
     if candidates:
-        names.append("choose")
         out = [one for one in shown if one not in candidates]
-        choice = _CHOICE.format(
+        end += _CHOICE.format(
             of="validation" if tested else "result",
             rows=f'rows[~rows["method"].isin({_quoted(out)})]' if out else "rows",
             budget=None if spec.budget == OFF else f"{spec.budget:g}",
@@ -95,31 +102,146 @@ def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") 
             where="validation" if tested else "all",
             shown=_quoted(shown),
         )
-    return _PROGRAM.format(
-        method=spec.method.label,
-        plugins=plugins(),
-        model=spec.model,
-        placement=at.placement,
-        names=", ".join(sorted(names)),
-        more_imports=imports,
-        sets=_quoted([name for name in (at.id_set, *ood) if name not in listed]),
-        listed="".join(_LISTED.format(name=name) for name in listed),
+    used = {"choose": "ash"} if candidates else {}
+    used |= {"near_and_far": "ash.data"} if kinds else {}
+    start = _measured(spec, dict.fromkeys((*candidates, *shown)), ood, used, tested)
+    return start + end + _PRINT.format(first="")
+
+
+def counts_program(spec: RunSpec) -> str:
+    """It prints what the threshold of the spec does to each set, by the unshaped score and by the method."""
+    at = setups.setup(spec)
+    tested = protocol.usable(at, spec.split) != protocol.ALL
+    used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
+    start = _measured(spec, _pair(spec), tuple(setups.chosen_sets(spec)), used, tested)
+    return start + _COUNTS.format(of="test" if tested else "result", tpr=spec.tpr / 100, id_set=at.id_set)
+
+
+def samples_program(spec: RunSpec, chosen: Filters) -> str:
+    """It prints how many samples are on the wrong side, and those that pass the filters, as the page's CSV has them."""
+    at = setups.setup(spec)
+    used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
+    methods = (spec.method.score, str(spec.method))
+    start = _measured(spec, dict.fromkeys(methods), tuple(setups.chosen_sets(spec)), used, False, pandas=True)
+    return start + _SAMPLES.format(tpr=spec.tpr / 100, id_set=at.id_set, chosen=_conditions(chosen))
+
+
+def _conditions(chosen: Filters) -> str:
+    """Lines that keep the rows of `samples` that pass the filters."""
+    among = {"id": 'samples["in_distribution"]', NOT_ID: '~samples["in_distribution"]'}
+    tests = {
+        "among": among.get(chosen.among, f'samples["set"] == "{chosen.among}"'),
+        "verdict": f'{"" if chosen.verdict == "accepted" else "~"}samples["accepted_after"]',
+        "change": f'samples["{chosen.change}"]',
+        "scores": f'samples["score_after"].between({", ".join(map(repr, chosen.scores))})',
+        "find": f'samples["file"].str.casefold().str.contains({chosen.find.casefold()!r}, regex=False)',
+    }
+    if chosen.true == NO_CLASS:
+        tests["true"] = '~samples["in_distribution"]'
+    lines = [f"samples = samples[{tests[name]}]\n" for name in chosen.used if name in tests]
+    if left := [name for name in chosen.used if name not in tests]:
+        lines.append(f"# the page's filters by class ({', '.join(left)}) are not taken here\n")
+    return "".join(lines)
+
+
+def placements_program(
+    spec: RunSpec, places: Sequence[str], methods: Iterable[str], most: Mapping[str, int], tested: bool
+) -> str:
+    """It prints methods at several placements (node names), on so many images of each set, as CSV in percent."""
+    at = setups.setup(spec)
+    end = _TABLE.format(of="test" if tested else "result", id_set=at.id_set, groups="")
+    start = _measured(spec, dict.fromkeys(methods), tuple(most)[1:], {}, tested, places=places, most=most)
+    return start + textwrap.indent(end + _PRINT.format(first='"placement", '), "    ")
+
+
+def _pair(spec: RunSpec) -> list[str]:
+    """The unshaped score of a spec and its method."""
+    return list(dict.fromkeys((str(evaluations.unshaped(spec).method), str(spec.method))))
+
+
+def _measured(
+    spec: RunSpec,
+    texts: Iterable[str],
+    ood: Sequence[str],
+    used: Mapping[str, str],
+    tested: bool,
+    *,
+    pandas: bool = False,
+    places: Sequence[str] = (),
+    most: Mapping[str, int] | None = None,
+) -> str:
+    """The program as far as the sweep of some methods, `result`; if `tested`, its `validation` and `test` images too.
+
+    `used`: names that the rest of it takes -> the module they are in. With `places` it is a loop over placements, whose
+    body goes on behind it. `most`: data set -> images, None as the spec says.
+    """
+    at, methods = setups.setup(spec), [Method.parse(text) for text in texts]
+    listed = [name for name in (at.id_set, *ood) if setups.is_listed(name)]
+    options = "" if at.dtype == "float32" else f', dtype="{at.dtype}"'
+    limits = "most[name]" if most else _limits(spec, at)
+    data = f"evenly(data, {limits})" if limits else "data"
+    names = dict.fromkeys(("extract", "get_dataset", "get_model", "parse_methods", "split", "sweep"), "ash") | {**used}
+    if listed:
+        names["dataset_entry"] = "ash.data"
+    if limits:
+        names["evenly"] = "ash.data"
+    if tested:
+        names |= {"is_validation": "ash", "validation_and_test": "ash"}
+    more, arguments = "", ""
+    if any(method.needs_fit for method in methods):
+        names["fit"] = "ash.fitting"
+        more, arguments = _FIT.format(options=options), ", fit=fit(training)"
+    for what in perturbations(registry.entry(at.model), methods):
+        way = "entry.odin_epsilon" if what == "perturbed" else f'"{ADASCALE}"'
+        more += _PERTURBED.format(what=what, way=way, data=data, options=options)
+        arguments += f', {what}=({what}["{at.id_set}"], {{name: {what}[name] for name in ood_banks}})'
+    body = _SWEEP.format(
         data=data,
         options=options,
         id_set=at.id_set,
         ood=_quoted(ood),
         methods=in_ranges(methods),
         more=more,
-        more_arguments=arguments,
-        part=part,
-        of="test" if tested else "result",
-        groups=f', near_and_far("{at.id_set}", ood_banks)' if kinds else "",
-        choice=choice,
+        arguments=arguments,
+    ) + (_PARTS.format(id_set=at.id_set) if tested else "")
+    if places:
+        first = f'entry = get_model("{spec.model}")\n'
+        body = f"for placement in {_quoted(places)}:\n{textwrap.indent(body, '    ')}"
+    else:
+        first = f'entry, placement = get_model("{spec.model}"), "{at.placement}"\n'
+    return "".join(
+        (
+            _TITLE.format(
+                methods=spec.method.label,
+                model=spec.model,
+                where="several placements" if places else at.placement,
+                plugins=plugins(),
+            ),
+            _imports(names, pandas),
+            first,
+            _SETS.format(sets=_quoted(name for name in (at.id_set, *ood) if name not in listed)),
+            *(_LISTED.format(name=name) for name in listed),
+            f"most = {_quoted_counts(most)}  # evenly spaced, the same at every placement\n" if most else "",
+            body,
+        )
     )
+
+
+def _imports(names: Mapping[str, str], pandas: bool) -> str:
+    """Import lines for names -> modules, as `ruff` would sort them."""
+    lines = [
+        f"from {module} import {', '.join(sorted(name for name, of in names.items() if of == module))}\n"
+        for module in sorted(set(names.values()))
+    ]
+    return "\n" + "import pandas as pd\n\n" * pandas + "".join(lines) + "\n"
 
 
 def _quoted(names: Iterable[str]) -> str:
     return repr(list(names)).replace("'", '"')
+
+
+def _quoted_counts(counts: Mapping[str, int]) -> str:
+    return repr(dict(counts)).replace("'", '"')
 
 
 def _limits(spec: RunSpec, at: setups.Setup) -> str:

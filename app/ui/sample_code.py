@@ -1,8 +1,11 @@
-"""Python for the Activations page: a short program with the `ash` API that prints the numbers of its image."""
+"""Python for one sample: a short program with the `ash` API that prints the numbers of its image, or of some values."""
+
+from collections.abc import Iterable
 
 from app.backend import registry, setups
 from app.link.spec import RunSpec
 from app.ui.code import plugins
+from ash.methods import Method
 
 _PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: for where `import ash` works{plugins}."""
 
@@ -20,16 +23,30 @@ with torch.inference_mode():
     done = trace(x, method, first_index={index})
     before, after = tail(x), done.logits(tail)
 
-print("k", int(done.k), "of", x.numel())
-for name in ("t", "s1", "s2", "factor", "level", "logit_factor"):
-    if (value := getattr(done, name)) is not None:  # the method has such a number
-        print(name, float(value))
-print("zeros before", int((x == 0).sum()))
+{numbers}print("zeros before", int((x == 0).sum()))
 print("zeros after", int((done.shaped == 0).sum()))
 print("score before", float(SCORES["{score}"](before)))
 print("score after", float(SCORES["{score}"](after)))
 print("class before", entry.classes[int(before.argmax())])
 print("class after", entry.classes[int(after.argmax())])
+'''
+
+_NUMBERS = """print("k", int(done.k), "of", x.numel())
+for name in ("t", "s1", "s2", "factor", "level", "logit_factor"):
+    if (value := getattr(done, name)) is not None:  # the method has such a number
+        print(name, float(value))
+"""
+
+_VALUES = '''"""{label} on {n} values: run it where `import ash` works{plugins}."""
+
+import torch
+
+from ash import Method, trace
+
+x = torch.tensor([{values}])
+done = trace(x[None], Method.parse("{method}"))
+{numbers}print("before", x.tolist())
+print("after", done.shaped[0].tolist())
 '''
 
 # what there is of a sample: an image, or the row of a bank
@@ -44,6 +61,7 @@ def program(spec: RunSpec, name: str, index: int) -> str:
         one.format(name=name, index=index, placement=placement) for one in (_ROW if features else _IMAGE)
     )
     return _PROGRAM.format(
+        numbers=_NUMBERS,
         value=value,
         activation=activation,
         names="extract, get_dataset, get_model" if features else "get_dataset, get_model",
@@ -55,4 +73,13 @@ def program(spec: RunSpec, name: str, index: int) -> str:
         index=index,
         score=spec.score,
         plugins=plugins(),
+    )
+
+
+def values_program(method: Method, values: Iterable[float]) -> str:
+    """The program for some values of a sample: it prints k, sums, and the values before and after."""
+    numbers = [float(value) for value in values]
+    shown = ", ".join(map(repr, numbers))
+    return _VALUES.format(
+        label=method.label, n=len(numbers), values=shown, method=method, numbers=_NUMBERS, plugins=plugins()
     )

@@ -12,12 +12,12 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import variant_label
-from app.ui import pictures, plot, sample_picker
+from app.ui import code, pictures, plot, sample_code, sample_picker
 from app.views.lab import algorithm, algorithm_facts, algorithm_film, algorithm_steps, sample
 from app.views.lab.algorithm_facts import VARIANTS
 from app.views.lab.algorithm_steps import LINES, TEXTS, Step
 from ash import images
-from ash.methods import STEPS
+from ash.methods import STEPS, Method
 
 PICTURE = 64  # pixels of the image
 KEYS = {"First": "Home", "Previous": "Left", "Next": "Right", "Last": "End"}
@@ -46,6 +46,7 @@ def draw(spec: RunSpec) -> None:
     sample_picker.bar(spec)
     pictures.how_to_get((sample_picker.data_set(spec),))
     _which(spec, one, vector)
+    code.show("lab_code", lambda: sample_code.values_program(Method(variant, spec.p), vector.values))
 
 
 def shown_variant(spec: RunSpec) -> str:

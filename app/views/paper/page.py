@@ -51,7 +51,16 @@ def render(spec: RunSpec) -> None:
     paper_rules.draw(spec)
     shipped.section()
     if kind == "table":
+        with st.expander("Command for this table", icon=":material/terminal:"):
+            st.code(_command(spec, number), language="bash", wrap_lines=True)
         line.go_on(progress)
+
+
+def _command(spec: RunSpec, number: int) -> str:
+    """What measures a table on the command line, and writes it."""
+    beside = f" --model {spec.model}" if spec.paper.beside == "sidebar" else ""
+    rules = f" --rules {spec.paper.rules}" if spec.paper.rules != "ours" else ""
+    return f"python -m ash paper --table {number}{beside}{rules} --out table{number}"
 
 
 def _whose(spec: RunSpec) -> str:

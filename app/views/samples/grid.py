@@ -11,7 +11,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.theme import count
-from app.ui import pictures, plot, share
+from app.ui import code, pictures, plot, share
 from app.views.samples import cards, filters, story
 
 PER_PAGE = 24
@@ -41,6 +41,7 @@ def draw(spec: RunSpec) -> None:
             cards.small(spec, found, row, picture)
     pictures.how_to_get(cards.sets(found, rows))
     _pages(page, pages, len(chosen.rows))
+    code.show("samples_code", lambda: code.samples_program(spec, filters.filters(options)))
 
 
 def _pages(page: int, pages: int, total: int) -> None:

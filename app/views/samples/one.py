@@ -1,6 +1,7 @@
 """One sample of the page Samples: why it was accepted or rejected, in three pictures; a pinned one beside it."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -10,7 +11,7 @@ from app.link import state
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
-from app.ui import pictures, sample_picker
+from app.ui import code, pictures, sample_code, sample_picker
 from app.views.samples import one_lines, one_more, one_why
 from app.views.samples.one_facts import Facts, facts
 from ash import images
@@ -21,7 +22,7 @@ PARTS = {"percentiles": "Percentiles", "top5": "Top 5 classes", "where": "Over t
 def draw(spec: RunSpec) -> None:
     """Draw the chosen sample of this spec, and the pinned one beside it."""
     if spec.other:
-        spec = _with_variant(spec)
+        spec = with_variant(spec)
     beside = _pinned(spec)
     sample_picker.bar(spec)
     _actions(spec, beside)
@@ -34,16 +35,24 @@ def draw(spec: RunSpec) -> None:
     pictures.how_to_get([one.data for one in (first, second) if one])
     if second is None:
         one_why.wide(first)
-        _more(spec, first)
+        more(spec, first)
+        _code(spec)
         return
     for column, one in zip(st.columns(2, gap="medium"), (first, second), strict=True):
         with column:
             st.caption("The chosen sample" if one is first else "Pinned")
             one_why.narrow(one)
-    _more(spec, first, second)
+    more(spec, first, second)
+    _code(spec)
 
 
-def _with_variant(spec: RunSpec) -> RunSpec:
+def _code(spec: RunSpec) -> None:
+    """Python for the chosen sample."""
+    make = partial(sample_code.program, spec, sample_picker.data_set(spec), sample_picker.index(spec))
+    code.show("sample_code", make)
+
+
+def with_variant(spec: RunSpec) -> RunSpec:
     """The spec with the sidebar's variant in place of a method that cannot be taken apart, and a line that says so."""
     shown = replace(spec, other="")
     st.info(
@@ -118,7 +127,7 @@ def _steps(spec: RunSpec, number: int) -> None:
         st.markdown(f"{here + 1} of {len(found)}: {plain(found[here].label)}", width="content")
 
 
-def _more(spec: RunSpec, *shown: Facts) -> None:
+def more(spec: RunSpec, *shown: Facts) -> None:
     """The secondary pictures, one at a time."""
     parts = dict(PARTS)
     if shown[0].decision.share is None:

@@ -9,7 +9,9 @@ from app.backend.decisions import Decision
 from app.backend.evaluations import Evaluation, evaluation, unshaped
 from app.backend.samples import Sample
 from app.backend.setups import Setup
+from app.backend.uploads import Uploads
 from app.charts import bins, sample_summary
+from app.charts.sample_table import NO_CLASS
 from app.charts.verdict_words import margin, verdict
 from app.errors import plain
 from app.link.spec import RunSpec
@@ -23,7 +25,8 @@ class Facts:
 
     `scores` are those of the evaluations, as in the grid; only an image that a bank leaves out is scored by itself.
 
-    `suffix` tells the widgets of two samples on one page apart. `truth`: the class of an ID image, None elsewhere.
+    `suffix` tells the widgets of two samples on one page apart. `data`: its data set, "" for an image of the user's,
+    whose `number` is its place among them. `truth`: the class of an ID image, None elsewhere.
     """
 
     spec: RunSpec
@@ -59,13 +62,53 @@ class Facts:
         """The verdict before (0) or after (1) in markdown."""
         return verdict(self.predicted[side], self.margins[side], self.spec.tpr, lambda name: f"*{plain(name)}*")
 
+    @property
+    def is_id(self) -> bool | None:
+        """Whether it is of the ID set; None for an image of the user's, of which nobody knows."""
+        return self.data == self.at.id_set if self.data else None
+
+    @property
+    def label(self) -> str:
+        """The name of its data set."""
+        return setups.whole_set(self.data).label if self.data else "Your images"
+
+    @property
+    def named(self) -> str:
+        """`This sneaker`, `This image of Letters`, `Your image shoe.png`."""
+        if not self.data:
+            return f"Your image {self.one.name}"
+        return f"This {self.truth.lower()}" if self.truth else f"This image of {self.label}"
+
+    @property
+    def caption(self) -> str:
+        """Its file and its class, or that it has none."""
+        file = self.one.name.rsplit("/", 1)[-1]
+        return f"{file}: {self.truth or NO_CLASS}" if self.data else file
+
+    def stored(self, some: Evaluation) -> float | None:
+        """Its score in an evaluation, None where that does not have it."""
+        return samples.stored_score(self.at, some, self.data, self.number) if self.data else None
+
+    def without(self, units: tuple[int, ...]) -> tuple[float, ...]:
+        """Its score after shaping without each of these units."""
+        if self.data:
+            return decisions.scores_without(self.at, str(self.spec.method), self.data, self.number, units)
+        return decisions.without(self.at, self.one.trace, units)
+
+    def path(self) -> decisions.Path:
+        """Its scores and classes at every percentile of the variant."""
+        spec = self.spec
+        if self.data:
+            return decisions.percentile_path(self.at, spec.variant, spec.score, self.data, self.number, spec.p)
+        return decisions.path(self.at, spec.variant, spec.score, self.one.x, 0, spec.p)
+
     def key(self, what: str) -> str:
         """The widget key of a picture."""
         return f"one_{what}{self.suffix}"
 
     def file(self, what: str) -> str:
         """A file name for a download."""
-        return share.file_name(what, self.spec.method, self.spec.source, self.number)
+        return share.file_name(what, self.spec.method, self.spec.source if self.data else "own", self.number)
 
 
 def facts(spec: RunSpec, suffix: str = "") -> Facts:
@@ -77,18 +120,46 @@ def facts(spec: RunSpec, suffix: str = "") -> Facts:
     with st.spinner("Taking the decision apart", show_time=True):
         one = samples.sample(at, str(spec.method), data, number)
         decided = decisions.decision(at, str(spec.method), data, number)
-        before, after = (evaluation(at, str(some.method)) for some in (unshaped(spec), spec))
-    pair = (before, after)
-    lines = [threshold_at_tpr(some.id_scores, spec.tpr / 100) for some in pair]
+        pair = _evaluations(spec)
     stored = [samples.stored_score(at, some, data, number) for some in pair]
     sides = zip((decided.before, decided.after), stored, strict=True)
-    scores = [side.score if one_score is None else one_score for side, one_score in sides]
-    found = [
-        margin(score, line, bins.spread(some.id_scores)) for score, line, some in zip(scores, lines, pair, strict=True)
-    ]
+    first, second = (side.score if one_score is None else one_score for side, one_score in sides)
+    return _facts(spec, suffix, data, number, one, decided, pair, (first, second))
+
+
+def facts_of_own(spec: RunSpec, own: Uploads, digest: str, number: int) -> Facts:
+    """Those of an image of the user's, the `number`-th. Nothing of it is kept beyond this run."""
+    with st.spinner("Taking the decision apart", show_time=True):
+        one = own.sample(setups.setup(spec), str(spec.method), digest)
+        decided = decisions.taken_apart(setups.setup(spec), one.trace)
+        pair = _evaluations(spec)
+    return _facts(spec, "_own", "", number, one, decided, pair, (decided.before.score, decided.after.score))
+
+
+def _evaluations(spec: RunSpec) -> tuple[Evaluation, Evaluation]:
+    before, after = (evaluation(setups.setup(spec), str(some.method)) for some in (unshaped(spec), spec))
+    return before, after
+
+
+def _facts(
+    spec: RunSpec,
+    suffix: str,
+    data: str,
+    number: int,
+    one: Sample,
+    decided: Decision,
+    pair: tuple[Evaluation, Evaluation],
+    scores: tuple[float, float],
+) -> Facts:
+    first, second = (threshold_at_tpr(some.id_scores, spec.tpr / 100) for some in pair)
+    before, after = (
+        margin(score, line, bins.spread(some.id_scores))
+        for score, line, some in zip(scores, (first, second), pair, strict=True)
+    )
     classes = registry.entry(spec.model).classes
-    truth = classes[one.label] if spec.source == "id" and 0 <= one.label < len(classes) else None
+    of_id = bool(data) and spec.source == "id"
+    truth = classes[one.label] if of_id and 0 <= one.label < len(classes) else None
     return Facts(
-        *(spec, suffix, at, data, number, one, decided, pair),
-        *((scores[0], scores[1]), (lines[0], lines[1]), (found[0], found[1]), tuple(classes), truth),
+        *(spec, suffix, setups.setup(spec), data, number, one, decided, pair),
+        *(scores, (first, second), (before, after), tuple(classes), truth),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.backend import decisions, samples
+from app.backend import decisions
 from app.errors import plain
 from app.link.picks import Pick
 from app.ui import plot
@@ -38,11 +38,11 @@ def _percentiles(one: Facts) -> None:
 def _path(one: Facts) -> percentile_path.Path:
     spec = one.spec
     with st.spinner("Following the image through the percentiles", show_time=True):
-        found = decisions.percentile_path(one.at, spec.variant, spec.score, one.data, one.number, spec.p)
+        found = one.path()
         known = [decisions.known_evaluation(one.at, method) for method in one_lines.methods(spec, found.p)]
     scores, ids = found.scores.tolist(), [None if some is None else some.id_scores for some in known]
     for i, some in enumerate(known):
-        stored = None if some is None else samples.stored_score(one.at, some, one.data, one.number)
+        stored = None if some is None else one.stored(some)
         scores[i] = scores[i] if stored is None else stored
     predicted = [one.classes[index] for index in found.predicted.tolist()]
     names = (spec.variant, VARIANTS[spec.variant].label)

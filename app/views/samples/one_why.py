@@ -5,6 +5,7 @@ import streamlit as st
 
 from app.backend import banks, decisions, samples, setups
 from app.charts import sample_summary
+from app.charts.sample_table import NO_CLASS
 from app.charts.verdict_words import distance
 from app.errors import plain
 from app.theme import number
@@ -36,9 +37,7 @@ def narrow(one: Facts) -> None:
 
 
 def _headline(one: Facts, level: str) -> None:
-    label = setups.whole_set(one.data).label
-    noun = f"This {one.truth.lower()}" if one.truth else f"This image of {label}"
-    text = f"{level} {plain(noun)} is {one.words(1)}"
+    text = f"{level} {plain(one.named)} is {one.words(1)}"
     if one.shaped:
         text += f"; without shaping {one.words(0)}"
     st.markdown(f"{text}.")
@@ -47,24 +46,22 @@ def _headline(one: Facts, level: str) -> None:
 def _verdict(one: Facts) -> None:
     judged = sample_summary.Verdict(
         *(one.truth or "", "", one.spec.score, one.scores, one.thresholds, one.predicted, one.truth),
-        is_id=one.data == one.at.id_set,
+        is_id=one.is_id,
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        caption = f"{one.one.name.rsplit('/', 1)[-1]}: {one.truth or 'none of the classes'}"
-        label = setups.whole_set(one.data).label
-        pictures.show(one.one.picture, (label, one.truth or "none of the classes"), LARGE, caption)
+        pictures.show(one.one.picture, (one.label, one.truth or NO_CLASS), LARGE, one.caption)
         lines = [f"| {name} | {before} | {after} |" for name, before, after in sample_summary.rows(judged)]
         places = [distance(above, one.spec.tpr).removesuffix(f" the {one.spec.tpr:g} % line") for above in one.margins]
         lines.append(f"| Margin | {places[0]} | {places[1]} |")
         st.markdown("\n".join(["| | before | after |", "| :--- | :--- | :--- |", *lines]), width="content")
-    if text := pictures.credit(one.data, one.number):
+    if one.data and (text := pictures.credit(one.data, one.number)):
         st.caption(text)
 
 
 def _scores(one: Facts) -> None:
     """The score before and after against the ID set and the OOD sets."""
     sets = setups.chosen_sets(one.spec)
-    names = [one.spec.source] if one.spec.source in one.evaluations[1].ood_scores else list(sets)
+    names = [one.data] if one.data in one.evaluations[1].ood_scores else list(sets)
     if not names:
         st.caption("No OOD set is here to compare with; the page Library says how to get one.")
         return
@@ -125,7 +122,7 @@ def _reading(record: units_decided.Decided) -> str:
 def _decided(one: Facts) -> units_decided.Decided:
     after = one.decision.after
     units = units_decided.leading(after.to_logit, after.to_score, one.decision.kept)
-    without = decisions.scores_without(one.at, str(one.spec.method), one.data, one.number, units) if units else ()
+    without = one.without(units) if units else ()
     rows = decisions.exciting(one.at, units) if units else ()
     return units_decided.Decided(
         tuple(

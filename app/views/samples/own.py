@@ -6,6 +6,7 @@ page and are gone with "Remove all", or with the session.
 
 import html
 import re
+from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
@@ -20,7 +21,8 @@ from app.link import streamlit_private
 from app.link.spec import RunSpec
 from app.theme import count
 from app.ui import plot, prepare, share, work
-from app.views.samples import upload_histogram
+from app.views.samples import one, one_why, upload_histogram
+from app.views.samples.one_facts import facts_of_own
 from ash.metrics import accepts, threshold_at_tpr
 
 CARD = 312  # pixels on the screen, as the cards of the story
@@ -32,7 +34,7 @@ LIMITS = (
     f"{uploads.MOST_PIXELS / 1e6:g} megapixels. They stay in the memory of this session, are never written to disk, "
     "and are gone when it ends."
 )
-_OWN, _DROP = "own_uploads", "own_drop"  # keys of the session state
+_OWN, _DROP, _ASKED = "own_uploads", "own_drop", "own_asked"  # keys of the session state
 
 
 def draw(spec: RunSpec) -> None:
@@ -163,6 +165,7 @@ def _judged(spec: RunSpec, own: Uploads) -> None:
     _picture(spec, marks, reference)
     if not cards_first:
         _cards(spec, own, lines)
+    _why(spec, own)
     _export(spec, own, lines)
 
 
@@ -214,16 +217,32 @@ def _card(spec: RunSpec, own: Uploads, number: int, digest: str, lines: tuple[Li
     right += [f'<p class="less">{html.escape(note)}</p>' for note in seen.notes]
     columns = f"<div>{left}</div><div>{''.join(right)}</div>"
     st.html(f'<div class="sample wide" style="grid-template-columns: 5.5rem 1fr">{columns}</div>')
-    label = f"Remove image {number}"
-    st.button(
-        "Remove",
-        key=f"own_remove_{digest}",
-        type="tertiary",
-        icon=":material/close:",
-        help=label,
-        on_click=_remove,
-        args=(digest,),
-    )
+    with st.container(horizontal=True, gap="small"):
+        if lines is not None:
+            _button("Why?", "search", f"What decided about image {number}", f"own_why_{digest}", _ask, digest)
+        _button("Remove", "close", f"Remove image {number}", f"own_remove_{digest}", _remove, digest)
+
+
+def _button(label: str, icon: str, about: str, key: str, action: Callable[[str], None], digest: str) -> None:
+    st.button(label, key=key, type="tertiary", icon=f":material/{icon}:", help=about, on_click=action, args=(digest,))
+
+
+def _ask(digest: str) -> None:
+    """Callback: say of one image why it was judged so."""
+    st.session_state[_ASKED] = digest
+
+
+def _why(spec: RunSpec, own: Uploads) -> None:
+    """Of the image that was asked for, or else the first, all that is said of one sample."""
+    digest = st.session_state.get(_ASKED)
+    digest = digest if digest in own.scored else next(iter(own.files))
+    number = list(own.files).index(digest) + 1
+    st.divider()
+    if spec.other:
+        spec = one.with_variant(spec)
+    shown = facts_of_own(spec, own, digest, number)
+    one_why.wide(shown)
+    one.more(spec, shown)
 
 
 def _words(spec: RunSpec, scored: Scored, lines: tuple[Line, Line] | None) -> list[str]:

@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from app.charts.sample_table import Ints, SampleTable
+from app.charts.sample_table import Filters, Ints, SampleTable
 from app.errors import plain
 from app.link.spec import RunSpec
+from app.ui import code
 from app.ui import pictures as images
 from app.views.samples import cards, filters, pairs
 from ash.methods import Method
@@ -29,6 +30,7 @@ def draw(spec: RunSpec) -> None:
         )
     )
     filters.shortcuts(found)
+    code.show("samples_code", lambda: code.samples_program(spec, Filters()))
 
 
 def finding(spec: RunSpec, found: SampleTable, rows: Ints) -> str:

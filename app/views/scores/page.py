@@ -56,7 +56,7 @@ def render(spec: RunSpec) -> None:
     split.measured_line(spec, list(labels)[1:])
     _reading(spec)
     _export(spec, after, before)
-    code.show("scores_code", lambda: code.program(spec))
+    code.show("scores_code", lambda: code.counts_program(spec))
     detector.export(spec)
 
 
