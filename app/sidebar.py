@@ -19,6 +19,8 @@ from app.theme import listed, variant_label
 from app.ui import job_panel, share, texts
 from ash.methods import ALL_SCORES, SCORE_LABELS, VARIANTS, Method, Variant
 
+_OTHER = "other"  # in the place of a variant: a method that the controls cannot say
+
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """Field -> the names the server has, the default first."""
@@ -84,7 +86,20 @@ def _placement(spec: RunSpec) -> None:
 
 def _variant(spec: RunSpec) -> None:
     labels = {name: variant_label(name) for name in VARIANTS}
-    _select("Variant", "variant", labels, "What is done to the activation.")
+    says = not spec.other or picks.controls_say_all_but_the_score(spec)
+    if not says:
+        labels = {_OTHER: spec.method.label, **labels}
+    st.selectbox(
+        "Variant",
+        list(labels),
+        format_func=lambda option: labels.get(option, option),
+        help="What is done to the activation.",
+        **bind(
+            "variant",
+            to_widget=lambda name: name if says else _OTHER,
+            from_widget=lambda name: spec.variant if name == _OTHER else name,
+        ),
+    )
 
 
 def _model(spec: RunSpec) -> None:

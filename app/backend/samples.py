@@ -154,7 +154,7 @@ class Suggestion:
 
 @cache_resource(max_entries=64)
 def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tuple[Suggestion, ...]:
-    """Samples that explain a method: confident, borderline and mistaken ones, and what shaping fixed or broke."""
+    """Samples that explain a method: confident, borderline and mistaken ones, and what shaping rescued or broke."""
     from ash.metrics import accepts, threshold_at_tpr
 
     now, plain = evaluation(at, method), evaluation(at, Method.parse(method).score)
@@ -177,7 +177,7 @@ def suggestions(at: Setup, method: str, ood: tuple[str, ...], tpr: float) -> tup
         passed, passed_before = accepts(after, line), accepts(before, old)
         offer("OOD accepted", name, -after, passed)
         offer("Borderline OOD", name, -after, ~passed)
-        offer("Fixed", name, after, passed_before & ~passed)
+        offer("Rescued", name, after, passed_before & ~passed)
         offer("Broken", name, -after, ~passed_before & passed)
     return tuple(Suggestion(label, source, number(at, source, row)) for label, (_, source, row) in found.items())
 

@@ -23,6 +23,7 @@ from app.backend.samples import Sample, shaped
 from app.backend.setups import Setup
 from app.backend.thumbnails import data_uri
 from app.backend.turns import semaphore
+from app.backend.unlike import hints, usual_borders
 from app.link import streamlit_private
 from ash.errors import AshError
 from ash.images import UNKNOWN, ImageError
@@ -181,6 +182,7 @@ def _look(at: Setup, one: Upload) -> "tuple[Tensor, Seen] | Refusal":
     height, width = tensor.shape[-2:]
     if found.image.width < width or found.image.height < height:
         notes = (*notes, f"It is smaller than the {width} x {height} pixels that the network sees, so it was enlarged.")
+    notes = (*notes, *hints(found.image, (width, height), usual_borders(at)))
     return tensor, Seen(found.format, found.size, notes, _uri(found.image), _uri(_input(at, tensor)), None)
 
 

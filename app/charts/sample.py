@@ -193,7 +193,8 @@ def _last_steps(record: Curve, k: str, share: str) -> list[str]:
     if record.does == "scale":
         last = "Nothing but zeros is left, so there is nothing to multiply."
         if record.factor is not None and record.exponent is not None:
-            last = f"Multiply it by exp(s1/s2) = exp({number(record.exponent)}) = **{number(record.factor)}**."
+            exponent, factor = number(record.exponent), number(record.factor)
+            last = f"Multiply every kept value by exp(s1/s2) = exp({exponent}) = **{factor}**."
         return [f"Sum what is left: s2 = **{s2}**.", last]
     if record.does == "random":
         return [f"Replace the {k} kept values by random numbers from 0 to 10 (seed 0, keyed by the sample's number)."]

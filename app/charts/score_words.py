@@ -57,7 +57,7 @@ def finding(record: Histograms, before: str) -> str:
     if old:
         text += f"; {before} accepts {theme.percent(float(np.mean([old[bars.name].share for bars in record.ood])))}"
     worst = max(record.ood, key=lambda bars: bars.share)
-    return f"{text}. The hardest set is {worst.label} ({theme.percent(worst.share)})."
+    return f"{text}. It accepts most of {worst.label}: {theme.percent(worst.share)}."
 
 
 def counts(record: Histograms, before: str) -> pd.DataFrame:

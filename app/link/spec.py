@@ -183,7 +183,7 @@ def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:
             values[name] = key.parse(text)
         except ValueError:
             used = key.write(default.value(name))
-            notices.append(f"{key.key}={printable(text)} is not {key.wanted}; using {used}.")
+            notices.append(f"The link says {key.key}={printable(text)} instead of {key.wanted}: {used} is used.")
     if query.get("v", LINK_VERSION) != LINK_VERSION:
         notices.append(f"This link has version {printable(query['v'])}, this program reads version {LINK_VERSION}.")
     spec = default.having(**values)
@@ -224,7 +224,9 @@ def settle(spec: RunSpec, known: Mapping[str, Collection[str]]) -> tuple[RunSpec
         kept: Any = tuple(one for one in asked if one in names) if isinstance(value, tuple) else next(iter(names))
         key = keys()[name]
         used = key.write(kept) or "none"
-        notices.append(f"{key.key}={printable(','.join(missing))} is not known here; using {used}.")
+        notices.append(
+            f"The link says {key.key}={printable(','.join(missing))}, which is not known here: {used} is used."
+        )
         spec = spec.having(**{name: kept})
     for name, names in known.items():
         one = spec.value(name)

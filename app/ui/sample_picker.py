@@ -18,7 +18,7 @@ from app.ui import pictures, plot
 from ash import images
 
 WHY = {
-    "Fixed": "OOD: accepted without shaping, rejected with it. ",
+    "Rescued": "OOD: accepted without shaping, rejected with it. ",
     "Broken": "OOD: rejected without shaping, accepted with it. ",
 }
 BROWSED = 60  # images in the browser of thumbnails

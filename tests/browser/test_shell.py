@@ -40,7 +40,9 @@ def test_a_junk_link_gets_one_sentence_and_no_traceback(visitor: Visitors) -> No
     expect(notices).to_have_count(3)
     expect(notices.first).to_contain_text("p")
     expect(
-        one.page.get_by_text(f"p=abc is not a percentile in [0, 100); using {write_number(RunSpec().p)}.")
+        one.page.get_by_text(
+            f"The link says p=abc instead of a percentile in [0, 100): {write_number(RunSpec().p)} is used."
+        )
     ).to_be_visible()
     expect(one.page.get_by_test_id("stException")).to_have_count(0)
     one.press("ArrowRight").expect_p(round(RunSpec().p) + 1)

@@ -197,7 +197,8 @@ def test_the_library_lists_them_and_the_other_pages_go_on(load: Load, tmp_path: 
     app = open_page("tradeoff", model="net")
     assert app.session_state["spec"].model == next(iter(registry.models()))
     assert (
-        app.warning[0].value.replace("\\", "") == f"model=net is not known here; using {next(iter(registry.models()))}."
+        app.warning[0].value.replace("\\", "")
+        == f"The link says model=net, which is not known here: {next(iter(registry.models()))} is used."
     )
 
 

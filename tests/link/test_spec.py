@@ -136,12 +136,21 @@ def test_the_fields_and_their_keys_are_unique_and_fit_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"p": "abc"}, f"p=abc is not a percentile in [0, 100); using {P}."),
-        ({"p": "100"}, f"p=100 is not a percentile in [0, 100); using {P}."),
-        ({"p": "nan"}, f"p=nan is not a percentile in [0, 100); using {P}."),
-        ({"c": "-1"}, f"c=-1 is not a threshold in [0.0001, 1e+06]; using {write_number(RunSpec().c)}."),
-        ({"on": "../../etc"}, "on=..?..?etc is not 'mean', 'near', 'far' or an OOD set; using mean."),
-        ({"split": "half"}, "split=half is not a part of the images (test, all); using test."),
+        ({"p": "abc"}, f"The link says p=abc instead of a percentile in [0, 100): {P} is used."),
+        ({"p": "100"}, f"The link says p=100 instead of a percentile in [0, 100): {P} is used."),
+        ({"p": "nan"}, f"The link says p=nan instead of a percentile in [0, 100): {P} is used."),
+        (
+            {"c": "-1"},
+            f"The link says c=-1 instead of a threshold in [0.0001, 1e+06]: {write_number(RunSpec().c)} is used.",
+        ),
+        (
+            {"on": "../../etc"},
+            "The link says on=..?..?etc instead of 'mean', 'near', 'far' or an OOD set: mean is used.",
+        ),
+        (
+            {"split": "half"},
+            "The link says split=half instead of a part of the images (test, all): test is used.",
+        ),
         ({"v": "9"}, "This link has version 9, this program reads version 1."),
     ],
 )
@@ -240,9 +249,9 @@ def test_names_the_server_does_not_have_are_replaced() -> None:
     settled, notices = settle(spec, known)
     assert settled == replace(spec, placement="avgpool", ood=("digits",), on="mean")
     assert notices == [
-        "placement=layer9 is not known here; using avgpool.",
-        "ood=gone is not known here; using digits.",
-        "on=gone is not known here; using mean.",
+        "The link says placement=layer9, which is not known here: avgpool is used.",
+        "The link says ood=gone, which is not known here: digits is used.",
+        "The link says on=gone, which is not known here: mean is used.",
     ]
     assert settle(settled, known) == (settled, [])
 

@@ -176,7 +176,7 @@ def test_a_bar_of_the_scores_opens_exactly_its_samples(axis: str) -> None:
     inside = mine & (found.after.score >= float(low)) & (found.after.score < float(high))
     assert inside.sum() == count
     assert len(select(found, Filters(among=spec.samples.among, scores=spec.samples.scores)).rows) == count
-    assert f"Of {count:,} chosen samples" in heading(app)
+    assert f" {count:,} chosen samples" in heading(app)
 
 
 def test_the_link_of_a_bar_works_a_second_time() -> None:

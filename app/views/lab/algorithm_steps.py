@@ -28,7 +28,7 @@ TEXTS = {
     "count": "Count what is left: $k$ values.",
     "level": "Set each value that is left to $s_1 / k$.",
     "rest": "Add up what is left: $s_2 = \\sum x_i$.",
-    "scale": "Multiply what is left by $e^{s_1 / s_2}$.",
+    "scale": "Multiply every kept value by $e^{s_1 / s_2}$.",
     "out": "Pass $x$ on to the rest of the network.",
 }
 

@@ -55,7 +55,7 @@ def draw(spec: RunSpec, number: int, compared: pd.DataFrame) -> DeltaGenerator:
         frame,
         f"paper_table{number}",
         on_pick=lambda line: _pick(number, rows, line),
-        selected=chosen,
+        selected=chosen if rows.loc[chosen, "method"] == str(spec.method) else None,  # a tick is what is loaded
         columns=_columns(frame, beside),
         height="content",
         style=lambda frame: _styled(frame, plot.dark()),
@@ -168,11 +168,11 @@ def _styled(frame: pd.DataFrame, dark: bool) -> Any:
 
 
 def _chosen(number: int, rows: pd.DataFrame) -> str:
-    """The chosen line; before anyone has chosen, the first that the loaded method is, or the first network's last."""
+    """The line chosen here as long as no other is the loaded method's; else that one, or the first network's last."""
     kept: str = st.session_state.get(f"{_LINE}{number}", "")
-    if kept in rows.index:
-        return kept
     loaded = rows.index[rows["method"] == str(current().method)]
+    if kept in (loaded if len(loaded) else rows.index):
+        return kept
     return str(loaded[0] if len(loaded) else rows.index[rows["model"] == rows["model"].iloc[0]][-1])
 
 

@@ -71,12 +71,11 @@ def truth(table: SampleTable, row: int) -> str:
 def finding(table: SampleTable, rows: Ints, method: str, reference: str, tpr: float) -> str:
     """What shaping did to some of the samples: the sentence on top of the page."""
     every = count(len(table))
-    start = (
-        f"Of {every} samples" if len(rows) == len(table) else f"Of {count(len(rows))} chosen samples ({every} in all)"
-    )
+    among = f"{every} samples" if len(rows) == len(table) else f"{count(len(rows))} chosen samples ({every} in all)"
     wrong = int(np.count_nonzero(table.after.accepted[rows] != table.is_id[rows]))
-    end = f"{method} puts {count(wrong)} on the wrong side of the {tpr:g} % line"
+    share = "all" if wrong == len(rows) > 1 else f"{count(wrong)} of"
+    start = f"{method} puts {share} {among} on the wrong side of the {tpr:g} % line"
     if method == reference:
-        return f"{start}, {end}. Choose a variant in the sidebar to see what shaping changes."
+        return f"{start}. Choose a variant in the sidebar to see what shaping changes."
     rescued, broken = (int(np.count_nonzero(mask[rows])) for mask in (table.rescued, table.broken))
-    return f"{start}, {end}: it rescues {count(rescued)} that {reference} gets wrong and breaks {count(broken)}."
+    return f"{start}: it rescues {count(rescued)} that {reference} gets wrong and breaks {count(broken)}."

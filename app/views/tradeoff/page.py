@@ -428,7 +428,7 @@ def _explain(shown: pareto.Pareto) -> None:
     if shown.paper:
         names = ", ".join(f"{VARIANTS[one.variant].label} at {one.short}" for one in shown.paper)
         st.caption(
-            f"Hollow marks are settings of the paper ({names}), measured on this network and these images. "
+            f"Large hollow marks round a setting are the paper's ({names}), measured on this network and these images. "
             "The paper's own numbers are not drawn in this picture."
         )
 
