@@ -179,9 +179,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     Its numbers are not rounded: what a page shows of them is rounded once, where it is shown.
     """
     signs = re.compile(f"^[{''.join(mark.sign for mark in MARKS.values())}] ")
-    found = frame.assign(
-        **{name: frame[name].str.replace(signs, "", regex=True) for name in frame.select_dtypes("object")}
-    )
+    texts = [name for name in frame if pd.api.types.is_string_dtype(frame[name])]
+    found = frame.assign(**{name: frame[name].str.replace(signs, "", regex=True) for name in texts})
     if frame.index.name != "method":
         return found
     methods = [Method.parse(text) for text in frame.index]

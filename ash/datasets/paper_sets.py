@@ -13,6 +13,7 @@ _MOS = "https://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/"
 _MOS_HOME = "https://github.com/deeplearning-wisc/large_scale_ood"
 _ODIN_HOME = "https://github.com/facebookresearch/odin"
 _RESEARCH = "research only"
+_MADE_HERE = "made here"  # drawn by a program of this repository, under its licence
 
 
 _Bundled = tuple[str, str, Literal["id", "ood"], int, str, str]  # name, label, role, images, licence, note
@@ -48,20 +49,20 @@ _HALVES = "The upper half of one garment on the lower half of another."
 DEMO_SETS = (
     *_bundled(  # of 28 x 28 pixels
         "npz",
-        ("fashion_mnist", "Fashion-MNIST", "id", 10_000, "bundled", _GARMENTS),
-        ("fashion_mnist_train", "Fashion-MNIST, training", "id", 3000, "bundled", _FITTING),
-        ("noise", "Noise", "ood", 1000, "bundled", "Generated: independent pixels, smooth blobs, gratings."),
-        ("textures", "Textures", "ood", 1000, "bundled", "Crops of brick, grass and gravel."),
-        ("letters", "Letters", "ood", 1000, "bundled", "Latin letters in faces of the DejaVu fonts."),
-        ("digits", "Digits", "ood", 1000, "bundled", "Handwritten digits of scikit-learn."),
-        ("photographs", "Photographs", "ood", 1000, "bundled", "Grey crops of photographs."),
-        ("chimeras", "Chimeras", "ood", 1000, "bundled", _HALVES),
+        ("fashion_mnist", "Fashion-MNIST", "id", 10_000, "MIT", _GARMENTS),
+        ("fashion_mnist_train", "Fashion-MNIST, training", "id", 3000, "MIT", _FITTING),
+        ("noise", "Noise", "ood", 1000, _MADE_HERE, "Generated: independent pixels, smooth blobs, gratings."),
+        ("textures", "Textures", "ood", 1000, "CC0", "Crops of brick, grass and gravel."),
+        ("letters", "Letters", "ood", 1000, _MADE_HERE, "Latin letters in faces of the DejaVu fonts."),
+        ("digits", "Digits", "ood", 1000, "CC BY 4.0", "Handwritten digits of scikit-learn."),
+        ("photographs", "Photographs", "ood", 1000, "public, CC0", "Grey crops of photographs."),
+        ("chimeras", "Chimeras", "ood", 1000, "MIT", _HALVES),
     ),
     *_bundled(  # of 224 x 224
         "zip",
         ("photos", "Photos", "id", 1000, "CC BY 2.0", _PHOTOS),
-        ("patterns", "Patterns", "ood", 300, "bundled", "Drawn by a program: blocks, blobs, gratings, checks."),
-        ("pages", "Pages and charts", "ood", 200, "bundled", "Drawn by a program: printed pages, tables, charts."),
+        ("patterns", "Patterns", "ood", 300, _MADE_HERE, "Drawn by a program: blocks, blobs, gratings, checks."),
+        ("pages", "Pages and charts", "ood", 200, _MADE_HERE, "Drawn by a program: printed pages, tables, charts."),
         ("emoji", "Emoji", "ood", 300, "OFL 1.1", "Faces, hands, people and signs of Noto Color Emoji."),
         ("clipart", "Clip art", "ood", 300, "public domain", "Drawings of signs and symbols, from Open Clip Art."),
         ("clipart_objects", "Clip art of objects", "ood", 300, "public domain", _NEAR),

@@ -39,7 +39,7 @@ def test_extract_shows_its_cost_and_its_result(mine: str) -> None:
     assert (row["State"], row["Rows"], row["Format"], row["From"]) == ("● complete", IMAGES, "float32", "computed here")
     assert row["On disk"] == sum(file.stat().st_size for file in folder.iterdir())
     assert "1 computed here" in words(app)
-    assert "1 set of activations takes up" in words(app)
+    assert ", 1 set computed here (" in words(app)
     app.segmented_control(key="spec_shelf").set_value("data").run()
     assert "are computed" in words(app)
     assert "data_cost" not in keys(app)
@@ -145,7 +145,7 @@ def test_delete_asks_first_and_names_what_is_lost(mine: str) -> None:
     click(app, "bank_delete_confirmed")
     assert not folder.exists()
     assert name not in table(app)
-    assert "No activations computed yet" in words(app)
+    assert "None was computed here yet" in words(app)
 
 
 def test_activations_at_work_are_not_deleted(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_what_a_licence_guards_is_explained() -> None:
 
 def test_activations_are_empty_but_for_the_bundled_ones() -> None:
     app = opened("activations")
-    assert "No activations computed yet" in words(app)
+    assert "None was computed here yet" in words(app)
     assert {row["From"] for row in table(app).values()} == {"bundled"}
     assert len(table(app)) == len(list(BUNDLED.glob("*/*/*/manifest.json")))
     assert "bank_verify" in keys(app)

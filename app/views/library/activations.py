@@ -20,7 +20,7 @@ def draw(spec: RunSpec) -> None:
     own = [row for row in rows.values() if not row.info.bundled]
     if not own:
         st.info(
-            "No activations computed yet. Choose a model and a placement in the sidebar; the pages compute what they "
+            "None was computed here yet. Choose a model and a placement in the sidebar; the pages compute what they "
             "need, or extract a data set on the shelf of data sets.",
             icon=":material/inventory_2:",
         )

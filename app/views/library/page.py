@@ -7,7 +7,7 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
 from app.link.state import bind
-from app.theme import count, listed, size
+from app.theme import count, counted, listed, size
 from app.ui import facts, job_panel
 from app.views.library import activations
 from app.views.library import data as library_data
@@ -19,6 +19,7 @@ _DRAW = {
     "data": library_data.draw,
     "activations": activations.draw,
 }
+_HOW_TO = {"models": ("own-network", "Add a network of your own"), "data": ("own-data", "Add images of your own")}
 
 
 def render(spec: RunSpec) -> None:
@@ -45,6 +46,9 @@ def render(spec: RunSpec) -> None:
         label_visibility="collapsed",
         **bind("shelf"),
     )
+    if about := _HOW_TO.get(spec.library.shelf):
+        guide, label = about
+        state.page_link("guide", label, spec.having(guide=guide))
     _DRAW[spec.library.shelf](spec)
 
 
@@ -56,13 +60,11 @@ def summary() -> str:
     listed_sets = sum(row.status.state == "listed" for row in data)
     only = f" (of {listed_sets} more the activations ship)" if listed_sets else ""
     own = [row for row in banks if not row.info.bundled]
-    kept = f"{count(len(own))} sets of activations" if len(own) != 1 else "1 set of activations"
-    room = f"take up {size(sum(row.info.bytes for row in own))}" if own else "have been computed"
-    if len(own) == 1:
-        room = room.replace("take", "takes")
+    bundled = counted(len(banks) - len(own), "set") + " of activations come with the explorer"
+    computed = f"{counted(len(own), 'set')} computed here ({size(sum(row.info.bytes for row in own))})" if own else ""
     return (
         f"{ready} of {len(models)} models and {here} of {len(data)} data sets are here{only}; "
-        f"{kept if own else 'no activations'} {room}{'' if own else ' yet'}."
+        f"{bundled}, {computed or 'none was computed here yet'}."
     )
 
 

@@ -18,6 +18,10 @@ from app.ui import code, controls, placement_values, placements, plot, prepare, 
 from app.views.placements import cuts, grid
 from ash.methods import VARIANTS
 
+_TOGETHER = (
+    "What was measured before is of validation and test images together. So all placements are here, and the best is "
+    "chosen on the images that it is measured on, where a choice looks better than it is."
+)
 _STYLE = """<style>
 @media (max-width: 640px) {
     .st-key-placements_grid .xtick text, .st-key-placements_grid .bars text {font-size: 11px !important}
@@ -50,6 +54,8 @@ def render(spec: RunSpec) -> None:
     _controls(spec, shown.same_images())
     _advice(shown, chosen, {one.name for one in standings if not protocol.whole(one.part)})
     split.unsplit(spec)
+    if spec.split != protocol.ALL and any(one.shipped for one in standings):
+        st.caption(_TOGETHER)
     left, right = st.columns(2, gap="medium")
     with left:
         _curves(shown)
