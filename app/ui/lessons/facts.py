@@ -12,7 +12,7 @@ from app.charts import bins, score_words
 from app.charts.line_chart import PERCENTILE, Against, Line, outlines
 from app.link.spec import PENULTIMATE, RunSpec
 from app.theme import ALGORITHMS, count, counted, percent, points
-from app.ui.lessons.words import SAME, gap, order
+from app.ui.lessons.words import SAME, difference, gap, order
 from ash.methods import STEPS, Method
 
 TPR = 95.0  # of FPR95, by its definition
@@ -185,9 +185,9 @@ def pruning(here: Here) -> Found:
         "mass_id": percent(mass.id),
         "mass_ood": percent(mass.ood),
         "accuracy_p": percent(one.accuracy),
-        "accuracy_gap": gap(one.accuracy - here.base.accuracy, "without pruning"),
+        "accuracy_gap": gap(difference(one.accuracy, here.base.accuracy), "without pruning"),
         "auroc_p": percent(one.auroc),
-        "auroc_gap": gap(one.auroc - here.base.auroc, "without pruning"),
+        "auroc_gap": gap(difference(one.auroc, here.base.auroc), "without pruning"),
         "reach": number(limit),
         "best_p": number(top.p),
         "best_auroc": percent(top.auroc),
@@ -227,7 +227,7 @@ def shaping(here: Here) -> Found:
         "winner": STEPS[winner].label,
         "winner_p": number(tops[winner].p),
         "winner_auroc": percent(tops[winner].auroc),
-        "winner_gap": gap(tops[winner].auroc - here.base.auroc, "unshaped"),
+        "winner_gap": gap(difference(tops[winner].auroc, here.base.auroc), "unshaped"),
         "last_p": number(last.p),
         "last_s": percent(last.auroc),
     }

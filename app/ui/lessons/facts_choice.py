@@ -13,7 +13,7 @@ from app.charts.placements import Place, Placements
 from app.link.fields import OFF
 from app.theme import count, counted, listed, percent, points
 from app.ui.lessons.facts import LOSS, Found, Here, against, best, extremes, line, number, outline
-from app.ui.lessons.words import SAME, gap
+from app.ui.lessons.words import SAME, difference, gap
 from app.ui.placement_values import STAND_IN
 from ash.methods import STEPS, VARIANTS, Method
 from ash.variants import PRUNING
@@ -54,13 +54,13 @@ def choosing(here: Here) -> Found:
         "budget": points(budget(here)).removeprefix("+") if budget(here) != 1 else "1 point",
         "chosen": chosen.label,
         "chosen_auroc": percent(chosen.auroc),
-        "chosen_gap": gap(chosen.auroc - base.auroc, "unshaped"),
+        "chosen_gap": gap(difference(chosen.auroc, base.auroc), "unshaped"),
         "chosen_accuracy": percent(chosen.id_accuracy),
         "chosen_fpr": percent(chosen.fpr95),
         "top": top.label,
         "top_auroc": percent(top.auroc),
         "top_accuracy": percent(top.id_accuracy),
-        "top_accuracy_gap": gap(top.id_accuracy - base.id_accuracy, "unshaped"),
+        "top_accuracy_gap": gap(difference(top.id_accuracy, base.id_accuracy), "unshaped"),
         "fewest": fewest.label,
         "fewest_fpr": percent(fewest.fpr95),
         "allowed": count(len(allowed)),
@@ -203,10 +203,10 @@ def reporting(here: Here) -> Found:
     values = {
         "method": method.label,
         "method_auroc": percent(mean["auroc"]),
-        "method_gap": gap(mean["auroc"] - here.base.auroc, "unshaped"),
+        "method_gap": gap(difference(mean["auroc"], here.base.auroc), "unshaped"),
         "method_fpr": percent(mean["fpr95"]),
         "method_accuracy": percent(mean["accuracy"]),
-        "method_accuracy_gap": gap(mean["accuracy"] - here.base.accuracy, "unshaped"),
+        "method_accuracy_gap": gap(difference(mean["accuracy"], here.base.accuracy), "unshaped"),
         "low": percent(span[0]) if span else "",
         "high": percent(span[1]) if span else "",
         "worse": listed(worse) if worse else "no set",
@@ -233,5 +233,5 @@ def _hard_case(here: Here, method: str, plain: Mapping[str, Point]) -> dict[str,
         "easiest_auroc": percent(easy.auroc),
         "hardest_fpr": percent(hard.fpr95),
         "hardest_plain": percent(plain[hardest].auroc),
-        "hardest_gap": gap(hard.auroc - plain[hardest].auroc, "unshaped"),
+        "hardest_gap": gap(difference(hard.auroc, plain[hardest].auroc), "unshaped"),
     }

@@ -9,7 +9,7 @@ from app.charts.placements import Placements
 from app.theme import count, percent
 from app.ui.lessons.facts import Here, against, best, favours, line, number
 from app.ui.lessons.facts_choice import mean_losses, placement_values, placements_picture, thresholds
-from app.ui.lessons.words import SAME, gap, order
+from app.ui.lessons.words import SAME, difference, gap, order
 
 RANDOM_P = 65.0  # of the first row of Table 4
 
@@ -80,7 +80,7 @@ def random_values(here: Here) -> Outcome:
     values = {
         "random_p": number(RANDOM_P),
         "rand_auroc": percent(one.auroc),
-        "rand_gap": gap(one.auroc - here.base.auroc, "unshaped"),
+        "rand_gap": gap(difference(one.auroc, here.base.auroc), "unshaped"),
         "rand_accuracy": percent(one.accuracy),
         "rand_top": percent(top.auroc),
         "rand_top_p": number(top.p),
@@ -102,7 +102,7 @@ def exponent(here: Here) -> Outcome:
         "exp_auroc": percent(one.auroc),
         "linear_p": number(two.p),
         "linear_auroc": percent(two.auroc),
-        "exponent_gap": gap(one.auroc - two.auroc, "the ratio"),
+        "exponent_gap": gap(difference(one.auroc, two.auroc), "the ratio"),
         "ratio_id": f"{ratio.id:.2f}",
         "ratio_ood": f"{ratio.ood:.2f}",
         "last_p": number(powers[-1].p),

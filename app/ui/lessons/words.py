@@ -5,6 +5,11 @@ from app.theme import points
 SAME = 0.5  # points: what differs by less is called the same
 
 
+def difference(one: float, other: float) -> float:
+    """Points from the other percentage to the one as texts show both, to a digit, so that a reader's sum adds up."""
+    return float(f"{one:.1f}") - float(f"{other:.1f}")
+
+
 def gap(difference: float, other: str) -> str:
     """`3.1 points higher than unshaped`, `0.2 points lower than unshaped`, `the same as unshaped`."""
     size = points(abs(difference)).removeprefix("+")
