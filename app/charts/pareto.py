@@ -165,9 +165,7 @@ def figure(shown: Pareto, dark: bool) -> Figure:
     if others := shown.others:
         plot.data.append(_marks(shown, "other methods", others, "hexagon", 10, dark))
     if shown.published:
-        moved = any(one.x is not None for one in shown.published)
-        name = "published, moved" if moved else "published in the paper"
-        plot.data.append(trace(shown.published, dark, name))
+        plot.data.append(trace(shown.published, dark, "published in the paper"))
     plot.data.append(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
     for one in shown.paper:
         plot.data.append(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))

@@ -1,40 +1,33 @@
 """The numbers that the paper prints, as marks in a chart: hollow, dotted and grey; none passes for a measured one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import pandas as pd
 
-from app.charts.plain import Part, scatter
-from app.theme import MARKS, colours, percent
+from app.charts.plain import Figure, Part, scatter
+from app.theme import MARKS, colours, layout, percent
 from ash import paper
 from ash.methods import VARIANTS, Method
 
+HEIGHT = 480
 NETWORK = "resnet50"  # the only one that the paper prints accuracies for
 
 
 @dataclass(frozen=True)
 class Published:
-    """A setting whose ID accuracy and average AUROC (None: not at this setting) the paper prints, for its ResNet-50.
-
-    `x`, `y`: where it is drawn, when that is not at these numbers.
-    """
+    """A setting whose ID accuracy and average AUROC (None: not at this setting) the paper prints, for its ResNet-50."""
 
     method: Method
     id_accuracy: float
     auroc: float | None
     note: str = ""
-    x: float | None = None
-    y: float | None = None
 
     @property
     def spot(self) -> tuple[float, float]:
-        """Where it is drawn: accuracy across, AUROC upward, unless it was moved."""
-        return (
-            self.id_accuracy if self.x is None else self.x,
-            (self.auroc or 0.0) if self.y is None else self.y,
-        )
+        """Where it is drawn: accuracy across, AUROC upward."""
+        return self.id_accuracy, self.auroc or 0.0
 
     @property
     def label(self) -> str:
@@ -45,7 +38,7 @@ class Published:
 
     @property
     def hover(self) -> str:
-        """What the mark says: the printed numbers, wherever it is drawn."""
+        """What the mark says."""
         detection = "" if self.auroc is None else f"<br>AUROC {percent(self.auroc, 2)}"
         return (
             f"<b>Published: {self.method.label}</b><br>ResNet-50 on ImageNet<br>"
@@ -80,13 +73,6 @@ def energy() -> Published:
     return next(one for one in settings() if not one.method.steps)
 
 
-def moved(accuracy: float, auroc: float) -> tuple[Published, ...]:
-    """The settings with both numbers, all shifted alike so that the paper's Energy lies at these."""
-    base = energy()
-    across, up = accuracy - base.id_accuracy, auroc - (base.auroc or 0.0)
-    return tuple(replace(one, x=one.spot[0] + across, y=one.spot[1] + up) for one in settings(both=True))
-
-
 def trace(points: Sequence[Published], dark: bool, name: str = "published") -> Part:
     """Hollow grey marks with a dot inside, in the symbols of their variants; no measured mark has such a dot."""
     colour = colours(dark)
@@ -101,3 +87,12 @@ def trace(points: Sequence[Published], dark: bool, name: str = "published") -> P
         hoverinfo="text",
         showlegend=True,
     )
+
+
+def figure(points: Sequence[Published], dark: bool) -> Figure:
+    """The published settings alone, on axes of their own: for beside what another network does."""
+    marks = {**trace(points, dark), "showlegend": False, "mode": "markers+text", "textposition": "bottom center"}
+    marks |= {"text": [one.label for one in points], "textfont": {"color": colours(dark)["ink"], "size": 12}}
+    axes = {"xaxis": "ID accuracy (%)", "yaxis": "AUROC (%)"}
+    titles = {name: {"title": {"text": title, "standoff": 8}, "zeroline": False} for name, title in axes.items()}
+    return Figure([marks], layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}, **titles))

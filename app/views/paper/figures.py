@@ -56,43 +56,51 @@ def _from_settings(spec: RunSpec, number: int) -> None:
 
 
 def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) -> None:
-    """Figure 2: every setting and method, the Pareto front, and the paper's settings moved to this network's Energy."""
+    """Figure 2: every setting and method, the Pareto front, and what the paper prints: of another network beside it."""
     by_method = {one.method: one for one in found}
     energy = Method()
     current = spec.method if spec.method in by_method else energy
     shown = pareto.record(found, current=current, baseline=energy, paper=(), x="id_accuracy", y="auroc")
-    base, same = by_method[energy], _same(spec)
-    every = published.settings(both=True) if same else published.moved(base.id_accuracy, base.auroc)
-    points = tuple(one for one in every if max(one.spot) <= 100)
-    beyond = len(points) < len(every)
-    across, up = (_wider(shown.ranges[i], [point.spot[i] for point in points]) for i in (0, 1))
-    shown = replace(shown, published=points, ranges=(across, up))
+    printed, same = published.settings(both=True), _same(spec)
+    if same:
+        across, up = (_wider(shown.ranges[i], [point.spot[i] for point in printed]) for i in (0, 1))
+        shown = replace(shown, published=printed, ranges=(across, up))
     where = place_words(setups.set_label(setups.setup(spec).id_set), {name: name for name in sets}, "mean")
-    sentence = headline(by_method[current], base, where)
+    sentence = headline(by_method[current], by_method[energy], where)
     st.markdown(f"**{plain(sentence)}**")
-    plot.show(
-        pareto.figure(shown, plot.dark()),
-        "paper_figure2",
-        sentence,
-        on_pick=Pick.method,
-        selected=str(current),
-        table=lambda: front.table(found),
-        filename="ash-figure2",
-        columns=shipped.measured_columns(),
-    )
-    differs = paper.differs_in(spec) if same else ""
-    moved = (
-        "at the printed numbers" + (f", though what is measured here differs in {differs}" if differs else "")
-        if same
-        else "moved together so that the paper's Energy lies on this network's: compare their distances from it, not "
-        "their place. This is another network, so a mark that lies off a line shows no error; the numbers under the "
-        "pointer are the printed ones"
-    )
-    st.caption(
-        "Lines, filled marks and black hexagons are measured here. Grey marks with a dot inside are published, of "
-        f"ResNet-50 on ImageNet, {moved}. Of the paper's Figure 2 only {len(every)} settings are printed as numbers"
-        + (f"; {len(every) - len(points)} of them would lie above 100 % here and are left out." if beyond else ".")
-    )
+    here, there = (st.container(), None) if same else st.columns([3, 2], gap="medium")
+    with here:
+        plot.show(
+            pareto.figure(shown, plot.dark()),
+            "paper_figure2",
+            sentence,
+            on_pick=Pick.method,
+            selected=str(current),
+            table=lambda: front.table(found),
+            filename="ash-figure2",
+            columns=shipped.measured_columns(),
+        )
+    if there:
+        with there:
+            plot.show(
+                published.figure(printed, plot.dark()),
+                "paper_figure2_published",
+                f"Published: {len(printed)} settings of ResNet-50 on ImageNet.",
+                filename="ash-figure2-published",
+            )
+    st.caption(f"{_measured_words(spec, same)} Of Figure 2 only {len(printed)} settings are printed as numbers.")
+
+
+def _measured_words(spec: RunSpec, same: bool) -> str:
+    """What of Figure 2 is measured here, what is published, and what keeps the two apart."""
+    marks = "Lines, filled marks and black hexagons are measured here; grey marks with a dot inside are published, of"
+    if not same:
+        return plain(
+            f"{marks} ResNet-50 on ImageNet: on axes of their own, because {registry.entry(spec.model).label} is "
+            "another network and these are other images."
+        )
+    differs = paper.differs_in(spec)
+    return f"{marks} ResNet-50 on ImageNet" + (f"; what is measured here differs in {differs}." if differs else ".")
 
 
 def _same(spec: RunSpec) -> bool:
