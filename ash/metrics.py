@@ -6,6 +6,7 @@ ordered like any others, equal ones are ties; NaN has no place in an order and i
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,34 @@ def intervals(
     of counts over that order, so it costs one cumulative sum. AshError for a single sample, which says nothing of how
     much others vary.
     """
+    rng = np.random.default_rng(seed)
+    draws = _draws(id_scores, ood_scores, resamples, tpr, rng, rng)
+    return _ends(draws)
+
+
+def mean_intervals(
+    id_scores: ArrayLike, ood_scores: Sequence[ArrayLike], resamples: int = 200, seed: int = 0, tpr: float = 0.95
+) -> dict[str, Interval]:
+    """`intervals` of the means over several OOD sets, of whatever sizes.
+
+    Every set is drawn with replacement among itself; the ID samples of a resample are the same for all sets.
+    """
+    sets = [
+        _draws(id_scores, one, resamples, tpr, np.random.default_rng([seed, 0]), np.random.default_rng([seed, number]))
+        for number, one in enumerate(ood_scores, start=1)
+    ]
+    return _ends(np.mean(sets, axis=0))
+
+
+def _draws(
+    id_scores: ArrayLike,
+    ood_scores: ArrayLike,
+    resamples: int,
+    tpr: float,
+    of_id: np.random.Generator,
+    of_ood: np.random.Generator,
+) -> NDArray[np.float64]:
+    """(resamples, 3): `auroc`, `fpr95` and `aupr` of each resample, by a generator for either side."""
     positive, negative = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
     n, m = len(positive), len(negative)
     if min(n, m) < 2:
@@ -129,12 +158,11 @@ def intervals(
     order = np.argsort(-scores, kind="stable")
     ends = _group_ends(scores[order])
     is_id = order < n
-    rng = np.random.default_rng(seed)
     draws = np.empty((resamples, 3))
     for draw in draws:
         counts = np.empty(n + m)
-        counts[:n] = np.bincount(rng.integers(0, n, n), minlength=n)
-        counts[n:] = np.bincount(rng.integers(0, m, m), minlength=m)
+        counts[:n] = np.bincount(of_id.integers(0, n, n), minlength=n)
+        counts[n:] = np.bincount(of_ood.integers(0, m, m), minlength=m)
         drawn = counts[order]
         hits = np.cumsum(np.where(is_id, drawn, 0.0))[ends]
         total = np.cumsum(drawn)[ends]
@@ -143,5 +171,9 @@ def intervals(
         precision = hits / np.maximum(total, 1.0)
         at = np.searchsorted(hits, n - threshold_rank(n, tpr), "left")
         draw[:] = np.sum(rise * (hits - gain / 2)) / (n * m), alarms[at] / m, np.sum(gain * precision) / n
+    return draws
+
+
+def _ends(draws: NDArray[np.float64]) -> dict[str, Interval]:
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("auroc", "fpr95", "aupr"))}

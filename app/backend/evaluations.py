@@ -145,17 +145,17 @@ def doubts(at: Setup, method: str, sets: tuple[str, ...]) -> Doubts:
 
 @cache_data(max_entries=512)
 def intervals(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) -> dict[str, tuple[float, float]] | None:
-    """95 % bootstrap intervals, in percent, of the means over OOD sets: `auroc` and `fpr95`; None: see `no_interval`.
-
-    The mean over sets of equal size is the value of the sets taken together: both are linear in the OOD sample.
-    """
+    """95 % bootstrap intervals, in percent, of the means over OOD sets: `auroc`, `fpr95`; None: see `no_interval`."""
     from ash import metrics
 
     if no_interval(at, method, sets, part):
         return None
     one = evaluation(at, method, part)
-    novel = np.concatenate([one.ood_scores[name] for name in sets])
-    found = metrics.intervals(one.id_scores, novel)
+    novel = [one.ood_scores[name] for name in sets]
+    if len({len(scores) for scores in novel}) == 1:  # their mean is that of all taken together, which is faster
+        found = metrics.intervals(one.id_scores, np.concatenate(novel))
+    else:
+        found = metrics.mean_intervals(one.id_scores, novel)
     return {name: (100 * found[name][0], 100 * found[name][1]) for name in ("auroc", "fpr95")}
 
 
@@ -163,8 +163,6 @@ def no_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) 
     """Why `intervals` are not defined, in a few words; "" where it is."""
     one = evaluation(at, method, part)
     groups = [one.id_scores, *(one.ood_scores[name] for name in sets)]
-    if len({len(scores) for scores in groups[1:]}) != 1:
-        return "set sizes differ"
     if min(len(scores) for scores in groups) < 2:
         return "a single image does not vary"
     return (

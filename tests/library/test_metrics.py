@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 import ash
 from ash.engine.ranking import metrics_at_once
 from ash.errors import AshError
-from ash.metrics import threshold_at_tpr
+from ash.metrics import mean_intervals, threshold_at_tpr
 from ash.tables import RankedID
 
 SCORES = hnp.arrays(
@@ -93,6 +93,21 @@ def test_intervals_are_percentiles_of_the_metrics_of_resamples() -> None:
     found = ash.intervals(positive, negative, resamples=60, seed=5, tpr=0.9)
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     for i, name in enumerate(("auroc", "fpr95", "aupr")):
+        assert found[name] == pytest.approx((low[i], high[i]), abs=1e-12)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_means_of_resamples_with_the_same_id_images() -> None:
+    rng = np.random.default_rng(2)
+    positive, sets = rng.normal(1, 1, 120), [rng.normal(0, 1, 40), rng.normal(0.5, 2, 90)]
+    draws = []
+    of_id, *of_ood = (np.random.default_rng([7, number]) for number in range(3))
+    for _ in range(50):
+        a = positive[of_id.integers(0, 120, 120)]
+        some = [b[own.integers(0, len(b), len(b))] for b, own in zip(sets, of_ood, strict=True)]
+        draws.append((np.mean([ash.auroc(a, b) for b in some]), np.mean([ash.fpr_at_tpr(a, b) for b in some])))
+    found = mean_intervals(positive, sets, resamples=50, seed=7)
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    for i, name in enumerate(("auroc", "fpr95")):
         assert found[name] == pytest.approx((low[i], high[i]), abs=1e-12)
 
 
