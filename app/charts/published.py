@@ -91,8 +91,21 @@ def trace(points: Sequence[Published], dark: bool, name: str = "published") -> P
 
 def figure(points: Sequence[Published], dark: bool) -> Figure:
     """The published settings alone, on axes of their own: for beside what another network does."""
-    marks = {**trace(points, dark), "showlegend": False, "mode": "markers+text", "textposition": "bottom center"}
-    marks |= {"text": [one.label for one in points], "textfont": {"color": colours(dark)["ink"], "size": 12}}
-    axes = {"xaxis": "ID accuracy (%)", "yaxis": "AUROC (%)"}
-    titles = {name: {"title": {"text": title, "standoff": 8}, "zeroline": False} for name, title in axes.items()}
-    return Figure([marks], layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}, **titles))
+    ordered = sorted(points, key=lambda one: one.spot)  # neighbours have their labels on different sides
+    sides = [("bottom center", "top center")[place % 2] for place in range(len(ordered))]
+    marks = {**trace(ordered, dark), "showlegend": False, "mode": "markers+text", "textposition": sides}
+    marks |= {"text": [one.label for one in ordered], "textfont": {"color": colours(dark)["ink"], "size": 12}}
+    axes = {
+        name: {"title": {"text": title, "standoff": 8}, "zeroline": False, "range": _padded(values)}
+        for name, title, values in (
+            ("xaxis", "ID accuracy (%)", [one.spot[0] for one in points]),
+            ("yaxis", "AUROC (%)", [one.spot[1] for one in points]),
+        )
+    }
+    return Figure([marks], layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}, **axes))
+
+
+def _padded(values: Sequence[float]) -> list[float]:
+    """A range with room for marks and their labels."""
+    room = 0.12 * (max(values) - min(values))
+    return [min(values) - room, max(values) + room]

@@ -404,7 +404,7 @@ def test_picks() -> None:
 def test_a_share_is_no_percentile_in_a_link(p: str) -> None:
     spec, notices = from_query({"variant": "ash_s", "p": p})
     assert spec.p == RunSpec().p
-    assert any(f"p={p} is not" in notice for notice in notices)
+    assert any(f"p={p} instead of" in notice for notice in notices)
 
 
 def test_a_score_that_reads_more_than_logits_stays_while_the_controls_move() -> None:

@@ -70,6 +70,8 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     st.markdown(f"**{plain(sentence)}**")
     here, there = (st.container(), None) if same else st.columns([3, 2], gap="medium")
     with here:
+        if there:
+            st.markdown(f"##### Measured: {plain(registry.entry(spec.model).label)}")
         plot.show(
             pareto.figure(shown, plot.dark()),
             "paper_figure2",
@@ -82,6 +84,7 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
         )
     if there:
         with there:
+            st.markdown("##### Published: ResNet-50 on ImageNet")
             plot.show(
                 published.figure(printed, plot.dark()),
                 "paper_figure2_published",

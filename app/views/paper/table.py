@@ -168,11 +168,11 @@ def _styled(frame: pd.DataFrame, dark: bool) -> Any:
 
 
 def _chosen(number: int, rows: pd.DataFrame) -> str:
-    """The line chosen here as long as no other is the loaded method's; else that one, or the first network's last."""
+    """The chosen line; before anyone has chosen, the first that the loaded method is, or the first network's last."""
     kept: str = st.session_state.get(f"{_LINE}{number}", "")
-    loaded = rows.index[rows["method"] == str(current().method)]
-    if kept in (loaded if len(loaded) else rows.index):
+    if kept in rows.index:
         return kept
+    loaded = rows.index[rows["method"] == str(current().method)]
     return str(loaded[0] if len(loaded) else rows.index[rows["model"] == rows["model"].iloc[0]][-1])
 
 
