@@ -76,7 +76,7 @@ def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> Non
 
 
 def test_the_best_cell_is_chosen_on_validation_and_measured_on_test(app: AppTest) -> None:
-    ran(app, variant="ash_s", p="50", budget="2", score="max_logit")  # of that score no table ships that is of all images
+    ran(app, variant="ash_s", p="50", budget="2", score="max_logit")  # no table of that score ships
     at = setups.setup(RunSpec())
     rows = settings(evaluations.table(at, "max_logit", "validation"), "mean", at.ood)
     base = next(row for row in rows if row.method == Method(score="max_logit"))
