@@ -37,7 +37,7 @@ def render(spec: RunSpec) -> None:
         return
     curve = sample.curve(one.trace)
     judged = _verdict(spec, one, computed)
-    st.markdown(f"#### {plain(sample_summary.sentence(judged, curve))}")
+    st.markdown(f"**{plain(sample_summary.sentence(judged, curve))}**")
     if computed:
         controls.doubts(spec)
         sample_picker.quick(spec)

@@ -42,7 +42,7 @@ def render(spec: RunSpec) -> None:
     labels = shown_sets(spec)
     record = _record(spec, after, before)
     reference = evaluations.unshaped(spec).method.label
-    st.markdown(f"#### {plain(score_words.finding(record, reference))}")
+    st.markdown(f"**{plain(score_words.finding(record, reference))}**")
     controls.doubts(spec)
     _controls(spec)
     if spec.scores.curve == "hist":
