@@ -23,7 +23,7 @@ from app.errors import boundary, plain  # noqa: E402
 from app.link import state  # noqa: E402
 from app.link.spec import PENULTIMATE, RunSpec  # noqa: E402
 from app.link.streamlit_private import Page  # noqa: E402
-from app.serving import door, films, plotly_js  # noqa: E402
+from app.serving import door, films, plotly_js, room  # noqa: E402
 from app.theme import colours  # noqa: E402
 from app.ui import appearance, plot, prepare, shipped, texts  # noqa: E402
 
@@ -37,6 +37,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("samples", "Samples", "Images that a method accepts, rejects, rescues or breaks."),
     ],
     "Learn": [
+        ("start", "Start", "What this is about, and one picture on its way through all of it."),
         ("lab", "Shape lab", "The algorithms step by step on twelve values of an image."),
         ("lessons", "Lessons", "Short lessons with the numbers of the chosen network."),
     ],
@@ -64,6 +65,8 @@ def _view(name: str, spec: RunSpec) -> None:
             from app.views.placements import page  # type: ignore[no-redef]
         case "samples":
             from app.views.samples import page  # type: ignore[no-redef]
+        case "start":
+            from app.views.start import page  # type: ignore[no-redef]
         case "lab":
             from app.views.lab import page  # type: ignore[no-redef]
         case "lessons":
@@ -116,6 +119,8 @@ def _controls(page: Page, spec: RunSpec) -> Collection[str] | None:
     """What the sidebar shows where a page is about less than all of it; None for everything."""
     if page.url_path == "lab" and spec.lab.room == "predict":
         return texts.PREDICT
+    if page.url_path == "start":
+        return texts.START
     if page.url_path == "guide":
         return ()
     return texts.controls(spec.lessons.lesson) if page.url_path == "lessons" else None
@@ -144,6 +149,7 @@ def draw() -> None:
     icon = str(ROOT / "assets" / "icon.png")
     st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=icon, layout="wide")
     st.logo(_wordmark(plot.dark()), size="large", icon_image=icon)
+    appearance.style()
     with boundary():
         spec = state.read_link(sidebar.known, page.url_path)
         state.write_link()
@@ -165,5 +171,5 @@ def main() -> None:
 if __name__ == "__main__":  # every browser runs this file
     main()
 else:  # the server imports it once, and looks for this
-    routes = [*plotly_js.routes(), *films.routes()]
+    routes = [*plotly_js.routes(), *films.routes(), *room.routes()]
     server = st.App(__file__, routes=routes, middleware=door.middleware(), lifespan=door.opening)

@@ -16,7 +16,7 @@ from app.link.spec import LEAST_C, MOST_C, RunSpec, to_query
 from app.link.state import bind, current, dispatch
 from app.link.streamlit_private import Page
 from app.theme import listed, variant_label
-from app.ui import job_panel, share, texts
+from app.ui import controls, job_panel, share, texts
 from ash.methods import ALL_SCORES, SCORE_LABELS, VARIANTS, Method, Variant
 
 _OTHER = "other"  # in the place of a variant: a method that the controls cannot say
@@ -58,7 +58,7 @@ def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:
 
 def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection[str] | None = None) -> None:
     """The whole sidebar for this spec, or `only` some controls of it: those that a lesson needs."""
-    controls: dict[str, Callable[[RunSpec], None]] = {
+    drawn: dict[str, Callable[[RunSpec], None]] = {
         "preset": _preset,
         "model": _model,
         "placement": _placement,
@@ -68,7 +68,7 @@ def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection
     }
     with st.sidebar, st.container(gap="xsmall"):  # Reset and Share are in sight on a screen of 900 pixels
         _pages(spec, sections)
-        for name, control in controls.items():
+        for name, control in drawn.items():
             if only is None or name in only:
                 control(spec)
         with st.container(horizontal=True):
@@ -159,7 +159,7 @@ def _help(variant: Variant) -> str:
     """What the parameter is, as far as it is known, what the variant reads, and its paper."""
     if variant.function is not None and not variant.says:
         return f"What {variant.label}, a plug-in, makes of it is in its function."
-    said = [variant.says or "Share of the activation that is removed."]
+    said = [variant.says or controls.REMOVED]
     if variant.paper and variant.parameter:
         said += [f"It reads the {listed(variant.reads)}.", f"{variant.paper} ({variant.year})."]
     return " ".join(said)
@@ -179,16 +179,7 @@ def _parameter(spec: RunSpec) -> None:
         )
         _in_use(spec)
         return
-    st.slider(
-        "Percentile p",
-        0,
-        99,
-        step=1,
-        format="%d %%",
-        disabled=VARIANTS[spec.variant].parameter is None,
-        help=_help(VARIANTS[spec.variant]),
-        **bind("p", to_widget=lambda p: min(round(p), 99), from_widget=float),
-    )
+    controls.percentile(_help(VARIANTS[spec.variant]), disabled=VARIANTS[spec.variant].parameter is None)
     if not spec.p.is_integer() and VARIANTS[spec.variant].parameter is not None:
         st.caption(f"In use: p = {write_number(spec.p)}, from a link. Moving the slider replaces it.")
     _in_use(spec)

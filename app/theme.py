@@ -55,17 +55,17 @@ MARKS: dict[str, Mark] = _Marks(
 _SCREENS_AND_PAPER = {
     "background": ("#FFFFFF", "#11161D", "#FFFFFF"),
     "panel": ("#F4F6F8", "#1B222C", "#FFFFFF"),
-    "ink": ("#1F2937", "#E5E7EB", "#444"),
+    "ink": ("#0F172A", "#E5E7EB", "#444"),
     "muted": ("#5B6472", "#A3ADBA", "#444"),
     "grid": ("#E3E7EC", "#2C3541", "#DDD"),
     "ash_p": ("#0072B2", "#56B4E9", "#0072B2"),
-    "ash_b": ("#D55E00", "#E69F00", "#B84A00"),
-    "ash_s": ("#009E73", "#009E73", "#00795A"),
-    "ash_rand": ("#CC79A7", "#CC79A7", "#A8497B"),
+    "ash_b": ("#B84A00", "#E69F00", "#B84A00"),
+    "ash_s": ("#00795A", "#009E73", "#00795A"),
+    "ash_rand": ("#A8497B", "#CC79A7", "#A8497B"),
     "scale": ("#7B4FC9", "#B79CF2", "#6A3FB8"),
     "lts": ("#8A6D00", "#F0E442", "#7A6000"),
     "id": ("#0072B2", "#56B4E9", "#0072B2"),
-    "ood": ("#D55E00", "#E69F00", "#B84A00"),
+    "ood": ("#B84A00", "#E69F00", "#B84A00"),
 }  # role or variant -> colour on a light screen, on a dark one, and in print
 OBJECTIVE_LABELS: dict[str, str] = {
     "id_accuracy": "ID accuracy",
@@ -91,7 +91,10 @@ _LIGHT, _DARK, PAPER = (
 
 
 def colours(dark: bool) -> dict[str, str]:
-    """Role or variant name -> colour on a screen, at least 3:1 against the background. `PAPER` is that of print."""
+    """Role or variant name -> colour on a screen. `PAPER` is that of print.
+
+    All but the surfaces and the grid stand as text somewhere, at 4.5:1 against the background.
+    """
     return _DARK if dark else _LIGHT
 
 

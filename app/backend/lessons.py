@@ -191,6 +191,21 @@ def sure(at: Setup, sets: tuple[str, ...]) -> Share:
     return Share(*(float(100 / (1 + np.exp(-np.median(values)))) for values in odds))
 
 
+def confident(at: Setup, sets: tuple[str, ...]) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """How many ID and OOD images, in percent, reach a largest softmax share: (share, images), the median among them."""
+    middle = sure(at, sets)
+    one = evaluation(at, "msp")
+    found = []
+    for values, median in (
+        (one.id_scores, middle.id),
+        (np.concatenate([one.ood_scores[name] for name in sets]), middle.ood),
+    ):
+        shares = 100 / (1 + np.exp(-values.astype(np.float64)))
+        steps = sorted({*map(float, PERCENTILES), 99.0, median})
+        found.append(tuple((step, float(100 * np.mean(shares >= step - 1e-9))) for step in steps))
+    return tuple(found)
+
+
 def held_out(at: Setup, variant: str, sets: tuple[str, ...]) -> float | None:
     """AUROC points that a percentile chosen on the other OOD sets costs on the one left out, mean over the sets.
 

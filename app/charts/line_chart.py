@@ -15,6 +15,7 @@ from app.theme import MARKS, Mark, colours, layout, percent
 
 HEIGHT = 400
 PERCENTILE = "percentile p (% removed)"
+Spot = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Line:
 
     name: str
     role: str
-    points: tuple[tuple[float, float], ...]
+    points: tuple[Spot, ...]
 
     @property
     def mark(self) -> Mark:
@@ -42,7 +43,9 @@ _PLAIN = {
 class Against:
     """Lines over one x axis. `level`: name and height of the dotted reference; `at`: an x worth a vertical line.
 
-    `steps`: whether the lines are outlines of histograms. `says`: the finding, where the lines are not against p.
+    `steps`: whether the lines are outlines of histograms, of which what lies from `at` on is hatched in the last one.
+    `says`: the finding, where the lines are not against p. `rings`: points that are judged or chosen. `front`: the
+    corners of a Pareto front; with one, the points of the lines are marks without a line. `floor`: the least x allowed.
     """
 
     x: str
@@ -52,11 +55,15 @@ class Against:
     at: float | None = None
     steps: bool = False
     says: str = ""
+    rings: tuple[Spot, ...] = ()
+    front: tuple[Spot, ...] = ()
+    floor: float | None = None
 
     def window(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The ranges of x and y that show everything."""
-        xs = [x for line in self.lines for x, _ in line.points] + ([] if self.at is None else [self.at])
-        ys = [y for line in self.lines for _, y in line.points] + ([self.level[1]] if self.level else [])
+        spots = [*(spot for line in self.lines for spot in line.points), *self.rings]
+        xs = [x for x, _ in spots] + ([] if self.at is None else [self.at])
+        ys = [y for _, y in spots] + ([self.level[1]] if self.level else [])
         if self.steps:
             ys.append(0.0)
         return _padded(xs), _padded(ys)
@@ -87,6 +94,8 @@ def figure(shown: Against, dark: bool) -> Figure:
         )
     for line in shown.lines:
         plot.data.append(_trace(shown, line, colour))
+    if shown.rings:
+        plot.data.append(_rings(shown, colour))
     upright = {"type": "line", "x0": shown.at, "x1": shown.at, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
     plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
@@ -110,6 +119,19 @@ def _trace(shown: Against, line: Line, colour: dict[str, str]) -> dict[str, Any]
         "line": {"color": tone, "dash": line.mark.dash, "width": 2, **shape},
         "marker": {"symbol": line.mark.symbol, "size": 8, "color": tone},
         "hovertemplate": f"{line.name}<br>%{{x:.4g}}: %{{y:.2f}}<extra></extra>",
+    }
+
+
+def _rings(shown: Against, colour: dict[str, str]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "judged",
+        "x": [round(x, 4) for x, _ in shown.rings],
+        "y": [round(y, 4) for _, y in shown.rings],
+        "marker": {"symbol": "circle-open", "size": 22, "color": colour["ink"], "line": {"width": 3}},
+        "hoverinfo": "skip",
+        "showlegend": False,
     }
 
 
@@ -142,8 +164,7 @@ def outlines(record: Histograms, bars: Bars, says: str) -> Against:
         "score minus threshold, in ID inter-quartile ranges",
         "share of the set (%)",
         tuple(lines),
-        None,
-        scale.at,
-        True,
-        says,
+        at=scale.at,
+        steps=True,
+        says=says,
     )

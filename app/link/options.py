@@ -78,6 +78,11 @@ class SamplesOptions:
 
 
 @dataclass(frozen=True)
+class StartOptions:
+    """Start: nothing."""
+
+
+@dataclass(frozen=True)
 class LabOptions:
     """Shape lab: which room, which step of the algorithm, which question."""
 

@@ -90,6 +90,7 @@ class RunSpec:
     activations: options.ActivationsOptions = field(default_factory=options.ActivationsOptions)
     placements: options.PlacementsOptions = field(default_factory=options.PlacementsOptions)
     samples: options.SamplesOptions = field(default_factory=options.SamplesOptions)
+    start: options.StartOptions = field(default_factory=options.StartOptions)
     lab: options.LabOptions = field(default_factory=options.LabOptions)
     lessons: options.LessonsOptions = field(default_factory=options.LessonsOptions)
     paper: options.PaperOptions = field(default_factory=options.PaperOptions)
@@ -154,17 +155,18 @@ def keys() -> dict[str, Key]:
 def to_query(spec: RunSpec, every: bool = False) -> dict[str, str]:
     """URL key -> text: nothing for `OPENING`, else what differs from `RunSpec()`, and never nothing.
 
-    `every` key, plus the version, for a link to keep.
+    `every` key, plus the version, for a file that says all of it.
     """
-    if spec == OPENING and not every:
-        return {}
-    query = {"v": LINK_VERSION} if every else {}
+    if every:
+        return {"v": LINK_VERSION, **{key.key: key.write(spec.value(name)) for name, key in keys().items()}}
+    return {} if spec == OPENING else lasting_query(spec)
+
+
+def lasting_query(spec: RunSpec) -> dict[str, str]:
+    """URL key -> text of what differs from `RunSpec()`, never nothing: it means the same whatever the app opens on."""
     default = RunSpec()
-    for name, key in keys().items():
-        value = spec.value(name)
-        if every or value != default.value(name):
-            query[key.key] = key.write(value)
-    return query or {keys()["model"].key: spec.model}
+    differing = {name: key for name, key in keys().items() if spec.value(name) != default.value(name)}
+    return {key.key: key.write(spec.value(name)) for name, key in (differing or {"model": keys()["model"]}).items()}
 
 
 def from_query(query: Mapping[str, str]) -> tuple[RunSpec, list[str]]:

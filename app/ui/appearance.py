@@ -1,13 +1,35 @@
-"""Light or dark: what the server draws has the colours of the page that it is drawn on, after a switch as well."""
+"""How every page looks: what Streamlit's theme cannot say, and colours that follow a switch of the theme."""
 
 from pathlib import Path
 
 import streamlit as st
 
+from app.theme import colours
 from app.ui import plot
 from app.ui.component import component
 
 _watch = component("ash_appearance", Path(__file__).with_suffix(".js").read_text())
+_STYLE = """<style>
+:is(a, button, input, summary, textarea, [role], [tabindex]):focus-visible,
+label:has(input:focus-visible), [data-baseweb="select"]:has(input:focus-visible) {
+  outline: 3px solid %(ring)s; outline-offset: 2px}
+[data-testid="stBaseButton-primary"]:not(:disabled),
+[data-testid="stBaseButton-primary"]:not(:disabled) * {color: %(on_primary)s}
+body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus-visible)) [role="tooltip"] {
+  left: 17rem !important; margin-top: 2.25rem}
+@media (pointer: coarse) {button kbd {display: none !important}}
+</style>"""
+
+
+def on_primary(dark: bool) -> str:
+    """The colour of words on the theme's primary colour: white would be too pale on the dark theme's."""
+    return colours(dark)["background"]
+
+
+def style() -> None:
+    """At the start of a run, on every page: what has the keyboard's focus wears a ring; no key is offered on touch."""
+    dark = plot.dark()
+    st.html(_STYLE % {"ring": colours(dark)["id"], "on_primary": on_primary(dark)})
 
 
 def watch() -> None:

@@ -12,7 +12,12 @@ from app.link.fields import OFF
 from app.link.spec import RunSpec
 from app.link.state import bind
 from app.theme import counted
+from ash.methods import VARIANTS
 
+REMOVED = "Share of the activation that is removed."
+_HERE = """<style>
+@media (min-width: 769px) {[data-testid="stElementContainer"].st-key-spec_p_here {display: none}}
+</style>"""
 BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -26,6 +31,27 @@ def choice(label: str, options: Mapping[Any, str], width: int, field: str) -> No
         width=width,
         **bind(field),
     )
+
+
+def percentile(help: str, suffix: str = "", disabled: bool = False) -> None:
+    """The percentile as a slider; `suffix` as in `bind`."""
+    st.slider(
+        "Percentile p",
+        0,
+        99,
+        step=1,
+        format="%d %%",
+        disabled=disabled,
+        help=help,
+        **bind("p", to_widget=lambda p: min(round(p), 99), from_widget=float, suffix=suffix),
+    )
+
+
+def percentile_here(spec: RunSpec) -> None:
+    """The percentile under a chart on a narrow screen, where the sidebar's lies in a drawer over it."""
+    if VARIANTS[spec.variant].parameter == "percentile":
+        st.html(_HERE)
+        percentile(REMOVED, "_here")
 
 
 def ood_set(spec: RunSpec) -> None:

@@ -8,7 +8,12 @@ const REST = 120; // milliseconds without a step in which the scales of a chart 
 const live = new Set(); // the charts of this page that have a film, here or to be fetched
 let held = null; // the arrow key that is down
 
-const slider = () => document.querySelector('.st-key-spec_p input[type=range]');
+// The sidebar's, or on a narrow screen the one under the chart; of two, the one in use.
+const PLACES = ':is(.st-key-spec_p, .st-key-spec_p_here)';
+function slider() {
+  const all = [...document.querySelectorAll(`${PLACES} input[type=range]`)].filter(one => one.offsetParent);
+  return all.find(one => one === document.activeElement) ?? all.at(-1) ?? null;
+}
 
 // The percentile of the slider, null where there is none.
 function shownP() {
@@ -158,7 +163,7 @@ function listenToSlider() {
   if (window.ashListening) return;
   window.ashListening = true;
   const near = event => {
-    if (event.target.closest?.('.st-key-spec_p')) live.forEach(fetchFilm);
+    if (event.target.closest?.(PLACES)) live.forEach(fetchFilm);
   };
   for (const kind of NEARBY) document.addEventListener(kind, near, { capture: true, passive: true });
   window.addEventListener('keydown', onKey, true);

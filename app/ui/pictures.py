@@ -39,9 +39,12 @@ def show(picture: NDArray[np.uint8] | None, words: Sequence[str], width: int, ca
             st.caption(plain(caption))
 
 
-def tile(words: Sequence[str], width: str = "100%") -> str:
-    """The HTML of what stands in the place of an image that does not ship; small ones say all when pointed at."""
-    absent = NONE if setups.is_features(state.current().model) else ABSENT
+def tile(words: Sequence[str], width: str = "100%", model: str = "") -> str:
+    """The HTML of what stands in the place of an image that does not ship; small ones say all when pointed at.
+
+    `model`: whose sets these are; that of the session, where it is not said.
+    """
+    absent = NONE if setups.is_features(model or state.current().model) else ABSENT
     said = html.escape(", ".join((*words, absent)))
     room = int(width.removesuffix("px")) if width.endswith("px") else _ROOM
     shown = (*words, f"({absent})") if room >= _ROOM else words[:1] if room >= _LINE else ()

@@ -2,24 +2,40 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 
 from app.backend.provenance import provenance as provenance_of
-from app.link.spec import RunSpec, to_query
+from app.link.spec import RunSpec, lasting_query, to_query
+from app.serving import room
+from app.ui.component import component
 
 _PACKAGES = ("torch", "numpy", "streamlit", "plotly")
+_FILES = Path(__file__).parent
+_copied = component("ash_copy", (_FILES / "copy.js").read_text(), (_FILES / "copy.css").read_text())
 
 
 def full_link(spec: RunSpec) -> str:
-    """The address of this page with every key, so that it shows the same view when a default has changed."""
+    """The address of this page with every key, for a file that says all that it shows."""
+    return _link(to_query(spec, every=True))
+
+
+def short_link(spec: RunSpec) -> str:
+    """The address of this page with what is not as usual; in a lecturer's room, the few letters that stand for it."""
+    query = lasting_query(spec)
+    if room.address():
+        return room.short_link(urlsplit(st.context.url or "").path, urlencode(query, safe=","))
+    return _link(query)
+
+
+def _link(query: Mapping[str, str]) -> str:
     parts = urlsplit(st.context.url or "")
-    return urlunsplit(
-        (parts.scheme, parts.netloc, parts.path or "/", urlencode(to_query(spec, every=True), safe=","), "")
-    )
+    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", urlencode(query, safe=","), ""))
 
 
 def provenance(spec: RunSpec) -> dict[str, str]:
@@ -54,10 +70,23 @@ def download(label: str, make: Callable[[], str], name: str, key: str, icon: str
 
 
 def menu(spec: RunSpec) -> None:
-    """The share popover: the link with all settings."""
+    """The share popover: the link with all settings, a button that copies it; in a lecturer's room a QR code of it."""
     with st.popover("Share", icon=":material/link:", width="stretch", key="share"):
-        st.caption("This link holds every setting of this view.")
-        st.code(full_link(spec), language=None, wrap_lines=True)
+        link = short_link(spec)
+        st.caption("This link opens this view, with every setting as it is here.")
+        _copied(data={"link": link}, key="share_link")
+        if room.address():
+            st.html(f'<img src="{_qr(link)}" alt="QR code of {link}" style="width: 100%; image-rendering: pixelated">')
+            st.caption("Phones in this network open it. The short link lasts until this server ends.")
+
+
+@lru_cache(maxsize=64)
+def _qr(text: str) -> str:
+    """The QR code of a text as a data URI: black on white with its quiet zone, on the dark theme too."""
+    import segno
+
+    uri: str = segno.make(text, error="m", micro=False).svg_data_uri(scale=4, dark="#000", light="#fff")
+    return uri
 
 
 def _version(package: str) -> str:

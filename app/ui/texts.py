@@ -7,8 +7,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "copy"
 CONTROLS = frozenset({"preset", "model", "placement", "variant", "p", "sets"})  # of the sidebar
+START = frozenset({"model", "variant", "p", "sets"})  # beside the picture that is followed
 PREDICT = frozenset({"model", "sets"})  # beside the questions of the Shape lab
-_CHART = re.compile(r"^\[chart: ([a-z_]+)\]$", re.MULTILINE)
+_SHOWN = re.compile(r"^\[(chart|predict): ([a-z_]+)\]$", re.MULTILINE)
 _PACE = 170  # words a minute, read with care
 _CHART_MINUTES = 1.0  # to look at a chart and move its control
 
@@ -19,7 +20,8 @@ class Lesson:
 
     `view` is the page of the explorer that it opens, `loads` the variant that it loads there.
 
-    `controls`: what the sidebar shows. `parts`: (kind, text) in order; kind is `text` (markdown) or `chart` (its name).
+    `controls`: what the sidebar shows. `parts`: (kind, text) in order; kind is `text` (markdown), `chart` or `predict`
+    (the name of a chart or control, of a question).
     """
 
     id: str
@@ -40,24 +42,25 @@ class Lesson:
     @property
     def minutes(self) -> int:
         """How long it takes to read it and to look at its charts."""
-        charts = sum(kind == "chart" for kind, _ in self.parts)
+        charts = sum(kind != "text" for kind, _ in self.parts)
         return max(1, round(len(self.text.split()) / _PACE + _CHART_MINUTES * charts))
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question with three answers, id -> text, and the paragraph that explains what is measured."""
+    """A question with three answers, id -> text; by which number it is judged; the paragraph that explains it."""
 
     id: str
     title: str
     question: str
     answers: dict[str, str]
+    judged: str
     why: str
 
     @property
     def text(self) -> str:
         """All that is written, with its placeholders."""
-        return "\n\n".join((self.title, self.question, *self.answers.values(), self.why))
+        return "\n\n".join((self.title, self.question, *self.answers.values(), self.judged, self.why))
 
 
 class CopyError(ValueError):
@@ -86,8 +89,11 @@ def _lesson(path: Path) -> Lesson:
     wanted = frozenset(head["controls"].replace(",", " ").split())
     if not wanted <= CONTROLS:
         raise CopyError(f"{path.name}: the sidebar has no {', '.join(sorted(wanted - CONTROLS))}.")
-    pieces = _CHART.split(body)  # text, name of a chart, text, ...
-    parts = [("chart" if place % 2 else "text", piece.strip()) for place, piece in enumerate(pieces)]
+    parts, end = [], 0
+    for found in _SHOWN.finditer(body):
+        parts += [("text", body[end : found.start()].strip()), (found[1], found[2])]
+        end = found.end()
+    parts.append(("text", body[end:].strip()))
     return Lesson(
         id=head["id"],
         title=head["title"],
@@ -105,7 +111,7 @@ def _question(path: Path) -> Question:
     answers = {key.removeprefix("answer_"): text for key, text in head.items() if key.startswith("answer_")}
     if len(answers) != 3:
         raise CopyError(f"{path.name} has {len(answers)} answers, not three.")
-    return Question(head["id"], head["title"], head["question"], answers, body)
+    return Question(head["id"], head["title"], head["question"], answers, head["judged"], body)
 
 
 def _read(path: Path) -> tuple[dict[str, str], str]:

@@ -1,5 +1,6 @@
 """ash-explorer: check what is named, start the explorer's server, open the browser at it."""
 
+import ipaddress
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from ash.shipped import HOME
 FIRST_PORT, PORTS = 8501, 100
 PATIENCE = 120.0  # seconds until a server that has not answered is not waited for any more
 ADDRESS = "localhost"
+OUTSIDE = ("192.0.2.1", 9)  # an address that is kept free for examples (RFC 5737): nothing is sent to it
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -36,6 +38,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--plugins", "files", type=_FILE, multiple=True, help="a file with models, data sets, methods; repeat")
 @click.option("--data", type=_FOLDER, help="the data root [default: ASH_DATA]")
 @click.option("--features", type=_FOLDER, multiple=True, help="a folder of features, opened at once; repeat")
+@click.option("--room", is_flag=True, help="for a class: serve this machine's network too, with a QR code in Share")
 @click.option("--no-browser", is_flag=True, help="start the server alone")
 @click.argument("streamlit", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF STREAMLIT]")
 def main(
@@ -43,6 +46,7 @@ def main(
     files: Iterable[Path],
     data: Path | None,
     features: tuple[Path, ...],
+    room: bool,
     no_browser: bool,
     streamlit: tuple[str, ...],
 ) -> None:
@@ -55,12 +59,16 @@ def main(
     _name_plugins([*files, *features])
     for folder in features:
         _check(folder)
-    if port is not None and not _is_free(port):
+    own = _own_addresses() if room else []
+    listens = "0.0.0.0" if room else ADDRESS
+    if port is not None and not _is_free(port, listens):
         raise AshError(f"Port {port} is in use, or not yours to use: name another with --port, or leave it out.")
-    port = port or _free_port()
+    port = port or _free_port(listens)
     query = f"?{urllib.parse.urlencode({'model': features[0].resolve().name})}" if features else ""
-    url = f"http://{ADDRESS}:{port}/{query}"
-    options = ("--server.port", str(port), "--server.headless", "true", *streamlit)
+    home = f"http://{[*own, ADDRESS][0]}:{port}"
+    url = f"{home}/{query}"
+    options = ("--server.port", str(port), "--server.headless", "true", *(_open_room(home, own) if room else ()))
+    options += streamlit
     with _server(options) as server:
         if _answers(server, port):
             click.echo(f"ASH explorer: {url} (Ctrl+C stops it)")
@@ -90,19 +98,44 @@ def _check(folder: Path) -> None:
     click.echo(f"{name}: {width:,} features, {classes:,} classes; {sets} rows")
 
 
-def _is_free(port: int) -> bool:
-    """Whether nobody listens on a port, and this process may."""
+def _open_room(home: str, own: list[str]) -> tuple[str, ...]:
+    """Streamlit's options for a room of this address, whose machine goes by these; the rest is set for the server.
+
+    Whatever was set before, nobody in the room writes to this machine's disk or has it fetch anything.
+    """
+    os.environ.update(ASH_ROOM=home, ASH_LIBRARY="off", ASH_COMPUTE="off")
+    click.echo("Open to everyone in this machine's network, without a log-in. Library and computing are off.")
+    hosts = [word for one in (ADDRESS, "127.0.0.1", *own) for word in ("--server.allowedHosts", one)]
+    return ("--server.address", "0.0.0.0", "--browser.serverAddress", own[0], *hosts)
+
+
+def _own_addresses() -> list[str]:
+    """The IPv4 addresses of this machine in its networks, the one that leads out first; AshError for none."""
+    found = []
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect(OUTSIDE)
+        found.append(one.getsockname()[0])
+    with suppress(OSError):
+        found += socket.gethostbyname_ex(socket.gethostname())[2]
+    found = [one for one in dict.fromkeys(found) if not ipaddress.ip_address(one).is_loopback]
+    if not found:
+        raise AshError("This machine is in no network, so there is no room to serve: connect it, or leave out --room.")
+    return found
+
+
+def _is_free(port: int, address: str = ADDRESS) -> bool:
+    """Whether nobody listens on a port of an address, and this process may."""
     with suppress(OSError), socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server does
-        one.bind((ADDRESS, port))
+        one.bind((address, port))
         return True
     return False
 
 
-def _free_port() -> int:
-    """The first port that nobody listens on; AshError where there is none."""
+def _free_port(address: str) -> int:
+    """The first port of an address that nobody listens on; AshError where there is none."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
-        if _is_free(port):
+        if _is_free(port, address):
             return port
     raise AshError(f"All ports from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are in use: name another with --port.")
 

@@ -21,12 +21,11 @@ from app.charts.placements import Place, Placements
 from app.link.spec import RunSpec
 from app.ui import texts
 from app.ui.lessons import charts as lesson_charts
-from app.ui.lessons import outcomes, template
+from app.ui.lessons import outcomes, questions, set_pictures, template
 from app.ui.lessons.facts import Found, Here, best, reach
-from app.ui.lessons.facts_choice import mean_losses
+from app.ui.lessons.facts_choice import losses
 from app.ui.lessons.template import TemplateError, fill
 from app.ui.lessons.words import gap, order
-from app.views.lab import predict
 from app.views.lessons import handout
 from app.views.lessons import page as lessons
 from ash.methods import Method
@@ -73,6 +72,8 @@ def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, ships
     check(lesson.text, found.values, found.facts)
     charts = {text for kind, text in lesson.parts if kind == "chart"}
     assert charts <= {*found.pictures, *lesson_charts._SPECIAL}
+    (question,) = (text for kind, text in lesson.parts if kind == "predict")
+    assert question in texts.questions()
     assert all("{" not in text for kind, text in lessons.filled(lesson, found))
     assert "Recap" in lesson.text
     assert 3 <= lesson.minutes <= 7
@@ -81,7 +82,7 @@ def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, ships
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_right_answer_of_a_question_is_computed_and_one_of_the_three(name: str, ships: Here) -> None:
     question = texts.questions()[name]
-    found = outcomes.earlier(ships, two_placements(80.0)) if name == "earlier" else predict.outcome(ships, name)
+    found = outcomes.earlier(ships, two_placements(80.0)) if name == "earlier" else questions.outcome(ships, name)
     assert found is not None
     assert found.right in question.answers
     check(question.text, ships.common() | found.values, ships.facts() | found.facts)
@@ -188,8 +189,10 @@ def test_placements_that_share_no_percentile_are_not_compared() -> None:
     shown = two_placements(70.0)
     first, last, other = shown.places
     odd = replace(first, settings=(replace(first.settings[0], method=Method("ash_p", 33)),))
-    assert [place.name for place, _ in mean_losses(replace(shown, places=(odd, last, other)))] == ["penultimate"]
-    assert [loss for _, loss in mean_losses(shown)] == pytest.approx([20.0, 1.0])
+    p, found = losses(replace(shown, places=(odd, last, other)))
+    assert (p, [place.name for place, _ in found]) == (80.0, ["penultimate"])
+    p, found = losses(shown)
+    assert (p, [loss for _, loss in found]) == (80.0, pytest.approx([20.0, 1.0]))
 
 
 def test_answers_follow_the_curves(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,23 +266,23 @@ def test_a_lesson_that_is_not_there_is_named() -> None:
 @pytest.mark.slow
 def test_the_curve_comes_after_the_answer(here: Here) -> None:
     app = page("lab", room="predict", question="zero")
-    right = predict.outcome(here, "zero")
+    right = questions.outcome(here, "zero")
     assert right is not None
     with pytest.raises(KeyError):
-        app.get_by_key("lesson_prediction")
-    assert "**0 of 6 right**" in words(app)
-    app.button(key=f"answer_{right.right}").click().run()
-    chart = sent(app, "lesson_prediction")["figure"]
+        app.get_by_key("lesson_prediction_zero")
+    assert "**0 of 10 right**" in words(app)
+    app.button(key=f"answer_zero_{right.right}").click().run()
+    chart = sent(app, "lesson_prediction_zero")["figure"]
     drawn = next(trace for trace in chart["data"] if trace["name"] == "ASH-B")
     assert drawn["y"] == pytest.approx([one.accuracy for one in here.curve("ash_b")], abs=1e-3)
     assert "agrees" in app.success[0].value
-    assert "**1 of 6 right**" in words(app)
+    assert "**1 of 10 right**" in words(app)
     app.button(key="question_arrow_forward").click().run()
     assert app.query_params["question"] == "scaled"
     wrong = next(name for name in texts.questions()["scaled"].answers if name != outcomes.scaled(here).right)
-    app.button(key=f"answer_{wrong}").click().run()
+    app.button(key=f"answer_scaled_{wrong}").click().run()
     assert "Measured here" in app.info[0].value
-    assert "**1 of 6 right**, 2 answered" in words(app)
+    assert "**1 of 10 right**, 2 answered" in words(app)
 
 
 @pytest.mark.slow
@@ -327,9 +330,10 @@ class Strict(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert not {name for name, _ in attrs} & {"src", "href", "onload"}
-        assert tag not in ("script", "link", "img", "iframe", "object")
-        if tag not in ("meta", "br"):
+        assert not {name for name, _ in attrs} & {"href", "onload"}
+        assert all(value and value.startswith("data:image/") for name, value in attrs if name == "src")
+        assert tag not in ("script", "link", "iframe", "object")
+        if tag not in ("meta", "br", "img"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -339,8 +343,8 @@ class Strict(HTMLParser):
 def printed(name: str, here: Here, found: Found) -> str:
     lesson = texts.lessons()[name]
     blocks = lessons.filled(lesson, found)
-    tables = {"report": lesson_charts.report(here)}
-    return handout.page(lesson.title, lesson.question, blocks, found.pictures, tables, {"model": "<i>x</i>"})
+    foot = lessons.handout_foot(here, "<i>x</i>")
+    return handout.page(lesson.title, lesson.question, blocks, found.pictures, lessons.printed(here, blocks), foot)
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -351,19 +355,63 @@ def test_a_handout_is_one_file_with_its_pictures(name: str, here: Here) -> None:
     parser.feed(text)
     assert not parser.open
     assert "://" not in text
-    assert "url(" not in text
+    assert "url(" not in text.replace("url(#hatch)", "")
     assert text.count("<svg ") == len(found.pictures)
+    assert text.count("<img ") >= 2 * set_pictures.EACH * (name == "inputs")
+    assert "Measured here: " in text
     assert "&lt;i&gt;x&lt;/i&gt;" in text
     assert "\\" not in text
     assert "NaN" not in text
     assert "**" not in text
 
 
+def test_a_handout_prints_the_marks_that_its_text_describes(here: Here) -> None:
+    marks = {  # what a text says -> what is in the picture below it
+        "inputs": {"Each bar": "<rect ", "hatched": "url(#hatch)"},
+        "choosing": {
+            "Each mark": ">●</text>",
+            "grey steps": 'stroke="#BBB"',
+            "The ring": "<circle ",
+            "turns grey": "#E4E4E4",
+        },
+        "reporting": {},
+    }
+    for name, said in marks.items():
+        text = printed(name, here, lesson_charts.found(here, name))
+        for words_, mark in said.items():
+            assert words_ in text
+            assert mark in text
+        assert len(text.rpartition('<p class="small">')[2]) < 500
+
+
+def test_hatched_bars_are_those_that_are_accepted(here: Here) -> None:
+    record = lesson_charts.found(here, "inputs").pictures["energy_scores"]
+    assert record.at is not None
+    drawn = handout.svg(record)
+    accepted = sum(x >= record.at - 1e-9 for x, _ in record.lines[-1].points[:-1])
+    assert drawn.count('fill="url(#hatch)" stroke') == accepted
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_is_judged_by_what_its_picture_rings(name: str, ships: Here) -> None:
+    found = questions.outcome(ships, name)
+    if found is None:
+        pytest.skip("one placement alone")
+    rings = found.picture.rings
+    assert rings
+    drawn = figure(found.picture, dark=False).checked()
+    (trace,) = (one for one in drawn.data if one.name == "judged")
+    assert list(zip(trace.x, trace.y, strict=True)) == [pytest.approx(one, abs=1e-3) for one in rings]
+    values, facts = questions.filling(ships, found)
+    judged = fill(texts.questions()[name].judged, values, facts)
+    numbers_ = [float(one.replace("−", "-")) for one in re.findall(r"[-−]?\d+\.\d", judged)]
+    for x, y in rings:
+        assert any(abs(abs(one) - abs(side)) < 0.051 for one in numbers_ for side in (x, y)), (judged, x, y)
+
+
 def test_names_in_a_handout_are_escaped() -> None:
     hostile = '<script>alert("x")</script> \\*not bold\\* **bold** "q"'
-    text = handout.page(
-        hostile, hostile, [("text", hostile), ("chart", "one")], {"one": PICTURE}, {}, {hostile: hostile}
-    )
+    text = handout.page(hostile, hostile, [("text", hostile), ("chart", "one")], {"one": PICTURE}, {}, hostile)
     assert "<script" not in text
     assert "<strong>bold</strong>" in text
     assert "*not bold*" in text

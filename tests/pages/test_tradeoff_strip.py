@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, evaluations, setups
 from app.link.spec import OPENING, RunSpec, from_query
-from app.views.tradeoff import strip
+from app.ui import strip
 
 pytestmark = pytest.mark.slow
 

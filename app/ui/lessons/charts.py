@@ -1,6 +1,7 @@
 """The charts and controls inside a lesson, by the name that stands in its text."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -16,7 +17,7 @@ from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS
 from app.ui import controls, placement_values, placements, plot, prepare
-from app.ui.lessons import facts, facts_choice
+from app.ui.lessons import facts, facts_choice, set_pictures
 from app.ui.lessons.facts import Found, Here, lesson_spec
 from app.ui.lessons.words import SAME
 from ash.methods import Method
@@ -88,15 +89,7 @@ def picture(shown: line_chart.Against, key: str) -> None:
 
 
 def _percentile(here: Here) -> None:
-    st.slider(
-        "Percentile p",
-        0,
-        99,
-        step=1,
-        format="%d %%",
-        help="Share of the activation that is removed.",
-        **bind("p", to_widget=lambda p: min(round(p), 99), from_widget=float, suffix="_lesson"),
-    )
+    controls.percentile(controls.REMOVED, "_lesson")
 
 
 def _histogram(here: Here, method: str, key: str) -> None:
@@ -204,4 +197,5 @@ _SPECIAL: dict[str, Callable[[Here], None]] = {
     "placements": _placements,
     "report": _report,
     "hardest_scores": _hardest_scores,
+    **{name: partial(set_pictures.draw, name) for name in set_pictures.GROUPS},
 }

@@ -9,9 +9,9 @@ import numpy as np
 from app.backend import evaluations, lessons, registry, setups
 from app.backend.lessons import Curve, Point, Share
 from app.charts import bins, score_words
-from app.charts.line_chart import PERCENTILE, Against, Line, outlines
+from app.charts.line_chart import PERCENTILE, Against, Line, Spot, outlines
 from app.link.spec import PENULTIMATE, RunSpec
-from app.theme import ALGORITHMS, count, counted, percent, points
+from app.theme import ALGORITHMS, count, counted, listed, percent, points
 from app.ui.lessons.words import SAME, difference, gap, order
 from ash.methods import STEPS, Method
 
@@ -70,6 +70,7 @@ class Here:
             "model": registry.entry(self.spec.model).label,
             "id_set": setups.set_label(self.at.id_set),
             "sets": self.labels[self.sets[0]] if len(self.sets) == 1 else f"{len(self.sets)} OOD sets",
+            "set_names": listed(list(self.labels.values())),
             "id_images": count(len(evaluation.id_scores)),
             "ood_images": count(sum(len(evaluation.ood_scores[name]) for name in self.sets)),
             "classes": count(classes),
@@ -112,9 +113,16 @@ def line(name: str, role: str, curve: Curve, metric: str) -> Line:
     return Line(name, role, tuple((one.p or 0.0, getattr(one, metric)) for one in curve))
 
 
-def against(lines: Sequence[Line], y: str, level: tuple[str, float] | None, at: float | None = None) -> Against:
-    """A picture of some lines against p."""
-    return Against(PERCENTILE, y, tuple(lines), level, at)
+def against(
+    lines: Sequence[Line], y: str, level: tuple[str, float] | None, at: float | None = None, rings: Sequence[Spot] = ()
+) -> Against:
+    """A picture of some lines against p; `rings`: the points by which a question is judged."""
+    return Against(PERCENTILE, y, tuple(lines), level, at, rings=tuple(rings))
+
+
+def spot(point: Point, metric: str) -> Spot:
+    """Where a point stands in a picture of a metric against p."""
+    return point.p or 0.0, getattr(point, metric)
 
 
 def histogram(here: Here, method: str, name: str) -> bins.Histograms:

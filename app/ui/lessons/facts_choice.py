@@ -1,18 +1,19 @@
 """The numbers of the last three lessons: choosing a setting, where to shape, what to report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
 from app.backend import evaluations, lessons
 from app.backend.lessons import Point
+from app.charts import pareto
 from app.charts.front import Setting, front, settings, within
 from app.charts.front import best as best_setting
 from app.charts.line_chart import Against, Line
 from app.charts.placements import Place, Placements
 from app.link.fields import OFF
 from app.theme import count, counted, listed, percent, points
-from app.ui.lessons.facts import LOSS, Found, Here, against, best, extremes, line, number, outline
+from app.ui.lessons.facts import LOSS, Found, Here, against, best, extremes, line, number, outline, spot
 from app.ui.lessons.words import SAME, difference, gap
 from app.ui.placement_values import STAND_IN
 from ash.methods import STEPS, VARIANTS, Method
@@ -71,27 +72,38 @@ def choosing(here: Here) -> Found:
         "budget_binds": top.method != chosen.method,
         "chosen_is_ash": chosen.variant.startswith("ash"),
     }
-    return Found(values, facts, {"front": front_picture(every, base)})
+    pictures = {
+        "front": front_picture(every, base),
+        "front_budget": front_picture(every, base, (chosen,), base.id_accuracy - budget(here)),
+    }
+    return Found(values, facts, pictures)
 
 
-def front_picture(every: tuple[Setting, ...], base: Setting) -> Against:
-    """Accuracy against AUROC for paper: the settings that lose at most a few points."""
-    floor = base.id_accuracy - 5 * LOSS
+def front_picture(
+    every: tuple[Setting, ...], base: Setting, ringed: Sequence[Setting] = (), floor: float | None = None
+) -> Against:
+    """Accuracy against AUROC: the settings that lose at most a few points, the front, and some with a ring."""
+    least = base.id_accuracy - 5 * LOSS
     lines = []
     for variant in VARIANTS:
         kept = [one for one in every if one.variant == variant and one.parameter is not None]
-        spots = tuple((one.id_accuracy, one.auroc) for one in kept if one.id_accuracy >= floor)
+        spots = tuple((one.id_accuracy, one.auroc) for one in kept if one.id_accuracy >= least)
         if spots:
             lines.append(Line(STEPS[variant].label, variant, spots))
-    members = front(every, "id_accuracy", "auroc")
-    names = listed([one.label for one in members])
+    drawn = pareto.record(every, current=base.method, baseline=base.method, paper=(), x="id_accuracy", y="auroc")
+    says = f"On the Pareto front of accuracy and AUROC: {listed([one.label for one in drawn.front])}."
+    if ringed:
+        says += f" With a ring: {listed([one.label for one in ringed])}."
     return Against(
         "ID accuracy (%)",
         "AUROC (%)",
         tuple(lines),
         ("Energy, unshaped", base.auroc),
         base.id_accuracy,
-        says=f"On the Pareto front of accuracy and AUROC: {names}. Settings that lose more are not drawn.",
+        says=f"{says} Settings that lose more are not drawn.",
+        rings=tuple((one.id_accuracy, one.auroc) for one in ringed),
+        front=tuple((x, y) for x, y in drawn.steps() if x >= least),
+        floor=floor,
     )
 
 
@@ -121,17 +133,18 @@ def thresholds(here: Here) -> Thresholds:
         "above_ood": percent(share.ood),
     }
     lines = (line("own percentile", "ash_b", local, "auroc"), line("one threshold for all", "muted", whole, "auroc"))
-    picture = against(lines, "AUROC of ASH-B (%)", ("Energy, unshaped", here.base.auroc))
+    rings = [spot(one, "auroc") for one in (mine, ours)]
+    picture = against(lines, "AUROC of ASH-B (%)", ("Energy, unshaped", here.base.auroc), rings=rings)
     return Thresholds(gain, values, abs(share.id - share.ood) >= SAME, picture)
 
 
 def placing(here: Here, shown: Placements) -> Found:
     """Where to shape, and with whose threshold. `shown`: ASH-P at the placements of the page Placements."""
-    duel, losses = thresholds(here), mean_losses(shown)
+    duel, (_, lost) = thresholds(here), losses(shown)
     facts = {
-        "has_earlier": len(losses) > 1,
+        "has_earlier": len(lost) > 1,
         "is_missing": len(shown.known) < len(shown.places),
-        "earlier_costs": len(losses) > 1 and losses[0][1] - losses[-1][1] >= SAME,
+        "earlier_costs": len(lost) > 1 and lost[0][1] - lost[-1][1] >= SAME,
         "local_wins": duel.gain >= SAME,
         "global_wins": duel.gain <= -SAME,
         "neither_wins": abs(duel.gain) < SAME,
@@ -141,40 +154,43 @@ def placing(here: Here, shown: Placements) -> Found:
     return Found({**duel.values, **placement_values(shown)}, facts, pictures)
 
 
-def mean_losses(shown: Placements) -> list[tuple[Place, float]]:
-    """Placement -> mean loss of accuracy over the percentiles that all computed ones share, in network order.
-
-    The last one alone where they share none.
+def losses(shown: Placements) -> tuple[float, list[tuple[Place, float]]]:
+    """The largest percentile that all computed placements share, and what each loses of its accuracy there, in network
+    order; where they share none, the last placement alone at its own largest one.
     """
     shared = set.intersection(*({one.parameter for one in place.settings} for place in shown.known))
     some = shown.known if shared else shown.known[-1:]
-    shared = shared or {one.parameter for one in some[0].settings}
+    p = max(one or 0.0 for one in shared or {one.parameter for one in some[0].settings})
     found = []
     for place in some:
         assert place.baseline is not None
-        kept = [one.id_accuracy for one in place.settings if one.parameter in shared]
-        found.append((place, place.baseline.id_accuracy - sum(kept) / len(kept)))
-    return found
+        kept = next(one.id_accuracy for one in place.settings if one.parameter == p)
+        found.append((place, place.baseline.id_accuracy - kept))
+    return p, found
 
 
 def placement_values(shown: Placements) -> dict[str, str]:
     """The computed placements in words; the first and the last of them by name."""
-    losses = mean_losses(shown)
+    p, lost = losses(shown)
     missing = [place.label for place in shown.places if not place.known]
     return {
         "places": counted(len(shown.places), "placement"),
-        "computed": listed([place.label for place, _ in losses]),
+        "computed": listed([place.label for place, _ in lost]),
         "missing": listed(missing) if missing else "none",
-        "earliest": losses[0][0].label,
-        "earliest_loss": points(losses[0][1]).removeprefix("+"),
-        "last": losses[-1][0].label,
-        "last_loss": points(losses[-1][1]).removeprefix("+"),
+        "shared_p": number(p),
+        "earliest": lost[0][0].label,
+        "earliest_loss": points(lost[0][1]).removeprefix("+"),
+        "last": lost[-1][0].label,
+        "last_loss": points(lost[-1][1]).removeprefix("+"),
     }
 
 
 def placements_picture(shown: Placements) -> Against:
-    """Accuracy of ASH-P against p, one line per placement, each beside its own unshaped accuracy: images may differ."""
-    roles = (*PRUNING, "id", "ood", "muted")
+    """Accuracy of ASH-P against p, one line per placement, each beside its own unshaped accuracy: images may differ.
+
+    Ringed: the earliest and the last one where `losses` compares them.
+    """
+    roles, (p, lost) = (*PRUNING, "id", "ood", "muted"), losses(shown)
     lines = []
     for role, place in zip(cycle(roles), reversed(shown.known), strict=False):
         assert place.baseline is not None
@@ -182,12 +198,19 @@ def placements_picture(shown: Placements) -> Against:
         lines.append(
             Line(place.label, role, tuple((one.parameter or 0.0, one.id_accuracy - level) for one in place.settings))
         )
-    return against(lines, "ID accuracy, points above unshaped", ("Unshaped", 0.0))
+    rings = [(p, -lost[end][1]) for end in (0, -1)]
+    return against(lines, "ID accuracy, points above unshaped", ("Unshaped", 0.0), p, rings)
 
 
 def reported(here: Here) -> Method:
     """The setting that is reported on: the one of the session."""
     return here.spec.method
+
+
+def tried_on(here: Here) -> Method:
+    """The same where it has a percentile, and a variant that has one in its place where not: of it there is a curve."""
+    method = reported(here)
+    return Method(method.variant, method.percentile) if method.percentile is not None else Method(STAND_IN, here.spec.p)
 
 
 def reporting(here: Here) -> Found:
@@ -198,7 +221,7 @@ def reporting(here: Here) -> Found:
     spans = evaluations.intervals(here.at, str(method), here.sets)
     span = spans and spans["auroc"]
     worse = [here.labels[name] for name in here.sets if own[name].auroc < plain[name].auroc - SAME]
-    variant = method.variant if method.percentile is not None else STAND_IN
+    variant = tried_on(here).variant
     cost = lessons.held_out(here.at, variant, here.sets)
     values = {
         "method": method.label,

@@ -1,5 +1,7 @@
 """Lessons: six of about five minutes, each with its own URL, its charts live, and a handout."""
 
+from urllib.parse import urlsplit, urlunsplit
+
 import streamlit as st
 
 from app.backend import registry
@@ -9,7 +11,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.ui import scrolling, share, texts
-from app.ui.lessons import charts
+from app.ui.lessons import charts, questions, set_pictures
 from app.ui.lessons.facts import Found, Here
 from app.ui.lessons.template import fill
 from app.ui.texts import Lesson
@@ -21,7 +23,8 @@ _STYLE = """<style>
 .st-key-lesson [data-testid="stMarkdownContainer"] {font-size: 1.08rem; line-height: 1.6}
 .st-key-lesson_question {border-left: 4px solid var(--st-primary-color, #0072B2); padding-left: 1rem}
 .st-key-lesson_question p {font-size: 1.3rem; line-height: 1.4}
-.st-key-lesson_cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); gap: 0.75rem}
+.st-key-lesson_cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); align-items: stretch;
+  gap: 0.75rem}
 .st-key-lesson_cards > div {width: auto}
 </style>"""
 
@@ -78,6 +81,8 @@ def _lesson(spec: RunSpec, lesson: Lesson) -> None:
     for kind, text in blocks:
         if kind == "text":
             st.markdown(text)
+        elif kind == "predict":
+            questions.in_lesson(here, text)
         else:
             charts.draw(text, here, found)
     st.divider()
@@ -123,13 +128,37 @@ def loaded(spec: RunSpec, lesson: Lesson) -> str:
 
 
 def _handout(here: Here, lesson: Lesson, blocks: list[tuple[str, str]], found: Found) -> None:
-    # Of one setting a lesson says itself which it is.
-    origin = {name: text for name, text in share.provenance(here.spec).items() if name not in ("method", "score")}
-    tables = {"report": charts.report(here)} if ("chart", "report") in blocks else {}
+    foot = handout_foot(here, share.short_link(here.spec))
     share.download(
         "Handout (HTML, prints on A4)",
-        lambda: handout.page(lesson.title, lesson.question, blocks, found.pictures, tables, share.dated(origin)),
+        lambda: handout.page(lesson.title, lesson.question, blocks, found.pictures, printed(here, blocks), foot),
         f"ash-lesson-{lesson.id}.html",
         "lesson_handout",
         icon="print",
     )
+
+
+def handout_foot(here: Here, link: str) -> str:
+    """Where the numbers of a handout come from: network, sets, how many images, the day, and the way to the lesson.
+
+    Of a link to the machine it was made on, only what any explorer understands.
+    """
+    about, values, where = share.provenance(here.spec), here.common(), urlsplit(link)
+    if where.hostname in ("localhost", "127.0.0.1"):
+        link = f"In the explorer: {urlunsplit(('', '', where.path, where.query, ''))}"
+    known, unknown = f"{values['id_images']} ID images of {values['id_set']}", f"{values['ood_images']} OOD images"
+    said = f"{known}, {unknown} of {values['set_names']}"
+    return f"{values['model']}: {said}. Measured {about.get('date', 'on this server')[:10]}. {link}"
+
+
+def printed(here: Here, blocks: list[tuple[str, str]]) -> dict[str, handout.Block]:
+    """What a handout holds beside texts and curves, by name: its table, its pictures, its question with the answer."""
+    made: dict[str, handout.Block] = {}
+    for kind, name in blocks:
+        if kind == "predict":
+            made[name] = questions.at_once(here, texts.questions()[name])
+        elif name in set_pictures.GROUPS:
+            made[name] = handout.Html(set_pictures.as_html(here, set_pictures.GROUPS[name](here)))
+        elif name == "report":
+            made[name] = charts.report(here)
+    return made

@@ -58,7 +58,7 @@ def render(spec: RunSpec) -> None:
         st.caption(_TOGETHER)
     left, right = st.columns(2, gap="medium")
     with left:
-        _curves(shown)
+        _curves(spec, shown)
     with right:
         _grid(shown)
         slots = placements.draw(spec, standings)
@@ -121,7 +121,7 @@ def _advice(shown: Placements, chosen: Cell | None, split_places: Collection[str
             st.button("Load it", key="load_best_cell", on_click=dispatch, args=(Pick.cell(found.id),))
 
 
-def _curves(shown: Placements) -> None:
+def _curves(spec: RunSpec, shown: Placements) -> None:
     if not shown.known:
         st.info("The curves appear here as soon as a placement is computed.", icon=":material/show_chart:")
         return
@@ -135,6 +135,7 @@ def _curves(shown: Placements) -> None:
         filename="ash-placements",
         columns=plot.metric_columns(),
     )
+    controls.percentile_here(spec)
     for text in filter(None, (words.images(shown), words.measured(shown), words.left_out(shown))):
         st.caption(plain(text))
 

@@ -23,7 +23,7 @@ def draw(spec: RunSpec) -> None:
     found, options = cards.table(spec), spec.samples
     chosen = sample_table.select(found, filters.filters(options), options.order, options.descending)
     if len(chosen.rows):
-        st.markdown(f"#### {plain(story.finding(spec, found, chosen.rows))}")
+        st.markdown(f"**{plain(story.finding(spec, found, chosen.rows))}**")
     filters.shortcuts(found)
     filters.draw(spec, found, chosen)
     if not len(chosen.rows):

@@ -134,7 +134,7 @@ def _without_threshold(spec: RunSpec, own: Uploads) -> None:
     """Classes and scores alone, while the ID scores are not computed; then what computes them."""
     n = len(own.files)
     images = "your image" if n == 1 else f"your {n} images"
-    st.markdown(f"#### No verdict on {images} yet: the threshold comes from the ID scores, which are not computed.")
+    st.markdown(f"**No verdict on {images} yet: the threshold comes from the ID scores, which are not computed.**")
     _cards(spec, own, None)
     prepare.ready(spec)
 
@@ -158,7 +158,7 @@ def _judged(spec: RunSpec, own: Uploads) -> None:
         spec.tpr,
     )
     reference = "" if after.method == before.method else before.method.label
-    st.markdown(f"#### {plain(upload_histogram.finding(marks, reference))}")
+    st.markdown(f"**{plain(upload_histogram.finding(marks, reference))}**")
     cards_first = len(own.files) <= FEW
     if cards_first:
         _cards(spec, own, lines)

@@ -16,7 +16,7 @@ def draw(spec: RunSpec) -> None:
     """The sentence and the cards."""
     found = cards.table(spec)
     scenes = pairs.story(found)
-    st.markdown(f"#### {plain(finding(spec, found, np.arange(len(found))))}")
+    st.markdown(f"**{plain(finding(spec, found, np.arange(len(found))))}**")
     pictures = cards.pictures(found, [scene.row for scene in scenes])
     with st.container(horizontal=True, gap="small", key="story"):
         for scene, picture in zip(scenes, pictures, strict=True):

@@ -42,7 +42,7 @@ def render(spec: RunSpec) -> None:
     labels = shown_sets(spec)
     record = _record(spec, after, before)
     reference = evaluations.unshaped(spec).method.label
-    st.markdown(f"#### {plain(score_words.finding(record, reference))}")
+    st.markdown(f"**{plain(score_words.finding(record, reference))}**")
     controls.doubts(spec)
     _controls(spec)
     if spec.scores.curve == "hist":
@@ -51,6 +51,8 @@ def render(spec: RunSpec) -> None:
         player(spec)
     else:
         _curves(spec, after, before, labels)
+    if spec.scores.curve != "scrub":  # which has a slider of its own
+        controls.percentile_here(spec)
     st.markdown("##### What the threshold does")
     st.table(score_words.counts(record, reference), width="content")
     split.measured_line(spec, list(labels)[1:])

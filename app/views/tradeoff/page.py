@@ -30,8 +30,8 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import ALGORITHMS, LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
-from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, texts
-from app.views.tradeoff import ranking, strip
+from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, strip
+from app.views.tradeoff import ranking
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
 
@@ -46,7 +46,8 @@ _STYLE = """<style>
 .st-key-cards [data-testid="stVerticalBlock"] {padding-block: 0.5rem}
 .st-key-doubts [data-testid="stAlertContainer"] {padding: 0.375rem 0.75rem}
 .st-key-doubts p {font-size: 0.8125rem; line-height: 1.35}
-.st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem}
+.st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); align-items: stretch;
+  gap: 0.75rem}
 .st-key-cards > div {width: auto}
 .st-key-choice {gap: 0.25rem}
 @media (min-width: 641px) {
@@ -76,7 +77,7 @@ def render(spec: RunSpec) -> None:
     story = top.container(key="story")
     with story.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.title("Trade-off", width="content")
-        page_link("lessons", "New here? The first lesson", spec.having(lesson=next(iter(texts.lessons()))))
+        page_link("start", "New here? Start")
     if not prepare.ready(spec):
         shipped.draw(spec)
         return
@@ -90,17 +91,20 @@ def render(spec: RunSpec) -> None:
         st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
     with top:
         strip.draw(spec)
-    interval = _cards(view)
-    choice = _choice(spec, linear, part)
     with st.container(key="doubts"):
         controls.doubts(spec)
-    _controls(spec)
     shown = _record(spec, view)
-    noise = _advice(spec, view, choice)
-    if math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y]):
-        st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
-    else:
+    drawable = not math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y])
+    if drawable:
         _chart(spec, shown, view)
+    else:
+        st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
+    controls.percentile_here(spec)
+    choice = _choice(spec, linear, part)
+    _controls(spec)
+    noise = _advice(spec, view, choice)
+    interval = _cards(view)
+    if drawable:
         _explain(shown)
     with interval:  # after the chart, which does not wait for it
         st.caption(_span(spec, view, part), help=_INTERVAL)
@@ -407,6 +411,7 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
 def _columns() -> dict[str, object]:
     plus = {f"Δ {name}": st.column_config.NumberColumn(format="%+.2f") for name in _DELTAS}
     return {
+        "Method": st.column_config.TextColumn(pinned=True),
         **plot.metric_columns(),
         **plus,
         "Front": st.column_config.CheckboxColumn(help="No other setting beats it on both axes."),

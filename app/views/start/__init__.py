@@ -1,0 +1,1 @@
+"""Start: the short way through the lessons, for who has never heard of it."""
