@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.backend.banks import activations, id_labels
 from app.backend.caches import cache_data, cache_resource
-from app.backend.engine import is_linear, run
+from app.backend.engine import is_linear, kept, run
 from app.backend.protocol import ALL, part_of
 from app.backend.setups import Setup
 from app.link.spec import RunSpec
@@ -70,13 +70,18 @@ class Evaluation:
 
 def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
     """A sweep that holds this method, and its row there: the trade-off's, the slider's, or one of its own."""
-    if is_linear(at) and method.variant in VARIANTS and method.score in SCORE_LABELS:
+    if is_linear(at) and method.variant in VARIANTS and method.score in SCORE_LABELS and _worth_a_grid(at, method):
         known = grid(at, method.score)
         if method in known.methods:
             return known, known.methods.index(method)
         if method.percentile is not None and method.percentile.is_integer():
             return scrub(at, method.variant, method.score), int(method.percentile)
     return run(at, (str(method),))[0], 0
+
+
+def _worth_a_grid(at: Setup, method: Method) -> bool:
+    """Whether a method is looked up in its score's grid: of a score alone only where that grid is there."""
+    return bool(method.steps) or kept(at, grid_methods(at, method.score))
 
 
 @cache_resource(max_entries=64)
