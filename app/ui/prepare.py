@@ -19,6 +19,7 @@ NOT_HERE = (
     "On this server, computing them from the browser is off: whoever starts it turns it on with ASH\\_COMPUTE=on, or "
     "computes them with a command; the Library shows it."
 )
+FEW_COMMANDS = 2  # more of them would push what is drawn below them out of sight
 AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the usual number
 
 
@@ -43,8 +44,11 @@ def what_is_missing(spec: RunSpec, so: str) -> None:
     for sentence in requirements.unfetchable(spec):
         st.markdown(plain(sentence))
     if names := requirements.needed(spec):
-        st.markdown("Get it on the **Library** page, or where the server runs:")
-        st.code("\n".join(f"python -m ash fetch {name}" for name in names), language="bash")
+        commands = "\n".join(f"python -m ash fetch {name}" for name in names)
+        few = len(names) <= FEW_COMMANDS
+        with st.container() if few else st.expander(f"How to get it: {len(names)} sets of files"):
+            st.markdown("Get it on the **Library** page, or where the server runs:")
+            st.code(commands, language="bash")
 
 
 def _what_ships(spec: RunSpec) -> None:
