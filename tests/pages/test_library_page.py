@@ -96,9 +96,12 @@ def test_the_summary_counts_what_is_here(mine: str) -> None:
     known = len(DATASETS) + 1
     ready = sum(row.present for row in library.model_rows() if row.name in MODELS)
     listed = sum(row.status.state == "listed" for row in library.data_rows())
+    shipped = sum(row.info.bundled for row in library.bank_rows())
     text = words(opened())
     assert f"{ready} of {len(MODELS)} models and {here} of {known} data sets are here" in text
-    assert f"(of {listed} more the activations ship); no activations" in text
+    assert (
+        f"(of {listed} more the activations ship); {shipped} sets of activations come with the explorer, none" in text
+    )
 
 
 def test_a_row_stays_chosen_on_its_shelf() -> None:
