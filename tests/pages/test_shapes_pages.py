@@ -30,7 +30,7 @@ def test_scale_is_picked_in_the_sidebar_and_has_its_line_and_its_sentences() -> 
     variant.select("scale").run()
     assert not app.exception
     assert "In use: SCALE" not in texts(app), "the controls say it"
-    (p,) = [one for one in app.slider if one.label == "Percentile p"]
+    (p,) = [one for one in app.sidebar.slider if one.label == "Percentile p"]
     assert "none is removed" in p.help
     lines = {trace.get("name"): trace for trace in figure(app, "pareto")["data"]}
     assert len(lines["SCALE"]["x"]) == len(lines["LTS"]["x"]) == 20
@@ -49,7 +49,7 @@ def test_the_numbers_of_scale_and_lts_on_one_image() -> None:
         assert f"**{number}**" in said
         notes = [note["text"] for note in figure(app, "activations_curve")["layout"]["annotations"]]
         assert any(note.endswith("(sum of the 29 largest)") for note in notes), notes
-        headline = next(one.value for one in app.markdown if one.value.startswith("####"))
+        headline = next(one.value for one in app.markdown if one.value.startswith("**"))
         all_of_it = f"all 192 units of this image of {setups.whole_set('digits').label}"
         wanted = {
             "scale": f"multiplies {all_of_it} by {number}",
