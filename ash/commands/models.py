@@ -19,7 +19,8 @@ def models(name: str | None) -> None:
         click.echo(f"  training    {entry.train_set or 'no set known; name one with --train'}")
         click.echo("  presets     " + ", ".join(entry.presets.values()))
     if not name:
-        click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t.")
+        click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t;")
+        click.echo("where timm is installed, every one of timm's as timm/NAME, and of the model hub as hf-hub:ORG/NAME.")
         return
     click.echo("all placements, in network order:")
     for cut in cuts_of(name):

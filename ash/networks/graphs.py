@@ -3,6 +3,7 @@
 import inspect
 import operator
 import re
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
@@ -55,6 +56,10 @@ def reason_of(error: Exception) -> str:
     return f"{text} ({place})" if place else text
 
 
+class OneStep(nn.Module):
+    """A part of a network that is traced as one operation, because torch.fx cannot follow it."""
+
+
 class _Tracer(NodePathTracer):
     """Traces the thread it was made in: fx patches nn.Module for the whole process, and other threads go on computing.
 
@@ -65,7 +70,8 @@ class _Tracer(NodePathTracer):
     lock = threading.Lock()
 
     def __init__(self) -> None:
-        super().__init__(leaf_modules=[])
+        modules, functions = _not_entered()
+        super().__init__(leaf_modules=modules, autowrap_functions=functions)
         self._thread = threading.get_ident()
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
@@ -98,6 +104,14 @@ class _Tracer(NodePathTracer):
         if threading.get_ident() != self._thread:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+def _not_entered() -> tuple[list[type[nn.Module]], tuple[Callable[..., Any], ...]]:
+    """Layers and functions that are taken as they are: what timm says of its own, where it is in use."""
+    layers: Any = sys.modules.get("timm.layers")
+    if not hasattr(layers, "get_notrace_modules"):  # timm is not there, or is being imported by another thread
+        return [OneStep], ()
+    return [OneStep, *layers.get_notrace_modules()], tuple(layers.get_notrace_functions())
 
 
 def trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
