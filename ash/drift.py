@@ -67,7 +67,8 @@ def words(found: Drift, name: str) -> tuple[str, ...]:
         return (f"{few} too few to say whether they are like those of {name}: it takes {LEAST}.",)
     low, high = (100 * share for share in found.usual)
     said = (
-        f"Accepted: {100 * found.accepted:.1f} %. Of as many images like those of {name}, {low:.1f} to {high:.1f} % are.",
+        f"Accepted: {100 * found.accepted:.1f} %. Of as many images like those of {name}, {low:.1f} to {high:.1f} % "
+        "are.",
         f"Scores: median {found.median:.4g}, of {name} {found.median_before:.4g}; largest distance between both "
         f"distributions {found.distance:.2f} of 1, by chance up to {found.chance:.2f}.",
     )

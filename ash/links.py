@@ -18,8 +18,17 @@ from ash.variants import VARIANTS
 
 OPENING = {"model": "mobilenet_v2_photos", "variant": "ash_s", "p": "75"}  # what an address without a query means
 DEFAULTS = {  # what a link with any key means by those that it leaves out; it never changes
-    **{"model": "demo", "placement": PENULTIMATE, "variant": "ash_b", "p": "65", "c": "1", "score": "energy"},
-    **{"method": "none", "id": "", "n": "0", "dtype": "float32", "tpr": "95"},
+    "model": "demo",
+    "placement": PENULTIMATE,
+    "variant": "ash_b",
+    "p": "65",
+    "c": "1",
+    "score": "energy",
+    "method": "none",
+    "id": "",
+    "n": "0",
+    "dtype": "float32",
+    "tpr": "95",
 }
 OF_NO_VIEW = {"v", "embed", "embed_options"}  # of the address, not of what it shows
 
@@ -53,7 +62,7 @@ def read(link: str) -> View:
     """The view of a link as *Share* copies it, or of its query alone, `model=demo&variant=ash_s&p=90`. LinkError."""
     text = link.strip()
     query = urlsplit(text).query if "://" in text or "?" in text else text
-    if not query and "://" not in text or query and "=" not in query:
+    if (not query and "://" not in text) or (query and "=" not in query):
         raise LinkError(f"'{link}' is no link of the explorer: copy one with Share, or write model=NAME&method=METHOD.")
     told = dict(parse_qsl(query))
     given = told if told.keys() - OF_NO_VIEW else OPENING

@@ -1,4 +1,4 @@
-"""The networks that the explorer knows by name: the curated ones, the user's, every classifier of torchvision and timm."""
+"""The networks that the explorer knows by name: the curated ones, the user's, all of torchvision's and timm's."""
 
 import difflib
 from collections.abc import Iterator

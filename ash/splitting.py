@@ -29,13 +29,14 @@ from ash.networks.graphs import (
     where,
     writes_into,
 )
-from ash.networks.heads import LinearTail, linear_form, linear_tail, way_to_the_head
+from ash.networks.heads import LinearTail, is_affine, linear_form, linear_tail, way_to_the_head
 
 __all__ = [
     "PENULTIMATE",
     "Cut",
     "LinearTail",
     "SplitError",
+    "check_penultimate",
     "cuts",
     "cuts_of_architecture",
     "linear_tail",
@@ -68,6 +69,16 @@ def _penultimate(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], n
         f"{' and '.join(beside) or 'another value'} is still needed behind it. Name another placement: "
         f"{', '.join(known) or 'there is none'}."
     )
+
+
+def check_penultimate(model: nn.Module) -> None:
+    """SplitError, in a sentence, where a model in eval mode has no penultimate tensor, or cannot be cut at it alone."""
+    model = unwrapped(model)
+    graph, names = trace(model)
+    way = way_to_the_head(model, graph, names)
+    if not set(way) & set(named_cuts(model, graph, names).values()):
+        last = where(way[-1], names[way[-1]])
+        raise SplitError(f"{type(model).__name__} cannot be cut at its penultimate tensor, {last}, alone.")
 
 
 def resolve(model: nn.Module, placement: str) -> str:
@@ -201,7 +212,7 @@ def cuts(model: nn.Module, input_shape: tuple[int, ...]) -> list[Cut]:
 def _is_linear(flow: Flow, cut: fx.Node, shape: tuple[int, ...]) -> bool:
     """Whether what is behind a cut is one linear map: by its graph and, where the weights are there, by its answers."""
     behind = flow.nodes[flow.nodes.index(cut) + 1 :]
-    if linear_form(flow, behind, cut) is None:
+    if linear_form(flow, behind, cut, shape) is None and not is_affine(flow, behind, cut, shape):
         return False
     if any(weight.is_meta for weight in flow.model.parameters()):
         return True

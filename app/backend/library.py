@@ -136,9 +136,9 @@ def cache_folder() -> str:
 class ModelRow:
     """A model: whether its weights are here, their bytes (0: missing) and place, and what is known of it without torch.
 
-    `placements` are the display names of the named ones; it and `classes` are empty where only torchvision or timm knows them.
+    `placements` are the display names of the named ones; it and `classes` are empty where only its package knows them.
     `source` is the plug-in's file; `built_in` says that the network is built with its weights, without a file of them;
-    `features`, that it is a folder of features.
+    `features`, that it is a folder of features; `penultimate` names the tensor that enters its head, with its size.
     """
 
     name: str
@@ -153,12 +153,14 @@ class ModelRow:
     source: Path | None = None
     built_in: bool = False
     features: bool = False
+    penultimate: str = ""
 
 
 def _entry_row(one: ModelEntry) -> ModelRow:
     path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
     size = 0 if built_in else _size(path)
-    about = (one.url, one.note, one.source, built_in, one.features is not None)
+    last = f"{one.penultimate}, {one.penultimate_size:,} values" if one.penultimate_size else one.penultimate
+    about = (one.url, one.note, one.source, built_in, one.features is not None, last)
     return ModelRow(one.name, one.label, one.present, size, path, len(one.classes), labels, *about)
 
 
@@ -187,7 +189,7 @@ def model_rows() -> tuple[ModelRow, ...]:
 
 
 def model_row(name: str) -> ModelRow:
-    """One model by name, with all that is known of it; AshError when there is none. Imports torchvision or timm for theirs."""
+    """One model by name, with all that is known of it; AshError when there is none. Imports the package it is of."""
     one = get_model(name)
     return _entry_row(one)
 

@@ -11,7 +11,8 @@ from ash.names import why_no_name
 LEAST_SHARE = 0.001  # percent: one of 100,000 images
 OFF = -1.0  # a budget of accuracy when any loss is fine
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")  # of models, placements, questions, lessons
-_OF_ELSEWHERE = re.compile(r"(timm/|hf-hub:[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/)[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")  # models
+# of models of timm and of the model hub
+_OF_ELSEWHERE = re.compile(r"(timm/|hf-hub:[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/)[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _TEXT = 80  # characters of a free text
 _MOST_NAMES = 200  # of a list: the longest real one is all places where a network can be cut
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.IGNORECASE | re.ASCII)

@@ -8,7 +8,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from ash import detector_onnx, links
+from ash import links
 from ash.commands.evaluating import evaluate
 from ash.commands.shared import CHECKPOINT_HELP, DTYPE, IMAGES_HELP, MODEL_HELP, PENULTIMATE_HELP, data_sets, output
 from ash.data import ImageSet
@@ -32,7 +32,7 @@ SHARE = click.FloatRange(0.001, 100)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
 @click.option("--placement", help=f"{PENULTIMATE_HELP} [default: the link's, or penultimate]")
 @click.option("--method", help="for example ash_s@90, react@1+ash_s@80:msp [default: the link's]")
-@click.option("--id", "id_set", help="what it is calibrated on: a known set or a folder [default: the link's, or model's]")
+@click.option("--id", "id_set", help="what it is calibrated on: a known set or a folder [default: link's, or model's]")
 @click.option("--accept", type=SHARE, help="percent of the ID images to accept [default: the link's, or 95]")
 @click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
 @click.option("--dtype", type=DTYPE, help="of banks [default: the link's, or float32]")
@@ -60,11 +60,11 @@ def export(
     it is written. Activations of the ID set that are missing are extracted first; a fit must be there. With --out
     NAME.onnx it is a program for other runtimes, where the onnx exporter is installed.
     """
-    from ash import detector, fitting
+    from ash import detector, detector_onnx, fitting
 
     if link is None and (model is None or method is None):
         raise click.UsageError("Give a LINK, or --model and --method.")
-    seen = links.read(link or f"model={model}")
+    seen = links.read(link or "model=demo")
     view = replace(
         seen,
         model=model or seen.model,

@@ -35,7 +35,8 @@ _CHECKED: "set[Callable[[], nn.Module]]" = set()  # what builds networks that ar
 class Preprocess:
     """Image -> normalised tensor (channels, crop, crop): the shorter side to `resize`, then the centre.
 
-    `squash`: both sides become `resize`, whatever the image's shape. Its repr is part of a bank's identity, so a field that is added later is printed only where it is not its default.
+    `squash`: both sides become `resize`, whatever the image's shape. Its repr is part of a bank's identity, so a field
+    that is added later is printed only where it is not its default.
     """
 
     resize: int
@@ -123,7 +124,8 @@ class ModelEntry:
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
     weights, so that there is no file of them; `traced` False, that `get_model` has to look for its placements.
-    `features` is the folder that a network without images is made of.
+    `features` is the folder that a network without images is made of. `penultimate_size`: the number of values that
+    enter the head, where the network was traced for that, else 0.
     """
 
     name: str
@@ -151,6 +153,7 @@ class ModelEntry:
     trained: bool = False
     traced: bool = True
     features: "Features | None" = None
+    penultimate_size: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:

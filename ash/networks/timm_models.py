@@ -113,7 +113,7 @@ def _config(name: str) -> dict[str, Any]:
     path = config_path(name)
     if not path.is_file():
         raise ModelError(
-            f"The configuration of {name} is not here: run `python -m ash fetch {name}`, or put its {_CONFIG} at {path}."
+            f"The configuration of {name} is not here: run `python -m ash fetch {name}`, or put {_CONFIG} at {path}."
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -178,7 +178,9 @@ def _entry(name: str, config: bytes) -> ModelEntry:
     except ModelError:
         raise
     except Exception as error:  # whatever a constructor of timm raises
-        raise ModelError(f"timm cannot build {name}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        raise ModelError(
+            f"timm cannot build {name}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from error
     about, classes = network.pretrained_cfg, int(getattr(network, "num_classes", 0) or 0)
     if not classes:
         raise ModelError(f"{name} has no classifier: it gives features, and nothing to tell classes by.")
@@ -200,13 +202,14 @@ def _entry(name: str, config: bytes) -> ModelEntry:
         dice_percentile=70,
         url=url,
         url_hash=url_hash(url),
+        penultimate_size=last.size,
         note=" ".join(_notes(about, why, last)),
     )
 
 
 def _notes(about: dict[str, Any], why: str, last: "Cut") -> Iterator[str]:
     tag, licence = about.get("tag"), about.get("license")
-    yield f"Weights {tag or 'of one kind'}, licence {licence or 'not stated'}."
+    yield f"{f'Weights {tag}, licence' if tag else 'Licence'} {licence or 'not stated'}."
     if why:
         yield f"{why} So it is cut at its head, and this is its only placement."
     if last.signed is not False:
@@ -219,11 +222,14 @@ def _cut(name: str, preprocess: Preprocess) -> "tuple[partial[nn.Module], tuple[
     ModelError where it can be cut nowhere.
     """
     from ash.networks.at_its_head import check
-    from ash.splitting import SplitError, cuts_of_architecture
+    from ash.splitting import SplitError, check_penultimate, cuts_of_architecture, weightless
 
     whole = partial(build, name)
     try:
-        return whole, cuts_of_architecture(whole, preprocess.shape), ""
+        cuts = cuts_of_architecture(whole, preprocess.shape)
+        if not any(cut.penultimate for cut in cuts):
+            check_penultimate(weightless(whole).eval())
+        return whole, cuts, ""
     except SplitError as error:
         why = str(error)
     try:

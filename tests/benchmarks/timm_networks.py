@@ -1,4 +1,4 @@
-"""One network of every family of timm, untrained: is it registered, cut at the right tensor, extracted and swept? By hand.
+"""A network of every family of timm, untrained: is it registered, cut at the right tensor, extracted, swept? By hand.
 
     python tests/benchmarks/timm_networks.py [--only NAME,NAME] [--images 8]
 
@@ -30,13 +30,29 @@ NETWORKS = (
     *("resnet10t", "resnetv2_18", "legacy_seresnet18", "skresnet18", "resnest14d", "res2net50_14w_8s", "densenet121"),
     *("vgg11", "inception_v3", "inception_v4", "inception_resnet_v2", "legacy_xception", "xception41", "dpn48b"),
     *("dla46_c", "hrnet_w18_small", "regnetx_002", "repvgg_a0", "mobileone_s0", "botnet26t_256", "halonet26t"),
-    *("lambda_resnet26t", "nf_regnet_b0", "tresnet_m", "selecsls42", "rexnet_100", "cs3darknet_focus_s", "cspnext_tiny"),
+    *(
+        "lambda_resnet26t",
+        "nf_regnet_b0",
+        "tresnet_m",
+        "selecsls42",
+        "rexnet_100",
+        "cs3darknet_focus_s",
+        "cspnext_tiny",
+    ),
     *("ese_vovnet19b_slim_dw", "hgnetv2_b0", "mobilenetv3_small_050", "lcnet_035", "hardcorenas_a", "ghostnet_050"),
     *("repghostnet_050", "efficientnet_b0", "tf_efficientnet_lite0", "mnasnet_small", "mixnet_s", "convnext_atto"),
     *("convmixer_768_32", "inception_next_atto", "rdnet_tiny", "mambaout_femto", "fasternet_t0", "starnet_s050"),
     *("focalnet_tiny_srf", "nextvit_small", "poolformer_s12", "caformer_s18", "edgenext_xx_small", "mobilevit_xxs"),
     *("mobilevitv2_050", "fastvit_t8", "repvit_m0_9", "efficientformer_l1", "efficientformerv2_s0", "swiftformer_xs"),
-    *("shvit_s1", "efficientvit_b0", "efficientvit_m0", "efficientvim_m1", "lowformer_b0", "levit_128s", "levit_conv_128s"),
+    *(
+        "shvit_s1",
+        "efficientvit_b0",
+        "efficientvit_m0",
+        "efficientvim_m1",
+        "lowformer_b0",
+        "levit_128s",
+        "levit_conv_128s",
+    ),
     *("maxvit_rmlp_pico_rw_256", "coatnet_pico_rw_224", "gcvit_xxtiny", "mvitv2_tiny", "nest_tiny", "pvt_v2_b0"),
     *("twins_svt_small", "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "swinv2_cr_tiny_224", "davit_tiny"),
     *("hiera_tiny_224", "tiny_vit_5m_224", "visformer_tiny", "coat_lite_tiny", "convit_tiny", "crossvit_9_240"),
@@ -126,6 +142,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", default="")
     parser.add_argument("--images", type=int, default=8)
     given = parser.parse_args()
+    torch.set_flush_denormal(True)  # what untrained networks make of noise fades, and such numbers are slow
     chosen = tuple(given.only.split(",")) if given.only else NETWORKS
     found = []
     for row in rows(chosen, given.images):

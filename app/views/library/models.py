@@ -89,6 +89,7 @@ def _details(name: str, known: ModelRow | None) -> None:
             "Published at": known.url,
             "Classes": count(known.classes or 0),
             "Placements": ", ".join(known.placements),
+            "Enters the head": known.penultimate,
             "Note": known.note,
         },
         {"Published at": known.url},
