@@ -234,9 +234,15 @@ def _shapes(
     state = {name: torch.empty_like(value, device="meta") for name, value in real.items()}
     values: list[list[Tensor]] = []
     try:
-        for count in (2, 3):
-            with torch.inference_mode():
-                values.append(torch.func.functional_call(probe, state, torch.empty(count, *input_shape, device="meta")))
+        with torch.inference_mode():
+            try:
+                for count in (2, 3):
+                    images = torch.empty(count, *input_shape, device="meta")
+                    values.append(torch.func.functional_call(probe, state, images))
+            except Exception:
+                if any(value.is_meta for value in real.values()):
+                    raise
+                values = [probe(torch.zeros(count, *input_shape)) for count in (2, 3)]  # it looks at its values
     except Exception as error:  # whatever a layer says of a shape that it does not take
         size = " x ".join(map(str, input_shape))
         raise SplitError(f"{type(model).__name__} does not compute on inputs of {size}: {reason_of(error)}") from error
