@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 SHARE = click.FloatRange(0.001, 100)
+ONNX = ".onnx"
 
 
 @click.command()
@@ -76,7 +77,7 @@ def export(
     )
     chosen, entry = view.method, get_model(view.model, checkpoint)
     detector.check(chosen)
-    as_onnx = out.suffix.lower() == ".onnx"
+    as_onnx = out.suffix.lower() == ONNX
     if as_onnx:
         detector_onnx.check_installed()
     most = images or (view.images_of(entry) if link else None)
@@ -143,6 +144,8 @@ def calibrate(file: Path, folder: str, accept: float | None, images: int | None,
 def _read(file: Path) -> "DetectorFile":
     from ash.detector import read
 
+    if file.suffix.lower() == ONNX:
+        raise AshError(f"{file.name} is for other runtimes; export a .pt2 beside it to score or calibrate with.")
     return read(read_bytes(file), file.name)
 
 

@@ -237,7 +237,7 @@ def _cut(name: str, preprocess: Preprocess) -> "tuple[partial[nn.Module], tuple[
         parted = partial(build_at_its_head, name)
         return parted, cuts_of_architecture(parted, preprocess.shape, whole=True), why
     except SplitError as error:
-        raise ModelError(f"{name} is not offered: {why}") from error
+        raise ModelError(f"{name} is not offered: {why.replace(': name another placement', '')}") from error
 
 
 def _url(about: dict[str, Any]) -> str:
