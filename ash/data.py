@@ -99,8 +99,8 @@ def register_dataset(name: str, label: str, role: Literal["id", "ood"], note: st
 def near_and_far(id_set: str, ood: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """`near` and `far`: which of these OOD sets are what to an ID set; empty unless there are some of either kind.
 
-    The registry says so of its own sets, OpenOOD of the sets of its benchmarks; one of the user's, or one that a plug-in
-    makes, is in neither.
+    The registry says so of its own sets, OpenOOD of its benchmarks'; one of the user's, or one that a plug-in makes, is
+    in neither.
     """
     told = {name: openood_lists.is_near(id_set, name) for name in ood}
     if None not in told.values() and len({*told.values()}) == 2:
@@ -137,9 +137,8 @@ def _own_places(root: Path | None) -> list[tuple[str, Path]]:
     base = root or data_root()
     if not base.is_dir():
         return []
-    taken = {CHECKPOINTS, openood_lists.FOLDER, *DATASETS} | {
-        folder for entry in DATASETS.values() for folder in entry.folders
-    }
+    taken = {CHECKPOINTS, *DATASETS} | {folder for entry in DATASETS.values() for folder in entry.folders}
+    taken |= {openood_lists.FOLDER} if openood_lists.lists(base) else set()
     found = []
     for path in sorted(base.iterdir()):
         name = path.stem if path.suffix.lower() == ".csv" and path.is_file() else path.name
@@ -156,7 +155,7 @@ def _holds_images(path: Path) -> bool:
 
 
 def _own_path(name: str, root: Path | None = None) -> Path:
-    """Where an own set lies: a list of OpenOOD's, its CSV list before the folder of the same name, which may hold the list's images."""
+    """Where an own set lies: OpenOOD's list, or a CSV list before the folder of its name, which may hold the images."""
     base = root or data_root()
     if listed := openood_lists.lists(base).get(name):
         return listed

@@ -50,7 +50,8 @@ def is_near(id_set: str, name: str) -> bool | None:
     prefix, _, benchmark = id_set.removesuffix(".val").partition(".")
     if prefix != FOLDER or benchmark not in NEAR or not name.startswith(f"{FOLDER}.{benchmark}."):
         return None
-    return name.split(".")[2] in NEAR[benchmark]
+    other = name.split(".")[2]
+    return None if other in ("train", "val") else other in NEAR[benchmark]
 
 
 class OpenOodImages(FileImages):

@@ -44,6 +44,7 @@ def test_near_and_far_are_openoods(root: Path) -> None:
     assert near_and_far("openood.cifar10", sets) == {"near": sets[:1], "far": sets[1:]}
     assert near_and_far("openood.cifar10", sets[:1]) == {}
     assert near_and_far("openood.cifar10", (*sets, "mine")) == {}
+    assert near_and_far("openood.cifar10", (sets[0], "openood.cifar10.val")) == {}
 
 
 def test_the_list_is_part_of_what_the_set_is_known_by(root: Path) -> None:
@@ -76,5 +77,8 @@ def test_a_list_that_cannot_be_read_is_refused_with_its_line(root: Path, text: s
 def test_without_the_folders_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASH_DATA", str(tmp_path))
     assert own_sets() == {}
-    with pytest.raises(DataError, match="no data set 'openood.cifar10'"):
+    (tmp_path / "openood").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "openood" / "1.png")
+    assert own_sets() == {"openood": "openood"}, "a folder of images is one, whatever its name"
+    with pytest.raises(DataError, match=r"no data set 'openood\.cifar10'"):
         get_dataset("openood.cifar10")
