@@ -6,7 +6,8 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -190,7 +191,7 @@ def trace(model: nn.Module, everything: bool = False) -> tuple[fx.Graph, dict[fx
         raise SplitError("The model is in training mode, where its output is not fixed: call model.eval() first.")
     tracer = _Tracer()
     try:
-        with tracer.lock:
+        with tracer.lock, _nothing_left_behind(model):
             graph = tracer.trace(model)
     except SplitError:
         raise
@@ -209,6 +210,26 @@ def trace(model: nn.Module, everything: bool = False) -> tuple[fx.Graph, dict[fx
         if changing:
             raise SplitError(f"{name} is not fixed in eval mode: {where(node, names[node])} {changing}.")
     return graph, names
+
+
+@contextmanager
+def _nothing_left_behind(model: nn.Module) -> Iterator[None]:
+    """Take out of a model what a tracing in this block puts there: proxies, where a layer keeps what it computed.
+
+    A later tracing, or the network itself, would take them for values.
+    """
+    before = {module: dict(vars(module)) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, kept in before.items():
+            for name, value in list(vars(module).items()):
+                if isinstance(value, fx.Proxy):
+                    vars(module).pop(name)
+                    vars(module).update({name: kept[name]} if name in kept else {})
+                elif isinstance(value, dict):
+                    for key in [key for key, one in value.items() if isinstance(one, fx.Proxy)]:
+                        del value[key]
 
 
 def where(node: fx.Node, name: str) -> str:

@@ -137,6 +137,32 @@ def test_what_works_in_place_on_what_is_needed_stays() -> None:
         assert torch.equal(tail(stem(x)), model(x)["logits"]), placement
 
 
+@torch.inference_mode()
+def test_a_tracing_leaves_nothing_in_a_network_that_keeps_what_it_computed() -> None:
+    class Keeping(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.kept = None, {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            key = str(x.device)
+            if key not in self.kept:
+                self.kept[key] = self.fc.weight * 2
+            self.last = self.pool(torch.relu(self.conv(x))).flatten(1)
+            return self.last @ self.kept[key].T
+
+    model = Keeping().eval()
+    check_answers(model, SHAPE)
+    model.kept.clear()
+    for _ in range(2):
+        stem, tail = split(model, "penultimate")
+        assert model.kept == {}
+        assert isinstance(model.last, Tensor)
+        x = torch.randn(2, *SHAPE)
+        assert torch.equal(tail(stem(x)), model(x))
+        model.kept.clear()
+
+
 @pytest.fixture
 def registered() -> Iterator[Callable[..., str]]:
     """A function that registers a network as a plug-in does, by which name it is forgotten after the test."""
