@@ -7,6 +7,7 @@ weights; there are no hooks, so two users of one model cannot meet.
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -235,17 +236,18 @@ def _shapes(
     values: list[list[Tensor]] = []
     try:
         with torch.inference_mode():
-            try:
-                for count in (2, 3):
-                    images = torch.empty(count, *input_shape, device="meta")
-                    values.append(torch.func.functional_call(probe, state, images))
-            except Exception:
-                if any(value.is_meta for value in real.values()):
-                    raise
-                values = [probe(torch.zeros(count, *input_shape)) for count in (2, 3)]  # it looks at its values
-    except Exception as error:  # whatever a layer says of a shape that it does not take
-        size = " x ".join(map(str, input_shape))
-        raise SplitError(f"{type(model).__name__} does not compute on inputs of {size}: {reason_of(error)}") from error
+            for count in (2, 3):
+                images = torch.empty(count, *input_shape, device="meta")
+                values.append(torch.func.functional_call(probe, state, images))
+    except (
+        Exception
+    ) as error:  # whatever a layer says of a shape that it does not take, or of values that are not there
+        values = _for_real(probe, input_shape)
+        if not values:
+            size = " x ".join(map(str, input_shape))
+            raise SplitError(
+                f"{type(model).__name__} does not compute on inputs of {size}: {reason_of(error)}"
+            ) from error
     return {
         node: tuple(two.shape[1:])
         for node, two, three in zip(at, *values, strict=True)
@@ -253,6 +255,15 @@ def _shapes(
         and (two.shape[:1], three.shape[:1]) == ((2,), (3,))
         and two.shape[1:] == three.shape[1:]
     }
+
+
+def _for_real(probe: fx.GraphModule, input_shape: tuple[int, ...]) -> list[list[Tensor]]:
+    """What a graph computes of two and of three images; nothing where its weights are not here, or it fails again."""
+    if any(value.is_meta for value in (*probe.parameters(), *probe.buffers())):
+        return []
+    with suppress(Exception), torch.inference_mode():
+        return [probe(torch.zeros(count, *input_shape)) for count in (2, 3)]
+    return []
 
 
 class _MetaWeights(TorchFunctionMode):
