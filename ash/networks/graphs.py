@@ -460,6 +460,8 @@ def signs(model: nn.Module, graph: fx.Graph) -> dict[fx.Node, bool | None]:
 
 def _sign(model: nn.Module, node: fx.Node, known: dict[fx.Node, bool | None]) -> bool | None:
     module = module_of(model, node)
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and isinstance(getattr(module, "act", None), NON_NEGATIVE):
+        return False  # timm's norms hold the ReLU behind them
     if node.op in ("placeholder", "get_attr") or isinstance(module, SIGNED) or node.target in SIGNED_FUNCTIONS:
         return True
     if isinstance(module, NON_NEGATIVE) or node.target in NON_NEGATIVE_FUNCTIONS:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from torch import nn
 
 import ash
 from app.link.spec import RunSpec, from_query, to_query
+from ash import fetching
 from ash.__main__ import main
 from ash.bank import BankIdentity
+from ash.data import DataError
+from ash.fetching import FetchProgress
 from ash.models import ModelError, cuts_of, get_model, offered_models
 from ash.networks import timm_models
 from ash.networks.checkpoints import find_weights
@@ -77,6 +81,34 @@ def test_transforms_are_bitwise_timms() -> None:
     network.pretrained_cfg = {**network.pretrained_cfg, "crop_mode": "border"}
     with pytest.raises(ModelError, match="not one resize, centre crop"):
         timm_models.preprocess_of("x", network)
+
+
+def test_a_relu_within_a_norm_is_seen() -> None:
+    entry = get_model("timm/densenet121")
+    assert "may be negative" not in entry.note
+    assert next(cut.signed for cut in cuts_of("timm/densenet121") if cut.penultimate) is False
+
+
+def test_a_fetch_takes_the_files_of_the_repository(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"architecture": "resnet10t", "pretrained_cfg": {"hf_hub_id": "some/one", "num_classes": 1000}}
+    asked: list[str] = []
+
+    def download(url: str, target: Path, **_: object) -> Iterator[FetchProgress]:
+        asked.append(url.removeprefix("https://huggingface.co/"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(about))
+        yield FetchProgress("download", target.name, 1, 1)
+
+    monkeypatch.setattr(fetching, "download_steps", download)
+    for name in ("timm/resnet10t.c3_in1k", "hf-hub:some/one"):
+        assert len(list(fetching.fetch_steps(name))) >= 1
+    repository = "timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
+    assert asked == [repository, "some/one/resolve/main/config.json", "some/one/resolve/main/model.safetensors"]
+    folder = data_root / "checkpoints"
+    assert (folder / "timm" / "resnet10t.c3_in1k.safetensors").is_file()
+    assert {path.name for path in (folder / "hf-hub" / "some").glob("[!.]*")} >= {"one.json", "one.safetensors"}
+    with pytest.raises(DataError, match="has no network 'resnet-10t'"):
+        list(fetching.fetch_steps("timm/resnet-10t"))
 
 
 def test_an_entry_says_what_the_configuration_says(data_root: Path) -> None:
