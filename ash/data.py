@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from ash.datasets import openood_lists
 from ash.datasets.array_images import ArrayImages, CifarImages, OneFile, SvhnImages
 from ash.datasets.csv_images import LIST, CsvImages, is_list
 from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
@@ -98,17 +99,28 @@ def register_dataset(name: str, label: str, role: Literal["id", "ood"], note: st
 def near_and_far(id_set: str, ood: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """`near` and `far`: which of these OOD sets are what to an ID set; empty unless there are some of either kind.
 
-    The registry says so of its own sets; one of the user's, or one that a plug-in makes, is in neither.
+    The registry says so of its own sets, OpenOOD of its benchmarks'; one of the user's, or one that a plug-in makes, is
+    in neither.
     """
+    told = {name: openood_lists.is_near(id_set, name) for name in ood}
+    if None not in told.values() and len({*told.values()}) == 2:
+        return {
+            "near": tuple(name for name, near in told.items() if near),
+            "far": tuple(name for name, near in told.items() if not near),
+        }
     near = DATASETS[id_set].near if id_set in DATASETS else ()
-    known = [name for name in ood if name in DATASETS and not isinstance(DATASETS[name], MadeEntry)]
+    known = [name for name in told if name in DATASETS and not isinstance(DATASETS[name], MadeEntry)]
     found = {"near": tuple(n for n in known if n in near), "far": tuple(n for n in known if n not in near)}
     return found if all(found.values()) else {}
 
 
 def own_sets(root: Path | None = None) -> dict[str, str]:
-    """Name -> label of the user's own sets: folders of images and CSV lists in the data root, not registered ones."""
-    return {name: name for name, _ in _own_places(root) if not why_no_name(name)}
+    """Name -> label of the user's own sets: folders of images and CSV lists in the data root, not registered ones.
+
+    OpenOOD's lists are among them where they lie there.
+    """
+    names = [name for name, _ in _own_places(root)]
+    return {name: name for name in (*names, *openood_lists.lists(root or data_root())) if not why_no_name(name)}
 
 
 def sets_left_out(root: Path | None = None) -> list[str]:
@@ -126,6 +138,7 @@ def _own_places(root: Path | None) -> list[tuple[str, Path]]:
     if not base.is_dir():
         return []
     taken = {CHECKPOINTS, *DATASETS} | {folder for entry in DATASETS.values() for folder in entry.folders}
+    taken |= {openood_lists.FOLDER} if openood_lists.lists(base) else set()
     found = []
     for path in sorted(base.iterdir()):
         name = path.stem if path.suffix.lower() == ".csv" and path.is_file() else path.name
@@ -142,8 +155,10 @@ def _holds_images(path: Path) -> bool:
 
 
 def _own_path(name: str, root: Path | None = None) -> Path:
-    """Where an own set lies: its CSV list before the folder of the same name, which may hold the list's images."""
+    """Where an own set lies: OpenOOD's list, or a CSV list before the folder of its name, which may hold the images."""
     base = root or data_root()
+    if listed := openood_lists.lists(base).get(name):
+        return listed
     path = base / f"{name}.csv"
     return path if is_list(path) else base / name
 
@@ -158,6 +173,8 @@ def _open_path(path: Path, name: str) -> FileImages | OneFile:
             raise DataError(status.reason)
     if path.suffix.lower() == ".csv":
         return CsvImages(path, name)
+    if path.suffix == ".txt":
+        return openood_lists.OpenOodImages(path, name)
     return CsvImages(path / LIST, name) if is_list(path / LIST) else FolderImages(path, name)
 
 

@@ -257,22 +257,29 @@ class DetectorFile:
         return buffer.getvalue()
 
 
+def probe(made: Detector, count: int) -> Tensor:
+    """Noise (count, C, H, W) as an input of a detector, other noise for other counts."""
+    return torch.randn(count, *made.about.transform.shape, generator=torch.Generator().manual_seed(count))
+
+
+def batch_dimension() -> torch.export.Dim:
+    """Any number of images."""
+    return torch.export.Dim("batch", min=1, max=2**16)
+
+
 def exported(made: Detector) -> DetectorFile:
     """A detector as a program for any batch size; DetectorError where torch cannot export the network or a step.
 
     Its file is read back and its answers are compared with the module's before it is handed out.
     """
-    shape = made.about.transform.shape
-    noise = torch.Generator().manual_seed(0)
-    batch = torch.export.Dim("batch", min=1, max=2**16)
     try:
-        program = torch.export.export(made, (torch.randn(2, *shape, generator=noise),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(made, (probe(made, 2),), dynamic_shapes=({0: batch_dimension()},))
     except Exception as error:  # of whatever kind: the network, or the function of a plug-in, is in the way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DetectorError(f"{made.about.model} with {made.about.method} cannot be exported: {reason}") from error
     done = read(DetectorFile(program, made.about).to_bytes(), "the new file")
     for count in PROBES:
-        images = torch.randn(count, *shape, generator=noise)
+        images = probe(made, count)
         with torch.inference_mode():
             wanted, found = made(images), done.module()(images)
         if not torch.equal(wanted[0], found[0]) or not torch.allclose(wanted[1], found[1], TOLERANCE, TOLERANCE):

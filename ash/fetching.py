@@ -23,7 +23,8 @@ from ash.datasets.archives import ArchiveError, unpack_steps
 from ash.datasets.downloading import FetchProgress, download_steps, verify_steps
 from ash.extracting import claims
 from ash.files import file_hash
-from ash.networks.checkpoints import checksum_path, note_checksum
+from ash.networks import timm_models
+from ash.networks.checkpoints import checksum_path, note_checksum, suffix_of, weights_place
 
 __all__ = ["FetchProgress", "fetch_steps", "fetch_with_bars"]
 
@@ -49,6 +50,8 @@ def fetch_steps(name: str, root: Path | None = None) -> Steps:
     base = root or data_root()
     if name in DATASETS:
         return (yield from _fetch_set(DATASETS[name], base))
+    if name.startswith(timm_models.HUB) and not timm_models.config_path(name).is_file():
+        yield from _fetch_config(name, base)
     weights = _weights(name, base)
     if weights is None:
         raise DataError(f"'{name}' is your own set in {base}; there is nothing to fetch.")
@@ -65,6 +68,8 @@ def _weights(name: str, base: Path) -> tuple[Archive, Path] | None:
     try:
         entry = get_model(name)
     except ModelError as error:
+        if timm_models.is_of_timm(name):
+            raise DataError(str(error)) from error
         near = difflib.get_close_matches(name, [*DATASETS, *MODELS, *torchvision_names()], n=1)
         hint = f"did you mean {near[0]}?" if near else "`python -m ash data` and `python -m ash models` list them."
         raise DataError(f"There is no data set or model '{name}': {hint}") from error
@@ -72,7 +77,15 @@ def _weights(name: str, base: Path) -> tuple[Archive, Path] | None:
         where = f"put it there as {entry.weights}" if not entry.present else "it is there"
         raise DataError(f"The weights of {name} have no public address; {where}.")
     checksum = f"sha256:{entry.url_hash}" if entry.url_hash else ""
-    return Archive(f"{name}.pth", entry.url, checksum=checksum), base / CHECKPOINTS / f"{name}.pth"
+    target = base / CHECKPOINTS / f"{weights_place(name)}{suffix_of(entry.url)}"
+    return Archive(target.name, entry.url, checksum=checksum), target
+
+
+def _fetch_config(name: str, base: Path) -> Iterator[FetchProgress]:
+    """The configuration of a network of the model hub, which says what its weights are."""
+    target = base / CHECKPOINTS / f"{weights_place(name)}.json"
+    with _only_one(target):
+        yield from download_steps(timm_models.config_url(name), target)
 
 
 def _fetch_weights(archive: Archive, target: Path) -> Steps:

@@ -1,4 +1,4 @@
-"""The networks that the explorer knows by name: the curated ones, the user's, and every classifier of torchvision."""
+"""The networks that the explorer knows by name: the curated ones, the user's, all of torchvision's and timm's."""
 
 import difflib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ash.data import dataset_entry
 from ash.methods import Method
 from ash.networks import curated as curated  # they register themselves
-from ash.networks import torchvision_models
+from ash.networks import timm_models, torchvision_models
 from ash.networks.checkpoints import SUFFIXES, ModelError, checkpoints_root
 from ash.networks.entries import ModelEntry, Preprocess
 from ash.networks.registering import MODELS, register_model
@@ -35,7 +35,8 @@ __all__ = [
 
 def get_model(name: str, checkpoint: Path | str | None = None) -> ModelEntry:
     """A model's entry by name, with the weights of a file where one is given; ModelError names the nearest one."""
-    entry = _of_the_user(name) or MODELS.get(name) or torchvision_models.find_entry(name)
+    entry = _of_the_user(name) or MODELS.get(name) or timm_models.find_entry(name)
+    entry = entry or torchvision_models.find_entry(name)
     if entry is None:
         known = [*MODELS, *torchvision_names()]
         near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
@@ -91,7 +92,10 @@ def working_models() -> Iterator[ModelEntry]:
 
 
 def offered_models() -> dict[str, str]:
-    """Name -> label of the curated models and of torchvision's whose weights lie in the data root. Without torch."""
+    """Name -> label of the curated models, and of torchvision's and timm's whose weights lie in the data root.
+
+    Without torch.
+    """
     offered = {name: entry.label for name, entry in MODELS.items()}
     root = checkpoints_root()
     files = {path.name for path in root.iterdir()} if root.is_dir() else set()
@@ -99,6 +103,7 @@ def offered_models() -> dict[str, str]:
         for name in torchvision_models.names_in_source():
             if name not in MODELS and any(name + suffix in files for suffix in SUFFIXES):
                 offered[name] = torchvision_models.label_of(name)
+    offered |= {name: timm_models.label_of(name) for name in timm_models.names_with_weights()}
     return offered
 
 

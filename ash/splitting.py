@@ -7,6 +7,7 @@ weights; there are no hooks, so two users of one model cannot meet.
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -29,13 +30,14 @@ from ash.networks.graphs import (
     where,
     writes_into,
 )
-from ash.networks.heads import LinearTail, linear_form, linear_tail, way_to_the_head
+from ash.networks.heads import LinearTail, is_affine, linear_form, linear_tail, way_to_the_head
 
 __all__ = [
     "PENULTIMATE",
     "Cut",
     "LinearTail",
     "SplitError",
+    "check_penultimate",
     "cuts",
     "cuts_of_architecture",
     "linear_tail",
@@ -68,6 +70,16 @@ def _penultimate(model: nn.Module, graph: fx.Graph, known: dict[str, fx.Node], n
         f"{' and '.join(beside) or 'another value'} is still needed behind it. Name another placement: "
         f"{', '.join(known) or 'there is none'}."
     )
+
+
+def check_penultimate(model: nn.Module) -> None:
+    """SplitError, in a sentence, where a model in eval mode has no penultimate tensor, or cannot be cut at it alone."""
+    model = unwrapped(model)
+    graph, names = trace(model)
+    way = way_to_the_head(model, graph, names)
+    if not set(way) & set(named_cuts(model, graph, names).values()):
+        last = where(way[-1], names[way[-1]])
+        raise SplitError(f"{type(model).__name__} cannot be cut at its penultimate tensor, {last}, alone.")
 
 
 def resolve(model: nn.Module, placement: str) -> str:
@@ -201,7 +213,7 @@ def cuts(model: nn.Module, input_shape: tuple[int, ...]) -> list[Cut]:
 def _is_linear(flow: Flow, cut: fx.Node, shape: tuple[int, ...]) -> bool:
     """Whether what is behind a cut is one linear map: by its graph and, where the weights are there, by its answers."""
     behind = flow.nodes[flow.nodes.index(cut) + 1 :]
-    if linear_form(flow, behind, cut) is None:
+    if linear_form(flow, behind, cut, shape) is None and not is_affine(flow, behind, cut, shape):
         return False
     if any(weight.is_meta for weight in flow.model.parameters()):
         return True
@@ -223,12 +235,19 @@ def _shapes(
     state = {name: torch.empty_like(value, device="meta") for name, value in real.items()}
     values: list[list[Tensor]] = []
     try:
-        for count in (2, 3):
-            with torch.inference_mode():
-                values.append(torch.func.functional_call(probe, state, torch.empty(count, *input_shape, device="meta")))
-    except Exception as error:  # whatever a layer says of a shape that it does not take
-        size = " x ".join(map(str, input_shape))
-        raise SplitError(f"{type(model).__name__} does not compute on inputs of {size}: {reason_of(error)}") from error
+        with torch.inference_mode():
+            for count in (2, 3):
+                images = torch.empty(count, *input_shape, device="meta")
+                values.append(torch.func.functional_call(probe, state, images))
+    except (
+        Exception
+    ) as error:  # whatever a layer says of a shape that it does not take, or of values that are not there
+        values = _for_real(probe, input_shape)
+        if not values:
+            size = " x ".join(map(str, input_shape))
+            raise SplitError(
+                f"{type(model).__name__} does not compute on inputs of {size}: {reason_of(error)}"
+            ) from error
     return {
         node: tuple(two.shape[1:])
         for node, two, three in zip(at, *values, strict=True)
@@ -236,6 +255,15 @@ def _shapes(
         and (two.shape[:1], three.shape[:1]) == ((2,), (3,))
         and two.shape[1:] == three.shape[1:]
     }
+
+
+def _for_real(probe: fx.GraphModule, input_shape: tuple[int, ...]) -> list[list[Tensor]]:
+    """What a graph computes of two and of three images; nothing where its weights are not here, or it fails again."""
+    if any(value.is_meta for value in (*probe.parameters(), *probe.buffers())):
+        return []
+    with suppress(Exception), torch.inference_mode():
+        return [probe(torch.zeros(count, *input_shape)) for count in (2, 3)]
+    return []
 
 
 class _MetaWeights(TorchFunctionMode):

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ash.detector import About, DetectorFile
+from ash.drift import Drift, compared
 from ash.extracting.decoding import decoded, default_workers
 from ash.extracting.stems import two_parts
 from ash.images import ImageSet
-from ash.metrics import accepts, check_scores
 
 
 @dataclass(frozen=True)
@@ -47,44 +47,6 @@ def score(detector: DetectorFile, data: ImageSet) -> Iterator[Batch]:
             yield Batch(rows, classes, scores, accepted, chunk.skipped)
 
 
-@dataclass(frozen=True)
-class Drift:
-    """How the scores of some images lie against those that a detector was calibrated on.
-
-    `accepted`: the share of them that is accepted. `usual`: between which shares 95 of 100 sets of as many ID images
-    lie. `median`, `median_before`: of their scores, and of the calibration's. `distance`: the largest difference
-    between both distributions (Kolmogorov and Smirnov), 0 for alike, 1 for apart.
-    """
-
-    count: int
-    accepted: float
-    usual: tuple[float, float]
-    median: float
-    median_before: float
-    distance: float
-
-    @property
-    def changed(self) -> bool:
-        """Whether so many or so few are accepted that these are hardly images like those of the calibration."""
-        return not self.usual[0] <= self.accepted <= self.usual[1]
-
-
 def drift(about: About, scores: ArrayLike) -> Drift:
     """How scores (n,) of one detector lie against those it was calibrated on."""
-    from scipy.stats import betabinom
-
-    values = np.sort(check_scores(scores, "the images").astype(np.float64))
-    kept = round(about.share * about.count)
-    law = betabinom(len(values), kept + 0.5, about.count - kept + 0.5)  # the share itself is known from `count` images
-    usual = (float(law.ppf(0.025)) / len(values), float(law.ppf(0.975)) / len(values))
-    before = np.asarray(about.quantiles)
-    at = np.concatenate([values, before])
-    shares = np.searchsorted(values, at, "right") / len(values), np.searchsorted(before, at, "right") / len(before)
-    return Drift(
-        count=len(values),
-        accepted=float(accepts(values, about.threshold).mean()),
-        usual=usual,
-        median=float(np.median(values)),
-        median_before=float(np.median(before)),
-        distance=float(np.abs(shares[0] - shares[1]).max()),
-    )
+    return compared(scores, about.quantiles, about.count, about.share, about.threshold)

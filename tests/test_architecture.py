@@ -116,6 +116,7 @@ PURE = {
     "methods",
     "variants",
     "metrics",
+    "drift",
     "scores",
     "shaping",
     "shapes",

@@ -35,9 +35,9 @@ from ash.files import read_json
 from ash.images import left_out_words
 from ash.labels import class_counts, listed
 from ash.models import MODELS, ModelError, get_model, offered_models
+from ash.networks import timm_models, torchvision_models
 from ash.networks.checkpoints import find_weights
 from ash.networks.entries import ModelEntry
-from ash.networks.torchvision_models import names_in_source
 
 LASTING = 60.0  # seconds for which a look at the data folder holds: it takes 0.4 s with 60,000 images
 SETTING, COMPUTE = "ASH_LIBRARY", "ASH_COMPUTE"  # environment: on, off, or auto
@@ -136,9 +136,9 @@ def cache_folder() -> str:
 class ModelRow:
     """A model: whether its weights are here, their bytes (0: missing) and place, and what is known of it without torch.
 
-    `placements` are the display names of the named ones; it and `classes` are empty where only torchvision knows them.
+    `placements` are the display names of the named ones; it and `classes` are empty where only its package knows them.
     `source` is the plug-in's file; `built_in` says that the network is built with its weights, without a file of them;
-    `features`, that it is a folder of features.
+    `features`, that it is a folder of features; `penultimate` names the tensor that enters its head, with its size.
     """
 
     name: str
@@ -153,12 +153,14 @@ class ModelRow:
     source: Path | None = None
     built_in: bool = False
     features: bool = False
+    penultimate: str = ""
 
 
 def _entry_row(one: ModelEntry) -> ModelRow:
     path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
     size = 0 if built_in else _size(path)
-    about = (one.url, one.note, one.source, built_in, one.features is not None)
+    last = f"{one.penultimate}, {one.penultimate_size:,} values" if one.penultimate_size else one.penultimate
+    about = (one.url, one.note, one.source, built_in, one.features is not None, last)
     return ModelRow(one.name, one.label, one.present, size, path, len(one.classes), labels, *about)
 
 
@@ -171,7 +173,7 @@ def _size(path: Path) -> int:
 
 @cache_resource(ttl=LASTING, max_entries=1)
 def model_rows() -> tuple[ModelRow, ...]:
-    """The curated models, those of plug-ins that work, which are traced, and torchvision's whose weights are here."""
+    """The curated models, those of plug-ins that work, which are traced, and those whose weights are here."""
     for name in MODELS.users():
         with suppress(ModelError):  # it is reported, and not offered any more
             get_model(name)
@@ -180,22 +182,31 @@ def model_rows() -> tuple[ModelRow, ...]:
         if name in MODELS:
             one = MODELS[name]
             rows.append(_entry_row(one))
-        else:  # its entry would import torchvision
+        else:  # its entry would import torchvision, or timm
             path = find_weights(name, "", "")
             rows.append(ModelRow(name, label, path.is_file(), _size(path), path))
     return tuple(rows)
 
 
 def model_row(name: str) -> ModelRow:
-    """One model by name, with all that is known of it; AshError when there is none. Imports torchvision for its own."""
+    """One model by name, with all that is known of it; AshError when there is none. Imports the package it is of."""
     one = get_model(name)
     return _entry_row(one)
 
 
 @cache_resource(max_entries=1)
-def torchvision_choices() -> tuple[str, ...]:
-    """The names of torchvision's classifiers that are not curated, without importing it."""
-    return tuple(name for name in names_in_source() if name not in MODELS)
+def other_choices() -> tuple[str, ...]:
+    """The names of torchvision's classifiers that are not curated and, where it is installed, of timm's networks.
+
+    Neither is imported for it.
+    """
+    names = (*torchvision_models.names_in_source(), *timm_models.names_in_source())
+    return tuple(name for name in names if name not in MODELS)
+
+
+def other_sources() -> str:
+    """Whose networks `other_choices` are, in words."""
+    return "torchvision or timm" if timm_models.is_installed() else "torchvision"
 
 
 # Data sets

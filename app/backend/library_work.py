@@ -26,6 +26,7 @@ from ash.fitting import perturbation
 from ash.identity import changes, known_identity
 from ash.models import MODELS, ModelEntry, get_model
 from ash.networks.known_codes import code_of
+from ash.networks.timm_models import package_of
 
 if TYPE_CHECKING:
     from ash.extracting.cost import Cost
@@ -191,11 +192,11 @@ def _made_from(who: BankIdentity) -> tuple[ModelEntry, ImageSet] | None:
 def outdated(name: str) -> str:
     """What has changed since a bank was made, in words; "" for nothing that can be told without reading images.
 
-    A network of torchvision's, whose entry would load torchvision, is looked at only when that is loaded already.
+    A network of torchvision's or timm's, whose entry would load either, is looked at only when that is loaded already.
     """
     row = bank_row(name)
     who = row.info.identity
-    if who is None or (who.model not in MODELS and "torchvision" not in sys.modules):
+    if who is None or (who.model not in MODELS and package_of(who.model) not in sys.modules):
         return ""
     try:
         found = _made_from(who)

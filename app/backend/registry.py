@@ -10,7 +10,7 @@ def models() -> dict[str, str]:
 
 
 def model_names(asked: str) -> tuple[str, ...]:
-    """The models that a link may name, the default first; one that is not offered is looked up in torchvision.
+    """The models that a link may name, the default first; one that is not offered is looked up in torchvision or timm.
 
     One of a plug-in is traced when it is asked for, and is not among them if it does not work.
     """

@@ -57,7 +57,7 @@ class RunSpec:
     app opens with is `OPENING`.
     """
 
-    model: str = links.name("model", "demo", "a model name")
+    model: str = links.model("model", "demo")
     placement: str = links.name("placement", PENULTIMATE, "a placement name")
     variant: str = links.choice("variant", "ash_b", VARIANTS, "a variant")
     p: float = links.number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)

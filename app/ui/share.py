@@ -1,5 +1,6 @@
 """The link that keeps a view, and the lines that say where a downloaded file comes from."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -52,7 +53,7 @@ def dated(origin: Mapping[str, str]) -> dict[str, str]:
 
 def file_name(*parts: object) -> str:
     """The parts joined to a name that every system takes: `scores-ash_s-90`."""
-    return "-".join(map(str, parts)).replace("@", "-").replace(":", "-")
+    return re.sub("[@:/]", "-", "-".join(map(str, parts)))
 
 
 def download(label: str, make: Callable[[], str], name: str, key: str, icon: str = "download", **more: Any) -> None:

@@ -1,5 +1,6 @@
 """python -m ash export | score | calibrate."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from ash import links
 from ash.commands.evaluating import evaluate
 from ash.commands.shared import CHECKPOINT_HELP, DTYPE, IMAGES_HELP, MODEL_HELP, PENULTIMATE_HELP, data_sets, output
 from ash.data import ImageSet
@@ -22,51 +24,80 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 SHARE = click.FloatRange(0.001, 100)
+ONNX = ".onnx"
 
 
 @click.command()
-@click.option("--model", required=True, help=MODEL_HELP)
+@click.argument("link", required=False)
+@click.option("--model", help=f"{MODEL_HELP} [default: the link's]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
-@click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
-@click.option("--method", required=True, help="for example ash_s@90, react@1+ash_s@80:msp")
-@click.option("--id", "id_set", default="", help="what it is calibrated on: a known set or a folder [default: model's]")
-@click.option("--accept", default=95.0, show_default=True, type=SHARE, help="percent of the ID images to accept")
+@click.option("--placement", help=f"{PENULTIMATE_HELP} [default: the link's, or penultimate]")
+@click.option("--method", help="for example ash_s@90, react@1+ash_s@80:msp [default: the link's]")
+@click.option("--id", "id_set", help="what it is calibrated on: a known set or a folder [default: link's, or model's]")
+@click.option("--accept", type=SHARE, help="percent of the ID images to accept [default: the link's, or 95]")
 @click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
-@click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of banks")
+@click.option("--dtype", type=DTYPE, help="of banks [default: the link's, or float32]")
 @click.option("--train", default="", help="what react@P% and dice are fitted on [default: the model's training set]")
-@click.option("--out", required=True, type=OUT, help="the detector, for example detector.pt2")
+@click.option("--out", required=True, type=OUT, help="the detector, for example detector.pt2, or detector.onnx")
 def export(
-    model: str,
+    link: str | None,
+    model: str | None,
     checkpoint: Path | None,
-    placement: str,
-    method: str,
-    id_set: str,
-    accept: float,
+    placement: str | None,
+    method: str | None,
+    id_set: str | None,
+    accept: float | None,
     images: int | None,
-    dtype: str,
+    dtype: str | None,
     train: str,
     out: Path,
 ) -> None:
     """Write a network with a method and a threshold as one file, which runs wherever torch does.
 
-    It is an exported program, images in, class, score and accepted out, and is checked against the network before it is
-    written. Activations of the ID set that are missing are extracted first; a fit must be there.
-    """
-    from ash import detector, fitting
+    LINK is a view of the explorer, as Share copies it, or its query alone; options take the place of what it says.
+    Without one --model and --method are needed.
 
-    chosen, entry = Method.parse(method), get_model(model, checkpoint)
+    The file is an exported program, images in, class, score and accepted out, and is checked against the network before
+    it is written. Activations of the ID set that are missing are extracted first; a fit must be there. With --out
+    NAME.onnx it is a program for other runtimes, where the onnx exporter is installed.
+    """
+    from ash import detector, detector_onnx, fitting
+
+    if link is None and (model is None or method is None):
+        raise click.UsageError("Give a LINK, or --model and --method.")
+    seen = links.read(link or "model=demo")
+    view = replace(
+        seen,
+        model=model or seen.model,
+        placement=placement or seen.placement,
+        method=Method.parse(method) if method else seen.method,
+        id_set=seen.id_set if id_set is None else id_set,
+        dtype=dtype or seen.dtype,
+        accept=accept or seen.accept,
+    )
+    chosen, entry = view.method, get_model(view.model, checkpoint)
     detector.check(chosen)
+    as_onnx = out.suffix.lower() == ONNX
+    if as_onnx:
+        detector_onnx.check_installed()
+    most = images or (view.images_of(entry) if link else None)
     with output(out) as write:
-        fitted = fitting.find_fit(entry, placement, train, dtype=dtype) if chosen.needs_fit else None
-        sets = data_sets((id_set or entry.id_set,), images)
+        fitted = fitting.find_fit(entry, view.placement, train, dtype=view.dtype) if chosen.needs_fit else None
+        sets = data_sets((view.id_set or entry.id_set,), most)
         (name,) = sets
-        done, banks = evaluate(entry, placement, sets, [chosen], fit=fitted, dtype=dtype)
+        done, banks = evaluate(entry, view.placement, sets, [chosen], fit=fitted, dtype=view.dtype)
         made = detector.detector(
-            entry, placement, chosen, done.id_scores[0], name, share=accept / 100, id_bank=banks[name], fit=fitted
-        )
-        ready = detector.exported(made)
-        write(ready.to_bytes())
-    click.echo(f"{out}: {_what(ready.about)}\n{_threshold(ready.about)}")
+            entry, view.placement, chosen, done.id_scores[0], name,
+            share=view.accept / 100, id_bank=banks[name], fit=fitted,
+        )  # fmt: skip
+        about, said = made.about, ""
+        if as_onnx:
+            content, checked = detector_onnx.exported(made)
+            said = f"\n{detector_onnx.CHECKED if checked else detector_onnx.UNCHECKED}"
+        else:
+            content = detector.exported(made).to_bytes()
+        write(content)
+    click.echo(f"{out}: {_what(about)}\n{_threshold(about)}{said}")
 
 
 @click.command()
@@ -80,6 +111,7 @@ def score(file: Path, folder: str, images: int | None, out: Path) -> None:
     FILE is what `export` has written, FOLDER a folder of images or a known set. It also says how these images lie
     against those that the detector was calibrated on.
     """
+    from ash.drift import words
     from ash.watching import drift
 
     detector, (data,) = _read(file), data_sets((folder,), images).values()
@@ -88,15 +120,8 @@ def score(file: Path, folder: str, images: int | None, out: Path) -> None:
         write(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     about = detector.about
     click.echo(f"{len(table):,} images in {out}{f', {skipped:,} could not be read' if skipped else ''}.")
-    found = drift(about, table.score)
-    low, high = (100 * share for share in found.usual)
-    click.echo(
-        f"Accepted: {100 * found.accepted:.1f} %. Of as many images like those of {about.calibrated_on}, {low:.1f} to "
-        f"{high:.1f} % are.\nScores: median {found.median:.4g}, of {about.calibrated_on} {found.median_before:.4g}; "
-        f"largest distance between both distributions {found.distance:.2f} of 1."
-    )
-    if found.changed:
-        click.echo("These are other images than the detector was calibrated on.")
+    for sentence in words(drift(about, table.score), about.calibrated_on):
+        click.echo(sentence)
 
 
 @click.command()
@@ -119,6 +144,8 @@ def calibrate(file: Path, folder: str, accept: float | None, images: int | None,
 def _read(file: Path) -> "DetectorFile":
     from ash.detector import read
 
+    if file.suffix.lower() == ONNX:
+        raise AshError(f"{file.name} is for other runtimes; export a .pt2 beside it to score or calibrate with.")
     return read(read_bytes(file), file.name)
 
 

@@ -15,11 +15,14 @@ def models(name: str | None) -> None:
         if entry.note:
             click.echo(f"  note        {entry.note}")
         click.echo("  placements  " + ", ".join(f"{node} ({label})" for node, label in entry.placements.items()))
+        size = f", {entry.penultimate_size:,} values" if entry.penultimate_size else ""
+        click.echo(f"  head takes  {entry.penultimate}{size}")
         click.echo(f"  data        ID {entry.id_set}; OOD {', '.join(entry.ood_sets)}")
         click.echo(f"  training    {entry.train_set or 'no set known; name one with --train'}")
         click.echo("  presets     " + ", ".join(entry.presets.values()))
     if not name:
-        click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t.")
+        click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t;")
+        click.echo("where timm is installed, every one of timm's as timm/NAME, of the model hub as hf-hub:ORG/NAME.")
         return
     click.echo("all placements, in network order:")
     for cut in cuts_of(name):

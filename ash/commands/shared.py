@@ -17,7 +17,7 @@ from ash.identity import DTYPES, PRECISIONS
 from ash.images import left_out_words
 from ash.models import ModelEntry
 
-MODEL_HELP = "a name from `python -m ash models`, or a torchvision classifier's"
+MODEL_HELP = "a name from `python -m ash models`, or a classifier's of torchvision or timm (timm/NAME)"
 PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
 IMAGES_HELP = "at most so many of every set, evenly spaced [default: all]"
 CHECKPOINT_HELP = "a file with the model's weights, instead of the published ones"

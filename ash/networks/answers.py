@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ash.networks.graphs import (
     SplitError,
     function_of,
+    logits_of,
     module_of,
     place_of,
     reason_of,
@@ -65,7 +66,9 @@ def check_answers(model: nn.Module, input_shape: tuple[int, ...]) -> int:
 def _answer(model: nn.Module, x: Tensor) -> Any:
     """The model's answer; SplitError for what it says of inputs, or weights, that do not fit."""
     try:
-        return model(x)
+        return logits_of(model, model(x))
+    except SplitError:
+        raise
     except Exception as error:  # whatever the network's code raises
         kinds = {str(one.dtype).removeprefix("torch.") for one in model.parameters() if one.is_floating_point()}
         other = kinds - {"float32"}
@@ -112,7 +115,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
 def _why_not_fixed(model: nn.Module, part: fx.GraphModule, names: dict[fx.Node, str], x: Tensor) -> str:
     """One sentence on a network whose second answer differs from its first."""
     name = type(model).__name__
-    if _same(model(x), model(x)):
+    if _same(_answer(model, x), _answer(model, x)):
         return (
             f"{name} computes something else than torch.fx records of its forward function: a hook on it, or Python "
             "that is decided anew at every call. Take hooks off, and decide it in the constructor."

@@ -40,21 +40,52 @@ def find_weights(name: str, url: str, url_hash: str) -> Path:
     """The file of a model's weights, the first that is there of
 
     `checkpoints_root()/NAME` with one of SUFFIXES and, where the published file's name has its hash in it, that name in
-    the same folder and in torch hub's cache; where none is, the path at which it belongs.
+    the same folder and in torch hub's cache; of a file of the model hub, its copy in that cache. Where none is, the
+    path at which it belongs.
     """
-    root = checkpoints_root()
-    candidates = [root / f"{name}{suffix}" for suffix in SUFFIXES]
+    root, place = checkpoints_root(), weights_place(name)
+    candidates = [root / f"{place}{suffix}" for suffix in dict.fromkeys((suffix_of(url), *SUFFIXES))]
     published = url.rpartition("/")[2]
     if url_hash and url_hash in published:
         candidates += [root / published, *(folder / published for folder in _torch_hub())]
+    if copy := find_hub_file(url):
+        candidates.append(copy)
     return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def weights_place(name: str) -> str:
+    """Where the weights of a model belong in `checkpoints_root()`, without a suffix: `timm/NAME`, `hf-hub/ORG/NAME`."""
+    return name.replace(":", "/")
+
+
+def suffix_of(url: str) -> str:
+    """The suffix of the file that is fetched from an address."""
+    return SAFE if url.endswith(SAFE) else SUFFIXES[0]
+
+
+def find_hub_file(url: str) -> Path | None:
+    """The copy of a file of the model hub that other programs have left in its cache; None where there is none."""
+    found = re.fullmatch(r"https://huggingface\.co/([^/]+)/([^/]+)/resolve/([^/]+)/([^/]+)", url)
+    if found is None:
+        return None
+    with contextlib.suppress(RuntimeError, OSError):  # no home folder, no such repository
+        home = os.environ.get("HF_HOME") or _user_cache() / "huggingface"
+        cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+        repository, revision = cache / f"models--{found[1]}--{found[2]}", found[3]
+        commit = read_bytes(repository / "refs" / revision, 100).decode().strip()
+        path = repository / "snapshots" / commit / found[4]
+        return path if path.is_file() else None
+    return None
 
 
 def _torch_hub() -> Iterator[Path]:
     """Where torch hub keeps weights; nowhere for an account without a home folder."""
     with contextlib.suppress(RuntimeError):
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        yield Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
+        yield Path(os.environ.get("TORCH_HOME") or _user_cache() / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def weights_hash(path: Path) -> str:

@@ -35,7 +35,8 @@ _CHECKED: "set[Callable[[], nn.Module]]" = set()  # what builds networks that ar
 class Preprocess:
     """Image -> normalised tensor (channels, crop, crop): the shorter side to `resize`, then the centre.
 
-    Its repr is part of a bank's identity, so a field that is added later is printed only where it is not its default.
+    `squash`: both sides become `resize`, whatever the image's shape. Its repr is part of a bank's identity, so a field
+    that is added later is printed only where it is not its default.
     """
 
     resize: int
@@ -43,6 +44,7 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    squash: bool = False
 
     def __post_init__(self) -> None:
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean):
@@ -54,17 +56,19 @@ class Preprocess:
 
     def __repr__(self) -> str:
         more = "" if self.interpolation == "bilinear" else f", interpolation={self.interpolation!r}"
+        more += ", squash=True" if self.squash else ""
         return f"Preprocess(resize={self.resize}, crop={self.crop}, mean={self.mean}, std={self.std}{more})"
 
     def build(self) -> "Compose":
         """The torchvision transform, from a PIL image of any mode; ImageError where it would become too large."""
         from torchvision import transforms
 
+        size = (self.resize, self.resize) if self.squash else self.resize
         return transforms.Compose(
             [
-                _Bounded(self.resize),
+                *([] if self.squash else [_Bounded(self.resize)]),
                 transforms.Grayscale(len(self.mean)) if len(self.mean) == 1 else _to_rgb,
-                transforms.Resize(self.resize, transforms.InterpolationMode(self.interpolation)),
+                transforms.Resize(size, transforms.InterpolationMode(self.interpolation)),
                 transforms.CenterCrop(self.crop),
                 transforms.ToTensor(),
                 transforms.Normalize(self.mean, self.std),
@@ -120,7 +124,8 @@ class ModelEntry:
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
     weights, so that there is no file of them; `traced` False, that `get_model` has to look for its placements.
-    `features` is the folder that a network without images is made of.
+    `features` is the folder that a network without images is made of. `penultimate_size`: the number of values that
+    enter the head, where the network was traced for that, else 0.
     """
 
     name: str
@@ -148,6 +153,7 @@ class ModelEntry:
     trained: bool = False
     traced: bool = True
     features: "Features | None" = None
+    penultimate_size: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -3,15 +3,17 @@
 import inspect
 import operator
 import re
+import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
 from ash.errors import AshError
@@ -55,6 +57,65 @@ def reason_of(error: Exception) -> str:
     return f"{text} ({place})" if place else text
 
 
+def name_output(model: nn.Module, output: str | int) -> None:
+    """Say which part of what a network returns are its logits: a key, the name of an attribute, or a position."""
+    unwrapped(model)._output_of_logits = output  # type: ignore[assignment]
+
+
+def logits_of(model: nn.Module, answer: Any) -> Any:
+    """The logits in what a network returns: the part that was named, what is called `logits`, or all of it.
+
+    SplitError where there are several parts and nothing says which.
+    """
+    output = getattr(model, "_output_of_logits", None)
+    if output is None:
+        if isinstance(answer, Tensor | fx.Proxy | fx.Node):
+            return answer
+        output = "logits" if _parts(answer).get("logits") is not None else None
+    if output is None and len(_parts(answer)) == 1 and isinstance(answer, tuple | list):
+        output = 0
+    if output is None:
+        if not _parts(answer):
+            return answer  # whoever asked says that it is no tensor
+        raise SplitError(
+            f"{type(model).__name__} returns {_told(answer)}: say which are the logits with output={_example(answer)}, "
+            "where it is registered, or wrap it in a module whose forward returns them alone."
+        )
+    try:
+        return answer[output] if isinstance(output, int) or hasattr(answer, "keys") else getattr(answer, output)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise SplitError(f"{type(model).__name__} returns {_told(answer)}, which has no output={output!r}.") from error
+
+
+def _parts(answer: Any) -> Mapping[Any, Any]:
+    """What a network returns, part by part: of a dict its values, of a list or tuple its entries, else attributes."""
+    if isinstance(answer, Mapping):
+        return answer
+    fields = getattr(answer, "_fields", ())  # a named tuple
+    if isinstance(answer, tuple | list) and not fields:
+        return dict(enumerate(answer))
+    names = fields or tuple(getattr(answer, "__dict__", ()))
+    return {name: getattr(answer, name) for name in names if isinstance(getattr(answer, name), Tensor | fx.Proxy)}
+
+
+def _told(answer: Any) -> str:
+    kind, parts = type(answer).__name__, _parts(answer)
+    names = f"of {len(parts)}" if all(isinstance(one, int) for one in parts) else f"with {', '.join(map(str, parts))}"
+    return f"{_a(kind)} {names}"
+
+
+def _example(answer: Any) -> str:
+    return repr(next(iter(_parts(answer))))
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[:1].lower() in 'aeio' else 'a'} {kind}"
+
+
+class OneStep(nn.Module):
+    """A part of a network that is traced as one operation, because torch.fx cannot follow it."""
+
+
 class _Tracer(NodePathTracer):
     """Traces the thread it was made in: fx patches nn.Module for the whole process, and other threads go on computing.
 
@@ -65,8 +126,10 @@ class _Tracer(NodePathTracer):
     lock = threading.Lock()
 
     def __init__(self) -> None:
-        super().__init__(leaf_modules=[])
+        modules, functions = _not_entered()
+        super().__init__(leaf_modules=modules, autowrap_functions=functions)
         self._thread = threading.get_ident()
+        self.whole_answer = True  # whether the network gives its logits and nothing else
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
         forward = inspect.unwrap(root_fn)
@@ -82,7 +145,14 @@ class _Tracer(NodePathTracer):
                 "alone: wrap it in one that gives the others."
             )
         name = first.name if first.kind is not first.VAR_POSITIONAL else "input"
-        return root_fn, [self.root, self.create_proxy("placeholder", name, (), {})]
+
+        def picked(*args: Any) -> Any:
+            answer = root_fn(*args)
+            logits = logits_of(self.root, answer)
+            self.whole_answer = logits is answer
+            return logits
+
+        return picked, [self.root, self.create_proxy("placeholder", name, (), {})]
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> fx.Proxy:
         proxy = super().create_proxy(*args, **kwargs)
@@ -100,8 +170,18 @@ class _Tracer(NodePathTracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
+def _not_entered() -> tuple[list[type[nn.Module]], tuple[Callable[..., Any], ...]]:
+    """Layers and functions that are taken as they are: what timm says of its own, where it is in use."""
+    layers: Any = sys.modules.get("timm.layers")
+    if not hasattr(layers, "get_notrace_modules"):  # timm is not there, or is being imported by another thread
+        return [OneStep], ()
+    return [OneStep, *layers.get_notrace_modules()], tuple(layers.get_notrace_functions())
+
+
+def trace(model: nn.Module, everything: bool = False) -> tuple[fx.Graph, dict[fx.Node, str]]:
     """The eval-mode graph of a model, `unwrapped`, and the dotted name of every node.
+
+    Without what its logits do not hang on, unless `everything` that it computes beside them is asked for.
 
     SplitError where torch.fx cannot follow the model, or where a layer is random or goes by the batch in eval mode.
     """
@@ -111,7 +191,7 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
         raise SplitError("The model is in training mode, where its output is not fixed: call model.eval() first.")
     tracer = _Tracer()
     try:
-        with tracer.lock:
+        with tracer.lock, _nothing_left_behind(model):
             graph = tracer.trace(model)
     except SplitError:
         raise
@@ -121,16 +201,35 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[fx.Node, str]]:
     made = out.args[0]
     if not isinstance(made, fx.Node) or isinstance(made.target, type):
         kind = type(made) if not isinstance(made, fx.Node) else made.target
-        raise SplitError(
-            f"{name} returns a {getattr(kind, '__name__', kind)}, not a tensor of logits: wrap it in a module whose "
-            "forward returns the logits alone."
-        )
+        raise SplitError(f"{name} returns {_a(getattr(kind, '__name__', str(kind)))}, not a tensor of logits.")
+    if not everything or not tracer.whole_answer:
+        _leave_out_what_is_not_needed(model, graph)
     names = dict(tracer.node_to_qualname)
     for node in graph.nodes:
         changing = _changes(model, node)
         if changing:
             raise SplitError(f"{name} is not fixed in eval mode: {where(node, names[node])} {changing}.")
     return graph, names
+
+
+@contextmanager
+def _nothing_left_behind(model: nn.Module) -> Iterator[None]:
+    """Take out of a model what a tracing in this block puts there: proxies, where a layer keeps what it computed.
+
+    A later tracing, or the network itself, would take them for values.
+    """
+    before = {module: dict(vars(module)) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, kept in before.items():
+            for name, value in list(vars(module).items()):
+                if isinstance(value, fx.Proxy):
+                    vars(module).pop(name)
+                    vars(module).update({name: kept[name]} if name in kept else {})
+                elif isinstance(value, dict):
+                    for key in [key for key, one in value.items() if isinstance(one, fx.Proxy)]:
+                        del value[key]
 
 
 def where(node: fx.Node, name: str) -> str:
@@ -201,9 +300,23 @@ def _changes(model: nn.Module, node: fx.Node) -> str:
         return "pools at random places"
     if function in DROPOUTS and _is_on(node, function):
         return "drops values at random: it is called without training=self.training"
-    if function == "batch_norm" and node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False) is True:
+    by_batch = node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False) is True
+    if function == "batch_norm" and by_batch and _is_of_images(node):
         return "normalises by the batch, so that an image's logits hang on the others"
     return "is random" if function in RANDOM else ""
+
+
+def _is_of_images(node: fx.Node) -> bool:
+    """Whether a node's values are made of the images: not so where a layer normalises its own weights."""
+    seen, waiting = set[fx.Node](), [node]
+    while waiting:
+        one = waiting.pop()
+        if one.op == "placeholder":
+            return True
+        if one not in seen:
+            seen.add(one)
+            waiting += one.all_input_nodes
+    return False
 
 
 def _is_on(node: fx.Node, function: str) -> bool:
@@ -253,14 +366,51 @@ VIEWS = (
 
 def writes_into(model: nn.Module, value: fx.Node) -> bool:
     """Whether some layer works in place on this value, or on a view of it."""
-    for user in value.users:
-        in_place = getattr(module_of(model, user), "inplace", False) or user.kwargs.get("inplace", False)
-        function = function_of(user)
-        if in_place or user.target in IN_PLACE or function == "setitem" or re.fullmatch(r"[^_].*[^_]_", function):
-            return True
-        if (same_values(model, user) or function in VIEWS) and writes_into(model, user):
-            return True
-    return False
+    return any(_writes(model, user) or (_is_view(model, user) and writes_into(model, user)) for user in value.users)
+
+
+def _writes(model: nn.Module, node: fx.Node) -> bool:
+    """Whether a node works in place on its input."""
+    in_place = getattr(module_of(model, node), "inplace", False) or node.kwargs.get("inplace", False)
+    function = function_of(node)
+    named = function == "setitem" or re.fullmatch(r"[^_].*[^_]_", function) is not None
+    return bool(in_place) or node.target in IN_PLACE or named
+
+
+def _is_view(model: nn.Module, node: fx.Node) -> bool:
+    return same_values(model, node) or function_of(node) in VIEWS
+
+
+def _leave_out_what_is_not_needed(model: nn.Module, graph: fx.Graph) -> None:
+    """Take the nodes out of a graph that its output does not hang on: other heads, say.
+
+    What works in place on a value that is needed, or on a view of one, is needed as well.
+    """
+    needed: set[fx.Node] = set()
+    waiting = [node for node in graph.nodes if node.op in ("output", "placeholder")]
+    while waiting:
+        while waiting:
+            node = waiting.pop()
+            if node not in needed:
+                needed.add(node)
+                waiting += node.all_input_nodes
+        waiting = [
+            node
+            for node in graph.nodes
+            if node not in needed and _writes(model, node) and _seen_through(model, node.all_input_nodes[0]) & needed
+        ]
+    for node in reversed(list(graph.nodes)):
+        if node not in needed:
+            graph.erase_node(node)
+
+
+def _seen_through(model: nn.Module, node: fx.Node) -> set[fx.Node]:
+    """A node and those whose memory it may be a view of."""
+    found = {node}
+    while _is_view(model, node) and node.all_input_nodes:
+        node = node.all_input_nodes[0]
+        found.add(node)
+    return found
 
 
 def is_global_pool(model: nn.Module, node: fx.Node) -> bool:
@@ -310,6 +460,8 @@ def signs(model: nn.Module, graph: fx.Graph) -> dict[fx.Node, bool | None]:
 
 def _sign(model: nn.Module, node: fx.Node, known: dict[fx.Node, bool | None]) -> bool | None:
     module = module_of(model, node)
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and isinstance(getattr(module, "act", None), NON_NEGATIVE):
+        return False  # timm's norms hold the ReLU behind them
     if node.op in ("placeholder", "get_attr") or isinstance(module, SIGNED) or node.target in SIGNED_FUNCTIONS:
         return True
     if isinstance(module, NON_NEGATIVE) or node.target in NON_NEGATIVE_FUNCTIONS:

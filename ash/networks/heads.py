@@ -1,5 +1,6 @@
 """The head of a network, what makes its logits, found by the flow of data; and the head as one matrix and one bias."""
 
+import copy
 import logging
 import math
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ PLAIN_FUNCTIONS = (
     *("adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "layer_norm", "clone", "float", "double", "half", "bfloat16"),
     *("to", "type_as", "type"),
 )
+MOST_UNITS = 2**13  # of a tail whose matrix is told from unit vectors
 SCALES = (0.01, 1.0, 100.0)  # of the activations on which a matrix is compared with the head that it stands for
 _LOG = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ _LOG = logging.getLogger(__name__)
 def way_to_the_head(model: nn.Module, graph: fx.Graph, names: dict[fx.Node, str]) -> list[fx.Node]:
     """The tensor that enters the head, and before it those of the same values: before dropout, flatten, a unit norm.
 
-    The head is the last operation with weights on the way to the logits, whatever its class. SplitError where there is
+    The head is the last operation with weights on the way to the logits, whatever its class, with the batch norm right
+    before it, which is part of the same linear map. SplitError where there is
     none, where several tensors enter, or where an operation lies between it and the logits that may mix features.
     """
     flow = Flow(model, graph)
@@ -63,7 +66,7 @@ def _entering(flow: Flow, node: fx.Node, names: dict[fx.Node, str], known: dict[
             raise SplitError(
                 f"The head of {model}, {where(node, names[node])}, takes {len(sources)} tensors, {advice}."
             )
-        known[node] = sources[0]
+        known[node] = _before_its_norm(flow, sources[0])
     elif _is_plain(flow, node):
         found = {_before(flow, _entering(flow, source, names, known))[-1]: source for source in sources}
         if len(found) > 1:
@@ -77,6 +80,27 @@ def _entering(flow: Flow, node: fx.Node, names: dict[fx.Node, str], known: dict[
             f"Between the last layer with weights of {model} and its logits lies {where(node, names[node])}, {advice}."
         )
     return known[node]
+
+
+def _before_its_norm(flow: Flow, entering: fx.Node) -> fx.Node:
+    """What enters a head: before a batch norm of stored statistics, where there is one, or else the tensor itself."""
+    norm = entering
+    while same_values(flow.model, norm) and flow.values(norm):
+        norm = flow.values(norm)[0]
+    return flow.values(norm)[0] if _is_fixed_norm(flow, norm) else entering
+
+
+def _is_fixed_norm(flow: Flow, node: fx.Node) -> bool:
+    """Whether a node is a batch norm of torch in eval mode: every channel times a number, plus another."""
+    module = module_of(flow.model, node)
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.running_mean is None:
+        return False
+    return type(module).forward is nn.modules.batchnorm._BatchNorm.forward and not _has_more(module)
+
+
+def _has_more(module: Any) -> bool:
+    """Whether a layer does more than its class says: hooks, or a forward function of its own."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _has_weights(flow: Flow, node: fx.Node) -> bool:
@@ -149,9 +173,15 @@ class LinearForm:
     pooled: bool
 
 
-def linear_form(flow: Flow, nodes: Sequence[fx.Node], start: fx.Node) -> LinearForm | None:
-    """The nodes behind `start` as one linear map, None where they are anything else. Weights are not read."""
+def linear_form(
+    flow: Flow, nodes: Sequence[fx.Node], start: fx.Node, features: tuple[int, ...] | None = None
+) -> LinearForm | None:
+    """The nodes behind `start` as one linear map, None where they are anything else. Weights are not read.
+
+    `features`: the shape of one sample at `start`, None where it is not known.
+    """
     pooled, head, after, last = False, None, [], start
+    one_pixel = features is not None and features[1:] == (1, 1)
     for node in nodes:
         if flow.kind[node] is not Kind.VALUE or node.op == "placeholder":
             continue
@@ -163,7 +193,7 @@ def linear_form(flow: Flow, nodes: Sequence[fx.Node], start: fx.Node) -> LinearF
             pass
         elif head is None and not pooled and is_global_pool(flow.model, node):
             pooled = True
-        elif head is None and _is_linear(flow, node, pooled):
+        elif head is None and _is_linear(flow, node, pooled or one_pixel):
             head = node
         elif head is not None and _is_scaling(flow, node):
             after.append(node)
@@ -173,15 +203,15 @@ def linear_form(flow: Flow, nodes: Sequence[fx.Node], start: fx.Node) -> LinearF
     return None
 
 
-def _is_linear(flow: Flow, node: fx.Node, pooled: bool) -> bool:
+def _is_linear(flow: Flow, node: fx.Node, one_pixel: bool) -> bool:
     """Whether a node is x @ W.T + b and no more than that; a 1 x 1 convolution is where H and W are 1."""
     module = module_of(flow.model, node)
     if module is not None:
-        more = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+        more = _has_more(module)
         kind = type(module).forward
         if kind is nn.Conv2d.forward and isinstance(module, nn.Conv2d):
             one = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
-            return one and pooled and not more
+            return one and one_pixel and not more
         return kind is nn.Linear.forward and not more
     weights = [flow.kind[one] is Kind.WEIGHT if isinstance(one, fx.Node) else one is None for one in node.args]
     weights += [
@@ -209,6 +239,44 @@ def _is_scaling(flow: Flow, node: fx.Node) -> bool:
     return known in ("add", "mul") or (known in ("sub", "div") and constant is second)
 
 
+def is_affine(flow: Flow, nodes: Sequence[fx.Node], start: fx.Node, features: tuple[int, ...] | None) -> bool:
+    """Whether the nodes behind `start` are one linear map that is no chain: several heads added, norms before them."""
+    if features is None or any(size != 1 for size in features[1:]):
+        return False
+    known = {start}
+    for node in nodes:
+        if flow.kind[node] is not Kind.VALUE or node.op == "placeholder":
+            continue
+        sources, known_by = flow.values(node), SCALINGS.get(function_of(node))
+        if not known.issuperset(sources):
+            return False
+        if node.op == "output":
+            return isinstance(node.args[0], fx.Node)
+        joined = known_by in ("add", "sub") and len(sources) == 2 and not node.kwargs
+        one = len(sources) == 1 and (
+            node.target == "clone" or same_values(flow.model, node) or _is_linear(flow, node, True)
+            or _is_fixed_norm(flow, node) or _is_scaling(flow, node)
+        )  # fmt: skip
+        if not (joined or one):
+            return False
+        known.add(node)
+    return False
+
+
+def _evaluated(tail: fx.GraphModule, features: tuple[int, ...]) -> LinearTail | None:
+    """Weight and bias of a tail that `is_affine`, as float64 tells them from what it makes of unit vectors."""
+    size = math.prod(features)
+    held = next(tail.parameters(), None)
+    if held is None or held.dtype != torch.float32 or size > MOST_UNITS:
+        return None
+    exact = copy.deepcopy(tail).double()
+    with torch.inference_mode(False), torch.no_grad():
+        bias = exact(torch.zeros(1, *features, dtype=torch.float64, device=held.device))[0]
+        units = torch.eye(size, dtype=torch.float64, device=held.device).view(size, *features)
+        weight = torch.cat([exact(part) - bias for part in units.split(256)])
+    return LinearTail(weight.T.float().contiguous(), bias.float(), False)
+
+
 def linear_tail(tail: nn.Module, features: tuple[int, ...] | None = None) -> LinearTail | None:
     """The tail as one linear map, or None when it is anything else than [pool], [flatten, dropout ...], linear.
 
@@ -218,8 +286,10 @@ def linear_tail(tail: nn.Module, features: tuple[int, ...] | None = None) -> Lin
     if isinstance(tail, fx.GraphModule):
         flow = Flow(tail, tail.graph)
         (start,) = (node for node in flow.nodes if node.op == "placeholder")
-        form = linear_form(flow, flow.nodes, start)
+        form = linear_form(flow, flow.nodes, start, features)
         found = None if form is None else _matrix(flow, form)
+        if form is None and features is not None and is_affine(flow, flow.nodes, start, features):
+            found = _evaluated(tail, features)
     else:
         found = _tail_of(tail.weight, tail.bias, False) if isinstance(tail, nn.Linear) else None
     if found is None or found.weight.dim() != 2 or _agrees(found, tail, features):

@@ -1,8 +1,8 @@
 """The codes of networks (`ash.networks.code`), known without tracing where their source has not changed.
 
-What ships is listed in codes.json; networks of this library and of torchvision are traced once and kept in the cache,
-`codes/`; those of the user's, whose code may lie anywhere, once a process. Imports no torch before one must be traced:
-a network's graph is what its source says, whichever torch traces it.
+What ships is listed in codes.json; networks of this library, of torchvision and timm are traced once and kept in the
+cache, `codes/`; those of the user's, whose code may lie anywhere, once a process. Imports no torch before one must be
+traced: a network's graph is what its source says, whichever torch traces it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ash.bank import cache_root
 from ash.files import BankError, file_hash, read_json, write_json
-from ash.networks import curated, torchvision_models
+from ash.networks import curated, timm_models, torchvision_models
 from ash.networks.entries import ModelEntry
 
 if TYPE_CHECKING:
@@ -63,12 +63,14 @@ def known_code(entry: ModelEntry) -> str | None:
 
 
 def source_of(architecture: Callable[[], "nn.Module"]) -> str | None:
-    """Hash of all that decides the code of a network of this library or of torchvision; None for the user's."""
+    """Hash of all that decides the code of a network of this library, torchvision or timm; None for the user's."""
     function = architecture.func if isinstance(architecture, partial) else architecture
     given = architecture.args if isinstance(architecture, partial) else ()
     if function is torchvision_models.build:
         files = torchvision_models.sources_of(given[0])
         told = " ".join(map(file_hash, files)) or f"torchvision {version('torchvision')}, torch {version('torch')}"
+    elif function in (timm_models.build, timm_models.build_at_its_head):
+        told = f"{function.__name__} {timm_models.source_of(given[0])}"
     elif getattr(function, "__module__", "") == curated.__name__:
         told = f"{inspect.getsource(function)} {file_hash(Path(curated.__file__).with_name('own.py'))}"
     else:

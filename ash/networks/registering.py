@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def register_model(
     ood_sets: Sequence[str],
     weights: Path | str | None = None,
     url: str = "",
+    output: str | int | None = None,
     placements: Mapping[str, str] | None = None,
     deep_placements: Sequence[str] | None = None,
     presets: Mapping[str, str] | None = None,
@@ -38,8 +40,10 @@ def register_model(
 
     `weights` is the file of its state_dict (relative: beside the plug-in), `url` a public address to fetch it from;
     without either, the function returns the network with its weights. `classes` are in label order, one for each logit;
-    data sets are named as in `ash.data`. Placements that are not stated are found when the network is first needed.
-    `facts` are the other fields of a ModelEntry: `train_set`, `note`, ... ModelError, TypeError for what cannot be.
+    data sets are named as in `ash.data`. `output` says which part of what the network returns are its logits, where
+    that is no tensor and no part is called `logits`: a key, an attribute or a position. Placements that are not stated
+    are found when the network is first needed. `facts` are the other fields of a ModelEntry: `train_set`, `note`, ...
+    ModelError, TypeError for what cannot be.
     """
     if not _NAME.fullmatch(name):
         raise ModelError(f"'{name}' cannot name a model: letters without accents, digits, '_', '.', '+' and '-'.")
@@ -49,6 +53,8 @@ def register_model(
         if isinstance(given, str):
             raise ModelError(f"The classes and the OOD sets of '{name}' are lists of names, not '{given}'.")
 
+    shape = preprocess.shape
+
     def register(architecture: Architecture) -> Architecture:
         source = running()
         if source is not None and name in torchvision_models.names_in_source():
@@ -56,7 +62,7 @@ def register_model(
         entry = ModelEntry(
             name=name,
             label=label,
-            architecture=architecture,
+            architecture=architecture if _is_ours(architecture) else partial(_network, architecture, output, shape),
             preprocess=preprocess,
             class_names=classes if callable(classes) else tuple(classes),
             id_set=id_set,
@@ -75,6 +81,22 @@ def register_model(
         return architecture
 
     return register
+
+
+def _is_ours(architecture: Architecture) -> bool:
+    """Whether a function is the library's own, whose networks are as they are used."""
+    return getattr(getattr(architecture, "func", architecture), "__module__", "").startswith("ash.networks.")
+
+
+def _network(architecture: Architecture, output: str | int | None, shape: tuple[int, ...]) -> "nn.Module":
+    """A user's network as it is used: its logits named, and float32 where its weights are too short for the images."""
+    from ash.networks.graphs import name_output
+    from ash.networks.precision import widened
+
+    network = architecture()
+    if output is not None:
+        name_output(network, output)
+    return widened(network, shape)
 
 
 def _beside(weights: Path | str | None, source: Path | None) -> Path | None:

@@ -168,6 +168,7 @@ def _entry(name: str) -> ModelEntry:
         ood_sets=IMAGENET_OOD,
         placements=places,
         deep_placements=tuple(cut.name for cut in cuts if cut.name in places and not cut.linear),
+        penultimate_size=penultimate.size,
         presets=dict(USUAL_PRESETS),
         dice_percentile=70,
         url=weights.url,

@@ -64,7 +64,7 @@ def traced(entry: ModelEntry) -> ModelEntry:
     if entry.placements:
         places = _stated(entry, cuts, last)
     deep = tuple(cut.name for cut in cuts if cut.name in places and not cut.linear)
-    return replace(entry, placements=places, deep_placements=deep, traced=True)
+    return replace(entry, placements=places, deep_placements=deep, penultimate_size=last.size, traced=True)
 
 
 def _stated(entry: ModelEntry, cuts: "tuple[Cut, ...]", last: "Cut") -> dict[str, str]:

@@ -198,12 +198,6 @@ class ReturnsTuple(Net):
         return self.fc(y), y
 
 
-@odd("no: dict")
-class ReturnsDict(Net):
-    def forward(self, x: Tensor) -> Any:
-        return {"logits": self.fc(self.features(x))}
-
-
 @odd("relu_1")
 class OneReluTwice(Net):
     def forward(self, x: Tensor) -> Tensor:

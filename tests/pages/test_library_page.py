@@ -147,7 +147,7 @@ sys.exit(3 if {{"torch", "torchvision"}} & set(sys.modules) else 0)
 
 def test_any_torchvision_classifier_is_found_by_its_name() -> None:
     app = opened("models")
-    search = app.selectbox(key="library_torchvision")
+    search = app.selectbox(key="library_other")
     assert {"resnet18", "swin_t", "vit_b_16"} <= set(search.options)
     assert not set(MODELS) & set(search.options)
     search.select("squeezenet1_1").run()
@@ -156,7 +156,7 @@ def test_any_torchvision_classifier_is_found_by_its_name() -> None:
     assert "https://download.pytorch.org/models/squeezenet1_1" in words(app)
     assert "model_fetch" in keys(app)
     choose(app, "models", "demo")
-    assert app.selectbox(key="library_torchvision").value is None
+    assert app.selectbox(key="library_other").value is None
     assert "model_explore" in keys(app)
 
 

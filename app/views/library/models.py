@@ -11,15 +11,16 @@ from app.link.spec import RunSpec
 from app.link.state import current, dispatch
 from app.theme import count, size
 from app.ui import facts as parts
+from ash.errors import AshError
 
 GO = "library_go"  # the next run leaves for the Trade-off
-_OTHER = "library_torchvision"
+_OTHER = "library_other"
 
 
 def draw(spec: RunSpec) -> None:
-    """The table of models, torchvision's others by name, and the chosen one."""
+    """The table of models, torchvision's and timm's others by name, and the chosen one."""
     rows = {row.name: row for row in library.model_rows()}
-    selected = parts.chosen("models", [*rows, *library.torchvision_choices()], spec.model)
+    selected = parts.chosen("models", [*rows, *library.other_choices(), spec.model], spec.model)
     parts.table(_frame(rows), "models", selected, _columns())
     _search(selected if selected not in rows else None)
     with st.container(border=True, key="library_model"):
@@ -57,10 +58,10 @@ def _search(selected: str | None) -> None:
     if st.session_state.get(_OTHER) != selected:
         st.session_state[_OTHER] = selected
     st.selectbox(
-        "Any torchvision classifier",
-        library.torchvision_choices(),
+        "Any other classifier",
+        list(dict.fromkeys((*library.other_choices(), *([selected] if selected else [])))),
         index=None,
-        placeholder="Any other classifier of torchvision: type its name",
+        placeholder=f"Any other classifier of {library.other_sources()}: type its name",
         label_visibility="collapsed",
         key=_OTHER,
         on_change=_found,
@@ -72,10 +73,14 @@ def _found() -> None:
 
 
 def _details(name: str, known: ModelRow | None) -> None:
-    """What is known of a model and what can be done with it; one of torchvision's is looked up for that."""
+    """What is known of a model and what can be done with it; one of torchvision's or timm's is looked up for that."""
     if known is None or not known.placements:
-        with st.spinner("Asking torchvision"):
-            known = library.model_row(name)
+        try:
+            with st.spinner("Building it without weights"):
+                known = library.model_row(name)
+        except AshError as error:
+            st.warning(plain(library.shown(error)), icon=":material/link_off:")
+            return
     st.subheader(plain(known.label))
     parts.facts(
         {
@@ -85,6 +90,7 @@ def _details(name: str, known: ModelRow | None) -> None:
             "Published at": known.url,
             "Classes": count(known.classes or 0),
             "Placements": ", ".join(known.placements),
+            "Enters the head": known.penultimate,
             "Note": known.note,
         },
         {"Published at": known.url},

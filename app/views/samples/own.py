@@ -15,6 +15,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app.backend import banks, evaluations, registry, setups, uploads
 from app.backend.uploads import Scored, Uploads
 from app.charts import bins, verdict_words
+from app.charts.bins import Scores
 from app.charts.score_words import score_text
 from app.errors import plain
 from app.link import streamlit_private
@@ -23,6 +24,7 @@ from app.theme import count
 from app.ui import plot, prepare, share, work
 from app.views.samples import one, one_why, upload_histogram
 from app.views.samples.one_facts import facts_of_own
+from ash import drift
 from ash.metrics import accepts, threshold_at_tpr
 
 CARD = 312  # pixels on the screen, as the cards of the story
@@ -163,6 +165,7 @@ def _judged(spec: RunSpec, own: Uploads) -> None:
     if cards_first:
         _cards(spec, own, lines)
     _picture(spec, marks, reference)
+    _drift(spec, own, after.id_scores, marks.record.id.label, lines[1][0])
     if not cards_first:
         _cards(spec, own, lines)
     _why(spec, own)
@@ -181,6 +184,14 @@ def _picture(spec: RunSpec, marks: upload_histogram.Marks, reference: str) -> No
         "How to read it: a mark is the image of that number; a filled circle is accepted, an empty square rejected. "
         "The bars are the images of the data sets, as on the page Scores."
     )
+
+
+def _drift(spec: RunSpec, own: Uploads, id_scores: Scores, label: str, threshold: float) -> None:
+    """Whether the images are like those of the ID set, as `python -m ash score` says of a folder."""
+    scores = [own.scored[digest].scores[1] for digest in own.files]
+    found = drift.compared(scores, id_scores, len(id_scores), spec.tpr / 100, threshold)
+    with st.container(key="own_drift"):
+        st.caption(f"**Is it still the same world?** {plain(' '.join(drift.words(found, label)))}")
 
 
 Line = tuple[float, float]  # a threshold, and the spread of the ID scores
