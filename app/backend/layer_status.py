@@ -114,11 +114,10 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
     own = (str(spec.method),) if name == spec.placement and spec.variant == variant else ()
     wanted = tuple(dict.fromkeys((*line(variant, spec.score), *own)))
     if missing := missing_sets(at):
-        there, unlike = elsewhere(at, compared_sets(spec))
-        have = set() if there is None else set(there.table["method"])
-        if there is None or unlike or not {*line(variant, spec.score)} <= have:
+        there, unlike = _measured_before(spec, at, variant)
+        if there is None:
             return Standing(name, label, at, missing, None, None, wanted, wanted, unlike=unlike, part=spec.split)
-        todo = tuple(one for one in wanted if one not in have)
+        todo = tuple(one for one in wanted if one not in set(there.table["method"]))
         return Standing(name, label, at, missing, None, there.table, wanted, todo, there)
     part = usable(at, spec.split)
     if is_linear(at):
@@ -128,7 +127,18 @@ def standing(spec: RunSpec, name: str, variant: str) -> Standing:
     found = _recalled(at, spec.score, wanted, part)
     have = set() if found is None else set(found["method"])
     todo = tuple(one for one in wanted if one not in have)
+    if todo and not {*line(variant, spec.score)[1:]} & have:  # its activations were computed for another variant
+        there, _ = _measured_before(spec, at, variant)
+        if there is not None:
+            return Standing(name, label, at, {}, False, there.table, wanted, todo, there)
     return Standing(name, label, at, {}, False, found, wanted, todo, part=part)
+
+
+def _measured_before(spec: RunSpec, at: Setup, variant: str) -> tuple[Results | None, tuple[str, ...]]:
+    """The results that ship with all of a variant's line, None where there are none; the sets they are not of."""
+    there, unlike = elsewhere(at, compared_sets(spec))
+    whole = there is not None and {*line(variant, spec.score)} <= set(there.table["method"])
+    return (there if whole and not unlike else None), unlike
 
 
 def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -> pd.DataFrame:

@@ -14,7 +14,9 @@ _STYLE = """<style>
 label:has(input:focus-visible), [data-baseweb="select"]:has(input:focus-visible) {
   outline: 3px solid %(ring)s; outline-offset: 2px}
 [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"] * {color: %(on_primary)s}
-@media (pointer: coarse) {kbd, [data-testid="stButtonShortcut"] {display: none}}
+body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus-visible)) [role="tooltip"] {
+  left: 17rem !important; margin-top: 2.25rem}
+@media (pointer: coarse) {button kbd {display: none}}
 </style>"""
 
 

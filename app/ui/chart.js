@@ -107,6 +107,7 @@ function listen(chart) {
     touch = { clientX, clientY, over: false, at: performance.now() };
     const target = event.target.closest('.nsewdrag'); // Plotly would take what was last pointed at
     if (target) window.Plotly.Fx.hover(chart.node, { clientX, clientY, target }, target.dataset.subplot);
+    if (event.target.closest('.draglayer')) event.stopPropagation(); // no drag, on a screen that has a mouse as well
   }, heard);
   chart.node.addEventListener('touchmove', event => {
     const { clientX, clientY } = event.touches[0];
@@ -149,7 +150,8 @@ async function draw(chart) {
 async function plot(chart) {
   chart.width = chart.node.clientWidth;
   chart.full = document.fullscreenElement === chart.node;
-  const size = { width: chart.width, height: chart.full ? chart.node.clientHeight : chart.height };
+  const strip = parseFloat(getComputedStyle(chart.node).paddingTop); // of the buttons, in full screen
+  const size = { width: chart.width, height: chart.full ? chart.node.clientHeight - strip : chart.height };
   const p = wantedP(chart);
   const figure = structuredClone(chart.figure); // Plotly takes other arrays for other values, which may be painted over
   if (p !== chart.live?.p) move(figure, chart.film, p);

@@ -18,6 +18,7 @@ from app.ui.lessons.facts import Here
 from app.ui.lessons.facts_choice import losses
 from app.ui.lessons.outcomes import OUTCOMES, Outcome, earlier
 from app.ui.lessons.template import fill
+from app.ui.placement_values import FIGURE
 from app.ui.texts import Question
 
 _ANSWERS = "predictions"  # Key -> (the answer that was chosen, whether it is right)
@@ -25,7 +26,8 @@ _COUNTED = "counted_answers"  # the keys whose answer the room has counted: each
 _OFTEN = "3s"  # how often a page in the room looks for new answers
 _STYLE = """<style>
 [class*="st-key-asked_"] p {font-size: 1.3rem; line-height: 1.45}
-[class*="st-key-answers_"] button {justify-content: flex-start; text-align: left}
+[class*="st-key-answers_"] button > div {width: 100%; justify-content: flex-start}
+[class*="st-key-answers_"] button p {text-align: left}
 </style>"""
 
 Key = tuple[Setup, tuple[str, ...], str]  # what is measured, on which OOD sets, the question
@@ -78,12 +80,12 @@ def _lacking(here: Here) -> None:
     st.info(
         plain(
             "The answer is measured on two placements at least, and on this network only the penultimate layer is "
-            f"computed. Missing: {', '.join(missing) or 'any other placement'}. The page Placements says what one "
-            "costs and computes it; then come back."
+            f"computed. Missing: {', '.join(missing) or 'any other placement'}. With ASH-P chosen, the page Placements says "
+            "what one costs and computes it; then come back."
         ),
         icon=":material/hourglass_empty:",
     )
-    state.page_link("placements", "Compute one: Placements")
+    state.page_link("placements", "Compute one: Placements", state.current().having(variant=FIGURE))
 
 
 def _ask(key: Key, answers: Mapping[str, str], right: str) -> None:

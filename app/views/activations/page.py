@@ -147,6 +147,7 @@ def _units(spec: RunSpec, one: Sample, curve: sample.Curve) -> None:
         filename=_name(spec, "sorted"),
         live=live.steps("activations_curve", spec, _curves_of_steps, *about),
     )
+    controls.percentile_here(spec)
     st.markdown(f"**{sample.algorithm(spec.method)}, with the numbers of this image**")
     st.markdown("\n".join(f"{i}. {step}" for i, step in enumerate(sample.steps(curve), start=1)))
     st.caption(sample.reading(curve))

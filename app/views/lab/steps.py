@@ -20,6 +20,12 @@ from ash import images
 from ash.methods import STEPS
 
 PICTURE = 64  # pixels of the image
+_STYLE = """<style>
+@media (max-width: 1200px) {
+  .st-key-lab_columns > [data-testid="stHorizontalBlock"] {flex-direction: column}
+  .st-key-lab_columns [data-testid="stColumn"] {width: 100%; flex: 1 1 auto}
+}
+</style>"""  # on a projector the picture has the whole width, and the algorithm is below it
 KEYS = {"First": "Home", "Previous": "Left", "Next": "Right", "Last": "End"}
 
 
@@ -34,10 +40,12 @@ def draw(spec: RunSpec) -> None:
     vector = twelve(one)
     line = min(spec.lab.step, len(LINES[variant]) - 1)
     steps = algorithm_steps.trace(vector.values, variant, spec.p)
+    st.html(_STYLE)
     stand_in(spec)
     _buttons(line, len(steps))  # above what changes its height, so that they stay under the pointer
     _head(spec, one, steps, line)
-    picture, text = st.columns([8, 5], gap="medium")
+    with st.container(key="lab_columns"):
+        picture, text = st.columns([8, 5], gap="medium")
     with picture:
         _picture(spec, vector, variant, line)
     with text:
@@ -102,6 +110,7 @@ def _head(spec: RunSpec, one: Sample, steps: tuple[Step, ...], line: int) -> Non
         sample.picture(spec, one, PICTURE)
         with st.container(gap="xxsmall"):
             st.markdown(f"## {plain(f'Line {step.line} of {len(steps)}: {step.says}')}")
+            _current(step)
 
 
 def _buttons(line: int, count: int) -> None:
@@ -154,8 +163,9 @@ def _lines(variant: str, p: float, steps: tuple[Step, ...], line: int) -> None:
         for step in steps:
             text = f"{step.line}. {TEXTS[step.kind]}"
             if step.line == line + 1:
-                with st.container(border=True):
-                    _current(step, text)
+                st.markdown(f"**:blue-background[▶ now]** &ensp;{text}")
+                if step.note:
+                    st.caption(plain(step.note))
             elif step.numbers and step.line <= line:
                 results = ", ".join(f"${one.result}$" for one in step.numbers)
                 st.markdown(f"{text} &ensp;→&ensp; {results}")
@@ -165,15 +175,11 @@ def _lines(variant: str, p: float, steps: tuple[Step, ...], line: int) -> None:
         st.caption("In the paper, Algorithm 2 writes s for s1 and n for k.")
 
 
-def _current(step: Step, text: str) -> None:
-    """The line that is being executed: its arithmetic with the actual values, and what is special about them."""
-    st.markdown(f"**:blue-background[▶ now]** &ensp;{text}")
-    for one in step.numbers:
-        st.markdown(f"${one.equation}$")
-    if step.note:
-        st.caption(plain(step.note))
-    if step.kind == "out":
-        st.markdown("**Drag p under the picture**: the bars follow at once. Then try another algorithm.")
+def _current(step: Step) -> None:
+    """The arithmetic of the line that is being executed with the actual values, above the picture of what it does."""
+    equations = " &emsp; ".join(f"${one.equation}$" for one in step.numbers)
+    if equations or step.kind == "out":
+        st.markdown(equations or "**Drag p under the picture**: the bars follow at once. Then try another algorithm.")
 
 
 def _which(spec: RunSpec, one: Sample, vector: algorithm.Vector) -> None:

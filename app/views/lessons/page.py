@@ -21,7 +21,8 @@ _STYLE = """<style>
 .st-key-lesson [data-testid="stMarkdownContainer"] {font-size: 1.08rem; line-height: 1.6}
 .st-key-lesson_question {border-left: 4px solid var(--st-primary-color, #0072B2); padding-left: 1rem}
 .st-key-lesson_question p {font-size: 1.3rem; line-height: 1.4}
-.st-key-lesson_cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); gap: 0.75rem}
+.st-key-lesson_cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); align-items: stretch;
+  gap: 0.75rem}
 .st-key-lesson_cards > div {width: auto}
 </style>"""
 

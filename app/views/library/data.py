@@ -48,7 +48,8 @@ def _frame(rows: dict[str, DataRow]) -> pd.DataFrame:
 
 def _columns() -> dict[str, object]:
     number = st.column_config.NumberColumn(format="localized")
-    return {"Number": number, "Of": number, "On disk": st.column_config.NumberColumn(format="bytes")}
+    key = st.column_config.TextColumn(pinned=True)
+    return {"Data set": key, "Number": number, "Of": number, "On disk": st.column_config.NumberColumn(format="bytes")}
 
 
 def _details(spec: RunSpec, row: DataRow) -> None:

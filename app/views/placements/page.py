@@ -53,6 +53,7 @@ def render(spec: RunSpec) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         _curves(shown)
+        controls.percentile_here(spec)
     with right:
         _grid(shown)
         slots = placements.draw(spec, standings)

@@ -51,6 +51,8 @@ def render(spec: RunSpec) -> None:
         player(spec)
     else:
         _curves(spec, after, before, labels)
+    if spec.scores.curve != "scrub":  # which has a slider of its own
+        controls.percentile_here(spec)
     st.markdown("##### What the threshold does")
     st.table(score_words.counts(record, reference), width="content")
     split.measured_line(spec, list(labels)[1:])

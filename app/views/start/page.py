@@ -15,7 +15,8 @@ from app.views.start import way
 PICTURE = 120  # pixels of the one that is followed
 _STYLE = """<style>
 .st-key-start {max-width: 62rem}
-.st-key-way {display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); gap: 0.75rem}
+.st-key-start .tile :is(img, div) {height: 6.5rem}
+.st-key-way {display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); align-items: stretch; gap: 0.75rem}
 .st-key-way > div {width: auto}
 </style>"""
 
@@ -50,8 +51,7 @@ def _way(spec: RunSpec, here: Here, one: way.Followed) -> None:
                     pictures.show(one.picture, (one.label, one.name), PICTURE)
                 st.markdown(plain(step.words))
                 if step.lesson:
-                    label = f"Lesson {numbers[step.lesson]}: {texts.lessons()[step.lesson].title}"
-                    state.page_link("lessons", label, spec.having(lesson=step.lesson))
+                    state.page_link("lessons", f"Lesson {numbers[step.lesson]}", spec.having(lesson=step.lesson))
                 if step.page:
                     state.page_link(step.page, step.label, spec.having(**step.fields))
     pictures.how_to_get([one.data])
@@ -62,8 +62,8 @@ def _gain(here: Here, one: way.Followed) -> str:
     rows = evaluations.measure(here.at, str(one.method))
     mean = rows.loc[rows["ood"] == "mean"].iloc[0]
     auroc, accuracy = (points(mean[name] - base) for name, base in _unshaped(here))
-    where = "on all images" if len(here.sets) > 1 else f"against {setups.set_label(here.sets[0])}"
-    return f"AUROC {auroc}, ID accuracy {accuracy} {where}"
+    where = "On all images" if len(here.sets) > 1 else f"Against {setups.set_label(here.sets[0])}"
+    return f"{where}: AUROC {auroc}, ID accuracy {accuracy}"
 
 
 def _unshaped(here: Here) -> tuple[tuple[str, float], tuple[str, float]]:

@@ -138,7 +138,7 @@ def steps(one: Followed, gain: str) -> list[Step]:
             f"{later}: {again}{verdicts[1]}.",
             "shaping",
         ),
-        Step("Choose", f"One picture is none. {gain}. Which variant and which p? Look at all of them.", "choosing"),
+        Step("Choose", f"One picture proves nothing. {gain}. Which variant, and which p?", "choosing"),
         Step(
             "Your own photograph",
             "Send one of yours through the same network, and read why it is accepted or rejected.",
