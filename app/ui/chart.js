@@ -104,14 +104,22 @@ function listen(chart) {
   const heard = { capture: true, passive: true };
   chart.node.addEventListener('touchstart', event => {
     const { clientX, clientY } = event.touches[0];
-    touch = { clientX, clientY, over: false, at: performance.now() };
+    if (!event.isTrusted) return; // our own, below
+    touch = { clientX, clientY, over: false, at: performance.now(), rail: event.target.closest('.slider-container') && event };
     const target = event.target.closest('.nsewdrag'); // Plotly would take what was last pointed at
     if (target) window.Plotly.Fx.hover(chart.node, { clientX, clientY, target }, target.dataset.subplot);
-    if (event.target.closest('.draglayer')) event.stopPropagation(); // no drag, on a screen that has a mouse as well
+    // No drag, on a screen that has a mouse as well; and a slider's begins once the finger has gone sideways.
+    if (touch.rail || event.target.closest('.draglayer')) event.stopPropagation();
   }, heard);
   chart.node.addEventListener('touchmove', event => {
     const { clientX, clientY } = event.touches[0];
-    touch.over ||= Math.hypot(clientX - touch.clientX, clientY - touch.clientY) > 10;
+    const across = Math.abs(clientX - touch.clientX), down = Math.abs(clientY - touch.clientY);
+    touch.over ||= Math.hypot(across, down) > 10;
+    if (!touch.rail || Math.max(across, down) < 6) return;
+    const { touches, targetTouches, changedTouches, target } = touch.rail;
+    touch.rail = null;
+    if (across > down)
+      target.dispatchEvent(new TouchEvent('touchstart', { touches, targetTouches, changedTouches, bubbles: true, cancelable: true }));
   }, heard);
   chart.node.on('plotly_click', event => {
     const id = idOf(event.points[0]), touched = performance.now() - touch.at < 1500;

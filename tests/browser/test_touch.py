@@ -65,6 +65,28 @@ def test_a_swipe_on_any_chart_scrolls_the_page_and_changes_nothing(visitor: Visi
     assert one.query() == query
 
 
+def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(visitor: Visitors) -> None:
+    one = visitor(390, 844, touch=True).open("/scores?curve=scrub&model=demo&p=65")
+    page = one.page
+    page.locator(".slider-container").first.evaluate("rail => rail.scrollIntoView({block: 'center'})")
+    rail: Any = page.locator(".slider-rail-touch-rect").bounding_box()
+    x, y = rail["x"] + rail["width"] / 2, rail["y"] + rail["height"] / 2
+    frame = "document.querySelector('.js-plotly-plot')._fullLayout._currentFrame"
+    before = page.evaluate(frame)
+    swipe(page, x, y, SWIPE)
+    page.wait_for_function(f"() => document.querySelector('.slider-container').getBoundingClientRect().y > {y} + 100")
+    assert page.evaluate(frame) == before
+    rail = page.locator(".slider-rail-touch-rect").bounding_box()
+    y = rail["y"] + rail["height"] / 2
+    wire = page.context.new_cdp_session(page)
+    wire.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for moved in range(10, 101, 10):
+        point = {"x": x - moved, "y": y + moved / 20}
+        wire.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    wire.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"() => Number({frame}) < 40", polling="raf")
+
+
 @pytest.mark.parametrize(("size", "most"), [((1024, 768), 520), ((390, 844), 600)], ids=["projector", "phone"])
 def test_the_first_chart_of_the_home_page_is_in_sight(visitor: Visitors, size: tuple[int, int], most: int) -> None:
     one = visitor(*size, touch=size[0] < 500)

@@ -64,6 +64,7 @@ def _frame(rows: dict[str, BankRow]) -> pd.DataFrame:
 
 def _columns() -> dict[str, object]:
     return {
+        "Data set": st.column_config.TextColumn(pinned=True),
         "Rows": st.column_config.NumberColumn(format="localized"),
         "On disk": st.column_config.NumberColumn(format="bytes"),
         "Date": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),

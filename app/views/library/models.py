@@ -45,6 +45,7 @@ def _frame(rows: dict[str, ModelRow]) -> pd.DataFrame:
 
 def _columns() -> dict[str, object]:
     return {
+        "Model": st.column_config.TextColumn(pinned=True),
         "On disk": st.column_config.NumberColumn(format="bytes"),
         "Classes": st.column_config.NumberColumn(format="localized"),
         "Placements": st.column_config.NumberColumn(help="With a name of their own; every other cut can be used too."),

@@ -364,6 +364,7 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
 def _columns() -> dict[str, object]:
     plus = {name: st.column_config.NumberColumn(format="%+.2f") for name in ("Δ AUROC", "Δ FPR95", "Δ accuracy")}
     return {
+        "Method": st.column_config.TextColumn(pinned=True),
         **plot.metric_columns(),
         **plus,
         "Front": st.column_config.CheckboxColumn(help="No other setting beats it on both axes."),
