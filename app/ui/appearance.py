@@ -13,7 +13,8 @@ _STYLE = """<style>
 :is(a, button, input, summary, textarea, [role], [tabindex]):focus-visible,
 label:has(input:focus-visible), [data-baseweb="select"]:has(input:focus-visible) {
   outline: 3px solid %(ring)s; outline-offset: 2px}
-[data-testid="stBaseButton-primary"]:not(:disabled), [data-testid="stBaseButton-primary"]:not(:disabled) * {color: %(on_primary)s}
+[data-testid="stBaseButton-primary"]:not(:disabled),
+[data-testid="stBaseButton-primary"]:not(:disabled) * {color: %(on_primary)s}
 body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus-visible)) [role="tooltip"] {
   left: 17rem !important; margin-top: 2.25rem}
 @media (pointer: coarse) {button kbd {display: none !important}}

@@ -79,7 +79,9 @@ def table(frame: pd.DataFrame, shelf: str, selected: str, columns: Mapping[str, 
         return Pick.field("shelf", current().library.shelf)  # which row it is belongs to this session, not to the link
 
     with st.container(gap="xsmall"):
-        height: Any = "auto" if len(frame) <= MOST_ROWS else round(_ROW * (MOST_ROWS + 1.5))  # half a row says that there are more
+        height: Any = (
+            "auto" if len(frame) <= MOST_ROWS else round(_ROW * (MOST_ROWS + 1.5))
+        )  # half a row: there is more
         plot.rows(frame, f"library_{shelf}", on_pick=pick, selected=selected, columns=columns, height=height)
         with st.container(horizontal=True):
             share.download(

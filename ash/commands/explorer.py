@@ -110,7 +110,7 @@ def _open_room(home: str, own: list[str]) -> tuple[str, ...]:
 
 
 def _own_addresses() -> list[str]:
-    """The IPv4 addresses of this machine in its networks, the one that leads out first; AshError where there is none."""
+    """The IPv4 addresses of this machine in its networks, the one that leads out first; AshError for none."""
     found = []
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.connect(OUTSIDE)

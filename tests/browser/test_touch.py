@@ -104,7 +104,7 @@ def test_p_stands_under_the_chart_where_the_sidebar_is_a_drawer(visitor: Visitor
         box = slider.bounding_box()
         assert chart
         assert box
-        assert 0 <= box["y"] - (chart["y"] + chart["height"]) < 320, path  # captions and downloads between them
+        assert 0 <= box["y"] - (chart["y"] + chart["height"]) < 150, path  # the table and downloads between them
     phone.open("/?model=demo&variant=ash_s&p=70").page.locator(".st-key-spec_p_here input").focus()
     phone.page.keyboard.press("ArrowRight")
     phone.expect_query(model="demo", variant="ash_s", p="71")

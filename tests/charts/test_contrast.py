@@ -1,4 +1,4 @@
-"""Contrast, from the theme's own colours: 4.5:1 for all that is read, 3:1 for marks, on both themes and on paper (WCAG)."""
+"""Contrast (WCAG), from the theme's own colours: 4.5:1 for what is read, 3:1 for marks, on both themes and on paper."""
 
 import tomllib
 from pathlib import Path

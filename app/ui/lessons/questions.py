@@ -80,8 +80,8 @@ def _lacking(here: Here) -> None:
     st.info(
         plain(
             "The answer is measured on two placements at least, and on this network only the penultimate layer is "
-            f"computed. Missing: {', '.join(missing) or 'any other placement'}. With ASH-P chosen, the page Placements says "
-            "what one costs and computes it; then come back."
+            f"computed. Missing: {', '.join(missing) or 'any other placement'}. With ASH-P chosen, the page Placements "
+            "says what one costs and computes it; then come back."
         ),
         icon=":material/hourglass_empty:",
     )

@@ -52,8 +52,7 @@ def render(spec: RunSpec) -> None:
     split.unsplit(spec)
     left, right = st.columns(2, gap="medium")
     with left:
-        _curves(shown)
-        controls.percentile_here(spec)
+        _curves(spec, shown)
     with right:
         _grid(shown)
         slots = placements.draw(spec, standings)
@@ -103,7 +102,7 @@ def _advice(shown: Placements, chosen: Cell | None, split_places: Collection[str
             st.button("Load it", key="load_best_cell", on_click=dispatch, args=(Pick.cell(found.id),))
 
 
-def _curves(shown: Placements) -> None:
+def _curves(spec: RunSpec, shown: Placements) -> None:
     if not shown.known:
         st.info("The curves appear here as soon as a placement is computed.", icon=":material/show_chart:")
         return
@@ -117,6 +116,7 @@ def _curves(shown: Placements) -> None:
         filename="ash-placements",
         columns=plot.metric_columns(),
     )
+    controls.percentile_here(spec)
     for text in filter(None, (words.images(shown), words.measured(shown), words.left_out(shown))):
         st.caption(plain(text))
 

@@ -16,7 +16,8 @@ PICTURE = 120  # pixels of the one that is followed
 _STYLE = """<style>
 .st-key-start {max-width: 62rem}
 .st-key-start .tile :is(img, div) {height: 6.5rem}
-.st-key-way {display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); align-items: stretch; gap: 0.75rem}
+.st-key-way {display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); align-items: stretch;
+  gap: 0.75rem}
 .st-key-way > div {width: auto}
 </style>"""
 

@@ -36,7 +36,8 @@ _STYLE = """<style>
 .st-key-cards [data-testid="stVerticalBlock"] {padding-block: 0.5rem}
 .st-key-doubts [data-testid="stAlertContainer"] {padding: 0.375rem 0.75rem}
 .st-key-doubts p {font-size: 0.8125rem; line-height: 1.35}
-.st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); align-items: stretch; gap: 0.75rem}
+.st-key-cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); align-items: stretch;
+  gap: 0.75rem}
 .st-key-cards > div {width: auto}
 .st-key-choice {gap: 0.25rem}
 @media (min-width: 641px) {
