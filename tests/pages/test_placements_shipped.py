@@ -204,3 +204,18 @@ def test_tables_of_other_placements_never_stand_for_a_networks_own() -> None:
     }
     assert all(shipping.at_penultimate(one) for one in shipping.usual())
     assert shipping.shipped("demo") is None
+
+
+def test_activations_that_were_computed_for_another_variant_hide_no_line_that_ships(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after Compute all under ASH-B: the lessons, Figure 5 and their question are about ASH-P."""
+    own = shipped_at("demo", DEEP).table.query("method == 'energy' or method == 'ash_b@65'")
+    monkeypatch.setattr(layer_status, "missing_sets", lambda at: {})
+    monkeypatch.setattr(layer_status, "_recalled", lambda *about: own)
+    computed = layer_status.standing(SPEC, DEEP, "ash_b")
+    assert (computed.table is own, computed.shipped, len(computed.todo)) == (True, None, len(layer_status.DEEP_LINE) - 1)
+    before = layer_status.standing(SPEC, DEEP, "ash_p")
+    assert before.shipped is shipped_at("demo", DEEP)
+    assert {f"ash_p@{p}" for p in layer_status.DEEP_LINE} <= set(before.table["method"])
+    assert before.computing

@@ -9,7 +9,7 @@ from app.charts.front import within
 from app.charts.line_chart import Against, Line
 from app.charts.placements import Placements
 from app.charts.tradeoff_words import amount
-from app.theme import count, listed, percent
+from app.theme import ALGORITHMS, count, listed, percent
 from app.ui.lessons.facts import LOSS, Here, against, best, favours, line, number, spot
 from app.ui.lessons.facts_choice import (
     budget,
@@ -26,6 +26,7 @@ from app.ui.lessons.words import SAME, gap, order
 from ash.methods import STEPS, VARIANTS, Method
 from ash.variants import PRUNING
 
+P, B, S = ALGORITHMS  # the variants of Algorithms 1 to 3
 RANDOM_P = 65.0  # of the first row of Table 4
 PRUNED_P = 90.0
 HALF, NEARLY_ALL = 50.0, 90.0  # percent: of the softmax shares, where an answer about them ends
@@ -64,7 +65,7 @@ def pruned(here: Here) -> Outcome:
     """Accuracy of ASH-P at one large p: keeps it, loses some, or most."""
     from ash.shaping import kept_count
 
-    curve = here.curve("ash_p")
+    curve = here.curve(P)
     one = next(point for point in curve if point.p == PRUNED_P)
     lost = here.base.accuracy - one.accuracy
     right = "keeps" if lost < LOSS else "some" if one.accuracy > here.base.accuracy / 2 else "most"
@@ -74,14 +75,14 @@ def pruned(here: Here) -> Outcome:
         "pruned_accuracy": percent(one.accuracy),
         "pruned_gap": gap(-lost, "with all of them"),
     }
-    lines, level = [here.line("ash_p", "accuracy")], ("Unshaped", here.base.accuracy)
+    lines, level = [here.line(P, "accuracy")], ("Unshaped", here.base.accuracy)
     picture = against(lines, "ID accuracy (%)", level, PRUNED_P, [spot(one, "accuracy")])
     return Outcome(right, values, {"small_loss": right == "keeps"}, picture)
 
 
 def zero(here: Here) -> Outcome:
     """ASH-B at p = 0: keeps, loses or guesses."""
-    curve = here.curve("ash_b")
+    curve = here.curve(B)
     first, guess = curve[0], 100 / len(registry.entry(here.spec.model).classes)
     lost = here.base.accuracy - first.accuracy
     right = "keeps" if lost <= SAME else "guesses" if first.accuracy <= 2 * guess else "loses"
@@ -95,7 +96,7 @@ def zero(here: Here) -> Outcome:
         "top_accuracy": percent(top.accuracy),
     }
     picture = against(
-        [here.line(name, "accuracy") for name in ("ash_b", "ash_p")],
+        [here.line(name, "accuracy") for name in (B, P)],
         "ID accuracy (%)",
         ("Unshaped", here.base.accuracy),
         rings=[spot(first, "accuracy")],
@@ -105,7 +106,7 @@ def zero(here: Here) -> Outcome:
 
 def scaled(here: Here) -> Outcome:
     """Accuracy of ASH-S against ASH-P at the largest p: same, higher or lower."""
-    pair = "ash_p", "ash_s"
+    pair = P, S
     pruned, kept = map(here.curve, pair)
     widest = max(
         ((s.accuracy - p.accuracy, s.p) for s, p in zip(kept, pruned, strict=True)), key=lambda one: abs(one[0])
@@ -145,7 +146,7 @@ def random_values(here: Here) -> Outcome:
         "rand_top_p": number(top.p),
         "rand_last": percent(curve[0].auroc),
     }
-    lines = [here.line(name, "auroc") for name in ("ash_rand", "ash_p")]
+    lines = [here.line(name, "auroc") for name in ("ash_rand", P)]
     facts = {"works_here": right != "little"}
     picture = against(lines, *_auroc(here), RANDOM_P, [spot(one, "auroc")])
     return Outcome(right, values, facts, picture)
@@ -153,7 +154,7 @@ def random_values(here: Here) -> Outcome:
 
 def exponent(here: Here) -> Outcome:
     """The factor exp(s1/s2) against s1/s2, each at its best p: higher, same or lower."""
-    powers, plain = here.curve("ash_s"), lessons.linear_curve(here.at, here.sets)
+    powers, plain = here.curve(S), lessons.linear_curve(here.at, here.sets)
     one, two = best(powers), best(plain)
     ratio = lessons.ratio(here.at, one.p or 0.0, here.sets)
     values = {
@@ -168,8 +169,8 @@ def exponent(here: Here) -> Outcome:
         "last_exp": percent(powers[-1].auroc),
         "last_linear": percent(plain[-1].auroc),
     }
-    lines = [line("factor exp(s1/s2)", "ash_s", powers, "auroc"), line("factor s1/s2", "muted", plain, "auroc")]
-    lines.append(line("ASH-P, no factor", "ash_p", here.curve("ash_p"), "auroc"))
+    lines = [line("factor exp(s1/s2)", S, powers, "auroc"), line("factor s1/s2", "muted", plain, "auroc")]
+    lines.append(line("ASH-P, no factor", P, here.curve(P), "auroc"))
     picture = against(lines, *_auroc(here), rings=[spot(point, "auroc") for point in (one, two)])
     return Outcome(order(one.auroc - two.auroc), values, favours(ratio), picture)
 

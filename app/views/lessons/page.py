@@ -1,5 +1,7 @@
 """Lessons: six of about five minutes, each with its own URL, its charts live, and a handout."""
 
+from urllib.parse import urlsplit, urlunsplit
+
 import streamlit as st
 
 from app.backend import registry
@@ -137,8 +139,13 @@ def _handout(here: Here, lesson: Lesson, blocks: list[tuple[str, str]], found: F
 
 
 def handout_foot(here: Here, link: str) -> str:
-    """Where the numbers of a handout come from: network, sets, how many images, the day, and the way to the lesson."""
-    about, values = share.provenance(here.spec), here.common()
+    """Where the numbers of a handout come from: network, sets, how many images, the day, and the way to the lesson.
+
+    Of a link to the machine it was made on, only what any explorer understands.
+    """
+    about, values, where = share.provenance(here.spec), here.common(), urlsplit(link)
+    if where.hostname in ("localhost", "127.0.0.1"):
+        link = f"In the explorer: {urlunsplit(('', '', where.path, where.query, ''))}"
     known, unknown = f"{values['id_images']} ID images of {values['id_set']}", f"{values['ood_images']} OOD images"
     said = f"{known}, {unknown} of {values['set_names']}"
     return f"{values['model']}: {said}. Measured {about.get('date', 'on this server')[:10]}. {link}"
