@@ -98,6 +98,12 @@ def colours(dark: bool) -> dict[str, str]:
     return _DARK if dark else _LIGHT
 
 
+def veil(colour: str) -> str:
+    """A colour behind a label, through which marks still show: the label itself is drawn in full."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.85)"
+
+
 def variant_label(name: str) -> str:
     """`■ ASH-B`, and `○ No shaping` for none."""
     label = "No shaping" if name == "none" else STEPS[name].label if name in STEPS else name

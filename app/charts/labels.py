@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.theme import veil
+
 Spot = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 CHARACTER, LINE = 0.56, 1.25  # width of a character and height of a line, as a share of the font size
@@ -47,8 +49,8 @@ def annotation(placed: Placed, bold: bool, colour: str, background: str) -> dict
         "yanchor": ("bottom", "middle", "top")[dy + 1],
         "xshift": dx * gap,
         "yshift": -dy * gap,
-        "bgcolor": background,
-        "opacity": 0.9,
+        "bgcolor": veil(background),
+        "opacity": 1,
         "borderpad": 0,
     }
 

@@ -17,6 +17,7 @@ label:has(input:focus-visible), [data-baseweb="select"]:has(input:focus-visible)
 [data-testid="stBaseButton-primary"]:not(:disabled) * {color: %(on_primary)s}
 body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus-visible)) [role="tooltip"] {
   left: 17rem !important; margin-top: 2.25rem}
+[data-testid="stBaseButton-primary"] kbd {opacity: 1}
 @media (pointer: coarse) {button kbd {display: none !important}}
 </style>"""
 

@@ -9,7 +9,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "copy"
 CONTROLS = frozenset({"preset", "model", "placement", "variant", "p", "sets"})  # of the sidebar
 START = frozenset({"model", "variant", "p", "sets"})  # beside the picture that is followed
 PREDICT = frozenset({"model", "sets"})  # beside the questions of the Shape lab
-_SHOWN = re.compile(r"^\[(chart|predict): ([a-z_]+)\]$", re.MULTILINE)
+_SHOWN = re.compile(r"^\[(chart|predict|pictures): ([a-z_]+)\]$", re.MULTILINE)
 _PACE = 170  # words a minute, read with care
 _CHART_MINUTES = 1.0  # to look at a chart and move its control
 
@@ -20,8 +20,8 @@ class Lesson:
 
     `view` is the page of the explorer that it opens, `loads` the variant that it loads there.
 
-    `controls`: what the sidebar shows. `parts`: (kind, text) in order; kind is `text` (markdown), `chart` or `predict`
-    (the name of a chart or control, of a question).
+    `controls`: what the sidebar shows. `parts`: (kind, text) in order; kind is `text` (markdown), `chart`, `predict`
+    or `pictures` (the name of a chart or control, of a question, of pictures of sets).
     """
 
     id: str
@@ -42,7 +42,7 @@ class Lesson:
     @property
     def minutes(self) -> int:
         """How long it takes to read it and to look at its charts."""
-        charts = sum(kind != "text" for kind, _ in self.parts)
+        charts = sum(kind in ("chart", "predict") for kind, _ in self.parts)
         return max(1, round(len(self.text.split()) / _PACE + _CHART_MINUTES * charts))
 
 

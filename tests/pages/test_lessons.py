@@ -74,6 +74,10 @@ def test_every_placeholder_of_a_lesson_is_known_in_every_branch(name: str, ships
     assert charts <= {*found.pictures, *lesson_charts._SPECIAL}
     (question,) = (text for kind, text in lesson.parts if kind == "predict")
     assert question in texts.questions()
+    pictures = [text for kind, text in lesson.parts if kind == "pictures"]
+    assert pictures
+    for group in (one for text in pictures for one in set_pictures.GROUPS[text](ships)):
+        assert group.title.startswith((*ships.labels.values(), ships.common()["id_set"]))
     assert all("{" not in text for kind, text in lessons.filled(lesson, found))
     assert "Recap" in lesson.text
     assert 3 <= lesson.minutes <= 7
@@ -357,7 +361,7 @@ def test_a_handout_is_one_file_with_its_pictures(name: str, here: Here) -> None:
     assert "://" not in text
     assert "url(" not in text.replace("url(#hatch)", "")
     assert text.count("<svg ") == len(found.pictures)
-    assert text.count("<img ") >= 2 * set_pictures.EACH * (name == "inputs")
+    assert text.count("<img ") >= 2 * set_pictures.EACH * (name == "inputs") + 7 * (name not in ("inputs", "reporting"))
     assert "Measured here: " in text
     assert "&lt;i&gt;x&lt;/i&gt;" in text
     assert "\\" not in text

@@ -214,7 +214,11 @@ def test_activations_that_were_computed_for_another_variant_hide_no_line_that_sh
     monkeypatch.setattr(layer_status, "missing_sets", lambda at: {})
     monkeypatch.setattr(layer_status, "_recalled", lambda *about: own)
     computed = layer_status.standing(SPEC, DEEP, "ash_b")
-    assert (computed.table is own, computed.shipped, len(computed.todo)) == (True, None, len(layer_status.DEEP_LINE) - 1)
+    assert (computed.table is own, computed.shipped, len(computed.todo)) == (
+        True,
+        None,
+        len(layer_status.DEEP_LINE) - 1,
+    )
     before = layer_status.standing(SPEC, DEEP, "ash_p")
     assert before.shipped is shipped_at("demo", DEEP)
     assert {f"ash_p@{p}" for p in layer_status.DEEP_LINE} <= set(before.table["method"])

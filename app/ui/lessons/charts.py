@@ -1,7 +1,6 @@
 """The charts and controls inside a lesson, by the name that stands in its text."""
 
 from collections.abc import Callable
-from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +16,7 @@ from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS
 from app.ui import controls, placement_values, placements, plot, prepare
-from app.ui.lessons import facts, facts_choice, set_pictures
+from app.ui.lessons import facts, facts_choice
 from app.ui.lessons.facts import Found, Here, lesson_spec
 from app.ui.lessons.words import SAME
 from ash.methods import Method
@@ -197,5 +196,4 @@ _SPECIAL: dict[str, Callable[[Here], None]] = {
     "placements": _placements,
     "report": _report,
     "hardest_scores": _hardest_scores,
-    **{name: partial(set_pictures.draw, name) for name in set_pictures.GROUPS},
 }

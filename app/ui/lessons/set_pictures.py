@@ -1,8 +1,9 @@
 """Pictures of the sets that a lesson speaks of, each under the name of its set: on the page and on paper."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -20,6 +21,8 @@ _STYLE = """<style>
 .set_pictures {display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 0.75rem 1.25rem}
 .set_pictures figure {margin: 0} .set_pictures figcaption {font-size: 0.875rem; line-height: 1.3}
 .set_pictures div {display: grid; grid-template-columns: repeat(3, 1fr); gap: 0.25rem}
+.set_pictures.few {grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr))}
+.set_pictures.few div {grid-template-columns: 1fr}
 .set_pictures img {width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 0.25rem}
 .set_pictures img.crisp {image-rendering: pixelated}
 </style>"""
@@ -34,14 +37,14 @@ class Group:
     numbers: tuple[int, ...]
 
 
-def sets(here: Here) -> list[Group]:
+def sets(here: Here, each: int = EACH) -> list[Group]:
     """The ID set and every OOD set: its name, how many of its images are used, a few of them."""
     evaluation = evaluations.evaluation(here.at, "energy")
     found = []
     for name in (here.at.id_set, *here.sets):
         own = name == here.at.id_set
         total = len(evaluation.id_scores if own else evaluation.ood_scores[name])
-        rows = [round((place + 0.5) / EACH * (total - 1)) for place in range(EACH)]
+        rows = [round((place + 0.5) / each * (total - 1)) for place in range(each)]
         label = setups.set_label(name) if own else here.labels[name]
         title = f"{label} ({'ID' if own else 'OOD'}), {counted(total, 'image')}"
         found.append(Group(name, title, tuple(samples.number(here.at, "id" if own else name, row) for row in rows)))
@@ -61,7 +64,7 @@ def hardest(here: Here) -> list[Group]:
     return [Group(name, title, tuple(samples.number(here.at, name, row) for row in rows))]
 
 
-GROUPS = {"sets": sets, "hardest_pictures": hardest}
+GROUPS: dict[str, Callable[[Here], list[Group]]] = {"sets": sets, "row": partial(sets, each=1), "hardest": hardest}
 """Name in a lesson's text -> the pictures that stand there."""
 
 
@@ -82,7 +85,8 @@ def as_html(here: Here, groups: Sequence[Group]) -> str:
         absent = pictures.tile((setups.bare_label(group.name),), model=here.at.model)
         tiles = [_tile(next(small), title, absent) for _ in group.numbers]
         figures.append(f"<figure><div>{''.join(tiles)}</div><figcaption>{title}</figcaption></figure>")
-    return f'<div class="set_pictures">{"".join(figures)}</div>'
+    few = max(len(group.numbers) for group in groups) == 1
+    return f'<div class="set_pictures{" few" if few else ""}">{"".join(figures)}</div>'
 
 
 def _tile(small: thumbnails.Thumbnail, title: str, absent: str) -> str:

@@ -42,6 +42,7 @@ padding: .15rem .7rem .15rem 0; text-align: left }
 .predict { border: 1px solid #999; padding: 0 .8rem; break-inside: avoid }
 .set_pictures { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5rem .8rem; break-inside: avoid }
 .set_pictures figure { margin: 0 } .set_pictures div { display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px }
+.set_pictures.few { grid-template-columns: repeat(7, 1fr) } .set_pictures.few div { grid-template-columns: 1fr }
 .set_pictures img { width: 100%; aspect-ratio: 1; object-fit: cover } li { margin: .2rem 0 } p { orphans: 3; widows: 3 }
 """
 

@@ -83,6 +83,8 @@ def _lesson(spec: RunSpec, lesson: Lesson) -> None:
             st.markdown(text)
         elif kind == "predict":
             questions.in_lesson(here, text)
+        elif kind == "pictures":
+            set_pictures.draw(text, here)
         else:
             charts.draw(text, here, found)
     st.divider()
@@ -157,7 +159,7 @@ def printed(here: Here, blocks: list[tuple[str, str]]) -> dict[str, handout.Bloc
     for kind, name in blocks:
         if kind == "predict":
             made[name] = questions.at_once(here, texts.questions()[name])
-        elif name in set_pictures.GROUPS:
+        elif kind == "pictures":
             made[name] = handout.Html(set_pictures.as_html(here, set_pictures.GROUPS[name](here)))
         elif name == "report":
             made[name] = charts.report(here)
