@@ -55,6 +55,20 @@ def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visito
     assert "ID accuracy (%)" in {text.strip() for text in drawing.itertext()}
 
 
+@pytest.mark.parametrize("width", [1024, 1440])
+def test_the_buttons_of_a_chart_cover_none_of_its_names(visitor: Visitors, width: int) -> None:
+    page = visitor(width, 768).open("/?model=demo").page
+    page.locator(".js-plotly-plot .nsewdrag").hover(position={"x": 30, "y": 200})
+    covered = page.evaluate("""() => {
+        const bar = document.querySelector('.modebar').getBoundingClientRect();
+        const apart = one => one.right < bar.left || one.left > bar.right || one.bottom < bar.top || one.top > bar.bottom;
+        const all = [...document.querySelectorAll('.legend .traces, .annotation-text, .xtick, .ytick')];
+        return [all.length, all.filter(one => !apart(one.getBoundingClientRect())).length];
+    }""")
+    assert covered[0] > 10
+    assert covered[1] == 0
+
+
 def test_a_chart_is_as_wide_as_its_place(visitor: Visitors) -> None:
     one = visitor().open("/?model=demo")
     page = one.page

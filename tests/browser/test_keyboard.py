@@ -73,3 +73,19 @@ def test_a_lesson_is_opened_by_keys(visitor: Visitors) -> None:
     one.page.get_by_test_id("stMain").get_by_role("button", name="Open").nth(1).focus()
     one.page.keyboard.press("Enter")
     expect(one.page.locator("h1").first).to_contain_text("Pruning")
+
+
+def test_the_focus_wears_a_ring_and_the_words_on_a_page_stand_beside_the_others(visitor: Visitors) -> None:
+    one = visitor().open("/scores")
+    links = one.page.get_by_test_id("stSidebar").get_by_role("link")
+    links.nth(0).focus()
+    one.page.keyboard.press("Tab")  # from a key, as the ring is for who uses keys
+    focused = one.page.locator("a:focus-visible")
+    style = focused.evaluate("link => [getComputedStyle(link).outlineStyle, getComputedStyle(link).outlineWidth]")
+    assert style == ["solid", "3px"]
+    tip, last = one.page.get_by_role("tooltip"), links.last
+    expect(tip).to_be_visible()
+    box, names = tip.bounding_box(), last.locator("p").bounding_box()
+    assert box
+    assert names
+    assert box["x"] > names["x"] + names["width"]

@@ -82,6 +82,19 @@ def test_a_path_tells_when_verdict_and_class_flip() -> None:
     assert list(percentile_path.table(found).index) == ["0", "40", "65", "90"]
 
 
+def test_paths_beside_each_other_have_one_scale() -> None:
+    ids = [np.linspace(0.0, 4.0, 100)] * 3
+    near, far = (
+        percentile_path.path(("ash_s", "ASH-S"), (0.0, 50.0, 90.0), scores, ["a"] * 3, ids, 50.0, 95.0)
+        for scores in ([1.0, 1.1, 1.2], [1.0, 6.0, 8.0])
+    )
+    alone = [percentile_path.figure(one, False).layout["yaxis"]["range"] for one in (near, far)]
+    pairs = ((near, far), (far, near))
+    both = [percentile_path.figure(one, False, [other]).layout["yaxis"]["range"] for one, other in pairs]
+    assert alone[0] != alone[1]
+    assert both[0] == both[1]
+
+
 def test_a_path_without_thresholds_says_so_and_still_shows_the_classes() -> None:
     found = percentile_path.path(("ash_s", "ASH-S"), (0, 5), np.ones(2), ["Bag", "Bag"], [None, None], 5, 95.0)
     assert percentile_path.finding(found) == (

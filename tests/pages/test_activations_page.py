@@ -31,7 +31,7 @@ page = partial(open_page, "activations", model="demo")
 
 
 def headline(app: AppTest) -> str:
-    return next(one.value for one in app.markdown if one.value.startswith("####")).replace("\\", "")
+    return next(one.value for one in app.markdown if one.value.startswith("**")).strip("*").replace("\\", "")
 
 
 @pytest.mark.parametrize("view", ["units", "maps", "logits"])

@@ -51,7 +51,7 @@ def words(app: AppTest) -> str:
 
 
 def heading(app: AppTest) -> str:
-    return next(block.value for block in app.markdown if block.value.startswith("####")).replace("\\", "")
+    return next(block.value for block in app.markdown if block.value.startswith("**")).strip("*").replace("\\", "")
 
 
 def test_six_images_tell_the_story_and_one_opens() -> None:

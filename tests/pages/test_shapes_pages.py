@@ -49,7 +49,7 @@ def test_the_numbers_of_scale_and_lts_on_one_image() -> None:
         assert f"**{number}**" in said
         notes = [note["text"] for note in figure(app, "activations_curve")["layout"]["annotations"]]
         assert any(note.endswith("(sum of the 29 largest)") for note in notes), notes
-        headline = next(one.value for one in app.markdown if one.value.startswith("####"))
+        headline = next(one.value for one in app.markdown if one.value.startswith("**"))
         all_of_it = f"all 192 units of this image of {setups.whole_set('digits').label}"
         wanted = {
             "scale": f"multiplies {all_of_it} by {number}",

@@ -134,10 +134,3 @@ def test_the_line_counts_what_the_numbers_are_on(query: dict[str, str], known: s
     (line,) = [text.value for text in app.markdown if "Which does it accept?" in text.value]
     assert line.startswith(f"{known} {kind} ")
     assert f" {unknown} pictures" in line
-
-
-def test_the_first_lesson_is_a_click_away() -> None:
-    found = [one.proto for one in open_page("tradeoff").get("page_link") if "first lesson" in one.proto.label]
-    (link,) = found
-    assert link.page == "lessons"
-    assert from_query(dict(parse_qsl(link.query_string)))[0] == OPENING.having(lesson="inputs")

@@ -47,7 +47,7 @@ def render(spec: RunSpec) -> None:
             plain(f"{spec.model} has no placement {', '.join(unknown)}; it is left out."), icon=":material/link_off:"
         )
     _stand_in(shown)
-    _controls(spec, shown.same_images())
+    _controls(spec)
     _advice(shown, chosen, {one.name for one in standings if one.part != protocol.ALL})
     split.unsplit(spec)
     left, right = st.columns(2, gap="medium")
@@ -77,15 +77,13 @@ def _stand_in(shown: Placements) -> None:
             )
 
 
-def _controls(spec: RunSpec, same: bool) -> None:
+def _controls(spec: RunSpec) -> None:
     cells = {name: f"Grid: {label}" for name, label in OBJECTIVE_LABELS.items()}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         controls.choice("Objective of the grid", cells, 180, "cells")
         controls.ood_set(replace(spec, placement=PENULTIMATE))
         controls.budget(spec)
-        with st.popover(
-            "Images" if same else "Images differ", icon=":material/photo_library:", key="placements_images"
-        ):
+        with st.popover("Images", icon=":material/photo_library:", key="placements_images"):
             st.markdown("A number of images here holds for every placement, so that all see the same ones.")
             prepare.amount(spec)
         controls.show_all()

@@ -135,6 +135,6 @@ def _more(spec: RunSpec, *shown: Facts) -> None:
     columns = st.columns(2, gap="medium") if len(shown) == 2 else [st.container()]
     for column, one in zip(columns, shown, strict=True):
         with column:
-            one_more.DRAW[chosen](one)
+            one_more.DRAW[chosen](one, shown)
     if chosen == "percentiles":
         one_lines.draw(spec)

@@ -1,6 +1,6 @@
 """The secondary pictures of one sample: its way through the percentiles, its leading classes, the evidence over it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -13,8 +13,8 @@ from app.views.samples.one_facts import Facts
 from ash.methods import VARIANTS
 
 
-def _percentiles(one: Facts) -> None:
-    """When the verdict and the class flip; a point is a pick of its p."""
+def _percentiles(one: Facts, shown: Sequence[Facts]) -> None:
+    """When the verdict and the class flip, on one scale for all that are `shown`; a point is a pick of its p."""
     spec = one.spec
     if VARIANTS[spec.variant].parameter != "percentile":
         name = VARIANTS[spec.variant].label if spec.method.steps else "The score without shaping"
@@ -24,7 +24,7 @@ def _percentiles(one: Facts) -> None:
     text = percentile_path.finding(record)
     st.markdown(f"**At every percentile.** {plain(text)}")
     plot.show(
-        percentile_path.figure(record, plot.dark()),
+        percentile_path.figure(record, plot.dark(), [_path(other) for other in shown if other is not one]),
         one.key("percentiles"),
         text,
         on_pick=lambda marker: Pick.field("p", float(marker)),
@@ -49,7 +49,7 @@ def _path(one: Facts) -> percentile_path.Path:
     return percentile_path.path(names, found.p, scores, predicted, ids, spec.p, spec.tpr)
 
 
-def _top(one: Facts) -> None:
+def _top(one: Facts, _: Sequence[Facts]) -> None:
     """The leading classes before and after."""
     record = slope.record(one.decision.before.logits, one.decision.after.logits, one.classes)
     text = slope.finding(record)
@@ -67,7 +67,7 @@ def _top(one: Facts) -> None:
     )
 
 
-def _where(one: Facts) -> None:
+def _where(one: Facts, _: Sequence[Facts]) -> None:
     """What is kept and what speaks for the class, over the image."""
     found = one.decision
     picture = one.one.picture
@@ -92,4 +92,4 @@ def _where(one: Facts) -> None:
     )
 
 
-DRAW: dict[str, Callable[[Facts], None]] = {"percentiles": _percentiles, "top5": _top, "where": _where}
+DRAW: dict[str, Callable[[Facts, Sequence[Facts]], None]] = {"percentiles": _percentiles, "top5": _top, "where": _where}

@@ -97,11 +97,14 @@ def _told(runs: list[tuple[str, float, float]]) -> str:
     return ", ".join([f"{first} {until}", *(f"{word} from {start:g}" for word, start, _ in rest)])
 
 
-def figure(record: Path, dark: bool) -> Figure:
-    """IQRs above the threshold against p, and under it the classes as a labelled strip. customdata: p."""
+def figure(record: Path, dark: bool, beside: Sequence[Path] = ()) -> Figure:
+    """IQRs above the threshold against p, and under it the classes as a labelled strip. customdata: p.
+
+    `beside`: the paths of samples that stand beside this one, on the same scale.
+    """
     colour = theme.colours(dark)
     drawn = [point for point in record.points if point.margin is not None]
-    low, high = _range(drawn)
+    low, high = _range([point for path in (record, *beside) for point in path.points if point.margin is not None])
     layout = theme.layout(
         dark,
         height=370,
