@@ -173,8 +173,8 @@ class Visitor:
 
     @property
     def slider(self) -> Locator:
-        """The percentile slider."""
-        return self.page.get_by_role("slider", name="Percentile p")
+        """The percentile slider of the sidebar."""
+        return self.page.get_by_test_id("stSidebar").get_by_role("slider", name="Percentile p")
 
     def press(self, key: str, times: int = 1) -> "Visitor":
         """Press a key on the percentile slider, as often as said without waiting in between."""

@@ -61,7 +61,8 @@ def test_the_buttons_of_a_chart_cover_none_of_its_names(visitor: Visitors, width
     page.locator(".js-plotly-plot .nsewdrag").hover(position={"x": 30, "y": 200})
     covered = page.evaluate("""() => {
         const bar = document.querySelector('.modebar').getBoundingClientRect();
-        const apart = one => one.right < bar.left || one.left > bar.right || one.bottom < bar.top || one.top > bar.bottom;
+        const beside = one => one.right < bar.left || one.left > bar.right;
+        const apart = one => beside(one) || one.bottom < bar.top || one.top > bar.bottom;
         const all = [...document.querySelectorAll('.legend .traces, .annotation-text, .xtick, .ytick')];
         return [all.length, all.filter(one => !apart(one.getBoundingClientRect())).length];
     }""")

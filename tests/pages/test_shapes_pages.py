@@ -30,7 +30,7 @@ def test_scale_is_picked_in_the_sidebar_and_has_its_line_and_its_sentences() -> 
     variant.select("scale").run()
     assert not app.exception
     assert "In use: SCALE" not in texts(app), "the controls say it"
-    (p,) = [one for one in app.slider if one.label == "Percentile p"]
+    (p,) = [one for one in app.sidebar.slider if one.label == "Percentile p"]
     assert "none is removed" in p.help
     lines = {trace.get("name"): trace for trace in figure(app, "pareto")["data"]}
     assert len(lines["SCALE"]["x"]) == len(lines["LTS"]["x"]) == 20
