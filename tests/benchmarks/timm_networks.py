@@ -1,4 +1,4 @@
-"""A network of every family of timm, untrained: is it registered, cut at the right tensor, extracted, swept? By hand.
+"""Networks of nearly all families of timm, untrained: registered, cut at the right tensor, extracted, swept? By hand.
 
     python tests/benchmarks/timm_networks.py [--only NAME,NAME] [--images 8]
 
