@@ -22,6 +22,7 @@ from app.link.trail import Arrival, Trail
 _PAGES = "_pages"  # module -> page, of this run
 _SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
 _WRITTEN, _SEEN = "_written", "_seen"  # how often values were put into controls; whether the browser has them all
+_MOVED = "_moved"  # the field that a user's own control changed before this run, and the key of that control
 ECHO, _UNSEEN = "echo", "unseen"  # the control that nobody sees, and what holds it
 
 
@@ -136,9 +137,12 @@ def bind(
     # an earlier value is still on its way to the browser, it would take the place of this one.
     if key not in st.session_state or st.session_state[key] != shown or not st.session_state.get(_SEEN, True):
         st.session_state[key] = shown
-        st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
+        moved, own = st.session_state.get(_MOVED, ("", ""))
+        if moved != name or own == key:  # a second control of the field follows the first, which nobody has to wait for
+            st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
 
     def changed() -> None:
+        st.session_state[_MOVED] = name, key
         dispatch(Pick.field(name, from_widget(st.session_state[key])))
 
     return {"key": key, "on_change": changed}
@@ -149,6 +153,7 @@ def echo() -> None:
 
     A value that is put into a control reaches the browser later than what its user does meanwhile.
     """
+    st.session_state.pop(_MOVED, None)
     st.session_state[ECHO] = str(st.session_state.get(_WRITTEN, 0))
     with st.container(key=_UNSEEN):
         st.html(f'<style>[data-testid="stLayoutWrapper"]:has(> .st-key-{_UNSEEN}) {{display: none}}</style>')
