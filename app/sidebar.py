@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from app.backend import engine, provenance, registry, requirements, setups
+from app.backend import engine, library, provenance, registry, requirements, setups
+from app.charts.sample_table import NO_CLASS, NOT_ID
 from app.errors import plain
 from app.link import picks
 from app.link.fields import write_number
@@ -18,13 +19,14 @@ from app.link.streamlit_private import Page
 from app.theme import listed, variant_label
 from app.ui import controls, job_panel, share, texts
 from ash.methods import ALL_SCORES, SCORE_LABELS, VARIANTS, Method, Variant
+from ash.networks.timm_models import is_of_timm, names_with_weights
 
 _OTHER = "other"  # in the place of a variant: a method that the controls cannot say
 
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """Field -> the names the server has, the default first."""
-    models = registry.model_names(spec.model)
+    models = registry.model_names(spec.model if _may_be_built(spec.model) else "")
     if spec.model not in models:
         return {"model": models}
     own, *others = setups.id_choices(spec.model)
@@ -41,11 +43,17 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "on": ("mean", *setups.near_and_far(at.id_set, chosen), *chosen),
         "set": ("all", *chosen),
         "source": ("id", *(name for name in every if setups.is_measurable(at, name))),
-        "among": ("all", "id", "!id", *chosen),
+        "among": ("all", "id", NOT_ID, *chosen),
         "question": ("first", *texts.questions()),
         "lesson": ("none", *texts.lessons()),
         **_classes(spec),
     }
+
+
+def _may_be_built(model: str) -> bool:
+    """Whether a link may have this server build a network: of timm's one with weights here, or for who may compute."""
+    elsewhere = is_of_timm(model) and model not in names_with_weights()
+    return not elsewhere or library.may_compute()
 
 
 def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:
@@ -53,7 +61,7 @@ def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:
     if not spec.samples.true and not spec.samples.predicted:
         return {}
     names = ("", *registry.entry(spec.model).classes)
-    return {"true": names, "predicted": names}
+    return {"true": (*names, NO_CLASS), "predicted": names}
 
 
 def draw(spec: RunSpec, sections: Mapping[str, Sequence[Page]], only: Collection[str] | None = None) -> None:

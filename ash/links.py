@@ -61,7 +61,9 @@ class View:
 def read(link: str) -> View:
     """The view of a link as *Share* copies it, or of its query alone, `model=demo&variant=ash_s&p=90`. LinkError."""
     text = link.strip()
-    query = urlsplit(text).query if "://" in text or "?" in text else text
+    if re.search(r"://[^?]*/go/\w+/?$", text):
+        raise LinkError(f"'{link}' is a room's short link: open it, and copy the address that the browser then shows.")
+    query = urlsplit(text).query if "://" in text or text.startswith(("?", "/")) else text
     if (not query and "://" not in text) or (query and "=" not in query):
         raise LinkError(f"'{link}' is no link of the explorer: copy one with Share, or write model=NAME&method=METHOD.")
     told = dict(parse_qsl(query))

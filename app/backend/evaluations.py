@@ -168,6 +168,8 @@ def no_interval(at: Setup, method: str, sets: tuple[str, ...], part: str = ALL) 
     """Why `intervals` are not defined, in a few words; "" where it is."""
     one = evaluation(at, method, part)
     groups = [one.id_scores, *(one.ood_scores[name] for name in sets)]
+    if not sets:
+        return "no OOD set is chosen"
     if min(len(scores) for scores in groups) < 2:
         return "a single image does not vary"
     return (

@@ -78,7 +78,11 @@ def _mask(at: Setup, name: str, part: str) -> NDArray[np.bool_]:
     names = bank(at, name).names
     mask = np.ones(len(names), bool) if base == ALL else _split(at, True).held[name] == (base == VALIDATION)
     most = dict(one.split(":") for one in counts.split(",") if one).get(name)
-    return mask if most is None else mask & np.isin(names, evenly(whole_set(name), int(most)).names)
+    if most is None:
+        return mask
+    asked = evenly(whole_set(name), int(most)).names
+    # a bank of some images need not have these: then it stays as it is, and says how many it has
+    return mask & np.isin(names, asked) if set(asked) <= set(names) else mask
 
 
 def part_of(sweep: Sweep, at: Setup, part: str) -> Sweep:

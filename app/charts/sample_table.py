@@ -261,6 +261,14 @@ def frame(table: SampleTable, rows: Ints) -> pd.DataFrame:
     )
 
 
+def class_words(truth: str | None, is_id: bool | None) -> str:
+    """What stands for the class of an image: its name, that it is unknown, or that there is none.
+
+    `is_id` None: an image of the user's, of which nobody knows.
+    """
+    return truth or (NO_CLASS if is_id is False else "class unknown")
+
+
 def read_only(array: Array) -> Array:
     """The array, closed for writing."""
     array.flags.writeable = False

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ash.names import why_no_name
+from ash.networks import timm_models
 
 LEAST_SHARE = 0.001  # percent: one of 100,000 images
 OFF = -1.0  # a budget of accuracy when any loss is fine
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}")  # of models, placements, questions, lessons
-# of models of timm and of the model hub
-_OF_ELSEWHERE = re.compile(r"(timm/|hf-hub:[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/)[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _TEXT = 80  # characters of a free text
 _MOST_NAMES = 200  # of a list: the longest real one is all places where a network can be cut
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.IGNORECASE | re.ASCII)
@@ -55,7 +54,7 @@ def model(key: str, default: str) -> Any:
     """The name of a model, as `name`, or of one of timm's or of the model hub's; an empty text is the default."""
 
     def parse(text: str) -> str:
-        if text and not _NAME.fullmatch(text) and not _OF_ELSEWHERE.fullmatch(text):
+        if text and not _NAME.fullmatch(text) and not timm_models.NAME.fullmatch(text):
             raise ValueError(text)
         return text or default
 

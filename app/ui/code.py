@@ -108,12 +108,12 @@ def program(spec: RunSpec, candidates: Sequence[str] = (), goal: str = "auroc") 
     return start + end + _PRINT.format(first="")
 
 
-def counts_program(spec: RunSpec) -> str:
-    """It prints what the threshold of the spec does to each set, by the unshaped score and by the method."""
+def counts_program(spec: RunSpec, sets: Sequence[str]) -> str:
+    """It prints what the threshold of the spec does to the ID set and some OOD sets, by score alone and by method."""
     at = setups.setup(spec)
     tested = protocol.usable(at, spec.split) != protocol.ALL
     used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
-    start = _measured(spec, _pair(spec), tuple(setups.chosen_sets(spec)), used, tested)
+    start = _measured(spec, _pair(spec), sets, used, tested)
     return start + _COUNTS.format(of="test" if tested else "result", tpr=spec.tpr / 100, id_set=at.id_set)
 
 

@@ -51,20 +51,30 @@ print("after", done.shaped[0].tolist())
 
 # what there is of a sample: an image, or the row of a bank
 _IMAGE = """image = get_dataset("{name}").image({index})""", "stem(entry.preprocess.build()(image)[None])"
+_LISTED = (  # its activations ship, its images do not
+    """from ash.data import dataset_entry
+
+bank = extract(entry, "{placement}", dataset_entry("{name}").listed())""",
+    "torch.from_numpy(bank[{index}].copy())[None]",
+)
 _ROW = """bank = extract(entry, "{placement}", get_dataset("{name}"))""", "torch.from_numpy(bank[{index}].copy())[None]"
 
 
 def program(spec: RunSpec, name: str, index: int) -> str:
     """The program for image `index` of data set `name`: it prints k, sums, scores and classes, before and after."""
-    features, placement = setups.is_features(spec.model), setups.setup(spec).placement
+    placement, listed = setups.setup(spec).placement, setups.is_listed(name)
+    row = listed or setups.is_features(spec.model)
     value, activation = (
-        one.format(name=name, index=index, placement=placement) for one in (_ROW if features else _IMAGE)
+        one.format(name=name, index=index, placement=placement)
+        for one in (_LISTED if listed else _ROW if row else _IMAGE)
     )
     return _PROGRAM.format(
         numbers=_NUMBERS,
         value=value,
         activation=activation,
-        names="extract, get_dataset, get_model" if features else "get_dataset, get_model",
+        names=("extract, get_model" if listed else "extract, get_dataset, get_model")
+        if row
+        else "get_dataset, get_model",
         label=spec.method.label,
         method=spec.method,
         model=registry.entry(spec.model).name,

@@ -28,10 +28,14 @@ def full_link(spec: RunSpec) -> str:
 
 def short_link(spec: RunSpec) -> str:
     """The address of this page with what is not as usual; in a lecturer's room, the few letters that stand for it."""
-    query = lasting_query(spec)
     if room.address():
-        return room.short_link(urlsplit(st.context.url or "").path, urlencode(query, safe=","))
-    return _link(query)
+        return room.short_link(urlsplit(st.context.url or "").path, urlencode(lasting_query(spec), safe=","))
+    return lasting_link(spec)
+
+
+def lasting_link(spec: RunSpec) -> str:
+    """The address of this page with what is not as usual, for paper: no room's short link, which ends with it."""
+    return _link(lasting_query(spec))
 
 
 def _link(query: Mapping[str, str]) -> str:
@@ -72,7 +76,9 @@ def download(label: str, make: Callable[[], str], name: str, key: str, icon: str
 
 def menu(spec: RunSpec) -> None:
     """The share popover: the link with all settings, a button that copies it; in a lecturer's room a QR code of it."""
-    with st.popover("Share", icon=":material/link:", width="stretch", key="share"):
+    with st.popover("Share", icon=":material/link:", width="stretch", key="share", on_change="rerun") as more:
+        if not more.open:
+            return  # a room remembers so many short links: one for each that somebody wants to see
         link = short_link(spec)
         st.caption("This link opens this view, with every setting as it is here.")
         _copied(data={"link": link}, key="share_link")

@@ -22,7 +22,11 @@ from ash.files import read_bytes
 from ash.images import UNKNOWN, DataError, FileImages
 
 FOLDER, LISTS, IMAGES = "openood", "benchmark_imglist", ("images_classic", "images_largescale")
-NEAR = {  # what OpenOOD calls near to each benchmark's own set; all others are far
+FAR = {  # what OpenOOD calls far of each benchmark's own set; imagenet_v2 and the like are shifted ID images
+    **dict.fromkeys(("cifar10", "cifar100"), ("mnist", "svhn", "texture", "places365")),
+    **dict.fromkeys(("imagenet200", "imagenet"), ("inaturalist", "texture", "textures", "openimage_o")),
+}
+NEAR = {  # and near
     "cifar10": ("cifar100", "tin"),
     "cifar100": ("cifar10", "tin"),
     "imagenet200": ("ssb_hard", "ninco"),
@@ -30,6 +34,7 @@ NEAR = {  # what OpenOOD calls near to each benchmark's own set; all others are 
 }
 MOST_BYTES = 2**28  # of a list
 _LIST = re.compile(r"(train|val|test)_(\w+)\.txt", re.ASCII)
+_WHOLE = re.compile("-?[0-9]{1,9}")
 _BENCHMARK = re.compile(r"[a-z0-9_]{1,20}", re.ASCII)
 
 
@@ -51,7 +56,7 @@ def is_near(id_set: str, name: str) -> bool | None:
     if prefix != FOLDER or benchmark not in NEAR or not name.startswith(f"{FOLDER}.{benchmark}."):
         return None
     other = name.split(".")[2]
-    return None if other in ("train", "val") else other in NEAR[benchmark]
+    return True if other in NEAR[benchmark] else False if other in FAR[benchmark] else None
 
 
 class OpenOodImages(FileImages):
@@ -97,7 +102,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[str, int]]:
             continue
         file, _, told = line.strip().partition(" ")
         try:
-            value = ast.literal_eval(told.strip())
+            value = int(told) if _WHOLE.fullmatch(told.strip()) else ast.literal_eval(told.strip())
             label = int(value.get("label", UNKNOWN) if isinstance(value, dict) else value)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: it must be a path, a blank and a class number.") from error

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from ash.splitting import Cut
 
 TIMM, HUB = "timm/", "hf-hub:"
-_PART = r"[A-Za-z0-9_][\w.-]{0,95}"
-_NAME = re.compile(rf"{TIMM}{_PART}|{HUB}{_PART}/{_PART}", re.ASCII)
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+NAME = re.compile(rf"{TIMM}{_PART}|{HUB}{_PART}/{_PART}")
 _REGISTERED = re.compile(r"^@register_model\ndef (\w+)\(", re.MULTILINE)
+_SAID = (  # what a configuration may say of a network: how images are prepared, its classes, its licence
+    *("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "num_classes"),
+    *("label_names", "label_descriptions", "pool_size", "first_conv", "classifier", "license", "tag"),
+)
+_NOT_GIVEN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"}
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"  # in a repository of the hub
 MISSING = "timm is not installed here: run `pip install timm`."
 
@@ -64,12 +69,16 @@ def source_of(name: str) -> str:
     """What decides the code of a network: the files of timm and, of one of the hub, its configuration."""
     from ash.files import file_hash
 
-    @cache
-    def digests() -> str:
-        return " ".join(map(file_hash, _sources()))
-
     config = file_hash(config_path(name)) if name.startswith(HUB) else ""
-    return f"{digests()} {config}"
+    return f"{_digests()} {config}"
+
+
+@cache
+def _digests() -> str:
+    """The hashes of timm's files: they do not change while they are in use."""
+    from ash.files import file_hash
+
+    return " ".join(map(file_hash, _sources()))
 
 
 def label_of(name: str) -> str:
@@ -98,9 +107,8 @@ def config_path(name: str) -> Path:
 
 
 def hub_url(repository: str, file: str) -> str:
-    """The public address of a file in a repository of the hub, ORG/NAME or ORG/NAME@REVISION."""
-    repository, _, revision = repository.partition("@")
-    return f"https://huggingface.co/{repository}/resolve/{revision or 'main'}/{file}"
+    """The public address of a file in a repository of the hub, ORG/NAME."""
+    return f"https://huggingface.co/{repository}/resolve/main/{file}"
 
 
 def config_url(name: str) -> str:
@@ -117,11 +125,23 @@ def _config(name: str) -> dict[str, Any]:
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        about = dict(found.get("pretrained_cfg", found))
-        about |= {key: found[key] for key in ("num_classes", "label_names", "label_descriptions") if key in found}
-        return {"architecture": found["architecture"], "about": about, "given": dict(found.get("model_args") or {})}
+        told = {**found, **found.get("pretrained_cfg", {})}
+        told["label_names"] = told.get("label_names", found.get("labels"))
+        about = {key: told[key] for key in _SAID if told.get(key) is not None}
+        about["hf_hub_id"] = name.removeprefix(HUB)  # whatever it says: the weights beside it, of no other repository
+        given = {key: value for key, value in dict(found.get("model_args") or {}).items() if key not in _NOT_GIVEN}
+        architecture = str(found["architecture"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is not the configuration of a network of timm.") from error
+        raise ModelError(_no_config(path)) from error
+    import timm
+
+    if not timm.is_model(architecture):
+        raise ModelError(_no_config(path))
+    return {"architecture": architecture, "about": about, "given": given}
+
+
+def _no_config(path: Path) -> str:
+    return f"{path} is not the configuration of a network of timm: delete it to fetch it again."
 
 
 def build(name: str) -> "nn.Module":
@@ -145,7 +165,7 @@ def find_entry(name: str) -> ModelEntry | None:
     """The entry of a network of timm, None for a name that asks for none; ModelError where it cannot be used."""
     if not is_of_timm(name):
         return None
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ModelError(f"'{name}' names no network: write {TIMM}NAME, as {TIMM}resnet18, or {HUB}ORG/NAME.")
     if not is_installed():
         raise ModelError(f"{name} is a network of timm, and {MISSING}")
@@ -154,6 +174,7 @@ def find_entry(name: str) -> ModelEntry | None:
     return _entry(name, config_path(name).read_bytes() if name.startswith(HUB) and config_path(name).is_file() else b"")
 
 
+@cache
 def _check_known(name: str) -> None:
     """ModelError, with the nearest, for a name that timm does not have, or weights of a tag that it does not."""
     import timm

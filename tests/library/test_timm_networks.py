@@ -90,7 +90,11 @@ def test_a_relu_within_a_norm_is_seen() -> None:
 
 
 def test_a_fetch_takes_the_files_of_the_repository(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    about = {"architecture": "resnet10t", "pretrained_cfg": {"hf_hub_id": "some/one", "num_classes": 1000}}
+    about = {
+        "architecture": "resnet10t",
+        "num_classes": 1000,
+        "pretrained_cfg": {"tag": "c3_in1k"},
+    }  # as timm writes it
     asked: list[str] = []
 
     def download(url: str, target: Path, **_: object) -> Iterator[FetchProgress]:

@@ -40,7 +40,7 @@ def test_scores_what_the_threshold_does(tpr: float, split: str, part: str) -> No
     at = setups.setup(spec)
     after, before = (evaluations.evaluation(at, text, part) for text in ("ash_s@66", "energy"))
     counts = score_words.counts(scores._record(spec, after, before), "Energy")
-    rows = pd.read_csv(io.StringIO(printed(code.counts_program(spec)))).set_index(["method", "set"])
+    rows = pd.read_csv(io.StringIO(printed(code.counts_program(spec, SETS)))).set_index(["method", "set"])
     for name, (_, shown) in zip(("fashion_mnist", *SETS), counts.iterrows(), strict=True):
         now, old = rows.loc[("ash_s@66", name)], rows.loc[("energy", name)]
         assert count(int(now["accepted"])) == shown["Accepted"]

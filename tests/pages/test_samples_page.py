@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from app.backend import evaluations, sample_rows, setups
 from app.backend import thumbnails as pictures
-from app.charts.sample_table import Filters, SampleTable, select
+from app.charts.sample_table import NO_CLASS, Filters, SampleTable, select
 from app.link.spec import RunSpec
 from app.views.samples import pairs
+from app.views.samples.filters import SHORTCUTS
 from app.views.samples.grid import PER_PAGE
 from ash.data import ImageError
 
@@ -52,6 +53,29 @@ def words(app: AppTest) -> str:
 
 def heading(app: AppTest) -> str:
     return next(block.value for block in app.markdown if block.value.startswith("**")).strip("*").replace("\\", "")
+
+
+def test_none_of_the_classes_is_a_true_class_that_stays() -> None:
+    app = page(look="grid", true=NO_CLASS)
+    assert app.warning == []
+    assert app.query_params["true"] in (NO_CLASS, [NO_CLASS])
+    count = len(select(table(), Filters(true=NO_CLASS)).rows)
+    assert f" {count:,} chosen samples" in heading(app)
+    app.selectbox(key="spec_true").set_value("").run()
+    assert not app.exception
+
+
+@pytest.mark.parametrize("label", list(SHORTCUTS))
+def test_a_shortcut_leads_to_exactly_its_samples(label: str) -> None:
+    app = page()
+    asked, order, descending = SHORTCUTS[label]
+    app.button(key=f"only_{label}").click().run()
+    assert not app.exception
+    options = app.session_state["spec"].samples
+    assert (options.look, options.order, options.descending) == ("grid", order, descending)
+    count = len(select(table(), asked).rows)
+    assert f" {count:,} chosen samples" in heading(app)
+    assert app.button(key=f"only_{label}").label == f"{label} ({count:,})"
 
 
 def test_six_images_tell_the_story_and_one_opens() -> None:

@@ -1,11 +1,12 @@
 """The charts and controls inside a lesson, by the name that stands in its text."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
 
-from app.backend import banks, engine, layer_status, lessons, setups
+from app.backend import banks, engine, evaluations, layer_status, lessons, setups
 from app.charts import line_chart, pareto, placements_curves, placements_words, score_words, scores
 from app.charts.placements import Placements
 from app.charts.tradeoff_words import amount
@@ -35,6 +36,13 @@ def ready(spec: RunSpec) -> bool:
         st.info(
             "Behind the penultimate layer of this network there is more than one linear layer, so each percentile "
             "needs a pass of its own. Choose another model in the sidebar.",
+            icon=":material/info:",
+        )
+        return False
+    if math.isnan(evaluations.evaluation(setups.setup(shown), Method().score).accuracy):
+        st.info(
+            "No label of the ID set is known, so there is no accuracy, which all of this weighs against detection. "
+            "Choose another model or ID set in the sidebar.",
             icon=":material/info:",
         )
         return False

@@ -9,6 +9,7 @@ from app.backend import banks, evaluations, registry, samples, setups
 from app.backend.samples import Sample
 from app.charts import film, logits, mosaic, sample, sample_summary
 from app.charts.plain import Figure
+from app.charts.sample_table import class_words
 from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
@@ -110,10 +111,8 @@ def _one_image(spec: RunSpec, one: Sample, curve: sample.Curve, judged: sample_s
     sample_picker.bar(spec)
     state.page_link("lab", "Open in Shape lab")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        caption = f"{one.name}: {judged.truth}" if judged.truth else f"{one.name}: none of the classes"
-        data = sample_picker.data_set(spec)
-        words = setups.whole_set(data).label, judged.truth or "none of the classes"
-        pictures.show(one.picture, words, LARGE, caption)
+        data, known = sample_picker.data_set(spec), class_words(judged.truth, judged.is_id)
+        pictures.show(one.picture, (setups.whole_set(data).label, known), LARGE, f"{one.name}: {known}")
         lines = [f"| {name} | {before} | {after} |" for name, before, after in sample_summary.rows(judged)]
         st.markdown("\n".join(["| | before | after |", "| :--- | :--- | :--- |", *lines]), width="content")
     if text := pictures.credit(data, sample_picker.index(spec)):

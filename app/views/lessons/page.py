@@ -130,7 +130,7 @@ def loaded(spec: RunSpec, lesson: Lesson) -> str:
 
 
 def _handout(here: Here, lesson: Lesson, blocks: list[tuple[str, str]], found: Found) -> None:
-    foot = handout_foot(here, share.short_link(here.spec))
+    foot = handout_foot(here, share.lasting_link(here.spec))
     share.download(
         "Handout (HTML, prints on A4)",
         lambda: handout.page(lesson.title, lesson.question, blocks, found.pictures, printed(here, blocks), foot),

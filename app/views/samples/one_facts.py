@@ -11,7 +11,7 @@ from app.backend.samples import Sample
 from app.backend.setups import Setup
 from app.backend.uploads import Uploads
 from app.charts import bins, sample_summary
-from app.charts.sample_table import NO_CLASS
+from app.charts.sample_table import class_words
 from app.charts.verdict_words import margin, verdict
 from app.errors import plain
 from app.link.spec import RunSpec
@@ -83,7 +83,7 @@ class Facts:
     def caption(self) -> str:
         """Its file and its class, or that it has none."""
         file = self.one.name.rsplit("/", 1)[-1]
-        return f"{file}: {self.truth or NO_CLASS}" if self.data else file
+        return f"{file}: {class_words(self.truth, self.is_id)}" if self.data else file
 
     def stored(self, some: Evaluation) -> float | None:
         """Its score in an evaluation, None where that does not have it."""

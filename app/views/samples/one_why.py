@@ -5,7 +5,7 @@ import streamlit as st
 
 from app.backend import banks, decisions, samples, setups
 from app.charts import sample_summary
-from app.charts.sample_table import NO_CLASS
+from app.charts.sample_table import class_words
 from app.charts.verdict_words import distance
 from app.errors import plain
 from app.theme import number
@@ -49,7 +49,7 @@ def _verdict(one: Facts) -> None:
         is_id=one.is_id,
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        pictures.show(one.one.picture, (one.label, one.truth or NO_CLASS), LARGE, one.caption)
+        pictures.show(one.one.picture, (one.label, class_words(one.truth, one.is_id)), LARGE, one.caption)
         lines = [f"| {name} | {before} | {after} |" for name, before, after in sample_summary.rows(judged)]
         places = [distance(above, one.spec.tpr).removesuffix(f" the {one.spec.tpr:g} % line") for above in one.margins]
         lines.append(f"| Margin | {places[0]} | {places[1]} |")

@@ -100,11 +100,14 @@ def _take(key: str) -> None:
 def _clear() -> None:
     """Callback: forget everything."""
     _session().clear()
+    st.session_state.pop(_ASKED, None)
 
 
 def _remove(digest: str) -> None:
     """Callback: forget one image. Streamlit keeps callbacks for long, so none may hold on to the files."""
     _session().remove(digest)
+    if st.session_state.get(_ASKED) == digest:
+        del st.session_state[_ASKED]
 
 
 def _work(spec: RunSpec, own: Uploads) -> bool:
@@ -244,9 +247,10 @@ def _ask(digest: str) -> None:
 
 
 def _why(spec: RunSpec, own: Uploads) -> None:
-    """Of the image that was asked for, or else the first, all that is said of one sample."""
+    """Of the image that was asked for all that is said of one sample; it is taken apart anew in every run."""
     digest = st.session_state.get(_ASKED)
-    digest = digest if digest in own.scored else next(iter(own.files))
+    if digest not in own.scored:
+        return
     number = list(own.files).index(digest) + 1
     st.divider()
     if spec.other:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.charts import verdict_words
-from app.charts.sample_table import NO_CLASS, Bools, Floats, Ints, SampleTable
+from app.charts.sample_table import Bools, Floats, Ints, SampleTable, class_words
 from app.theme import count
 
 SHOWN = 6
@@ -63,9 +63,7 @@ def before(table: SampleTable, row: int, tpr: float) -> str:
 def truth(table: SampleTable, row: int) -> str:
     """The true class of an ID image; of an OOD image that it has none."""
     known = int(table.images.true[row])
-    if not table.is_id[row]:
-        return NO_CLASS
-    return table.images.classes[known] if known >= 0 else "class unknown"
+    return class_words(table.images.classes[known] if known >= 0 else None, bool(table.is_id[row]))
 
 
 def finding(table: SampleTable, rows: Ints, method: str, reference: str, tpr: float) -> str:

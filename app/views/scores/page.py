@@ -58,7 +58,7 @@ def render(spec: RunSpec) -> None:
     split.measured_line(spec, list(labels)[1:])
     _reading(spec)
     _export(spec, after, before)
-    code.show("scores_code", lambda: code.counts_program(spec))
+    code.show("scores_code", lambda: code.counts_program(spec, list(labels)[1:]))
     detector.export(spec)
 
 

@@ -45,7 +45,10 @@ def render(spec: RunSpec) -> None:
 def _way(spec: RunSpec, here: Here, one: way.Followed) -> None:
     numbers = {name: place for place, name in enumerate(texts.lessons(), start=1)}
     with st.container(key="way"):
-        for place, step in enumerate(way.steps(one, _gain(here, one)), start=1):
+        steps = way.steps(one, _gain(here, one))
+        if setups.is_features(spec.model):
+            steps = [step for step in steps if step.page != "samples"]  # no image can be sent through it
+        for place, step in enumerate(steps, start=1):
             with st.container(border=True, height="stretch", gap="xsmall", key=f"way_{place}"):
                 st.markdown(f"**{place}. {step.title}**")
                 if place == 1:
