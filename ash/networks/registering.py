@@ -53,8 +53,6 @@ def register_model(
         if isinstance(given, str):
             raise ModelError(f"The classes and the OOD sets of '{name}' are lists of names, not '{given}'.")
 
-    shape = preprocess.shape
-
     def register(architecture: Architecture) -> Architecture:
         source = running()
         if source is not None and name in torchvision_models.names_in_source():
@@ -62,7 +60,9 @@ def register_model(
         entry = ModelEntry(
             name=name,
             label=label,
-            architecture=architecture if _is_ours(architecture) else partial(_network, architecture, output, shape),
+            architecture=architecture
+            if _is_ours(architecture)
+            else partial(_network, architecture, output, preprocess),
             preprocess=preprocess,
             class_names=classes if callable(classes) else tuple(classes),
             id_set=id_set,
@@ -85,10 +85,11 @@ def register_model(
 
 def _is_ours(architecture: Architecture) -> bool:
     """Whether a function is the library's own, whose networks are as they are used."""
-    return getattr(getattr(architecture, "func", architecture), "__module__", "").startswith("ash.networks.")
+    module = getattr(getattr(architecture, "func", architecture), "__module__", "")
+    return module.startswith(("ash.networks.", "ash.features."))
 
 
-def _network(architecture: Architecture, output: str | int | None, shape: tuple[int, ...]) -> "nn.Module":
+def _network(architecture: Architecture, output: str | int | None, preprocess: Preprocess) -> "nn.Module":
     """A user's network as it is used: its logits named, and float32 where its weights are too short for the images."""
     from ash.networks.graphs import name_output
     from ash.networks.precision import widened
@@ -96,7 +97,7 @@ def _network(architecture: Architecture, output: str | int | None, shape: tuple[
     network = architecture()
     if output is not None:
         name_output(network, output)
-    return widened(network, shape)
+    return widened(network, preprocess.shape)
 
 
 def _beside(weights: Path | str | None, source: Path | None) -> Path | None:

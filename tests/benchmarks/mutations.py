@@ -268,8 +268,8 @@ MUTATIONS = (
         "app/link/spec.py",
         ("return p == 0 or 1 <= p < 100", "return 0 <= p < 100"),
         ("lambda t: LEAST_SHARE <= t <= 100", "lambda t: 0 <= t <= 100"),
-        ("if spec == OPENING and not every:", "if spec == OPENING:"),
-        ('return query or {keys()["model"].key: spec.model}', "return query"),
+        ("return {} if spec == OPENING else lasting_query(spec)", "return lasting_query(spec)"),
+        ('in (differing or {"model": keys()["model"]}).items()', "in differing.items()"),
         ("replace(changes.get(page, getattr(self, page))", "replace(getattr(self, page)"),
     ),
     *_of(

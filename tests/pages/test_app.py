@@ -90,8 +90,9 @@ def test_junk_in_a_link_is_named_once_and_the_page_still_opens(app: AppTest) -> 
     assert spec_of(app) == RunSpec()
     shown = [warning.value.replace("\\", "") for warning in app.warning]
     assert shown == [
-        f"p=abc is not a percentile in [0, 100); using {P}.",
-        f"placement=nowhere is not known here; using {list(registry.placements(RunSpec().model))[-1]}.",
+        f"The link says p=abc instead of a percentile in [0, 100): {P} is used.",
+        "The link says placement=nowhere, which is not known here: "
+        f"{list(registry.placements(RunSpec().model))[-1]} is used.",
     ]
     app.slider(key="spec_p").set_value(50).run()
     assert not app.warning
@@ -104,7 +105,9 @@ def test_an_id_set_that_is_not_here_is_named_and_the_networks_own_takes_its_plac
     assert spec_of(app) == RunSpec(on="digits", p=70.0)
     assert len(app.title) == 1
     shown = [warning.value.replace("\\", "") for warning in app.warning]
-    assert shown == [f"id=gone is not known here; using {registry.entry(RunSpec().model).id_set}."]
+    assert shown == [
+        f"The link says id=gone, which is not known here: {registry.entry(RunSpec().model).id_set} is used."
+    ]
 
 
 def test_a_fraction_from_a_link_survives_and_is_shown(app: AppTest) -> None:

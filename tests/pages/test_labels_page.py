@@ -101,4 +101,4 @@ def test_an_id_set_that_is_taken_away_during_a_session_is_named_and_the_page_goe
     assert not app.exception
     assert not app.error
     assert app.session_state["spec"].id == ""
-    assert [f"id={SET} is not known here" in one.value.replace("\\", "") for one in app.warning] == [True]
+    assert [f"id={SET}, which is not known here" in one.value.replace("\\", "") for one in app.warning] == [True]
