@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from app_pages import open_page, texts
+from app_pages import at_link, open_page, ran, texts
 from click.testing import CliRunner
 from starlette.requests import Request
+from streamlit.testing.v1 import AppTest
 
 from app.backend import setups
 from app.link.spec import OPENING, RunSpec, from_query, lasting_query, to_query
@@ -192,8 +193,14 @@ def test_nothing_is_counted_or_said_of_a_room_where_there_is_none(monkeypatch: p
 
 @pytest.mark.slow
 def test_share_shows_a_code_in_a_room(in_room: None) -> None:
-    app = open_page("scores", p=70)
-    shown = [one.proto.body for one in app.get("html") if "QR code" in one.proto.body]
+    app = at_link("scores", p=70)
+    assert not _codes(ran(app)), "nobody has asked for a link"
+    app.session_state["share"] = True
+    shown = _codes(ran(app))
     assert len(shown) == 1
     assert 'src="data:image/svg+xml' in shown[0]
     assert f"QR code of {HOME}/go/" in shown[0]
+
+
+def _codes(app: AppTest) -> list[str]:
+    return [one.proto.body for one in app.get("html") if "QR code" in one.proto.body]
