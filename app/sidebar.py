@@ -19,14 +19,13 @@ from app.link.streamlit_private import Page
 from app.theme import listed, variant_label
 from app.ui import controls, job_panel, share, texts
 from ash.methods import ALL_SCORES, SCORE_LABELS, VARIANTS, Method, Variant
-from ash.networks.timm_models import is_of_timm, names_with_weights
 
 _OTHER = "other"  # in the place of a variant: a method that the controls cannot say
 
 
 def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     """Field -> the names the server has, the default first."""
-    models = registry.model_names(spec.model if _may_be_built(spec.model) else "")
+    models = registry.model_names(spec.model if library.may_be_built(spec.model) else "")
     if spec.model not in models:
         return {"model": models}
     own, *others = setups.id_choices(spec.model)
@@ -48,12 +47,6 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
         "lesson": ("none", *texts.lessons()),
         **_classes(spec),
     }
-
-
-def _may_be_built(model: str) -> bool:
-    """Whether a link may have this server build a network: of timm's one with weights here, or for who may compute."""
-    elsewhere = is_of_timm(model) and model not in names_with_weights()
-    return not elsewhere or library.may_compute()
 
 
 def _classes(spec: RunSpec) -> Mapping[str, Collection[str]]:

@@ -23,6 +23,7 @@ from ash.datasets.archives import ArchiveError, unpack_steps
 from ash.datasets.downloading import FetchProgress, download_steps, verify_steps
 from ash.extracting import claims
 from ash.files import file_hash
+from ash.names import HUB
 from ash.networks import timm_models
 from ash.networks.checkpoints import checksum_path, note_checksum, suffix_of, weights_place
 
@@ -50,7 +51,7 @@ def fetch_steps(name: str, root: Path | None = None) -> Steps:
     base = root or data_root()
     if name in DATASETS:
         return (yield from _fetch_set(DATASETS[name], base))
-    if name.startswith(timm_models.HUB) and not timm_models.config_path(name).is_file():
+    if name.startswith(HUB) and not timm_models.config_path(name).is_file():
         yield from _fetch_config(name, base)
     weights = _weights(name, base)
     if weights is None:

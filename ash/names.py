@@ -1,9 +1,12 @@
-"""The one grammar of a data set's name: in the data root, in NAME=DIR, in the registry, in a link."""
+"""The grammar of names: of data sets, in the data root, in NAME=DIR, in the registry, in a link; and of timm's networks."""
 
 import re
 
 MOST = 61  # characters
 _NAME = re.compile(rf"\w[\w.-]{{0,{MOST - 1}}}")
+TIMM, HUB = "timm/", "hf-hub:"  # before the name of a network of timm, or of the model hub through timm
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+OF_TIMM = re.compile(rf"{TIMM}{_PART}|{HUB}{_PART}/{_PART}")
 CHECKPOINTS = "checkpoints"  # the folder of the data root that holds weights
 RESERVED = (
     "id",

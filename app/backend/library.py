@@ -64,6 +64,11 @@ def may_compute() -> bool:
     return _allowed(COMPUTE)
 
 
+def may_be_built(model: str) -> bool:
+    """Whether a link may have this server build a network: of timm's one with weights here, or for who may compute."""
+    return may_compute() or not timm_models.is_of_timm(model) or model in timm_models.names_with_weights()
+
+
 def require_library() -> None:
     """AshError where the Library is off: a hidden button is not a lock."""
     if not library_on():

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from ash.names import why_no_name
-from ash.networks import timm_models
+from ash.names import OF_TIMM, why_no_name
 
 LEAST_SHARE = 0.001  # percent: one of 100,000 images
 OFF = -1.0  # a budget of accuracy when any loss is fine
@@ -54,7 +53,7 @@ def model(key: str, default: str) -> Any:
     """The name of a model, as `name`, or of one of timm's or of the model hub's; an empty text is the default."""
 
     def parse(text: str) -> str:
-        if text and not _NAME.fullmatch(text) and not timm_models.NAME.fullmatch(text):
+        if text and not _NAME.fullmatch(text) and not OF_TIMM.fullmatch(text):
             raise ValueError(text)
         return text or default
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ash.names import HUB, OF_TIMM, TIMM
 from ash.networks.checkpoints import SUFFIXES, ModelError, checkpoints_root, find_hub_file, weights_place
 from ash.networks.entries import ModelEntry, Preprocess
 from ash.networks.torchvision_models import IMAGENET, IMAGENET_OOD, USUAL_PRESETS, imagenet_classes, url_hash
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from ash.splitting import Cut
 
-TIMM, HUB = "timm/", "hf-hub:"
-_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
-NAME = re.compile(rf"{TIMM}{_PART}|{HUB}{_PART}/{_PART}")
 _REGISTERED = re.compile(r"^@register_model\ndef (\w+)\(", re.MULTILINE)
 _SAID = (  # what a configuration may say of a network: how images are prepared, its classes, its licence
     *("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "num_classes"),
@@ -165,7 +163,7 @@ def find_entry(name: str) -> ModelEntry | None:
     """The entry of a network of timm, None for a name that asks for none; ModelError where it cannot be used."""
     if not is_of_timm(name):
         return None
-    if not NAME.fullmatch(name):
+    if not OF_TIMM.fullmatch(name):
         raise ModelError(f"'{name}' names no network: write {TIMM}NAME, as {TIMM}resnet18, or {HUB}ORG/NAME.")
     if not is_installed():
         raise ModelError(f"{name} is a network of timm, and {MISSING}")
