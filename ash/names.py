@@ -1,4 +1,4 @@
-"""The grammar of names: of data sets, in the data root, in NAME=DIR, in the registry, in a link; and of timm's networks."""
+"""The grammar of names: of data sets, in the data root, in NAME=DIR, the registry and links; and of timm's networks."""
 
 import re
 
