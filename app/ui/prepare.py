@@ -3,7 +3,7 @@ computes them, with progress and cancel."""
 
 import streamlit as st
 
-from app.backend import banks, library, registry, requirements, setups
+from app.backend import banks, library, registry, requirements, setups, shipping
 from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
@@ -19,7 +19,7 @@ NOT_HERE = (
     "On this server, computing them from the browser is off: whoever starts it turns it on with ASH\\_COMPUTE=on, or "
     "computes them with a command; the Library shows it."
 )
-FEW_COMMANDS = 2  # more of them would push what is drawn below them out of sight
+FEW_COMMANDS = 2  # more of them would push results that ship, which are drawn below them, out of sight
 AMOUNTS = (0, 100, 200, 500, 1000, 2000, 5000, 10000)  # images a set; 0 is the usual number
 
 
@@ -45,8 +45,8 @@ def what_is_missing(spec: RunSpec, so: str) -> None:
         st.markdown(plain(sentence))
     if names := requirements.needed(spec):
         commands = "\n".join(f"python -m ash fetch {name}" for name in names)
-        few = len(names) <= FEW_COMMANDS
-        with st.container() if few else st.expander(f"How to get it: {len(names)} sets of files"):
+        seen = len(names) <= FEW_COMMANDS or shipping.shipped(spec.model) is None
+        with st.container() if seen else st.expander(f"How to get it: {len(names)} sets of files"):
             st.markdown("Get it on the **Library** page, or where the server runs:")
             st.code(commands, language="bash")
 
