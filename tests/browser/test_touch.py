@@ -29,6 +29,10 @@ AT = f"""place => {{
 }}"""
 RANGES = """place => JSON.stringify(Object.entries(document.querySelectorAll('.js-plotly-plot')[place]._fullLayout)
     .filter(([name]) => /^[xy]axis/.test(name)).map(([name, axis]) => [name, axis.range]))"""
+RESTS = f"""async () => {{
+    for (let last = -1; last !== {MAIN}.scrollTop; await new Promise(done => setTimeout(done, 300)))
+        last = {MAIN}.scrollTop;
+}}"""  # until nothing scrolls any more: a touch that stops a page does nothing else
 FIRST = "() => document.querySelector('.ash-chart').getBoundingClientRect().y"
 
 
@@ -75,6 +79,7 @@ def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(visitor: Visit
     before = page.evaluate(frame)
     swipe(page, x, y, SWIPE)
     page.wait_for_function(f"() => document.querySelector('.slider-container').getBoundingClientRect().y > {y} + 100")
+    page.evaluate(RESTS)
     assert page.evaluate(frame) == before
     rail = page.locator(".slider-rail-touch-rect").bounding_box()
     y = rail["y"] + rail["height"] / 2
