@@ -87,6 +87,7 @@ def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(visitor: Visit
     wire.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
     for moved in range(10, 101, 10):
         point = {"x": x - moved, "y": y + moved / 20}
+        page.wait_for_timeout(40)  # as a finger: moves that come at once are one, whose way says nothing
         wire.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     wire.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.wait_for_function(f"() => Number({frame}) < 40", polling="raf")
