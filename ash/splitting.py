@@ -18,19 +18,12 @@ from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
 from ash.networks.entries import PENULTIMATE
+from ash.networks.failures import SplitError, reason_of
 from ash.networks.flow import Flow, named_cuts
-from ash.networks.graphs import (
-    DIVISIONS,
-    SplitError,
-    is_relu,
-    reason_of,
-    signs,
-    trace,
-    unwrapped,
-    where,
-    writes_into,
-)
+from ash.networks.graphs import trace, where
 from ash.networks.heads import LinearTail, is_affine, linear_form, linear_tail, way_to_the_head
+from ash.networks.operations import DIVISIONS, is_relu, signs, writes_into
+from ash.networks.outputs import unwrapped
 
 __all__ = [
     "PENULTIMATE",
@@ -239,9 +232,7 @@ def _shapes(
             for count in (2, 3):
                 images = torch.empty(count, *input_shape, device="meta")
                 values.append(torch.func.functional_call(probe, state, images))
-    except (
-        Exception
-    ) as error:  # whatever a layer says of a shape that it does not take, or of values that are not there
+    except Exception as error:  # whatever a layer says of a shape it does not take, or of values that are not there
         values = _for_real(probe, input_shape)
         if not values:
             size = " x ".join(map(str, input_shape))

@@ -8,18 +8,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ash.networks.graphs import (
-    SplitError,
-    function_of,
-    logits_of,
-    module_of,
-    place_of,
-    reason_of,
-    same_values,
-    trace,
-    unwrapped,
-    where,
-)
+from ash.networks.failures import SplitError, place_of, reason_of
+from ash.networks.graphs import trace, where
+from ash.networks.operations import function_of, module_of, same_values
+from ash.networks.outputs import logits_of, unwrapped
 
 MOST = 3  # images in the largest batch that is tried
 NORMALISED = 1e-4  # how far from 1 the sum of what counts as probabilities may lie

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ash.networks.graphs import OneStep, SplitError, reason_of
+from ash.networks.failures import SplitError, reason_of
+from ash.networks.graphs import OneStep
 
 
 class PreLogits(OneStep):

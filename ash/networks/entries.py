@@ -224,7 +224,7 @@ class ModelEntry:
         The first time it is run on a few images of noise: SplitError when it does not answer the same image the same.
         """
         from ash.networks.answers import check_answers
-        from ash.networks.graphs import unwrapped
+        from ash.networks.outputs import unwrapped
 
         path = None if self.brings_weights else self._found()
         sha256 = "" if path is None else self.weights_hash()

@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 from torch import fx, nn
 
-from ash.networks.graphs import function_of, module_of, writes_into
+from ash.networks.operations import function_of, module_of, writes_into
 
 NO_TENSOR = ("chunk", "split", "unbind", "size", "getattr")
 SHAPES = ("shape", "ndim")

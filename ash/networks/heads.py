@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
+from ash.networks.failures import SplitError
 from ash.networks.flow import Flow, Kind
-from ash.networks.graphs import SplitError, function_of, is_global_pool, module_of, same_values, where
+from ash.networks.graphs import where
+from ash.networks.operations import function_of, is_global_pool, module_of, same_values
 
 PRODUCTS = (
     *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "tensordot", "inner", "bilinear", "cdist"),

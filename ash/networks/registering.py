@@ -91,7 +91,7 @@ def _is_ours(architecture: Architecture) -> bool:
 
 def _network(architecture: Architecture, output: str | int | None, preprocess: Preprocess) -> "nn.Module":
     """A user's network as it is used: its logits named, and float32 where its weights are too short for the images."""
-    from ash.networks.graphs import name_output
+    from ash.networks.outputs import name_output
     from ash.networks.precision import widened
 
     network = architecture()

@@ -16,7 +16,8 @@ from torch.nn.utils import parametrizations
 import ash
 from ash.models import MODELS, ModelError, Preprocess, get_model
 from ash.networks.answers import check_answers
-from ash.networks.graphs import SplitError, logits_of, name_output
+from ash.networks.failures import SplitError
+from ash.networks.outputs import logits_of, name_output
 from ash.networks.precision import widened
 from ash.splitting import cuts, resolve, split
 
