@@ -154,7 +154,7 @@ class Selection:
 
 def select(table: SampleTable, filters: Filters, order: str = "score", descending: bool = False) -> Selection:
     """The rows that pass all filters, in order; equal ones in the order of the table."""
-    masks = {name: _passes(table, name, filters) for name in filters.used}
+    masks = _masks(table, filters)
     failed = np.zeros(len(table), np.int8)
     for mask in masks.values():
         failed += ~mask
@@ -166,6 +166,16 @@ def select(table: SampleTable, filters: Filters, order: str = "score", descendin
             without[name] = int(np.count_nonzero(others))
     chosen = np.flatnonzero(failed == 0)
     return Selection(chosen[_order(table, order, chosen, descending)], counts, without)
+
+
+def how_many(table: SampleTable, filters: Filters) -> int:
+    """How many rows pass all filters: `select` without the rest."""
+    return int(np.count_nonzero(np.logical_and.reduce([np.ones(len(table), bool), *_masks(table, filters).values()])))
+
+
+def _masks(table: SampleTable, filters: Filters) -> dict[str, Bools]:
+    """Filter in use -> which rows (N,) pass it."""
+    return {name: _passes(table, name, filters) for name in filters.used}
 
 
 def _passes(table: SampleTable, name: str, filters: Filters) -> Bools:

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from app.backend import banks, evaluations, sample_rows, setups
 from app.backend.engine import parts
-from app.charts.sample_table import FILTERS, NO_CLASS, NOT_ID, Filters, Images, SampleTable, frame, judge, select
+from app.charts.sample_table import (
+    FILTERS,
+    NO_CLASS,
+    NOT_ID,
+    Filters,
+    Images,
+    SampleTable,
+    frame,
+    how_many,
+    judge,
+    select,
+)
 from app.link.options import ORDERS
 from app.link.spec import RunSpec
 from app.ui.plot import csv_text
@@ -100,6 +111,7 @@ def test_rows_and_order_are_those_of_pandas(table: SampleTable, chosen: Filters,
     key = keys.get(order, rows["file"].rank(method="dense"))
     kept = (-key if descending else key)[passes(rows, chosen)].sort_values(kind="stable")
     assert select(table, chosen, order, descending).rows.tolist() == kept.index.tolist()
+    assert how_many(table, chosen) == len(kept)
 
 
 @given(tables(), filters)

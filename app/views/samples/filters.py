@@ -6,7 +6,7 @@ from dataclasses import asdict
 import streamlit as st
 
 from app.backend import setups
-from app.charts.sample_table import FILTERS, NO_CLASS, NOT_ID, Filters, SampleTable, Selection, select
+from app.charts.sample_table import FILTERS, NO_CLASS, NOT_ID, Filters, SampleTable, Selection, how_many
 from app.errors import plain
 from app.link.options import SamplesOptions
 from app.link.picks import Pick
@@ -42,7 +42,7 @@ def shortcuts(found: SampleTable) -> None:
     """A button for each of SHORTCUTS, with how many samples it leads to in the grid."""
     with st.container(horizontal=True, gap="small", key="shortcuts"):
         for label, (asked, order, descending) in SHORTCUTS.items():
-            number = len(select(found, asked).rows)
+            number = how_many(found, asked)
             values = {**asdict(asked), "look": "grid", "order": order, "descending": descending}
             st.button(
                 f"{label} ({count(number)})",
