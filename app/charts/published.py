@@ -11,7 +11,6 @@ from app.theme import MARKS, colours, layout, percent
 from ash import paper
 from ash.methods import VARIANTS, Method
 
-HEIGHT = 480
 NETWORK = "resnet50"  # the only one that the paper prints accuracies for
 
 
@@ -89,8 +88,8 @@ def trace(points: Sequence[Published], dark: bool, name: str = "published") -> P
     )
 
 
-def figure(points: Sequence[Published], dark: bool) -> Figure:
-    """The published settings alone, on axes of their own: for beside what another network does."""
+def figure(points: Sequence[Published], dark: bool, height: int) -> Figure:
+    """The published settings alone, on axes of their own: for beside what another network does, in a chart as high."""
     ordered = sorted(points, key=lambda one: one.spot)  # neighbours have their labels on different sides
     sides = [("bottom center", "top center")[place % 2] for place in range(len(ordered))]
     marks = {**trace(ordered, dark), "showlegend": False, "mode": "markers+text", "textposition": sides}
@@ -102,7 +101,7 @@ def figure(points: Sequence[Published], dark: bool) -> Figure:
             ("yaxis", "AUROC (%)", [one.spot[1] for one in points]),
         )
     }
-    return Figure([marks], layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}, **axes))
+    return Figure([marks], layout(dark, height=height, margin={"l": 8, "r": 12, "t": 8, "b": 8}, **axes))
 
 
 def _padded(values: Sequence[float]) -> list[float]:

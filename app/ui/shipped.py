@@ -50,14 +50,19 @@ def draw(spec: RunSpec) -> None:
     where = place_words(there.id_set, {name: name for name in there.ood}, on)
     sentence = headline(by_method[current], by_method[baseline], where)
     st.markdown(f"**{plain(sentence)}**")
+    draw_front(shown, "shipped_pareto", sentence, f"ash-{there.model}")
+
+
+def draw_front(shown: pareto.Pareto, key: str, sentence: str, filename: str) -> None:
+    """The trade-off of a table's settings, with that table: a click on a mark or a row loads its method."""
     plot.show(
         pareto.figure(shown, plot.dark()),
-        "shipped_pareto",
+        key,
         sentence,
         on_pick=Pick.method,
-        selected=str(current),
-        table=lambda: table(kept),
-        filename=f"ash-{there.model}",
+        selected=shown.current.id,
+        table=lambda: table(shown.settings),
+        filename=filename,
         columns=measured_columns(),
     )
 

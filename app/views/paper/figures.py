@@ -72,21 +72,12 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     with here:
         if there:
             st.markdown(f"##### Measured: {plain(registry.entry(spec.model).label)}")
-        plot.show(
-            pareto.figure(shown, plot.dark()),
-            "paper_figure2",
-            sentence,
-            on_pick=Pick.method,
-            selected=str(current),
-            table=lambda: front.table(found),
-            filename="ash-figure2",
-            columns=shipped.measured_columns(),
-        )
+        shipped.draw_front(shown, "paper_figure2", sentence, "ash-figure2")
     if there:
         with there:
             st.markdown("##### Published: ResNet-50 on ImageNet")
             plot.show(
-                published.figure(printed, plot.dark()),
+                published.figure(printed, plot.dark(), pareto.HEIGHT),
                 "paper_figure2_published",
                 f"Published: {len(printed)} settings of ResNet-50 on ImageNet.",
                 filename="ash-figure2-published",
