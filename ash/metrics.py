@@ -124,7 +124,7 @@ def intervals(
     """
     rng = np.random.default_rng(seed)
     draws = _draws(id_scores, ood_scores, resamples, tpr, rng, rng)
-    return _ends(draws)
+    return _percentiles(draws)
 
 
 def mean_intervals(
@@ -138,7 +138,7 @@ def mean_intervals(
         _draws(id_scores, one, resamples, tpr, np.random.default_rng([seed, 0]), np.random.default_rng([seed, number]))
         for number, one in enumerate(ood_scores, start=1)
     ]
-    return _ends(np.mean(sets, axis=0))
+    return _percentiles(np.mean(sets, axis=0))
 
 
 def _draws(
@@ -174,6 +174,6 @@ def _draws(
     return draws
 
 
-def _ends(draws: NDArray[np.float64]) -> dict[str, Interval]:
+def _percentiles(draws: NDArray[np.float64]) -> dict[str, Interval]:
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("auroc", "fpr95", "aupr"))}

@@ -221,7 +221,7 @@ def _measured(
             first,
             _SETS.format(sets=_quoted(name for name in (at.id_set, *ood) if name not in listed)),
             *(_LISTED.format(name=name) for name in listed),
-            f"most = {_quoted_counts(most)}  # evenly spaced, the same at every placement\n" if most else "",
+            f"most = {_quoted(most)}  # evenly spaced, the same at every placement\n" if most else "",
             body,
         )
     )
@@ -236,12 +236,8 @@ def _imports(names: Mapping[str, str], pandas: bool) -> str:
     return "\n" + "import pandas as pd\n\n" * pandas + "".join(lines) + "\n"
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return repr(list(names)).replace("'", '"')
-
-
-def _quoted_counts(counts: Mapping[str, int]) -> str:
-    return repr(dict(counts)).replace("'", '"')
+def _quoted(names: Iterable[str] | Mapping[str, int]) -> str:
+    return repr(dict(names) if isinstance(names, Mapping) else list(names)).replace("'", '"')
 
 
 def _limits(spec: RunSpec, at: setups.Setup) -> str:

@@ -25,6 +25,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 SHARE = click.FloatRange(0.001, 100)
 ONNX = ".onnx"
+_NOTHING_ELSE = "model=demo"  # a link that leaves all but the model to the defaults
 
 
 @click.command()
@@ -65,7 +66,7 @@ def export(
 
     if link is None and (model is None or method is None):
         raise click.UsageError("Give a LINK, or --model and --method.")
-    seen = links.read(link or "model=demo")
+    seen = links.read(link or _NOTHING_ELSE)
     view = replace(
         seen,
         model=model or seen.model,
