@@ -106,8 +106,8 @@ class Pareto:
 
     def spot(self, one: Setting) -> tuple[float, float]:
         """Where a setting is marked: at the edge of the picture where it lies beyond."""
-        x, y = (min(max(one[name], low), high) for name, (low, high) in zip((self.x, self.y), self.ranges, strict=True))
-        return x, y
+        (left, right), (bottom, top) = (sorted(self.axis(which)) for which in (0, 1))
+        return min(max(one[self.x], left), right), min(max(one[self.y], bottom), top)
 
     def beyond(self, one: Setting) -> str:
         """An arrow that says where beyond the picture a setting lies, "" for one within."""
@@ -118,8 +118,8 @@ class Pareto:
         return _ARROWS[up + 1][right + 1].strip()
 
     def axis(self, which: int) -> Range:
-        """The range of x (0) or y (1) from left to right or bottom to top: better is always right and up."""
-        low, high = self.ranges[which]
+        """The range of x (0) or y (1) from left to right or bottom to top, as it is drawn: better is right and up."""
+        low, high = (round(end, 3) for end in self.ranges[which])
         return (high, low) if (self.x, self.y)[which] in LOWER_IS_BETTER else (low, high)
 
 
@@ -187,7 +187,7 @@ def _axis(shown: Pareto, which: int) -> dict[str, Any]:
     objective = (shown.x, shown.y)[which]
     direction = ", reversed: lower is better" if objective in LOWER_IS_BETTER else ""
     title = {"text": f"{OBJECTIVE_LABELS[objective]} (%{direction})", "standoff": 8}
-    return {"range": [round(end, 3) for end in shown.axis(which)], "title": title, "zeroline": False, "nticks": 8}
+    return {"range": list(shown.axis(which)), "title": title, "zeroline": False, "nticks": 8}
 
 
 @lru_cache(maxsize=2048)

@@ -68,7 +68,8 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     where = place_words(setups.set_label(setups.setup(spec).id_set), {name: name for name in sets}, "mean")
     sentence = headline(by_method[current], by_method[energy], where)
     st.markdown(f"**{plain(sentence)}**")
-    here, there = (st.container(), None) if same else st.columns([3, 2], gap="medium")
+    with st.container(key="figure2"):
+        here, there = (st.container(), None) if same else st.columns([3, 2], gap="medium")
     with here:
         if there:
             st.markdown(f"##### Measured: {plain(registry.entry(spec.model).label)}")
