@@ -29,6 +29,7 @@ _SAID = (  # what a configuration may say of a network: how images are prepared,
     *("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "num_classes"),
     *("label_names", "label_descriptions", "pool_size", "first_conv", "classifier", "license", "tag"),
 )
+_ABOVE = ("num_classes", "label_names", "label_descriptions")  # beside the published network's, of which it was made
 _NOT_GIVEN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"}
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"  # in a repository of the hub
 MISSING = "timm is not installed here: run `pip install timm`."
@@ -123,8 +124,8 @@ def _config(name: str) -> dict[str, Any]:
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        told = {**found, **found.get("pretrained_cfg", {})}
-        told["label_names"] = told.get("label_names", found.get("labels"))
+        told = {**found, **found.get("pretrained_cfg", {}), **{key: found[key] for key in _ABOVE if key in found}}
+        told.setdefault("label_names", found.get("labels"))
         about = {key: told[key] for key in _SAID if told.get(key) is not None}
         about["hf_hub_id"] = name.removeprefix(HUB)  # whatever it says: the weights beside it, of no other repository
         given = {key: value for key, value in dict(found.get("model_args") or {}).items() if key not in _NOT_GIVEN}
