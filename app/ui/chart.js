@@ -10,6 +10,7 @@ const FULL = {
 
 // An arrow down onto a line, beside Plotly's camera.
 const VECTOR = { width: 24, height: 24, path: 'M11 3h2v9h4l-5 6-5-6h4zM4 20h16v2H4z' };
+const PRINTER = { width: 24, height: 24, path: 'M7 3h10v4H7zM4 8h16v9h-3v-4H7v4H4zM8.5 14.5h7V21h-7z' };
 
 // A finger scrolls the page and taps marks: it does not draw a zoom, and there is no pointer to show buttons to.
 const FINGER = window.matchMedia('(pointer: coarse)').matches;
@@ -51,6 +52,7 @@ function begin(element) {
     displayModeBar: FINGER ? false : 'hover',
     modeBarButtonsToAdd: [
       { name: 'svg', title: 'Download plot as SVG', icon: VECTOR, click: () => saveVector(chart) },
+      { name: 'pdf', title: 'Print plot, or save it as PDF', icon: PRINTER, click: () => print(chart) },
       { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
     ],
   };
@@ -72,6 +74,22 @@ function after(chart, act) {
 function saveVector(chart) {
   const { width, height } = chart.node._fullLayout, { filename } = chart.config.toImageButtonOptions;
   return window.Plotly.downloadImage(chart.node, { format: 'svg', filename, width, height });
+}
+
+// The same on a page of its size, in the colours of the screen: what is printed into a file is a PDF, its letters text.
+async function print(chart) {
+  const { width, height } = chart.node._fullLayout, { filename } = chart.config.toImageButtonOptions;
+  const drawing = await window.Plotly.toImage(chart.node, { format: 'svg', width, height, imageDataOnly: true });
+  const style = `@page { size: ${width}px ${height}px; margin: 0 }
+    body { margin: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact } svg { display: block }`;
+  const frame = document.createElement('iframe');
+  frame.className = 'ash-printed';
+  frame.srcdoc = `<!doctype html><title>${filename}</title><style>${style}</style>${drawing}`;
+  frame.onload = () => {
+    frame.contentWindow.onafterprint = () => frame.remove();
+    frame.contentWindow.print();
+  };
+  document.body.append(frame);
 }
 
 function fullScreen(node) {

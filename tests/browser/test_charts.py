@@ -1,5 +1,6 @@
 """Charts in a real browser: a step changes what stands there, and what its user did to it stays."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -58,6 +59,25 @@ def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visito
     drawing = ElementTree.parse(waiting.value.path()).getroot()
     assert drawing.tag.endswith("}svg")
     assert "ID accuracy (%)" in {text.strip() for text in drawing.itertext()}
+
+
+def test_a_chart_is_printed_on_one_page_of_its_size_as_text(visitor: Visitors) -> None:
+    """What the browser's own print dialog would save as a PDF."""
+    page = visitor().open("/?model=demo").page
+    page.add_init_script("window.print = () => { parent.printed = document.documentElement.outerHTML }")
+    page.locator(".js-plotly-plot").first.hover()
+    page.locator('.modebar-btn[data-title^="Print plot"]').first.click()
+    printed = page.wait_for_function("() => window.printed").json_value()
+    size = page.evaluate(f"[{PLOT}._fullLayout.width, {PLOT}._fullLayout.height]")
+    paper = page.context.new_page()
+    paper.set_content(printed)
+    pdf = paper.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type ?/Page\b", pdf)) == 1
+    box = re.search(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+    assert box
+    assert [float(one) * 96 / 72 for one in box.groups()] == pytest.approx(size, abs=1)
+    assert b"/Type /Font" in pdf
+    assert "ID accuracy (%)" in printed
 
 
 @pytest.mark.parametrize("width", [1024, 1440])
