@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import PurePath
+from types import MappingProxyType
 
 import streamlit as st
 
@@ -28,7 +29,7 @@ banks = {{name: extract(entry, placement, {data}{options}) for name, data in set
 id_bank, ood_banks = banks["{id_set}"], {{name: banks[name] for name in {ood}}}
 {more}result = sweep(tail, id_bank, ood_banks, parse_methods("{methods}"){arguments})
 """
-_FIT = """training = extract(entry, placement, get_dataset(entry.train_set){options})
+_FIT = """fitted = fit(extract(entry, placement, get_dataset(entry.train_set){options}))
 """
 _PERTURBED = """way = {{"epsilon": {way}}}  # the same images, perturbed
 {what} = {{name: extract(entry, placement, {data}{options}, **way) for name, data in sets.items()}}
@@ -66,6 +67,16 @@ samples["rescued"], samples["broken"] = now & ~was, was & ~now
 {chosen}print(f"# of {{len(samples)}}: {{(~now[samples.index]).sum()}} wrong, {{samples['rescued'].sum()}} rescued, "
       f"{{samples['broken'].sum()}} broken")
 print(samples.to_csv(index=False))
+"""
+_OWN_SET = "own=FOLDER"  # NAME=DIR, as the library names a folder
+_OWN = """own = "{own}"  # write the folder of your images there
+classes = sweep(tail, banks[own], {{}}, result.methods{fitted}).id_predictions
+frame = {{"file": banks[own].names}}
+for when, row in (("before", 0), ("after", -1)):
+    line, scores = threshold_at_tpr(result.id_scores[row], {tpr}), result.ood_scores[own][row]
+    frame |= {{f"predicted_{{when}}": [entry.classes[one] for one in classes[row]], f"score_{{when}}": scores}}
+    frame |= {{f"threshold_{{when}}": line, f"accepted_{{when}}": accepts(scores, line)}}
+print(pd.DataFrame(frame).to_csv(index=False))
 """
 
 
@@ -122,8 +133,32 @@ def samples_program(spec: RunSpec, chosen: Filters) -> str:
     at = setups.setup(spec)
     used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
     methods = (spec.method.score, str(spec.method))
-    start = _measured(spec, dict.fromkeys(methods), tuple(setups.chosen_sets(spec)), used, False, pandas=True)
+    start = _measured(
+        spec, dict.fromkeys(methods), tuple(setups.chosen_sets(spec)), used, False, packages=["pandas as pd"]
+    )
     return start + _SAMPLES.format(tpr=spec.tpr / 100, id_set=at.id_set, chosen=_conditions(chosen))
+
+
+def own_program(spec: RunSpec) -> str:
+    """It prints class, score, threshold and verdict of the images of a folder, by the score alone and by the method."""
+    used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
+    start = _measured(spec, _pair(spec), (_OWN_SET,), used, False, packages=["pandas as pd"])
+    fitted = ", fit=fitted" if spec.method.needs_fit else ""
+    return start + _OWN.format(own=_OWN_SET, tpr=spec.tpr / 100, fitted=fitted)
+
+
+def curves_program(
+    spec: RunSpec, methods: Iterable[str], title: str, end: str = "", used: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """It prints methods on all images as CSV in percent, or what `end` makes of `result`, with NumPy and torch.
+
+    `used`: names that `end` takes -> the module they are in.
+    """
+    at = setups.setup(spec)
+    packages = ("numpy as np", "torch") if end else ()
+    start = _measured(spec, methods, tuple(setups.chosen_sets(spec)), used, False, packages=packages, title=title)
+    table = _TABLE.format(of="result", id_set=at.id_set, groups="") + _PRINT.format(first="")
+    return start + (end.format(id_set=at.id_set) or table)
 
 
 def _conditions(chosen: Filters) -> str:
@@ -166,17 +201,19 @@ def _measured(
     used: Mapping[str, str],
     tested: bool,
     *,
-    pandas: bool = False,
+    packages: Sequence[str] = (),
     places: Sequence[str] = (),
     most: Mapping[str, int] | None = None,
+    title: str = "",
 ) -> str:
     """The program as far as the sweep of some methods, `result`; if `tested`, its `validation` and `test` images too.
 
-    `used`: names that the rest of it takes -> the module they are in. With `places` it is a loop over placements, whose
-    body goes on behind it. `most`: data set -> images, None as the spec says.
+    `used`: names that the rest of it takes -> the module they are in; `packages`: what it imports besides. With
+    `places` it is a loop over placements, whose body goes on behind it. `most`: data set -> images, None as the spec
+    says. `title`: what it is about, if not the spec's method.
     """
     at, methods = setups.setup(spec), [Method.parse(text) for text in texts]
-    listed = [name for name in (at.id_set, *ood) if setups.is_listed(name)]
+    listed = [name for name in (at.id_set, *ood) if name != _OWN_SET and setups.is_listed(name)]
     options = "" if at.dtype == "float32" else f', dtype="{at.dtype}"'
     limits = "most[name]" if most else _limits(spec, at)
     data = f"evenly(data, {limits})" if limits else "data"
@@ -190,7 +227,7 @@ def _measured(
     more, arguments = "", ""
     if any(method.needs_fit for method in methods):
         names["fit"] = "ash.fitting"
-        more, arguments = _FIT.format(options=options), ", fit=fit(training)"
+        more, arguments = _FIT.format(options=options), ", fit=fitted"
     for what in perturbations(registry.entry(at.model), methods):
         way = "entry.odin_epsilon" if what == "perturbed" else f'"{ADASCALE}"'
         more += _PERTURBED.format(what=what, way=way, data=data, options=options)
@@ -212,12 +249,12 @@ def _measured(
     return "".join(
         (
             _TITLE.format(
-                methods=spec.method.label,
+                methods=title or spec.method.label,
                 model=spec.model,
                 where="several placements" if places else at.placement,
                 plugins=plugins(),
             ),
-            _imports(names, pandas),
+            _imports(names, packages),
             first,
             _SETS.format(sets=_quoted(name for name in (at.id_set, *ood) if name not in listed)),
             *(_LISTED.format(name=name) for name in listed),
@@ -227,13 +264,14 @@ def _measured(
     )
 
 
-def _imports(names: Mapping[str, str], pandas: bool) -> str:
-    """Import lines for names -> modules, as `ruff` would sort them."""
+def _imports(names: Mapping[str, str], packages: Sequence[str]) -> str:
+    """Import lines for packages and for names -> modules, as `ruff` would sort them."""
     lines = [
         f"from {module} import {', '.join(sorted(name for name, of in names.items() if of == module))}\n"
         for module in sorted(set(names.values()))
     ]
-    return "\n" + "import pandas as pd\n\n" * pandas + "".join(lines) + "\n"
+    whole = "".join(f"import {name}\n" for name in packages) + "\n" if packages else ""
+    return "\n" + whole + "".join(lines) + "\n"
 
 
 def _quoted(names: Iterable[str] | Mapping[str, int]) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from app.backend import layer_status, setups
+from app.backend import layer_status, protocol, setups
 from app.charts.front import settings
 from app.charts.placements import LOSS, Place, Placements, columns
 from app.link.fields import OFF
 from app.link.spec import RunSpec
+from app.ui import code
 from app.ui.placements import evaluate
 from ash.methods import Method
 from ash.tables import MEANS
@@ -54,6 +55,17 @@ def record(spec: RunSpec, found: Sequence[layer_status.Standing], variant: str) 
         chosen=spec.budget != OFF,
         show_all=spec.show_all,
         left_out=tuple(label for name, label in sets.items() if name not in shared) if spec.on in MEANS else (),
+    )
+
+
+def program(spec: RunSpec, found: Sequence[layer_status.Standing], shown: Placements) -> str:
+    """Python for what is drawn: the variant at the placements that are measured, on the images that all have."""
+    known = [one for one in found if one.table is not None]
+    drawn = dict.fromkeys(cell.method for cell in shown.every())
+    methods = map(str, sorted(drawn, key=lambda one: -1.0 if one.percentile is None else one.percentile))
+    tested = not any(protocol.whole(one.part) for one in known)
+    return code.placements_program(
+        spec, [one.at.placement for one in known], methods, layer_status.fewest(known), tested
     )
 
 

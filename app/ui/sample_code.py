@@ -1,5 +1,6 @@
 """Python for one sample: a short program with the `ash` API that prints the numbers of its image, or of some values."""
 
+import textwrap
 from collections.abc import Iterable
 
 from app.backend import registry, setups
@@ -11,12 +12,12 @@ _PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: for
 
 import torch
 
-from ash import Method, {names}, split, trace
+from ash import Method, {names}, split, trace{more}
 from ash.scores import SCORES
 
 entry, method = get_model("{model}"), Method.parse("{method}")
 stem, tail = split(entry.build(), "{placement}")
-{value}
+data = {data}
 
 with torch.inference_mode():
     x = {activation}
@@ -30,6 +31,26 @@ print("score after", float(SCORES["{score}"](after)))
 print("class before", entry.classes[int(before.argmax())])
 print("class after", entry.classes[int(after.argmax())])
 '''
+
+_PAIR = '''"""{label} as a modified ReLU, {model} at {placement}: for where `import ash` works{plugins}."""
+
+import torch
+
+from ash import Method, {names}, split, trace{more}
+
+entry, method = get_model("{model}"), Method.parse("{method}")
+stem, tail = split(entry.build(), "{placement}")
+activations = {{}}
+with torch.inference_mode():
+{ones}
+for (name, index), x in activations.items():
+    done = trace(x, method, first_index=index)
+    print("image", index, "of", name)
+{numbers}'''
+
+_ONE = """    data = {data}
+    activations["{name}", {index}] = {activation}
+"""
 
 _NUMBERS = """print("k", int(done.k), "of", x.numel())
 for name in ("t", "s1", "s2", "factor", "level", "logit_factor"):
@@ -49,41 +70,55 @@ done = trace(x[None], Method.parse("{method}"))
 print("after", done.shaped[0].tolist())
 '''
 
-# what there is of a sample: an image, or the row of a bank
-_IMAGE = """image = get_dataset("{name}").image({index})""", "stem(entry.preprocess.build()(image)[None])"
-_LISTED = (  # its activations ship, its images do not
-    """from ash.data import dataset_entry
-
-bank = extract(entry, "{placement}", dataset_entry("{name}").listed())""",
-    "torch.from_numpy(bank[{index}].copy())[None]",
-)
-_ROW = """bank = extract(entry, "{placement}", get_dataset("{name}"))""", "torch.from_numpy(bank[{index}].copy())[None]"
-
 
 def program(spec: RunSpec, name: str, index: int) -> str:
     """The program for image `index` of data set `name`: it prints k, sums, scores and classes, before and after."""
-    placement, listed = setups.setup(spec).placement, setups.is_listed(name)
-    row = listed or setups.is_features(spec.model)
-    value, activation = (
-        one.format(name=name, index=index, placement=placement)
-        for one in (_LISTED if listed else _ROW if row else _IMAGE)
-    )
     return _PROGRAM.format(
+        **_common(spec, spec.method, [name]),
+        **_one(spec, name, index),
         numbers=_NUMBERS,
-        value=value,
-        activation=activation,
-        names=("extract, get_model" if listed else "extract, get_dataset, get_model")
-        if row
-        else "get_dataset, get_model",
-        label=spec.method.label,
-        method=spec.method,
-        model=registry.entry(spec.model).name,
-        placement=placement,
-        name=name,
-        index=index,
         score=spec.score,
-        plugins=plugins(),
     )
+
+
+def pair_program(spec: RunSpec, method: Method, pair: Iterable[tuple[str, int]]) -> str:
+    """The program for some images, (data set, number) each: it prints k and t of each, its sums, factor and level."""
+    ones = list(pair)
+    return _PAIR.format(
+        **_common(spec, method, [name for name, _ in ones]),
+        ones="".join(_ONE.format(**_one(spec, name, index)) for name, index in ones),
+        numbers=textwrap.indent(_NUMBERS, "    "),
+    )
+
+
+def _common(spec: RunSpec, method: Method, sets: Iterable[str]) -> dict[str, object]:
+    """What programs on images of some data sets begin with."""
+    listed = [setups.is_listed(name) for name in sets]
+    names = {
+        "get_model": True,
+        "get_dataset": not all(listed),
+        "extract": setups.is_features(spec.model) or any(listed),
+    }
+    return {
+        "names": ", ".join(sorted(name for name, used in names.items() if used)),
+        "more": "\nfrom ash.data import dataset_entry" if any(listed) else "",
+        "label": method.label,
+        "method": method,
+        "model": registry.entry(spec.model).name,
+        "placement": setups.setup(spec).placement,
+        "plugins": plugins(),
+    }
+
+
+def _one(spec: RunSpec, name: str, index: int) -> dict[str, object]:
+    """How a program comes to the activation of one image; of a set whose images do not ship, activations do."""
+    data = f'dataset_entry("{name}").listed()' if setups.is_listed(name) else f'get_dataset("{name}")'
+    if setups.is_listed(name) or setups.is_features(spec.model):
+        bank = f'extract(entry, "{setups.setup(spec).placement}", data)'
+        activation = f"torch.from_numpy({bank}[{index}].copy())[None]"
+    else:
+        activation = f"stem(entry.preprocess.build()(data.image({index}))[None])"
+    return {"name": name, "index": index, "data": data, "activation": activation}
 
 
 def values_program(method: Method, values: Iterable[float]) -> str:

@@ -238,6 +238,11 @@ def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None
     app = page("lessons", lesson=name)
     lesson = texts.lessons()[name]
     assert app.title[0].value == lesson.title
+    (question,) = (text for kind, text in lesson.parts if kind == "predict")
+    assert "Recap" not in words(app), "what follows the question answers it"
+    app.button(key=f"read_on_{question}").click().run()
+    assert "Recap" in words(app)
+    assert app.button(key=f"answer_{question}_{next(iter(texts.questions()[question].answers))}")
     assert "{" not in words(app)
     shown = {one.key for one in (*app.sidebar.selectbox, *app.sidebar.slider)}
     assert ("spec_model" in shown) == ("model" in lesson.controls)
@@ -255,6 +260,7 @@ def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None
 @pytest.mark.slow
 def test_a_lesson_follows_its_slider(here: Here) -> None:
     app = page("lessons", lesson="pruning")
+    app.button(key="answer_pruned_keeps").click().run()
     app.slider(key="spec_p_lesson").set_value(90).run()
     assert app.query_params["p"] == "90"
     assert f"{here.point('ash_p', 90).auroc:.1f} %" in words(app)

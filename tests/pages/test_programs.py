@@ -2,21 +2,27 @@
 
 import contextlib
 import io
-from dataclasses import replace
+from dataclasses import astuple, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from app.backend import evaluations, layer_status, setups
+from app.backend import evaluations, layer_status, lessons, setups
+from app.backend.uploads import Uploads
 from app.charts import sample_table, score_words
 from app.charts.sample_table import NOT_ID, Filters
 from app.link.spec import RunSpec
 from app.theme import count
-from app.ui import code, placement_values, sample_code
-from app.views.placements import page as placements
+from app.ui import code, placement_values, sample_code, sample_picker, texts
+from app.ui.lessons import facts_choice, programs, questions
+from app.ui.lessons.facts import Here
+from app.views.lab import relu_live, sample
 from app.views.samples import cards
+from app.views.samples import own as own_page
 from app.views.scores import page as scores
 from ash.methods import Method
 from ash.reference import shape
@@ -82,7 +88,7 @@ def test_placements_on_the_images_that_all_have() -> None:
     names = layer_status.compared(spec)[0]
     standings = placement_values.standings(spec, names, "ash_s")
     shown = placement_values.record(spec, standings, "ash_s")
-    whole = placements._program(spec, standings, shown)
+    whole = placement_values.program(spec, standings, shown)
     compile(whole, "program", "exec")
     assert '"fashion_mnist": 2000' in whole
     places, most = ("avgpool", "layer4.0.relu2"), layer_status.fewest(standings)
@@ -106,3 +112,71 @@ def test_shape_lab_its_twelve_values() -> None:
     )
     assert lines["k"] == "4 of 12"
     np.testing.assert_allclose(eval(lines["after"]), shape(torch.from_numpy(values)[None], "ash_s", 65.0)[0], rtol=1e-6)
+
+
+def test_modified_relu_of_its_two_images() -> None:
+    both = [SPEC, sample.beside(SPEC)]
+    record = relu_live.relu("ash_s", tuple(sample.image(one, sample.chosen(one)) for one in both), 66.0)
+    pair = [(sample_picker.data_set(one), one.sample) for one in both]
+    parts = printed(sample_code.pair_program(SPEC, Method("ash_s", 66.0), pair)).split("image ")[1:]
+    assert [part.split("\n")[0] for part in parts] == [f"{index} of {name}" for name, index in pair]
+    for part, cut in zip(parts, record.now, strict=True):
+        lines = dict(line.split(" ", 1) for line in part.splitlines()[1:])
+        assert lines["k"] == f"{cut.k} of {cut.n}"
+        assert float(lines["t"]) == pytest.approx(cut.t)
+        assert float(lines["factor"]) == pytest.approx(cut.slope)
+
+
+@pytest.mark.parametrize("method", ["ash_s@66", "knn"])
+def test_own_images_as_a_folder(method: str, tmp_path: Path) -> None:
+    spec = replace(SPEC, other=method) if method == "knn" else SPEC
+    own = Uploads()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 30 + number, 4), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        own.add(f"{number}.png", (tmp_path / f"{number}.png").read_bytes())
+    list(own.work(setups.setup(spec), str(evaluations.unshaped(spec).method), str(spec.method)))
+    shown = own_page.frame(spec, own, own_page._lines(spec))
+    program = code.own_program(spec).replace("own=FOLDER", f"own={tmp_path}")
+    rows = pd.read_csv(io.StringIO(printed(program)))
+    assert rows["file"].tolist() == shown["file"].tolist()
+    for when in ("before", "after"):
+        assert rows[f"predicted_{when}"].tolist() == shown[f"predicted_{when}"].tolist()
+        assert rows[f"accepted_{when}"].tolist() == shown[f"accepted_{when}"].tolist()
+        for name in ("score", "threshold"):
+            np.testing.assert_allclose(rows[f"{name}_{when}"], shown[f"{name}_{when}"].astype(float), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*texts.questions()])
+def test_predict_the_curves_that_it_is_judged_by(name: str) -> None:
+    here = Here(replace(SPEC, ood=SETS))
+    text = printed(programs.program(here, texts.questions()[name]))
+    found = questions.outcome(here, name)
+    assert found is not None
+    if name == "sure":
+        assert [float(line.split()[-2]) for line in text.splitlines()] == [
+            pytest.approx(one, abs=0.006) for one in astuple(lessons.sure(here.at, here.sets))
+        ]
+        return
+    if name == "exponent":
+        rows = pd.read_csv(io.StringIO(text), comment="#", skiprows=1, names=["p", "exponential", "plain"])
+        for column, line in zip(("exponential", "plain"), found.picture.lines, strict=False):
+            np.testing.assert_allclose(rows[column], [y for _, y in line.points], atol=0.0051)
+        return
+    table = pd.read_csv(io.StringIO("placement," + text.split("placement,")[-1] if name == "earlier" else text))
+    of = found.values["least"] if name == "harmed" else ""
+    rows = table[table["ood"] == (next(one for one, label in here.labels.items() if label == of) if of else "mean")]
+    numbers = rows.set_index("method")
+    on = "auroc" if "AUROC" in found.picture.y else "id_accuracy"
+    if name == "chosen":
+        spots = sorted((one.id_accuracy, one.auroc) for one in facts_choice.grid(here))
+        np.testing.assert_allclose(made, spots, atol=0.0051)
+        return
+    lines = found.picture.lines[:1] if name == "earlier" else found.picture.lines  # of the last of its placements
+    base = numbers.loc["energy", on] if name == "earlier" else 0.0  # its picture shows what is lost
+    for line in lines:
+        methods = {"one threshold for all": "ash_b_global", "own percentile": "ash_b"}
+        method = "ash_p" if name == "earlier" else methods.get(line.name, line.role)
+        shown = [(p, y) for p, y in line.points if p]
+        made = [numbers.loc[f"{method}@{p:g}", on] - base for p, _ in shown]
+        np.testing.assert_allclose(made, [y for _, y in shown], atol=0.0101)

@@ -12,8 +12,8 @@ from app.errors import plain
 from app.link import state
 from app.serving import room
 from app.theme import counted
-from app.ui import texts
-from app.ui.lessons import charts
+from app.ui import code, texts
+from app.ui.lessons import charts, programs
 from app.ui.lessons.facts import Here
 from app.ui.lessons.facts_choice import losses
 from app.ui.lessons.outcomes import OUTCOMES, Outcome, earlier
@@ -33,14 +33,14 @@ _STYLE = """<style>
 Key = tuple[Setup, tuple[str, ...], str]  # what is measured, on which OOD sets, the question
 
 
-def draw(here: Here, question: Question) -> None:
-    """The question with its answers, or with what was measured once this session has answered."""
+def draw(here: Here, question: Question) -> bool:
+    """The question with its answers, or with what was measured once this session has answered; whether it is open."""
     st.html(_STYLE)
     with st.spinner("Measuring the answer"):
         found = outcome(here, question.id)
     if found is None:
         _lacking(here)
-        return
+        return False
     values, facts = filling(here, found)
     key = (here.at, here.sets, question.id)
     with st.container(key=f"asked_{question.id}"):
@@ -51,8 +51,10 @@ def draw(here: Here, question: Question) -> None:
         _ask(key, answers, found.right)
     else:
         _reveal(question, answers, given, found, values, facts)
+        code.show(f"code_{question.id}", lambda: programs.program(here, question))
     if room.address():
         _room(key, answers)
+    return given is None
 
 
 def outcome(here: Here, question: str) -> Outcome | None:
@@ -151,8 +153,19 @@ def at_once(here: Here, question: Question) -> str:
     return f"**Predict.** {fill(question.question, values, facts)}\n\n{listed}\n\n{measured}"
 
 
-def in_lesson(here: Here, name: str) -> None:
-    """A question inside a lesson, in a frame."""
+def in_lesson(here: Here, name: str) -> bool:
+    """A question inside a lesson, in a frame; whether the lesson, which goes on to answer it, may go on."""
     with st.container(border=True, key=f"predict_{name}"):
         st.markdown("**Predict**")
-        draw(here, texts.questions()[name])
+        waits = draw(here, texts.questions()[name]) and not st.session_state.get(_passed(name))
+        if waits:
+            st.button(
+                "Read on without answering", key=f"read_on_{name}", type="tertiary", icon=":material/arrow_downward:",
+                on_click=st.session_state.update, args=({_passed(name): True},),
+            )  # fmt: skip
+    return not waits
+
+
+def _passed(name: str) -> str:
+    """The key of the session state that says that a question was passed over."""
+    return f"passed_{name}"

@@ -6,9 +6,10 @@ from app.backend import engine, setups
 from app.errors import plain
 from app.link.fields import write_number
 from app.link.spec import RunSpec
-from app.ui import pictures, plot, sample_picker
+from app.ui import code, pictures, plot, sample_code, sample_picker
 from app.views.lab import relu_live, sample, steps
 from ash import images
+from ash.methods import Method
 
 PICTURE = 56  # pixels of an image
 
@@ -27,8 +28,7 @@ def draw(spec: RunSpec) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for asked, one in zip(both, ones, strict=True):
             sample.picture(asked, one, PICTURE)
-        with st.container():
-            st.markdown(f"### {plain(relu_live.finding(record))}")
+        st.markdown(f"**{plain(relu_live.finding(record))}**", width="stretch")
     steps.stand_in(spec)
     plot.show(
         relu_live.figure(record, plot.dark()),
@@ -48,6 +48,9 @@ def draw(spec: RunSpec) -> None:
         st.caption("Values may be negative here: a ReLU that follows sets what is still negative to 0.")
     _pickers(spec)
     pictures.how_to_get([sample_picker.data_set(one) for one in both])
+    method = Method(record.variant, spec.p)
+    pair = [(sample_picker.data_set(one), sample_picker.index(one)) for one in both]
+    code.show("relu_code", lambda: sample_code.pair_program(spec, method, pair))
 
 
 def _pickers(spec: RunSpec) -> None:

@@ -82,7 +82,8 @@ def _lesson(spec: RunSpec, lesson: Lesson) -> None:
         if kind == "text":
             st.markdown(text)
         elif kind == "predict":
-            questions.in_lesson(here, text)
+            if not questions.in_lesson(here, text):
+                break
         elif kind == "pictures":
             set_pictures.draw(text, here)
         else:

@@ -178,4 +178,4 @@ def _where(spec: RunSpec) -> None:
     if missing:
         st.caption(plain(f"Not computed yet: {', '.join(missing)}."))
     st.caption("The paper prints no numbers for its Figure 5; in it, accuracy falls sooner at earlier placements.")
-    state.page_link("placements", "Compute and compare more: Placements")
+    state.page_link("placements", "Compute and compare more: Placements", spec.having(variant=placement_values.FIGURE))

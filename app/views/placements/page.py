@@ -1,6 +1,6 @@
 """Placements page: the same variant at every point of the network, percentile by percentile (Figures 3 and 5)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 import streamlit as st
@@ -66,20 +66,9 @@ def render(spec: RunSpec) -> None:
     cuts.draw(spec)
     _explain()
     if shown.known:
-        code.show("placements_code", lambda: _program(spec, standings, shown))
+        code.show("placements_code", lambda: placement_values.program(spec, standings, shown))
     placements.price(slots, notice)
     placements.go_on(spec, slots, standings, notice)
-
-
-def _program(spec: RunSpec, standings: Sequence[layer_status.Standing], shown: Placements) -> str:
-    """Python for what is drawn: the variant at the placements that are measured, on the images that all have."""
-    known = [one for one in standings if one.table is not None]
-    found = dict.fromkeys(cell.method for cell in shown.every())
-    methods = map(str, sorted(found, key=lambda one: -1.0 if one.percentile is None else one.percentile))
-    tested = not any(protocol.whole(one.part) for one in known)
-    return code.placements_program(
-        spec, [one.at.placement for one in known], methods, layer_status.fewest(known), tested
-    )
 
 
 def _stand_in(shown: Placements) -> None:

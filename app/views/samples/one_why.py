@@ -19,7 +19,7 @@ THUMBNAIL = 56  # pixels of an image beside a unit
 
 def wide(one: Facts) -> None:
     """The three pictures in two columns."""
-    _headline(one, "####")
+    _headline(one)
     left, right = st.columns(2, gap="medium")
     with left:
         _verdict(one)
@@ -30,17 +30,17 @@ def wide(one: Facts) -> None:
 
 def narrow(one: Facts) -> None:
     """The three pictures below each other, for one of two samples."""
-    _headline(one, "#####")
+    _headline(one)
     _verdict(one)
     _scores(one)
     _units(one)
 
 
-def _headline(one: Facts, level: str) -> None:
-    text = f"{level} {plain(one.named)} is {one.words(1)}"
+def _headline(one: Facts) -> None:
+    text = f"{plain(one.named)} is {one.words(1)}"
     if one.shaped:
         text += f"; without shaping {one.words(0)}"
-    st.markdown(f"{text}.")
+    st.markdown(f"**{text}.**")
 
 
 def _verdict(one: Facts) -> None:

@@ -21,7 +21,7 @@ from app.errors import plain
 from app.link import streamlit_private
 from app.link.spec import RunSpec
 from app.theme import count
-from app.ui import plot, prepare, share, work
+from app.ui import code, plot, prepare, share, work
 from app.views.samples import one, one_why, upload_histogram
 from app.views.samples.one_facts import facts_of_own
 from ash import drift
@@ -287,6 +287,7 @@ def _export(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> None:
         share.file_name("own", f"{spec.method}.csv"),
         "own_csv",
     )
+    code.show("own_code", lambda: code.own_program(spec))
 
 
 def frame(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> pd.DataFrame:
