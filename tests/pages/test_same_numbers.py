@@ -3,26 +3,34 @@
 What programs print is compared in `test_programs.py` and `test_tradeoff.py`.
 """
 
+import contextlib
 import io
 import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from app_pages import open_page, texts, traces
 from streamlit.testing.v1 import AppTest
 
 from app.backend import evaluations, setups
+from app.charts import sample_table
 from app.link.spec import OPENING, RunSpec
-from app.ui import placement_values, plot
+from app.theme import number
+from app.ui import placement_values, plot, sample_code
+from app.ui.lessons.facts import Here
 from app.views.placements import page as placements
+from app.views.samples import cards
 from app.views.scores import page as scores
+from app.views.start import way
 from app.views.tradeoff import page as tradeoff
 from ash.methods import Method
 
 pytestmark = pytest.mark.slow
 
+AT = ("before", "after")
 NETWORKS = ("mobilenet_v2_photos", "demo")
 METRICS = {"AUROC": "auroc", "FPR95": "fpr95", "ID accuracy": "id_accuracy", "AUPR": "aupr"}
 
@@ -117,3 +125,81 @@ def test_paper() -> None:
         assert found[1] == f"{means.loc[method, 'auroc']:.2f}", Method.parse(method)
         checked += 1
     assert checked > 40
+
+
+SAMPLE = {"model": "demo", "variant": "ash_s", "p": "80"}
+
+
+def verdicts(app: AppTest) -> dict[str, list[str]]:
+    """The table of one sample: row -> what stands before and after."""
+    cells = [line.split(" | ") for line in texts(app).splitlines() if line.startswith("| ")]
+    return {row[0].removeprefix("| "): [row[1], row[2].removesuffix(" |")] for row in cells if len(row) == 3}
+
+
+def printed(spec: RunSpec, name: str, index: int) -> dict[str, str]:
+    """What the sample's program prints: name -> number or class, each as a page writes it."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(sample_code.program(spec, name, index), "program", "exec"), {"__name__": "__main__"})
+    found = {}
+    for line in out.getvalue().splitlines():
+        (key, text), numeric = line.rsplit(" ", 1), not line.startswith("class")
+        found[key] = number(float(text)) if numeric else line.removeprefix("class before ").removeprefix("class after ")
+    return found
+
+
+@pytest.mark.parametrize(("source", "index"), [("id", 5), ("digits", 3)])
+def test_one_sample_and_activations(source: str, index: int) -> None:
+    spec = RunSpec(model="demo", variant="ash_s", p=80.0)
+    name = "fashion_mnist" if source == "id" else source
+    made = printed(spec, name, index)
+    found = cards.table(spec)
+    row = sample_table.frame(found, np.arange(len(found.images.set))).set_index("id").loc[f"{name}:{index}"]
+    one = open_page("samples", look="one", source=source, sample=index, **SAMPLE)
+    two = open_page("activations", source=source, sample=index, **SAMPLE)
+    for page in (one, two):
+        table = verdicts(page)
+        assert table["Energy"] == [made["score before"], made["score after"]]
+        assert table["Energy"] == [number(row["score_before"]), number(row["score_after"])]
+        assert [word.startswith("accepted") for word in table["Verdict"]] == [row[f"accepted_{n}"] for n in AT]
+    assert f"{row['margin_after']:.1f} IQR".removeprefix("-") in texts(one)
+    said = texts(two)
+    assert f"multiplies them by {made['factor']} and moves its energy from {made['score before']} to" in said
+    assert f"s1 = **{made['s1']}**" in said
+    assert f"s2 = **{made['s2']}**" in said
+    assert f"t = **{made['t']}**" in said
+    assert f"exp({number(float(made['s1']) / float(made['s2']))[:4]}" in said
+
+
+def test_samples() -> None:
+    app = open_page("samples", look="grid", **SAMPLE)
+    found = cards.table(RunSpec(model="demo", variant="ash_s", p=80.0))
+    file = sample_table.frame(found, np.arange(len(found.images.set)))
+    wrong = (file["accepted_after"] != file["in_distribution"]).sum()
+    said = texts(app)
+    assert f"puts {wrong:,} of {len(file):,} samples on the wrong side" in said
+    assert f"rescues {file['rescued'].sum():,} that Energy gets wrong and breaks {file['broken'].sum():,}" in said
+    counts = {
+        "OOD, accepted": (~file["in_distribution"] & file["accepted_after"]).sum(),
+        "ID, rejected": (file["in_distribution"] & ~file["accepted_after"]).sum(),
+        "Rescued": file["rescued"].sum(),
+        "Broken": file["broken"].sum(),
+    }
+    assert {name: f"{name} ({many:,})" for name, many in counts.items()} == {
+        name: app.button(key=f"only_{name}").label for name in counts
+    }
+    assert wrong == counts["OOD, accepted"] + counts["ID, rejected"]
+
+
+def test_start() -> None:
+    app = open_page("start", **SAMPLE)
+    one = way.followed(Here(app.session_state["spec"]))
+    index = list(setups.whole_set(one.data).names).index(one.name)
+    made, said = printed(RunSpec(model="demo", variant="ash_s", p=80.0), one.data, index), texts(app)
+    assert f"its energy, {made['score before']}." in said
+    assert f"here {made['factor']}. Its energy is now {made['score after']}," in said
+    assert f"k {one.kept} of" in made
+    assert f"keeps the largest {one.kept} and" in said
+    trade = open_page("tradeoff", split="all", **SAMPLE)
+    deltas = {metric.label: metric.delta for metric in trade.metric}
+    assert f"AUROC {deltas['AUROC']} points" in plain(said)
