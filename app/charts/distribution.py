@@ -58,8 +58,9 @@ def distribution(
 
 
 def zeros_text(group: Group) -> str:
-    """`Exact zeros: 41.2 % before, 90.1 % after.`"""
-    return f"Exact zeros: {theme.percent(100 * group.zeros[0])} before, {theme.percent(100 * group.zeros[1])} after."
+    """`Exact zeros: 41.2 % → 90.1 %`, before and after."""
+    before, after = (theme.percent(100 * share) for share in group.zeros)
+    return f"Exact zeros: {before} \N{RIGHTWARDS ARROW} {after}"
 
 
 def values_finding(record: Distribution, method: Method) -> str:
@@ -146,6 +147,7 @@ def _values_layout(record: Distribution, dark: bool, floor: float) -> dict[str, 
             "x": 0,
             "xref": "paper",
             "xanchor": "left",
+            "xshift": -48,  # over the axis, too, so that it fits beside another column
             "y": top,
             "yref": "paper",
             "yanchor": "bottom",

@@ -10,6 +10,7 @@ from app.charts.bins import Bars, Histograms, Scale, bar_id
 from app.charts.plain import Figure, Part
 from app.charts.score_words import fpr_name, short, shorts, span_text
 
+LONG = 24  # letters of a set's name beside which its numbers would not fit on a phone
 SINGLE, ROW, GAP = 300, 74, 46  # heights in pixels of the plot area and of the title line between two rows
 AXIS_TITLES = {
     "relative": "(score \N{MINUS SIGN} threshold) / ID inter-quartile range",
@@ -129,7 +130,8 @@ def panel_traces(record: Histograms, bars: Bars, score: str, dark: bool) -> list
 def _panel_title(record: Histograms, bars: Bars) -> str:
     assert bars.auroc is not None
     area = theme.percent(100 * bars.auroc)
-    return f"<b>{bars.label}</b>: {fpr_name(record.tpr)} {theme.percent(bars.share)}, AUROC {area}"
+    numbers = f"{fpr_name(record.tpr)} {theme.percent(bars.share)}, AUROC {area}"
+    return f"<b>{bars.label}</b>{'<br>' if len(bars.label) > LONG else ': '}{numbers}"
 
 
 def _top(record: Histograms, bars: Bars) -> float:
@@ -151,6 +153,7 @@ def _annotations(record: Histograms, bars: Bars, top: float, dark: bool) -> list
         "xanchor": "left",
         "y": top,
         "yanchor": "bottom",
+        "align": "left",
     }
     label = (
         f"\N{SQUARE WITH UPPER RIGHT TO LOWER LEFT FILL} {theme.count(bars.accepted)} of {theme.count(bars.n)} accepted"

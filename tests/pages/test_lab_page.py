@@ -1,5 +1,7 @@
 """The Shape lab through the app: stepping, keys, the link, the three rooms, and the way there from Activations."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,9 @@ def page(name: str = "lab", **query: object) -> AppTest:
 
 
 def headline(app: AppTest) -> str:
-    return next(one.value for one in app.markdown if one.value.startswith("##")).replace("\\", "").lstrip("# ")
+    return (
+        next(one.value for one in app.markdown if re.match("##|[*]{2}At p", one.value)).replace("\\", "").strip("*# ")
+    )
 
 
 def current(app: AppTest) -> str:

@@ -86,9 +86,9 @@ def test_activations(text: str) -> None:
     for note, name in zip(notes, (at.id_set, "digits"), strict=True):
         bank = banks.activations(at, name)
         zeros = [100 * float(np.mean(values == 0)) for values in (bank, shaped(text, bank))]
-        assert f"Exact zeros: {zeros[0]:.1f} % before, {zeros[1]:.1f} % after" in note
+        assert f"Exact zeros: {zeros[0]:.1f} % \N{RIGHTWARDS ARROW} {zeros[1]:.1f} %" in note
     for row, trace in enumerate(one for one in figure(app, "activations_values")["data"] if one["type"] == "bar"):
-        zero = float(re.findall(r"([\d.]+) % after", notes[row])[0])
+        zero = float(re.findall(r"([\d.]+) %", notes[row])[-1])
         assert sum(trace["y"]) + zero == pytest.approx(100, abs=0.2)  # every value is in a bar or is a zero
 
 

@@ -28,7 +28,8 @@ def draw(spec: RunSpec) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for asked, one in zip(both, ones, strict=True):
             sample.picture(asked, one, PICTURE)
-        st.markdown(f"**{plain(relu_live.finding(record))}**", width="stretch")
+        with st.container():
+            st.markdown(f"**{plain(relu_live.finding(record))}**")
     steps.stand_in(spec)
     plot.show(
         relu_live.figure(record, plot.dark()),

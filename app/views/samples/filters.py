@@ -56,7 +56,7 @@ def shortcuts(found: SampleTable) -> None:
 
 def draw(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
     """Two rows of filters; on a narrow screen they wrap."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="small", key="filters"):
         sets = {"all": "All", "id": f"{_label(found.images.sets[0])} (ID)", NOT_ID: "All OOD sets"}
         sets |= {name: _label(name) for name in found.images.sets[1:]}
         _select("Data set", "among", sets, chosen, 215)
