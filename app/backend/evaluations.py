@@ -1,5 +1,6 @@
 """Cached evaluations: the trade-off's grid, the slider's percentiles, one method, its metrics and intervals."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.backend.banks import activations, id_labels
+from app.backend.banks import activations, bank, id_labels, missing_sets
 from app.backend.caches import cache_data, cache_resource
 from app.backend.engine import is_linear, kept, run
 from app.backend.protocol import ALL, part_of
@@ -19,6 +20,7 @@ from ash.results import clip_thresholds, front_methods
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
 
 STEP = 5  # percentiles between the markers of the trade-off
+AT_ONCE = 2**24  # values of all images together whose grid a page waits for
 
 
 @cache_resource(max_entries=12)
@@ -34,7 +36,29 @@ def grid_methods(at: Setup, score: str) -> tuple[str, ...]:
 
 @cache_resource(max_entries=12)
 def grid_with_origin(at: Setup, score: str) -> tuple[Sweep, dict[str, str]]:
-    return run(at, grid_methods(at, score))
+    """`grid`, and where and when it was measured."""
+    found = at_hand().get((at, score)) or run(at, grid_methods(at, score))
+    at_hand().setdefault((at, score), None)
+    return found
+
+
+@cache_resource(max_entries=1)
+def at_hand() -> dict[tuple[Setup, str], tuple[Sweep, dict[str, str]] | None]:
+    """(setup, score) whose grid this server has measured or read; the grid where only it holds it."""
+    return {}
+
+
+def has_grid(at: Setup, score: str) -> bool:
+    """Whether the grid of a linear tail is there: at hand, kept on disk, or shipped."""
+    return (at, score) in at_hand() or kept(at, grid_methods(at, score))
+
+
+def grid_takes_long(at: Setup, score: str) -> bool:
+    """Whether the grid of a linear tail is still to be measured on so much that a page should not wait for it."""
+    if not is_linear(at) or missing_sets(at):
+        return False
+    width = math.prod(bank(at, at.id_set).shape[1:])
+    return width * sum(len(bank(at, name)) for name in at.sets) > AT_ONCE and not has_grid(at, score)
 
 
 def grid(at: Setup, score: str) -> Sweep:
@@ -80,8 +104,10 @@ def _find(at: Setup, method: Method) -> tuple[Sweep, int]:
 
 
 def _worth_a_grid(at: Setup, method: Method) -> bool:
-    """Whether a method is looked up in its score's grid: of a score alone only where that grid is there."""
-    return bool(method.steps) or kept(at, grid_methods(at, method.score))
+    """Whether a method is looked up in its score's grid: of a score alone, or if it takes long, only if it is there."""
+    if method.steps:
+        return not grid_takes_long(at, method.score)
+    return has_grid(at, method.score)
 
 
 @cache_resource(max_entries=64)

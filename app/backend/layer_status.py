@@ -12,7 +12,7 @@ from app.backend.banks import cost, missing_sets
 from app.backend.caches import cache_resource
 from app.backend.deep import deep_table
 from app.backend.engine import is_linear, kept
-from app.backend.evaluations import grid_methods, measure, table
+from app.backend.evaluations import has_grid, measure, table
 from app.backend.protocol import ALL, planned_sizes, usable
 from app.backend.protocol import cut as protocol_cut
 from app.backend.registry import entry, placement_label, placements
@@ -127,7 +127,7 @@ def standing(spec: RunSpec, name: str, variant: str, most: Mapping[str, int] = M
     part = usable(at, spec.split)
     if is_linear(at):
         part = protocol_cut(part, {name: n for name, n in most.items() if n < len(images(at, name))})
-        known = is_evaluated(at, spec.score)
+        known = has_grid(at, spec.score)
         found = _with_own(table(at, spec.score, part), at, own, part) if known else None
         return Standing(name, label, at, {}, True, found, wanted, () if known else wanted, part=part)
     found = _recalled(at, spec.score, wanted, part)
@@ -177,21 +177,9 @@ def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -
     return pd.concat([found, *more], ignore_index=True) if more else found
 
 
-@cache_resource(max_entries=1)
-def _evaluated() -> dict[tuple[Setup, str], bool]:
-    """(setup, score) whose grid this server has at hand, so that asking for it takes no time."""
-    return {}
-
-
-def is_evaluated(at: Setup, score: str) -> bool:
-    """Whether the grid of a placement with one pass is there: at hand, or kept on disk."""
-    return (at, score) in _evaluated() or kept(at, grid_methods(at, score))
-
-
 def evaluate(at: Setup, score: str) -> None:
     """All settings of a placement whose percentiles come from one pass."""
     table(at, score)
-    _evaluated()[at, score] = True
 
 
 def _recalled(at: Setup, score: str, methods: tuple[str, ...], part: str) -> pd.DataFrame | None:

@@ -2,7 +2,7 @@
 
 from app.backend.banks import missing_sets
 from app.backend.engine import device, is_linear
-from app.backend.evaluations import grid_with_origin
+from app.backend.evaluations import grid_with_origin, has_grid
 from app.backend.registry import entry
 from app.backend.requirements import unready
 from app.backend.setups import chosen_sets, has_bank, identity, images, is_features, setup
@@ -48,7 +48,7 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
 def _measured(spec: RunSpec) -> dict[str, str]:
     """Device and date of the numbers that this spec shows; the device alone while they are not computed."""
     at = setup(spec)
-    if missing_sets(at) or not is_linear(at):
+    if missing_sets(at) or not is_linear(at) or not has_grid(at, spec.score):
         return {"device": device()}
     origin = grid_with_origin(at, spec.score)[1]
     return {name: origin[name] for name in ("device", "date")}

@@ -9,8 +9,8 @@ import pandas as pd
 from app.backend.banks import Step, missing_sets
 from app.backend.caches import cache_data
 from app.backend.engine import is_linear
-from app.backend.evaluations import table
-from app.backend.layer_status import evaluate, is_evaluated
+from app.backend.evaluations import has_grid, table
+from app.backend.layer_status import evaluate
 from app.backend.protocol import ALL, VALIDATION, usable
 from app.backend.registry import entry, models
 from app.backend.requirements import unready
@@ -45,7 +45,7 @@ def networks(score: str) -> dict[str, Setup]:
 
 def left(score: str) -> dict[str, Setup]:
     """Those of the `networks` that are still to be evaluated."""
-    return {label: at for label, at in networks(score).items() if not is_evaluated(at, score)}
+    return {label: at for label, at in networks(score).items() if not has_grid(at, score)}
 
 
 def steps(score: str) -> Generator[Step, None, None]:
@@ -62,7 +62,7 @@ def best(score: str, budget: float | None, split: str) -> tuple[Best, ...]:
 
     A variant that has no setting within the budget (points of accuracy, None for any) on a network is left out there.
     """
-    ready = {label: at for label, at in networks(score).items() if is_evaluated(at, score)}
+    ready = {label: at for label, at in networks(score).items() if has_grid(at, score)}
     return tuple(one for label, at in ready.items() for one in _best(label, at, score, budget, usable(at, split)))
 
 

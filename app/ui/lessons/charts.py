@@ -16,7 +16,7 @@ from app.link.picks import Pick
 from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS
-from app.ui import controls, placement_values, placements, plot, prepare
+from app.ui import controls, grid_progress, placement_values, placements, plot, prepare
 from app.ui.lessons import facts, facts_choice
 from app.ui.lessons.facts import Found, Here, lesson_spec
 from app.ui.lessons.words import SAME
@@ -38,6 +38,10 @@ def ready(spec: RunSpec) -> bool:
             "needs a pass of its own. Choose another model in the sidebar.",
             icon=":material/info:",
         )
+        return False
+    if evaluations.grid_takes_long(setups.setup(shown), shown.score):
+        st.info("All of this is measured on every setting of this network, once.", icon=":material/hourglass_empty:")
+        grid_progress.measure(shown)
         return False
     if math.isnan(evaluations.evaluation(setups.setup(shown), Method().score).accuracy):
         st.info(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app.backend import distributions, paper, registry, requirements, setups
+from app.backend import distributions, evaluations, paper, registry, requirements, setups
 from app.charts import front, pareto, placements_curves, published, relu
 from app.charts import placements_words as placed
 from app.charts.front import Range, Setting, settings
@@ -13,7 +13,7 @@ from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
 from app.link.spec import PENULTIMATE, RunSpec
-from app.ui import activation_sets, placement_values, plot, prepare, shipped
+from app.ui import activation_sets, grid_progress, placement_values, plot, prepare, shipped
 from app.views.paper import accuracy
 from ash.errors import AshError
 from ash.methods import Method
@@ -37,6 +37,9 @@ def draw(spec: RunSpec, number: int) -> None:
 
 
 def _from_settings(spec: RunSpec, number: int) -> None:
+    if not requirements.unready(spec) and evaluations.grid_takes_long(setups.setup(spec), "energy"):
+        grid_progress.measure(replace(spec, score="energy"))
+        return
     table, source = paper.figure_table(spec)
     if table is None and not requirements.unready(spec) and not prepare.ready(spec):
         return

@@ -31,7 +31,7 @@ from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import ALGORITHMS, LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
 from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, strip
-from app.views.tradeoff import ranking
+from app.views.tradeoff import first_look, ranking
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
 
@@ -84,6 +84,9 @@ def render(spec: RunSpec) -> None:
         return
     linear = engine.is_linear(setups.setup(spec))
     if not linear and not deep_progress.progress(spec):
+        return
+    if linear and evaluations.grid_takes_long(setups.setup(spec), spec.score):
+        first_look.draw(spec)
         return
     part = protocol.usable(setups.setup(spec), spec.split)
     view = _view(spec, linear, part)

@@ -1,0 +1,24 @@
+"""The settings of a large set-up: measured once, with progress, stopped and resumed any time."""
+
+from functools import partial
+
+import streamlit as st
+
+from app.backend import grids, setups
+from app.link.spec import RunSpec
+from app.ui import work
+
+_STOPPED = work.Task("grid_stopped")  # (setup, score) that this session does not want measured for now
+
+
+def measure(spec: RunSpec) -> None:
+    """How far they are, with a button to stop or go on; they are measured in this run, which then begins anew."""
+    key = setups.setup(spec), spec.score
+    stopped, bar = _STOPPED.what == key, st.empty()
+    show = work.shower(bar, "evaluations")
+    show(grids.progress(*key))
+    start, stop = ("Go on", "play_arrow", _STOPPED.stop), ("Cancel", "stop", partial(_STOPPED.start, key))
+    work.button("grid_button", not stopped, start, stop)
+    if not stopped:
+        work.take(grids.steps(*key), show, partial(_STOPPED.start, key))
+        st.rerun()
