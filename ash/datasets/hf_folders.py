@@ -68,7 +68,8 @@ class HfImages(OneFile):
 
     def __init__(self, path: Path, name: str, label: str = "") -> None:
         super().__init__(path, name, label)
-        splits = shards_of(path) or {path.name: shards_of(path.parent).get(path.name, [])}
+        whole = {} if path.parent.parent.name != HFDS else shards_of(path.parent)  # a split need not be a folder
+        splits = shards_of(path) or {path.name: whole.get(path.name, [])}
         if len(splits) > 1:
             raise DataError(f"{name} has the splits {', '.join(splits)}: name one, as {name}/{[*splits][-1]}.")
         self._shards = [_seen(shard) for shard in next(iter(splits.values()))]

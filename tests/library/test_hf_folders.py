@@ -111,6 +111,10 @@ def test_a_split_is_named_where_there_are_several(root: Path) -> None:
         get_dataset("hfds/pets")
     with pytest.raises(DataError, match=r"no data set 'hfds/pets/tset': did you mean hfds/pets/test\?"):
         get_dataset("hfds/pets/tset")
+    shard(root.parent / "beside", "a-00000-of-00001.parquet", table(range(3)))
+    assert len(get_dataset(f"hfds/b={root.parent / 'beside'}")) == 3
+    with pytest.raises(DataError, match="a is not one whole split of a set: it has 0"):
+        get_dataset(f"hfds/b={root.parent / 'beside' / 'a'}")
 
 
 def test_columns_are_found_by_what_the_set_says_else_by_their_types(root: Path) -> None:

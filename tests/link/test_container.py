@@ -44,6 +44,7 @@ def the(word: str) -> str:
 
 COPIED = {shlex.split(rest)[0]: shlex.split(rest)[1] for word, rest in STEPS if word == "COPY"}
 START: list[str] = json.loads(the("CMD"))
+HEALTH: list[str] = json.loads(the("HEALTHCHECK").partition("CMD ")[2])
 SETTINGS = dict(word.split("=", 1) for word in shlex.split(the("ENV")))
 
 
@@ -160,7 +161,8 @@ def test_it_answers_with_the_library_off_and_to_its_names_alone(tmp_path: Path) 
     log = tmp_path / "log.txt"
     hosts = f"localhost 127.0.0.1 {NAME}"
     with contained(log, hosts) if engine() else beside(tmp_path, log, hosts) as address:
-        assert answer(address, path="/_stcore/health").status == 200
+        asked = {**os.environ, "STREAMLIT_SERVER_PORT": address.rpartition(":")[2]}
+        assert subprocess.run([sys.executable, *HEALTH[1:]], env=asked).returncode == 0, "its own health check"
         assert answer(address, Host=NAME).status == 200
         assert answer(address, Host="evil.example").status == 421
         assert OFF.encode() in in_a_loop(_shown(address, "library"))
