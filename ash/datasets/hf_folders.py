@@ -80,6 +80,8 @@ class HfImages(OneFile):
             raise DataError(f"{path} is not one whole split of a set: it has {has} are needed.")
         self._parts = [(shard, part) for shard in self._shards for part in range(len(_rows(shard)))]
         self._starts = np.cumsum([0, *(rows for shard in self._shards for rows in _rows(shard))])
+        if not self._starts[-1]:
+            raise DataError(f"{path} holds no images: its files have no rows.")
         self._find_columns()
         told = [_numbers(shard, self._classes) for shard in self._shards] if self._classes else []
         self._labels = np.concatenate(told) if told else np.full(self._starts[-1], UNKNOWN, np.int64)
@@ -93,10 +95,8 @@ class HfImages(OneFile):
         first = self._shards[0]
         schema, said = _schema(first), _features(first)
         self.columns: Sequence[str] = schema.names
-        kinds, told = (
-            dict(zip(schema.names, schema.types, strict=True)),
-            {n: one.get("_type") for n, one in said.items()},
-        )
+        kinds = dict(zip(schema.names, schema.types, strict=True))
+        told = {name: one.get("_type") for name, one in said.items()}
         files = [name for name, kind in kinds.items() if of.is_struct(kind) and kind.get_field_index("bytes") >= 0]
         files = files or [name for name, kind in kinds.items() if of.is_binary(kind) or of.is_large_binary(kind)]
         files = [name for name in files if told.get(name) == "Image"] or files
@@ -225,7 +225,7 @@ def _reading(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, LookupError) as error:
         raise _damaged(path, error) from error
 
 
@@ -240,6 +240,9 @@ def _features(shard: _Shard) -> dict[str, dict[str, Any]]:
     try:
         stated = (_schema(shard).metadata or {}).get(b"huggingface", b"{}")
         told = json.loads(read_bytes(beside)) if beside.is_file() else json.loads(stated).get("info", {})
-        return {name: one for name, one in (told.get("features") or {}).items() if isinstance(one, dict)}
+        found = {name: one for name, one in (told.get("features") or {}).items() if isinstance(one, dict)}
+        if not all(isinstance(one.get("names") or [], list) for one in found.values()):
+            raise ValueError("names of classes that are no list")
+        return found
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{beside} cannot be read as what `datasets` says of a set.") from error

@@ -163,7 +163,13 @@ def test_what_is_wrong_is_one_sentence(root: Path) -> None:
     save(root / "odd", table(range(3), labels=[0, 1, 7]))
     save(root / "info", table(range(3)))
     (root / "info" / "dataset_info.json").write_text("{")
+    shard(root / "empty", "a.parquet", table(range(0)))
+    save(root / "named", table(range(2)), info={**FEATURES, "label": {"_type": "ClassLabel", "names": 3}})
+    save(root / "told", table(range(2)).drop_columns(["label"]))
     said = {
+        "empty": "empty holds no images: its files have no rows.",
+        "told": "does not exist in schema'): get it again.",
+        "named": "dataset_info.json cannot be read as what `datasets` says of a set.",
         "cut": "train-00000-of-00001.parquet is damaged (it is cut off): get it again.",
         "stream": "data-00000-of-00001.arrow is damaged (it is cut off): get it again.",
         "lost": "it has 1 .arrow or .parquet files in 1 folders, 2 in one are needed.",
