@@ -1,7 +1,8 @@
 """Data sets by name: the bundled ones, the paper's, and the user's own, in one data root.
 
 Under `data_root()` every set has a folder of its name; its `DatasetEntry` says where the images may lie in it, how many
-there must be and where they come from. What else lies there is offered by name: a folder of images, or a CSV list.
+there must be and where they come from. What else lies there is offered by name: a folder of images, a CSV list,
+OpenOOD's lists, folders of Hugging Face's `datasets`.
 """
 
 import difflib
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from ash.datasets import openood_lists
+from ash.datasets import hf_folders, openood_lists
 from ash.datasets.array_images import ArrayImages, CifarImages, OneFile, SvhnImages
 from ash.datasets.csv_images import LIST, CsvImages, is_list
 from ash.datasets.dataset_entries import ASSETS, Archive, DatasetEntry, Layout, Status, data_root
@@ -34,7 +35,7 @@ from ash.images import (
     left_out_words,
 )
 from ash.labels import class_counts
-from ash.names import CHECKPOINTS, RESERVED, why_no_name
+from ash.names import CHECKPOINTS, HFDS, RESERVED, why_no_name
 from ash.plugins import Registry, running
 
 __all__ = [
@@ -117,7 +118,7 @@ def near_and_far(id_set: str, ood: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def own_sets(root: Path | None = None) -> dict[str, str]:
     """Name -> label of the user's own sets: folders of images and CSV lists in the data root, not registered ones.
 
-    OpenOOD's lists are among them where they lie there.
+    OpenOOD's lists and folders of `datasets` are among them where they lie there.
     """
     names = [name for name, _ in _own_places(root)]
     return {name: name for name in (*names, *openood_lists.lists(root or data_root())) if not why_no_name(name)}
@@ -139,7 +140,8 @@ def _own_places(root: Path | None) -> list[tuple[str, Path]]:
         return []
     taken = {CHECKPOINTS, *DATASETS} | {folder for entry in DATASETS.values() for folder in entry.folders}
     taken |= {openood_lists.FOLDER} if openood_lists.lists(base) else set()
-    found = []
+    found = [*hf_folders.places(base).items()]
+    taken |= {HFDS} if found else set()
     for path in sorted(base.iterdir()):
         name = path.stem if path.suffix.lower() == ".csv" and path.is_file() else path.name
         if name not in taken and not name.startswith(".") and _holds_images(path):
@@ -164,7 +166,9 @@ def _own_path(name: str, root: Path | None = None) -> Path:
 
 
 def _open_path(path: Path, name: str) -> FileImages | OneFile:
-    """A CSV list, a folder with a list `images.csv`, or a folder of images; for a known name, in any of its layouts."""
+    """A set of `datasets`, a CSV list, a folder with a list `images.csv`, or one of images; a known one as it comes."""
+    if name.startswith(f"{HFDS}/") or hf_folders.is_saved(path):
+        return hf_folders.HfImages(path, name)
     if name in DATASETS and path.is_dir():
         images, status = DATASETS[name].find([path])
         if images is not None:
@@ -182,7 +186,9 @@ def dataset_entry(name: str, root: Path | None = None) -> DatasetEntry:
     """The entry of a registered set or of one of the user's own; DataError names the nearest."""
     if name in DATASETS:
         return DATASETS[name]
-    if name in own_sets(root):
+    if name in own_sets(root) or (
+        name.startswith(f"{HFDS}/") and not why_no_name(name) and _own_path(name, root).is_dir()
+    ):
         return _OwnEntry(name, name, "own", f"Your own, in {_own_path(name, root)}.", (), (name,))
     known = [*DATASETS, *own_sets(root)]
     near = difflib.get_close_matches(name, known, n=1)
@@ -194,7 +200,7 @@ class _OwnEntry(DatasetEntry):
     """A set of the user's: as many images as there are."""
 
     def find(self, folders: list[Path]) -> tuple[FileImages | OneFile | None, Status]:
-        path = _own_path(self.name, folders[0].parent)
+        path = _own_path(self.name, folders[0].parents[self.name.count("/")])
         try:
             images = _open_path(path, self.name)
         except DataError as error:

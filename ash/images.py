@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,8 +148,8 @@ def decode(image: Image.Image, upright: bool = True) -> Image.Image:
     return pixels if turn is None else pixels.transpose(turn)
 
 
-def read_image(path: str, name: str, upright: bool = True) -> Image.Image:
-    """Decode a file of one of the FORMATS, mode L or RGB, see `decode`.
+def read_image(path: str | IO[bytes], name: str, upright: bool = True) -> Image.Image:
+    """Decode a file of one of the FORMATS, by its path or open, mode L or RGB, see `decode`.
 
     ImageError when it is broken; DataError when the file cannot be read at all. Too little memory is neither.
     """

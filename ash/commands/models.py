@@ -22,7 +22,9 @@ def models(name: str | None) -> None:
         click.echo("  presets     " + ", ".join(entry.presets.values()))
     if not name:
         click.echo("Every image classifier of torchvision is known by its name, such as resnet18, vit_b_16 or swin_t;")
-        click.echo("where timm is installed, every one of timm's as timm/NAME, of the model hub as hf-hub:ORG/NAME.")
+        click.echo(
+            "where timm is installed, every one of timm's as timm/NAME, of the model hub as hf-hub:ORG/NAME[@REVISION]."
+        )
         return
     click.echo("all placements, in network order:")
     for cut in cuts_of(name):

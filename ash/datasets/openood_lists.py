@@ -12,13 +12,13 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ash.files import read_bytes
+from ash.files import Look, look_of, read_bytes
 from ash.images import UNKNOWN, DataError, FileImages
 
 FOLDER, LISTS, IMAGES = "openood", "benchmark_imglist", ("images_classic", "images_largescale")
@@ -68,19 +68,16 @@ class OpenOodImages(FileImages):
     def __init__(self, path: Path, name: str, label: str = "") -> None:
         self.path = path
         try:
-            content = read_bytes(path, MOST_BYTES)
-            rows = list(_rows(path, content.decode()))
+            files, self._labels, self._digest = _read(path, look_of(path))
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read as a list of images.") from error
-        if not rows:
-            raise DataError(f"{path} lists no images.")
-        self._digest = hashlib.sha256(content).hexdigest()
-        self._labels = np.array([label for _, label in rows], np.int64)
-        root = _images_of(path, rows[0][0])
-        super().__init__(root, [file for file, _ in rows], name, label or name, upright=False)
-        missing = next((file for file in self._names if not os.path.isfile(f"{root}/{file}")), None)
-        if missing is not None:
-            raise DataError(f"{path} lists {missing}, which is not in {root}.")
+        root = _images_of(path, files[0])
+        super().__init__(root, files, name, label or name, upright=False)
+        try:
+            self._seen = np.array(self._found, np.int64)  # every file is looked at once, for all that is asked of it
+        except DataError as error:
+            missing = next((file for file in files if not os.path.exists(f"{root}/{file}")), None)
+            raise DataError(f"{path} lists {missing}, which is not in {root}.") if missing else error from error
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -88,11 +85,24 @@ class OpenOodImages(FileImages):
 
     @property
     def look(self) -> str:
-        return f"{super().look} {self._digest}"
+        """What was seen of the files, and the list that names them: to print a million names takes seconds."""
+        return f"{self.root} {hashlib.sha256(self._seen).hexdigest()} {self._digest}"
 
     @cached_property
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{super().fingerprint} {self._digest}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, look: Look) -> tuple[list[str], NDArray[np.int64], str]:
+    """Files, labels and checksum of a list, read once for one that looks the same: the longest has 1.28 million."""
+    content = read_bytes(path, MOST_BYTES)
+    rows = list(_rows(path, content.decode()))
+    if not rows:
+        raise DataError(f"{path} lists no images.")
+    labels = np.array([label for _, label in rows], np.int64)
+    labels.flags.writeable = False  # all sets of this list have it
+    return [file for file, _ in rows], labels, hashlib.sha256(content).hexdigest()
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[str, int]]:

@@ -64,7 +64,10 @@ def suffix_of(url: str) -> str:
 
 
 def find_hub_file(url: str) -> Path | None:
-    """The copy of a file of the model hub that other programs have left in its cache; None where there is none."""
+    """The copy of a file of the model hub that other programs have left in its cache; None where there is none.
+
+    Of a branch or tag at the commit that they last saw, `refs/REVISION`; a whole commit is its snapshot itself.
+    """
     found = re.fullmatch(r"https://huggingface\.co/([^/]+)/([^/]+)/resolve/([^/]+)/([^/]+)", url)
     if found is None:
         return None
@@ -72,7 +75,8 @@ def find_hub_file(url: str) -> Path | None:
         home = os.environ.get("HF_HOME") or _user_cache() / "huggingface"
         cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
         repository, revision = cache / f"models--{found[1]}--{found[2]}", found[3]
-        commit = read_bytes(repository / "refs" / revision, 100).decode().strip()
+        of_commit = re.fullmatch("[0-9a-f]{40}", revision)
+        commit = revision if of_commit else read_bytes(repository / "refs" / revision, 100).decode().strip()
         path = repository / "snapshots" / commit / found[4]
         return path if path.is_file() else None
     return None

@@ -1,4 +1,4 @@
-"""Any classifier of timm as `timm/NAME`, or of the model hub as `hf-hub:ORG/NAME`, where timm is installed.
+"""Any classifier of timm as `timm/NAME`, or of the model hub as `hf-hub:ORG/NAME[@REVISION]`, where timm is installed.
 
 Transform, classes, licence and address of the weights are what the network's own configuration says. Nothing is asked
 of the hub here: what is not on this machine is fetched by `python -m ash fetch`, as everything else is.
@@ -100,14 +100,15 @@ def names_with_weights() -> Iterator[str]:
 
 
 def config_path(name: str) -> Path:
-    """The configuration of a network of the hub: `checkpoints/hf-hub/ORG/NAME.json`, or in the hub's own cache."""
+    """The configuration of a network of the hub: `checkpoints/hf-hub/ORG/NAME[@REVISION].json`, or in its cache."""
     place = checkpoints_root() / f"{weights_place(name)}.json"
     return place if place.is_file() else find_hub_file(hub_url(name.removeprefix(HUB), _CONFIG)) or place
 
 
 def hub_url(repository: str, file: str) -> str:
-    """The public address of a file in a repository of the hub, ORG/NAME."""
-    return f"https://huggingface.co/{repository}/resolve/main/{file}"
+    """The public address of a file in a repository of the hub, ORG/NAME, or ORG/NAME@REVISION."""
+    place, _, revision = repository.partition("@")
+    return f"https://huggingface.co/{place}/resolve/{revision or 'main'}/{file}"
 
 
 def config_url(name: str) -> str:
@@ -127,7 +128,9 @@ def _config(name: str) -> dict[str, Any]:
         told = {**found, **found.get("pretrained_cfg", {}), **{key: found[key] for key in _ABOVE if key in found}}
         told.setdefault("label_names", found.get("labels"))
         about = {key: told[key] for key in _SAID if told.get(key) is not None}
-        about["hf_hub_id"] = name.removeprefix(HUB)  # whatever it says: the weights beside it, of no other repository
+        about["hf_hub_id"] = name.removeprefix(
+            HUB
+        )  # whatever it says: the weights beside it, of no other repository or revision
         given = {key: value for key, value in dict(found.get("model_args") or {}).items() if key not in _NOT_GIVEN}
         architecture = str(found["architecture"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -165,7 +168,9 @@ def find_entry(name: str) -> ModelEntry | None:
     if not is_of_timm(name):
         return None
     if not OF_TIMM.fullmatch(name):
-        raise ModelError(f"'{name}' names no network: write {TIMM}NAME, as {TIMM}resnet18, or {HUB}ORG/NAME.")
+        raise ModelError(
+            f"'{name}' names no network: write {TIMM}NAME, as {TIMM}resnet18, or {HUB}ORG/NAME, perhaps with @REVISION."
+        )
     if not is_installed():
         raise ModelError(f"{name} is a network of timm, and {MISSING}")
     if name.startswith(TIMM):

@@ -81,7 +81,8 @@ STATE = """() => JSON.stringify({
 })"""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
@@ -91,13 +92,13 @@ def _free_port() -> int:
 @contextmanager
 def serve(command: list[str], cwd: Path, log: Path, port: int = 0) -> Iterator[str]:
     """Run a server until the block ends; yields its address. Ends that process and no other. Port 0: a free one."""
-    port = port or _free_port()
+    port = port or free_port()
     address = f"http://127.0.0.1:{port}"
     options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
     with log.open("w") as out:
         process = subprocess.Popen([*command, *options], cwd=cwd, stdout=out, stderr=subprocess.STDOUT)
         try:
-            _wait_until_healthy(address, process, log)
+            wait_until_healthy(address, process, log)
             yield address
         finally:
             process.terminate()
@@ -108,7 +109,8 @@ def serve(command: list[str], cwd: Path, log: Path, port: int = 0) -> Iterator[s
                 process.wait(10)
 
 
-def _wait_until_healthy(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_until_healthy(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Until a server answers; RuntimeError with its log where it ends before."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if process.poll() is not None:

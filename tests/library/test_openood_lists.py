@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ash.data import DataError, get_dataset, near_and_far, own_sets
+from ash.data import DataError, dataset_entry, get_dataset, near_and_far, own_sets
+from ash.datasets import openood_lists
 from ash.labels import read
 
 
@@ -55,6 +56,30 @@ def test_the_list_is_part_of_what_the_set_is_known_by(root: Path) -> None:
     assert before.names == after.names
     assert before.fingerprint != after.fingerprint
     assert before.look != after.look
+
+
+def test_a_list_that_looks_the_same_is_read_once_and_its_images_are_looked_at_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_now: list[Path] = []
+    bytes_of = openood_lists.read_bytes
+    monkeypatch.setattr(openood_lists, "read_bytes", lambda path, most: read_now.append(path) or bytes_of(path, most))
+    entry = dataset_entry("openood.cifar10")
+    before = entry.status()
+    assert entry.status() == before
+    assert get_dataset("openood.cifar10").labels.tolist() == [0, 3]
+    assert len(read_now) == 1
+    image = root / "openood" / "images_classic" / "cifar10" / "test" / "b" / "2.png"
+    Image.new("L", (9, 9)).save(image)  # another one in its place
+    after = entry.status()
+    assert after.look != before.look
+    assert after.bytes == sum(path.stat().st_size for path in image.parents[1].rglob("*.png"))
+    image.unlink()
+    assert f"lists cifar10/test/b/2.png, which is not in {image.parents[3]}" in entry.status().reason
+    assert len(read_now) == 1
+    (root / "openood" / "benchmark_imglist" / "cifar10" / "test_cifar10.txt").write_text("cifar10/test/a/1.png 1\n")
+    assert get_dataset("openood.cifar10").labels.tolist() == [1]
+    assert len(read_now) == 2
 
 
 @pytest.mark.parametrize(

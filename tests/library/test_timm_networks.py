@@ -19,8 +19,9 @@ from app.link.spec import RunSpec, from_query, to_query
 from ash import fetching
 from ash.__main__ import main
 from ash.bank import BankIdentity
-from ash.data import DataError
+from ash.data import DataError, MemoryImages
 from ash.fetching import FetchProgress
+from ash.identity import Recipe
 from ash.models import ModelError, cuts_of, get_model, offered_models
 from ash.networks import timm_models
 from ash.networks.checkpoints import find_weights
@@ -104,13 +105,17 @@ def test_a_fetch_takes_the_files_of_the_repository(data_root: Path, monkeypatch:
         yield FetchProgress("download", target.name, 1, 1)
 
     monkeypatch.setattr(fetching, "download_steps", download)
-    for name in ("timm/resnet10t.c3_in1k", "hf-hub:some/one"):
+    for name in ("timm/resnet10t.c3_in1k", "hf-hub:some/one", "hf-hub:some/one@v1.0"):
         assert len(list(fetching.fetch_steps(name))) >= 1
     repository = "timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
-    assert asked == [repository, "some/one/resolve/main/config.json", "some/one/resolve/main/model.safetensors"]
+    files = [
+        f"some/one/resolve/{at}/{file}" for at in ("main", "v1.0") for file in ("config.json", "model.safetensors")
+    ]
+    assert asked == [repository, *files], "of a revision both of its files"
     folder = data_root / "checkpoints"
     assert (folder / "timm" / "resnet10t.c3_in1k.safetensors").is_file()
-    assert {path.name for path in (folder / "hf-hub" / "some").glob("[!.]*")} >= {"one.json", "one.safetensors"}
+    stems = {path.stem for path in (folder / "hf-hub" / "some").glob("[!.]*.safetensors")}
+    assert stems == {path.stem for path in (folder / "hf-hub" / "some").glob("[!.]*.json")} == {"one", "one@v1.0"}
     with pytest.raises(DataError, match="has no network 'resnet-10t'"):
         list(fetching.fetch_steps("timm/resnet-10t"))
 
@@ -134,6 +139,8 @@ def test_other_names_are_refused_in_a_sentence() -> None:
         "timm/resnet10t.in5k": "no weights 'in5k' of resnet10t: known are .*c3_in1k",
         "timm/../../etc/passwd": "names no network",
         "hf-hub:someone": "names no network",
+        "hf-hub:some/one@../main": "names no network",
+        "timm/resnet10t@main": "names no network",
         "hf-hub:some/one": r"configuration of hf-hub:some/one is not here: run `python -m ash fetch hf-hub:some/one`",
         "timm/vit_small_patch16_dinov3": "no classifier",
     }.items():
@@ -234,6 +241,43 @@ def test_a_network_of_the_hub_is_what_its_configuration_says(data_root: Path) ->
     assert find_weights("hf-hub:some/one", url, "") == place / "one.safetensors", "the user's own comes first"
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("revision", ["v1.0", "a-branch", COMMIT])
+def test_a_revision_of_the_hub_is_a_network_of_its_own(data_root: Path, revision: str) -> None:
+    """Found in the hub's cache by `refs/REVISION`, or by a commit's snapshot; the newest is another network."""
+    from safetensors.torch import save_file
+
+    repository = data_root / "hub" / "models--some--one"
+    (repository / "refs").mkdir(parents=True)
+    networks = {}
+    for seed, (commit, refs) in enumerate({COMMIT: ("v1.0", "a-branch"), "f" * 40: ("main",)}.items()):
+        torch.manual_seed(seed)
+        networks[commit] = timm.create_model("resnet10t", num_classes=3 + seed)
+        (folder := repository / "snapshots" / commit).mkdir(parents=True)
+        about = {"architecture": "resnet10t", "num_classes": 3 + seed, "pretrained_cfg": {"license": "mit"}}
+        (folder / "config.json").write_text(json.dumps(about))
+        save_file(networks[commit].state_dict(), folder / "model.safetensors")
+        for ref in refs:
+            (repository / "refs" / ref).write_text(commit)
+    old, new = get_model(f"hf-hub:some/one@{revision}"), get_model("hf-hub:some/one")
+    assert torch.equal(old.build().fc.weight, networks[COMMIT].fc.weight)
+    assert (len(old.classes), len(new.classes)) == (3, 4)
+    assert old.url == f"https://huggingface.co/some/one/resolve/{revision}/model.safetensors"
+    assert old.label == f"some/one@{revision} (model hub)"
+    pixels = MemoryImages(np.zeros((2, 8, 8), np.uint8), None, "a", "a")
+    banks = {Recipe(entry, "penultimate", pixels).identity("", "").folder for entry in (old, new)}
+    assert {place.parts[0] for place in banks} == {f"hf-hub_some_one_{revision}", "hf-hub_some_one"}
+    with pytest.raises(ModelError, match=r"configuration of hf-hub:some/one@v2 is not here: run `python -m ash fetch"):
+        get_model("hf-hub:some/one@v2")
+    place = data_root / "checkpoints" / "hf-hub" / "some" / f"one@{revision}.safetensors"
+    place.parent.mkdir(parents=True)
+    save_file(networks[COMMIT].state_dict(), place)
+    assert offered_models()[old.name] == old.label
+    assert get_model(old.name).weights == place
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_extracted_and_swept_on_the_command_line(data_root: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -256,10 +300,25 @@ def test_a_checkpoint_is_extracted_and_swept_on_the_command_line(data_root: Path
 
 
 def test_such_names_are_part_of_a_link() -> None:
-    for name in ("timm/resnet10t.c3_in1k", "hf-hub:some.org/a-net"):
+    for name in (
+        "timm/resnet10t.c3_in1k",
+        "hf-hub:some.org/a-net",
+        "hf-hub:some.org/a-net@v1.0",
+        f"hf-hub:a/b@{COMMIT}",
+    ):
         spec, notices = from_query(to_query(RunSpec(model=name)))
         assert (spec.model, notices) == (name, [])
-    for name in ("timm/../x", "timm/a/b", "hf-hub:a", "/etc/passwd", "timm/", "other/x"):
+    for name in (
+        "timm/../x",
+        "timm/a/b",
+        "hf-hub:a",
+        "hf-hub:a/b@",
+        "hf-hub:a/b@c/d",
+        "timm/a@b",
+        "/etc/passwd",
+        "timm/",
+        "other/x",
+    ):
         assert from_query({"model": name})[0].model != name
 
 

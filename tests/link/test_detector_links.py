@@ -27,7 +27,7 @@ def of(spec: RunSpec) -> View:
 @given(
     spec=st.builds(
         RunSpec.of,
-        model=st.sampled_from(("demo", "resnet50", "timm/resnet10t.c3_in1k", "hf-hub:a/b")),
+        model=st.sampled_from(("demo", "resnet50", "timm/resnet10t.c3_in1k", "hf-hub:a/b", "hf-hub:a/b@v1.0")),
         placement=st.sampled_from(("penultimate", "layer3.0.relu2")),
         variant=st.sampled_from(tuple(VARIANTS)),
         p=st.just(0.0) | st.floats(1, 100, exclude_max=True),
