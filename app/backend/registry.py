@@ -50,6 +50,11 @@ def placement_label(model: str, placement: str) -> str:
     return placements(model).get(placement) or entry(model).placements.get(placement) or placement
 
 
+def class_in_sentence(model: str, name: str) -> str:
+    """The name of a class within a sentence: small where the network begins all of its classes with a capital."""
+    return name.lower() if all(one[:1] != one[:1].lower() for one in entry(model).classes) else name
+
+
 def presets(model: str) -> dict[str, str]:
     """Preset label -> method string."""
     return dict(entry(model).presets)

@@ -80,16 +80,26 @@ function saveVector(chart) {
 async function print(chart) {
   const { width, height } = chart.node._fullLayout, { filename } = chart.config.toImageButtonOptions;
   const drawing = await window.Plotly.toImage(chart.node, { format: 'svg', width, height, imageDataOnly: true });
-  const style = `@page { size: ${width}px ${height}px; margin: 0 }
-    body { margin: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact } svg { display: block }`;
+  const style = `${fontFaces()} @page { size: ${width}px ${height}px; margin: 0 }
+    body { margin: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact }
+    svg { display: block } .updatemenu-container, .slider-container { display: none }`;
   const frame = document.createElement('iframe');
   frame.className = 'ash-printed';
   frame.srcdoc = `<!doctype html><title>${filename}</title><style>${style}</style>${drawing}`;
-  frame.onload = () => {
+  frame.onload = async () => {
+    await frame.contentDocument.fonts.ready;
     frame.contentWindow.onafterprint = () => frame.remove();
     frame.contentWindow.print();
   };
   document.body.append(frame);
+}
+
+// The page's own fonts, for a document that does not share them: labels are as wide as they were laid out.
+function fontFaces() {
+  const own = [...document.styleSheets].filter(({ href }) => !href || new URL(href).origin === location.origin);
+  const rules = own.flatMap(sheet => [...sheet.cssRules].map(rule => [rule, sheet.href]));
+  return rules.filter(([rule]) => rule instanceof CSSFontFaceRule).map(([rule, base]) => rule.cssText.replace(
+    /url\(["']?([^"')]+)["']?\)/g, (_, place) => `url("${new URL(place, base ?? document.baseURI)}")`)).join(' ');
 }
 
 function fullScreen(node) {

@@ -217,6 +217,8 @@ def _measured(
     options = "" if at.dtype == "float32" else f', dtype="{at.dtype}"'
     limits = "most[name]" if most else _limits(spec, at)
     data = f"evenly(data, {limits})" if limits else "data"
+    if limits and _OWN_SET in ood:
+        data += f' if name == "{at.id_set}" else data'
     names = dict.fromkeys(("extract", "get_dataset", "get_model", "parse_methods", "split", "sweep"), "ash") | {**used}
     if listed:
         names["dataset_entry"] = "ash.data"

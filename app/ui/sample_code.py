@@ -28,7 +28,7 @@ with torch.inference_mode():
 print("zeros after", int((done.shaped == 0).sum()))
 print("score before", float(SCORES["{score}"](before)))
 print("score after", float(SCORES["{score}"](after)))
-print("class before", entry.classes[int(before.argmax())])
+{shares}print("class before", entry.classes[int(before.argmax())])
 print("class after", entry.classes[int(after.argmax())])
 '''
 
@@ -58,6 +58,10 @@ for name in ("t", "s1", "s2", "factor", "level", "logit_factor"):
         print(name, float(value))
 """
 
+_SHARES = """print("share before", float(before.softmax(1).max()))  # of which the score is the log-odds
+print("share after", float(after.softmax(1).max()))
+"""
+
 _VALUES = '''"""{label} on {n} values: run it where `import ash` works{plugins}."""
 
 import torch
@@ -78,6 +82,7 @@ def program(spec: RunSpec, name: str, index: int) -> str:
         **_one(spec, name, index),
         numbers=_NUMBERS,
         score=spec.score,
+        shares=_SHARES if spec.score == "msp" else "",
     )
 
 

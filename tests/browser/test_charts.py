@@ -70,13 +70,17 @@ def test_a_chart_is_printed_on_one_page_of_its_size_as_text(visitor: Visitors) -
     printed = page.wait_for_function("() => window.printed").json_value()
     size = page.evaluate(f"[{PLOT}._fullLayout.width, {PLOT}._fullLayout.height]")
     paper = page.context.new_page()
+    paper.goto(page.evaluate("location.origin + '/_stcore/health'"))  # whose fonts it may load
     paper.set_content(printed)
+    paper.evaluate("document.fonts.ready")
     pdf = paper.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type ?/Page\b", pdf)) == 1
     box = re.search(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
     assert box
     assert [float(one) * 96 / 72 for one in box.groups()] == pytest.approx(size, abs=1)
-    assert b"/Type /Font" in pdf
+    fonts = paper.evaluate("[...document.fonts].filter(one => one.status === 'loaded').map(one => one.family)")
+    assert fonts == ["Source Sans"], "the one that it was laid out for"
+    assert b"/Font" in pdf
     assert "ID accuracy (%)" in printed
 
 

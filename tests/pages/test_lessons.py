@@ -258,6 +258,29 @@ def test_every_lesson_renders_with_its_controls_and_no_others(name: str) -> None
 
 
 @pytest.mark.slow
+def test_an_answer_is_not_judged_by_another_question() -> None:
+    """With another budget the setting that wins is another one: it is asked anew, and the lesson stays open."""
+    app = page("lessons", lesson="choosing", model="mobilenet_v2_photos")
+    app.button(key="answer_chosen_other").click().run()
+    assert "agrees" in app.success[0].value
+    app.selectbox(key="spec_budget_lesson").set_value(2.0).run()
+    assert not app.success
+    assert app.button(key="answer_chosen_ash")
+    assert "Recap" in words(app)
+    app.button(key="answer_chosen_ash").click().run()
+    assert "agrees" in app.success[0].value
+
+
+@pytest.mark.slow
+def test_another_network_asks_its_own_question() -> None:
+    app = page("lessons", lesson="inputs", model="demo")
+    app.button(key="read_on_sure").click().run()
+    assert "Recap" in words(app)
+    app.selectbox(key="spec_model").set_value("densenet101_cifar10").run()
+    assert "Recap" not in words(app)
+
+
+@pytest.mark.slow
 def test_a_lesson_follows_its_slider(here: Here) -> None:
     app = page("lessons", lesson="pruning")
     app.button(key="answer_pruned_keeps").click().run()

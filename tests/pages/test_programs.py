@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.backend import evaluations, layer_status, lessons, setups
+from app.backend import banks, evaluations, layer_status, lessons, setups
 from app.backend.uploads import Uploads
 from app.charts import sample_table, score_words
 from app.charts.sample_table import NOT_ID, Filters
@@ -127,10 +127,12 @@ def test_modified_relu_of_its_two_images() -> None:
         assert float(lines["factor"]) == pytest.approx(cut.slope)
 
 
-@pytest.mark.parametrize("method", ["ash_s@66", "knn"])
-def test_own_images_as_a_folder(method: str, tmp_path: Path) -> None:
-    spec = replace(SPEC, other=method) if method == "knn" else SPEC
+@pytest.mark.parametrize(
+    "spec", [SPEC, replace(SPEC, other="knn"), replace(SPEC, placement="layer4.0.relu2", images=2)]
+)
+def test_own_images_as_a_folder(spec: RunSpec, tmp_path: Path) -> None:
     own = Uploads()
+    list(banks.compute_banks(setups.setup(spec)))
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (40, 30 + number, 4), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")

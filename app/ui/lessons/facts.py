@@ -12,6 +12,7 @@ from app.charts import bins, score_words
 from app.charts.line_chart import PERCENTILE, Against, Line, Spot, outlines
 from app.link.spec import PENULTIMATE, RunSpec
 from app.theme import ALGORITHMS, count, counted, listed, percent, points
+from app.theme import number as scale
 from app.ui.lessons.words import SAME, difference, gap, order
 from ash.methods import STEPS, Method
 
@@ -153,8 +154,8 @@ def floored(value: float) -> float:
 
 
 def favours(ratio: Share) -> dict[str, bool]:
-    """Whose ratio s1/s2 is the larger, in the two digits that are shown."""
-    difference = round(ratio.id, 2) - round(ratio.ood, 2)
+    """Whose ratio s1/s2 is the larger, in the digits that are shown."""
+    difference = round(ratio.id, 3) - round(ratio.ood, 3)
     return {"favours_id": difference > 0, "favours_ood": difference < 0, "even": difference == 0}
 
 
@@ -226,10 +227,10 @@ def shaping(here: Here) -> Found:
     values = {
         "p": number(p),
         **_each(here, tops),
-        "ratio_id": f"{ratio.id:.2f}",
-        "ratio_ood": f"{ratio.ood:.2f}",
-        "factor_id": f"{np.exp(ratio.id):,.1f}",
-        "factor_ood": f"{np.exp(ratio.ood):,.1f}",
+        "ratio_id": f"{ratio.id:.3f}",
+        "ratio_ood": f"{ratio.ood:.3f}",
+        "factor_id": scale(np.exp(ratio.id)),  # four digits, as everywhere
+        "factor_ood": scale(np.exp(ratio.ood)),
         "agreement": percent(lessons.same_class(here.at, f"ash_p@{p!r}", f"ash_s@{p!r}")),
         "zero_accuracy": percent(zero.accuracy),
         "winner": STEPS[winner].label,

@@ -22,6 +22,7 @@ from app.ui.placement_values import FIGURE
 from app.ui.texts import Question
 
 _ANSWERS = "predictions"  # Key -> (the answer that was chosen, whether it is right)
+_PASSED = "passed_questions"
 _COUNTED = "counted_answers"  # the keys whose answer the room has counted: each once a session
 _OFTEN = "3s"  # how often a page in the room looks for new answers
 _STYLE = """<style>
@@ -30,7 +31,7 @@ _STYLE = """<style>
 [class*="st-key-answers_"] button p {text-align: left}
 </style>"""
 
-Key = tuple[Setup, tuple[str, ...], str]  # what is measured, on which OOD sets, the question
+Key = tuple[Setup, tuple[str, ...], str, str]  # what is measured, on which OOD sets, the question, what it hangs on
 
 
 def draw(here: Here, question: Question) -> bool:
@@ -42,9 +43,10 @@ def draw(here: Here, question: Question) -> bool:
         _lacking(here)
         return False
     values, facts = filling(here, found)
-    key = (here.at, here.sets, question.id)
+    asked = fill(question.question, values, facts)
+    key = (here.at, here.sets, question.id, f"{asked} {found.right}")  # another budget is another question
     with st.container(key=f"asked_{question.id}"):
-        st.markdown(fill(question.question, values, facts))
+        st.markdown(asked)
     answers = {name: fill(text, values, facts) for name, text in question.answers.items()}
     given = given_answers().get(key)
     if given is None:
@@ -92,13 +94,20 @@ def _lacking(here: Here) -> None:
 
 def _ask(key: Key, answers: Mapping[str, str], right: str) -> None:
     st.markdown("**What do you predict?** The curve comes after your answer.")
-    with st.container(key=f"answers_{key[-1]}", gap="small"):
+    with st.container(key=f"answers_{key[2]}", gap="small"):
         for name, text in answers.items():
-            st.button(text, key=f"answer_{key[-1]}_{name}", width="stretch", on_click=_answer, args=(key, name, right))
+            st.button(text, key=f"answer_{key[2]}_{name}", width="stretch", on_click=_answer, args=(key, name, right))
+
+
+def _passed() -> set[Key]:
+    """Questions, whatever they hang on, behind which this session has read on."""
+    found: set[Key] = st.session_state.setdefault(_PASSED, set())
+    return found
 
 
 def _answer(key: Key, name: str, right: str) -> None:
     given_answers()[key] = name, name == right
+    _passed().add((*key[:3], ""))
     already: set[Key] = st.session_state.setdefault(_COUNTED, set())
     if room.address() and key not in already:
         already.add(key)
@@ -134,7 +143,7 @@ def _room(key: Key, answers: Mapping[str, str]) -> None:
     """How many in the room have answered; which answer, once this session has."""
     counts = room.answers(key)
     total = sum(counts.values())
-    with st.container(border=True, key=f"room_{key[-1]}"):
+    with st.container(border=True, key=f"room_{key[2]}"):
         st.markdown(f"**In the room:** {counted(total, 'answer')} so far.")
         if total and key in given_answers():
             for name, text in answers.items():
@@ -155,17 +164,13 @@ def at_once(here: Here, question: Question) -> str:
 
 def in_lesson(here: Here, name: str) -> bool:
     """A question inside a lesson, in a frame; whether the lesson, which goes on to answer it, may go on."""
+    key = (here.at, here.sets, name, "")
     with st.container(border=True, key=f"predict_{name}"):
         st.markdown("**Predict**")
-        waits = draw(here, texts.questions()[name]) and not st.session_state.get(_passed(name))
+        waits = draw(here, texts.questions()[name]) and key not in _passed()
         if waits:
             st.button(
                 "Read on without answering", key=f"read_on_{name}", type="tertiary", icon=":material/arrow_downward:",
-                on_click=st.session_state.update, args=({_passed(name): True},),
+                on_click=_passed().add, args=(key,),
             )  # fmt: skip
     return not waits
-
-
-def _passed(name: str) -> str:
-    """The key of the session state that says that a question was passed over."""
-    return f"passed_{name}"

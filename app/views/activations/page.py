@@ -98,7 +98,7 @@ def _verdict(spec: RunSpec, one: Sample, computed: bool) -> sample_summary.Verdi
     known = spec.source == "id" and 0 <= one.label < len(classes)
     truth = classes[one.label] if known else None
     label = setups.whole_set(sample_picker.data_set(spec)).label
-    noun = f"this {truth.lower()}" if truth else f"this image of {label}"
+    noun = f"this {registry.class_in_sentence(spec.model, truth)}" if truth else f"this image of {label}"
     unit = "units" if one.x.size == one.x.shape[0] else "values"
     predicted = classes[pairs[0].argmax()], classes[pairs[1].argmax()]
     return sample_summary.Verdict(

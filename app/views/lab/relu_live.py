@@ -96,7 +96,8 @@ def finding(record: Relu) -> str:
     """Where the two images are cut at the percentile shown first."""
     p, (one, two) = write_number(record.percentiles[record.start]), record.now
     if one.t is None or two.t is None:
-        return f"At p = {p} nothing of one of the images is kept: its output is 0 everywhere."
+        which = "either image" if one.t is None and two.t is None else "one of the images"
+        return f"At p = {p} nothing of {which} is kept: its output is 0 everywhere."
     first, second = record.images
     differ = theme.number(one.t) != theme.number(two.t)
     return (

@@ -28,7 +28,7 @@ def words(spec: RunSpec, one: Sample) -> str:
     """`this sneaker` for an image of a class of the network, `this image of Digits` for any other."""
     classes = registry.entry(spec.model).classes
     if spec.source == "id" and 0 <= one.label < len(classes):
-        return f"this {classes[one.label].lower()}"
+        return f"this {registry.class_in_sentence(spec.model, classes[one.label])}"
     return f"this image of {setups.whole_set(sample_picker.data_set(spec)).label}"
 
 

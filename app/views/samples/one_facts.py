@@ -77,7 +77,9 @@ class Facts:
         """`This sneaker`, `This image of Letters`, `Your image shoe.png`."""
         if not self.data:
             return f"Your image {self.one.name}"
-        return f"This {self.truth.lower()}" if self.truth else f"This image of {self.label}"
+        if self.truth:
+            return f"This {registry.class_in_sentence(self.spec.model, self.truth)}"
+        return f"This image of {self.label}"
 
     @property
     def caption(self) -> str:

@@ -287,7 +287,10 @@ def _export(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> None:
         share.file_name("own", f"{spec.method}.csv"),
         "own_csv",
     )
-    code.show("own_code", lambda: code.own_program(spec))
+    if any(step.variant.does == "random" for step in spec.method.steps):
+        st.caption("No program prints this: ASH-RAND draws by an image's number, and here every image is the first.")
+    else:
+        code.show("own_code", lambda: code.own_program(spec))
 
 
 def frame(spec: RunSpec, own: Uploads, lines: tuple[Line, Line]) -> pd.DataFrame:
