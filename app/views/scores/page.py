@@ -175,10 +175,14 @@ def _reading(spec: RunSpec) -> None:
 def _export(spec: RunSpec, after: Evaluation, before: Evaluation | None) -> None:
     every = shown_sets(replace(spec, set="all"))
     origin = {**share.provenance(spec), "images": split.measured_words(spec, list(every)[1:])}
-    names = {name: _named(spec, name) for name in every}
+
+    def make() -> str:
+        names = {name: _named(spec, name) for name in every}
+        return plot.csv_text(samples(names, after, before, spec.tpr), share.dated(origin))
+
     share.download(
         "Scores of every image (CSV)",
-        lambda: plot.csv_text(samples(names, after, before, spec.tpr), share.dated(origin)),
+        make,
         share.file_name("scores", f"{spec.method}.csv"),
         "scores_samples",
     )
