@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ash.bank import open_bank as open_bank
     from ash.data import get_dataset as get_dataset
     from ash.data import register_dataset as register_dataset
+    from ash.detector import Detector as Detector
     from ash.errors import AshError as AshError
     from ash.extraction import extract as extract
     from ash.fitting import Fit as Fit
@@ -71,6 +72,7 @@ _HOME = {
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     **dict.fromkeys(("choose", "is_validation", "validation_and_test"), "protocol"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),
+    "Detector": "detector",
     "extract": "extraction",
     "AshError": "errors",
     **dict.fromkeys(("get_model", "register_model", "Preprocess"), "models"),

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from ash import links
 from ash.engine import steps as steps_of
 from ash.engine.activations import pooled
 from ash.engine.runs import given_of
@@ -186,6 +187,30 @@ def detector(
     ).calibrated(id_scores, calibrated_on, share)
     scorer = _scorer(method, stem, own_tail, entry.preprocess.shape, fit)
     return Detector(stem, tail, steps, scorer, about).eval()
+
+
+def from_link(link: str) -> Detector:
+    """The detector of a view of the explorer, by its link as *Share* copies it, or the link's query alone.
+
+    Of the ID set of the view, activations that are missing are extracted; a fit must be there. AshError.
+    """
+    from ash.data import dataset_entry, evenly, get_dataset
+    from ash.extraction import extract
+    from ash.fitting import find_fit
+    from ash.models import get_model
+    from ash.sweeping import sweep
+
+    view = links.read(link)
+    check(view.method)
+    entry = get_model(view.model)
+    name, most = view.id_set or entry.id_set, view.images_of(entry)
+    listed = dataset_entry(name).listed() if dataset_entry(name).status().state == "listed" else None
+    images = listed or get_dataset(name)
+    bank = extract(entry, view.placement, evenly(images, most) if most else images, dtype=view.dtype)
+    fit = find_fit(entry, view.placement, "", dtype=view.dtype) if view.method.needs_fit else None
+    tail = split(entry.build(), entry.node(view.placement))[1]
+    (scores,) = sweep(tail, bank, {}, [view.method], fit=fit).id_scores
+    return detector(entry, view.placement, view.method, scores, name, share=view.accept / 100, id_bank=bank, fit=fit)
 
 
 def check(method: Method) -> None:

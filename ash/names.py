@@ -6,9 +6,7 @@ MOST = 61  # characters
 _NAME = re.compile(rf"\w[\w.-]{{0,{MOST - 1}}}")
 TIMM, HUB = "timm/", "hf-hub:"  # before the name of a network of timm, or of the model hub through timm
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
-OF_TIMM = re.compile(
-    rf"{TIMM}{_PART}|{HUB}{_PART}/{_PART}(@{_PART})?"
-)  # @: a revision of the hub, tag, branch or commit
+OF_TIMM = re.compile(rf"{TIMM}{_PART}|{HUB}{_PART}/{_PART}(@{_PART})?")  # @: a tag, branch or commit of the hub
 HFDS = "hfds"  # the folder of the data root, and the beginning of names, of sets of Hugging Face's `datasets`
 _OF_HFDS = re.compile(rf"{HFDS}/{_NAME.pattern}(/{_NAME.pattern})?")
 CHECKPOINTS = "checkpoints"  # the folder of the data root that holds weights

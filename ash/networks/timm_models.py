@@ -128,9 +128,7 @@ def _config(name: str) -> dict[str, Any]:
         told = {**found, **found.get("pretrained_cfg", {}), **{key: found[key] for key in _ABOVE if key in found}}
         told.setdefault("label_names", found.get("labels"))
         about = {key: told[key] for key in _SAID if told.get(key) is not None}
-        about["hf_hub_id"] = name.removeprefix(
-            HUB
-        )  # whatever it says: the weights beside it, of no other repository or revision
+        about["hf_hub_id"] = name.removeprefix(HUB)  # whatever it says: the weights beside it, and no others
         given = {key: value for key, value in dict(found.get("model_args") or {}).items() if key not in _NOT_GIVEN}
         architecture = str(found["architecture"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

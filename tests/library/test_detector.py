@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+import ash
 from ash import detector as detectors
 from ash import shaping, watching
 from ash.__main__ import main
@@ -246,6 +248,27 @@ def command(*arguments: object) -> Result:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "link",
+    [
+        "model=demo&variant=ash_s&p=80&tpr=90",
+        "http://localhost:8501/scores?model=mobilenet_v2_photos&variant=ash_s&p=75",
+        "model=densenet101_cifar10&variant=ash_b&p=90",  # its ID set ships without images
+        "model=demo&variant=react&c=1",
+    ],
+)
+def test_a_link_is_the_detector_that_the_command_line_writes(link: str, tmp_path: Path) -> None:
+    there = detectors.from_link(link)
+    assert isinstance(there, ash.Detector)
+    assert command("export", link, "--out", tmp_path / "d.pt2").exit_code == 0
+    file = read((tmp_path / "d.pt2").read_bytes(), "d.pt2")
+    assert replace(there.about, date="", preprocess={}) == replace(file.about, date="", preprocess={})
+    x = images(get_model(there.about.model), 5)
+    with torch.inference_mode():
+        for ours, theirs in zip(there(x), file.module()(x), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
 def test_the_command_line_exports_scores_and_calibrates(tmp_path: Path) -> None:
     file, folder = tmp_path / "detector.pt2", tmp_path / "mine"
     done = command("export", "--model", "demo", "--method", "ash_s@80", "--accept", 90, "--out", file)
