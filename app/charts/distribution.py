@@ -138,7 +138,7 @@ def _floor(record: Distribution) -> float:
 
 def _values_layout(record: Distribution, dark: bool, floor: float) -> dict[str, Any]:
     within, colour = record.within, theme.colours(dark)
-    share = {"type": "log", "range": [float(np.log10(floor)), 2.0], "title": "% of values", "dtick": 1}
+    share = {"type": "log", "range": [float(np.log10(floor)), 2.0], "title": {"text": "% of values"}, "dtick": 1}
     share |= {"tickformat": "~g", "exponentformat": "none"}
     notes = [
         {
@@ -148,6 +148,7 @@ def _values_layout(record: Distribution, dark: bool, floor: float) -> dict[str, 
             "xref": "paper",
             "xanchor": "left",
             "xshift": -48,  # over the axis, too, so that it fits beside another column
+            "yshift": 7,  # above its highest number
             "y": top,
             "yref": "paper",
             "yanchor": "bottom",
@@ -160,10 +161,14 @@ def _values_layout(record: Distribution, dark: bool, floor: float) -> dict[str, 
     return theme.layout(
         dark,
         height=470,
-        margin={"l": 56, "r": 12, "t": 44, "b": 48},
+        margin={"l": 56, "r": 12, "t": 52, "b": 48},
         bargap=0,
         barmode="overlay",
-        xaxis={"title": "value of a unit" + (" (log)" if within.log else ""), "anchor": "y2", **_value_ticks(within)},
+        xaxis={
+            "title": {"text": "value of a unit" + (" (log)" if within.log else "")},
+            "anchor": "y2",
+            **_value_ticks(within),
+        },
         yaxis={**share, "domain": [0.58, 1.0]},
         yaxis2={**share, "domain": [0.0, 0.42]},
         annotations=notes,
@@ -252,8 +257,11 @@ def quantity_figure(record: Quantity, dark: bool) -> Figure:
         height=300,
         margin={"l": 56, "r": 12, "t": 30, "b": 48},
         bargap=0,
-        xaxis={"title": record.name, "range": [float(edges[0]), float(edges[-1])]},
-        yaxis={"title": "% of images", "range": [0.0, round_top(105 * max(one.max() for one in record.shares))]},
+        xaxis={"title": {"text": record.name}, "range": [float(edges[0]), float(edges[-1])]},
+        yaxis={
+            "title": {"text": "% of images"},
+            "range": [0.0, round_top(105 * max(one.max() for one in record.shares))],
+        },
     )
     return Figure([filled, outline], layout)
 

@@ -100,8 +100,8 @@ def figure(shown: Against, dark: bool) -> Figure:
     plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
         showlegend=True,
-        xaxis={"title": shown.x, "range": [round(left, 4), round(right, 4)], "zeroline": False},
-        yaxis={"title": shown.y, "range": [round(low, 4), round(high, 4)], "zeroline": False},
+        xaxis={"title": {"text": shown.x}, "range": [round(left, 4), round(right, 4)], "zeroline": False},
+        yaxis={"title": {"text": shown.y}, "range": [round(low, 4), round(high, 4)], "zeroline": False},
         shapes=[] if shown.at is None else [{**upright, "line": {"color": colour["muted"], "width": 1}}],
     )
     return plot

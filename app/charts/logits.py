@@ -92,7 +92,7 @@ def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> Figure:
         bargap=0.25,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         xaxis={
-            "title": "logit, centred and scaled to its largest" if compare else "logit",
+            "title": {"text": "logit, centred and scaled to its largest" if compare else "logit"},
             "range": [min(float(span.min()), 0.0) - (pad if span.min() < 0 else 0), max(float(span.max()), 0.0) + pad],
             "zeroline": True,
             "zerolinecolor": colour["muted"],

@@ -3,6 +3,7 @@ of a step; here nothing is checked while a page is drawn, and everything in the 
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,21 @@ class Figure:
         for given, taken in zip([parts["layout"], *parts["data"]], [made.layout, *made.data], strict=True):
             if short := {name for name in given if given[name] not in (None, [], {})} - {*taken.to_plotly_json()}:
                 raise ValueError(f"{', '.join(sorted(short))}: plotly.js knows no short forms of properties")
+        if bare := [*_bare_titles(parts)]:
+            raise ValueError(f"{', '.join(bare)}: plotly.js draws no title that is not {{'text': ...}}")
         return made
+
+
+def _bare_titles(value: Any) -> Iterator[str]:
+    """The titles that are a text alone, which Plotly's Python takes and its JavaScript leaves out."""
+    if isinstance(value, dict):
+        if isinstance(value.get("title"), str):
+            yield value["title"]
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for part in value:
+        yield from _bare_titles(part)
 
 
 def _plain(value: Any) -> Any:

@@ -123,9 +123,9 @@ def _layout(groups: tuple[Images, Images], x: Floats, dark: bool) -> dict[str, A
                 }
             )  # fmt: skip
     for name in ("xaxis3", "xaxis4"):
-        found[name]["title"] = "value of a unit"
+        found[name]["title"] = {"text": "value of a unit"}
     for name in ("yaxis", "yaxis3"):
-        found[name]["title"] = "after shaping"
+        found[name]["title"] = {"text": "after shaping"}
     return layout(
         dark, height=HEIGHT, margin={"l": 8, "r": 8, "t": 56, "b": 8}, shapes=shapes, annotations=notes, **found,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},

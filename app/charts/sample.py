@@ -256,13 +256,21 @@ def curve_figure(record: Curve, dark: bool) -> Figure:
         margin={"l": 60, "r": 14, "t": 28, "b": 48},
         showlegend=False,
         hovermode="x",
-        xaxis={"title": "rank (1 = largest)", "range": [0.5, record.n + 0.5], "anchor": "y2" if shaped else "y"},
-        yaxis={"title": "value before", "domain": [0.56, 1.0] if shaped else [0.0, 1.0], "range": _span(record.before)},
+        xaxis={
+            "title": {"text": "rank (1 = largest)"},
+            "range": [0.5, record.n + 0.5],
+            "anchor": "y2" if shaped else "y",
+        },
+        yaxis={
+            "title": {"text": "value before"},
+            "domain": [0.56, 1.0] if shaped else [0.0, 1.0],
+            "range": _span(record.before),
+        },
         shapes=_lines(record, colour),
         annotations=_notes(record, colour),
     )
     if shaped:
-        layout["yaxis2"] = {"title": "value after", "domain": [0.0, 0.44], "range": _span(record.after)}
+        layout["yaxis2"] = {"title": {"text": "value after"}, "domain": [0.0, 0.44], "range": _span(record.after)}
     return Figure(traces, layout)
 
 

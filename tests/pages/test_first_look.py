@@ -42,7 +42,7 @@ def test_a_first_look_then_all_of_it(at: setups.Setup) -> None:
     app = at_link("tradeoff", **LINK)
     app.session_state["grid_stopped"] = at, "energy"
     ran(app)
-    assert f"on {ROWS // 2} images of each set" in texts(app)
+    assert f"on {ROWS // 2} rows of each set" in texts(app)
     assert [trace for trace in figure(app, "first_look")["data"] if trace["name"] == "ASH-S"]
     assert provenance.provenance(SPEC)["device"], "says where, and measures nothing for it"
     assert not evaluations.has_grid(at, "energy")

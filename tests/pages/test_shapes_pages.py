@@ -57,7 +57,7 @@ def test_the_numbers_of_scale_and_lts_on_one_image() -> None:
         }
         assert wanted[variant] in headline.replace("\\", "")
         explained = "ratio s1/s2" if variant == "lts" else "exponent s1/s2"
-        assert figure(app, "activations_quantity")["layout"]["xaxis"]["title"] == explained
+        assert figure(app, "activations_quantity")["layout"]["xaxis"]["title"]["text"] == explained
 
 
 @pytest.mark.parametrize("text", ["scale@85", "lts@85", "bfact@0.5"])

@@ -81,8 +81,8 @@ def figure(shown: Accuracy, dark: bool) -> Figure:
     plot.data.append({**published.trace(spots, dark, "published, ResNet-50"), **places})
     plot.layout.update(
         **layout(dark, height=HEIGHT, margin={"l": 8, "r": 12, "t": 8, "b": 8}),
-        xaxis={"title": "Percentile p (% removed)", "range": [-2, 101], "zeroline": False},
-        yaxis={"title": "ID accuracy (%)", "range": [-3, 101], "zeroline": False},
+        xaxis={"title": {"text": "Percentile p (% removed)"}, "range": [-2, 101], "zeroline": False},
+        yaxis={"title": {"text": "ID accuracy (%)"}, "range": [-3, 101], "zeroline": False},
     )
     return plot
 

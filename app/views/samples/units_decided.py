@@ -117,7 +117,7 @@ def figure(record: Decided, variant: str, dark: bool) -> Figure:
         height=height,
         margin={"l": 8, "r": 14, "t": 84, "b": 54},
         bargap=0.45,
-        xaxis={"title": "what the unit adds", "domain": [PICTURES + 0.03, 1], "zeroline": True, "nticks": 6}
+        xaxis={"title": {"text": "what the unit adds"}, "domain": [PICTURES + 0.03, 1], "zeroline": True, "nticks": 6}
         | {"zerolinecolor": colour["muted"], "fixedrange": True},
         yaxis={"autorange": "reversed", "ticks": "", "anchor": "free", "position": 0, "fixedrange": True},
         images=_images(record),

@@ -30,10 +30,12 @@ def draw(spec: RunSpec) -> None:
     if not math.isnan(by_method[current][x] + by_method[current][y]):
         record = pareto.record(every, current=current, baseline=baseline, paper=(), x=x, y=y, show_all=spec.show_all)
         shipped.draw_front(record, "first_look", sentence, "ash-first-look")
-    images = sum(len(setups.images(at, name)) for name in at.sets)
+    images, kind = sum(len(setups.images(at, name)) for name in at.sets), "images"
+    if setups.is_features(at.model):
+        kind = "rows"
     st.caption(
-        f"This is every second setting on {grids.FIRST_IMAGES} images of each set, evenly spaced. All "
-        f"{len(evaluations.grid_methods(at, spec.score))} settings on all {count(images)} images are measured once, on "
-        f"{plain(engine.device())}, and kept; meanwhile the other pages measure their one setting on all images."
+        f"This is every second setting on {grids.FIRST_IMAGES} {kind} of each set, evenly spaced. All "
+        f"{len(evaluations.grid_methods(at, spec.score))} settings on all {count(images)} {kind} are measured once, on "
+        f"{plain(engine.device())}, and kept; meanwhile the other pages measure their one setting on all {kind}."
     )
     grid_progress.measure(spec)
