@@ -16,9 +16,11 @@ from app.backend.banks import Step, bank, id_labels
 from app.backend.caches import cache_resource
 from app.backend.engine import keep, kept, parts, start
 from app.backend.evaluations import at_hand, grid_methods, grid_takes_long
+from app.backend.fits import fit_of
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
-from ash.methods import Method
+from ash.methods import Method, perturbations
+from ash.models import get_model
 from ash.tables import Sweep
 
 if TYPE_CHECKING:
@@ -80,7 +82,11 @@ def _advance(at: Setup, score: str, methods: tuple[str, ...], work: _Work) -> No
 
 
 def first_look(at: Setup, score: str, more: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of every second setting of the grid and of some methods more, on FIRST_IMAGES images of each set."""
+    """The rows of every second setting of the grid and of some methods more, on FIRST_IMAGES images of each set.
+
+    A method that looks at perturbed images is left out.
+    """
+    more = tuple(text for text in more if not perturbations(get_model(at.model), [Method.parse(text)]))
     every = [(text, Method.parse(text).percentile) for text in grid_methods(at, score)]
     some = tuple(text for text, p in every if p is None or p % FIRST_STEP == 0)
     extra = tuple(text for text in more if text not in some)
@@ -96,9 +102,10 @@ def _looked(at: Setup, methods: tuple[str, ...]) -> Sweep:
 
     tail, rows = parts(at)[1], _rows(at, at.id_set)
     parsed = [Method.parse(text) for text in methods]
+    fit = fit_of(at) if any(method.needs_fit for method in parsed) else None
     with semaphore:
         ids, ood = _some(at, at.id_set), {name: _some(at, name) for name in at.ood}
-        run = Run(tail, ids, ood, parsed, id_labels(at)[rows], evaluation_device())
+        run = Run(tail, ids, ood, parsed, id_labels(at)[rows], evaluation_device(), fit=fit)
         for _ in run.parts():
             semaphore.let_others()
         return run.result(range(len(parsed)))

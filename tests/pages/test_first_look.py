@@ -54,6 +54,15 @@ def test_a_first_look_then_all_of_it(at: setups.Setup) -> None:
     assert evaluations.has_grid(at, "energy")
 
 
+@pytest.mark.parametrize("method", ["knn", "odin", "react@90%+ash_s@80:msp"])
+def test_whatever_is_loaded_has_a_first_look(at: setups.Setup, method: str) -> None:
+    """A score that is fitted, one that looks at perturbed images, a method of several steps and another score."""
+    app = at_link("tradeoff", **LINK, method=method)
+    app.session_state["grid_stopped"] = at, "energy"
+    ran(app)
+    assert figure(app, "first_look")["data"] or "cannot be shown yet" in texts(app)
+
+
 def test_other_pages_do_not_wait_for_it(at: setups.Setup) -> None:
     assert charts(open_page("scores", **LINK))
     assert not evaluations.has_grid(at, "energy")

@@ -12,6 +12,7 @@ from app.errors import plain
 from app.link.spec import RunSpec
 from app.theme import count
 from app.ui import grid_progress, shipped
+from ash.methods import Method
 
 
 def draw(spec: RunSpec) -> None:
@@ -22,6 +23,8 @@ def draw(spec: RunSpec) -> None:
         rows = grids.first_look(at, spec.score, tuple(dict.fromkeys(map(str, (baseline, current)))))
     every = settings(rows, "mean", sets)
     by_method = {one.method: one for one in every}
+    current = current if current in by_method else Method(score=spec.score)
+    baseline = baseline if baseline in by_method else Method(score=spec.score)
     labels = setups.chosen_sets(spec)
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
     sentence = f"A first look: {headline(by_method[current], by_method[baseline], where)}"
