@@ -40,7 +40,11 @@ def get_model(name: str, checkpoint: Path | str | None = None) -> ModelEntry:
     if entry is None:
         known = [*MODELS, *torchvision_names()]
         near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(MODELS)}, and torchvision's classifiers."
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"known are {', '.join(MODELS)}, torchvision's classifiers and timm/NAME."
+        )
         raise ModelError(f"There is no model '{name}': {hint}")
     return entry.with_checkpoint(checkpoint) if checkpoint else entry
 

@@ -33,9 +33,9 @@ FIRST_IMAGES, FIRST_STEP = 300, 10  # of each set, and percentiles between two s
 class _Work:
     """A grid under way: its steps, how many evaluations are done and to do, the seconds they took."""
 
+    total: int
     steps: "Iterator[sweeping.Step] | None" = None
     done: int = 0
-    total: int = 1
     seconds: float = 0.0
 
     @property
@@ -46,7 +46,7 @@ class _Work:
 
 @cache_resource(max_entries=2)
 def _work(at: Setup, score: str) -> _Work:
-    return _Work()
+    return _Work(len(grid_methods(at, score)) * sum(len(bank(at, name)) for name in at.sets))
 
 
 def progress(at: Setup, score: str) -> Step:
@@ -82,7 +82,7 @@ def _advance(at: Setup, score: str, methods: tuple[str, ...], work: _Work) -> No
 
 
 def first_look(at: Setup, score: str, more: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of every second setting of the grid and of some methods more, on FIRST_IMAGES images of each set.
+    """The rows of every second percentile of the grid and of some methods more, on FIRST_IMAGES images of each set.
 
     A method that looks at perturbed images is left out.
     """

@@ -97,10 +97,18 @@ def noise_words(found: Setting, good: Sequence[Setting], goal: str, interval: tu
     )
 
 
-def best_of_ash(found: Setting, baseline: Setting, goal: str) -> str:
-    """Which of the paper's variants is best, where another method is better."""
+def best_of_ash(found: Setting, baseline: Setting, goal: str, validated: bool, limited: bool) -> str:
+    """Which setting of the paper's variants was chosen, where another method is better; none that gains nothing.
+
+    `validated`: on validation images; `limited`: within a budget.
+    """
+    ash, within = "ASH-P, ASH-B and ASH-S", "within the budget " if limited else ""
+    if found.merit(goal) <= baseline.merit(goal):
+        return f"Of {ash} none is better {within}than {baseline.label}."
     gain = points(found[goal] - baseline[goal]).removesuffix(" points")
-    return f"The best of ASH is {method_words(found)}: {OBJECTIVE_LABELS[goal]} {percent(found[goal])} ({gain})."
+    chosen = ", chosen likewise," if validated else ""
+    numbers = f"{OBJECTIVE_LABELS[goal]} {percent(found[goal])} ({gain})"
+    return f"The best of {ash}{chosen} is {method_words(found)}: {numbers}."
 
 
 def without_data(label: str, found: Setting, usual: Setting, goal: str) -> str:

@@ -1,5 +1,7 @@
 """The settings of a large set-up: measured once, with progress, stopped and resumed any time."""
 
+import math
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -16,7 +18,8 @@ def measure(spec: RunSpec) -> None:
     key = setups.setup(spec), spec.score
     stopped, bar = _STOPPED.what == key, st.empty()
     show = work.shower(bar, "evaluations")
-    show(grids.progress(*key))
+    now = grids.progress(*key)
+    show(replace(now, rate=0.0, left=math.inf) if stopped else now)
     start, stop = ("Go on", "play_arrow", _STOPPED.stop), ("Cancel", "stop", partial(_STOPPED.start, key))
     work.button("grid_button", not stopped, start, stop)
     if not stopped:

@@ -73,11 +73,14 @@ class HfImages(OneFile):
         if len(splits) > 1:
             raise DataError(f"{name} has the splits {', '.join(splits)}: name one, as {name}/{[*splits][-1]}.")
         self._shards = [_seen(shard) for shard in next(iter(splits.values()))]
-        named = _SHARD.fullmatch(self._shards[0][0].name) if self._shards else None
-        wanted, folders = int(named["of"]) if named else len(self._shards), {shard.parent for shard, _ in self._shards}
-        if not self._shards or len(self._shards) != wanted or len(folders) != 1:
-            has = f"{len(self._shards)} .arrow or .parquet files in {len(folders)} folders, {wanted or 'some'} in one"
-            raise DataError(f"{path} is not one whole split of a set: it has {has} are needed.")
+        if not self._shards:
+            raise DataError(f"{path} is not one whole split of a set: it has no .arrow or .parquet file.")
+        named, folders = _SHARD.fullmatch(self._shards[0][0].name), {shard.parent for shard, _ in self._shards}
+        wanted = int(named["of"]) if named else len(self._shards)
+        if len(self._shards) != wanted or len(folders) != 1:
+            more = f" in {len(folders)} folders" if len(folders) > 1 else f", and its names tell of {wanted}"
+            has = f"it has {len(self._shards)} .arrow or .parquet files{more}"
+            raise DataError(f"{path} is not one whole split of a set: {has}.")
         self._parts = [(shard, part) for shard in self._shards for part in range(len(_rows(shard)))]
         self._starts = np.cumsum([0, *(rows for shard in self._shards for rows in _rows(shard))])
         if not self._starts[-1]:

@@ -241,7 +241,10 @@ class TestTorchvision:
             ("resnet-50", "There is no model 'resnet-50': did you mean resnet50?"),
             ("ViT_B_16", "did you mean vit_b_16?"),
             ("densenet101_cifar", "did you mean densenet101_cifar10?"),
-            ("zzzz", "There is no model 'zzzz': known are .*demo, resnet50, .*, and torchvision's classifiers"),
+            (
+                "zzzz",
+                "There is no model 'zzzz': known are .*demo, resnet50, .*, torchvision's classifiers and timm/NAME",
+            ),
             ("fasterrcnn_resnet50_fpn", "is a torchvision network for object detection"),
             ("fcn_resnet50", "is a torchvision network for segmentation"),
             ("quantized_resnet50", "is a torchvision network for quantized inference"),

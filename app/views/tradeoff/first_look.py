@@ -36,9 +36,10 @@ def draw(spec: RunSpec) -> None:
     images, kind = sum(len(setups.images(at, name)) for name in at.sets), "images"
     if setups.is_features(at.model):
         kind = "rows"
+    settings_of = len(evaluations.grid_methods(at, spec.score))
     st.caption(
-        f"This is every second setting on {grids.FIRST_IMAGES} {kind} of each set, evenly spaced. All "
-        f"{len(evaluations.grid_methods(at, spec.score))} settings on all {count(images)} {kind} are measured once, on "
+        f"This is every second percentile, and every threshold, on {grids.FIRST_IMAGES} {kind} of each set, evenly "
+        f"spaced. All {settings_of} settings on all {count(images)} {kind} are measured once, on "
         f"{plain(engine.device())}, and kept; meanwhile the other pages measure their one setting on all {kind}."
     )
     grid_progress.measure(spec)

@@ -363,7 +363,9 @@ def _noise(spec: RunSpec, view: View, choice: Choice, part: str) -> str:
         else []
     )
     if of_ash is not None and found.variant not in ALGORITHMS:
-        said.append(best_of_ash(of_ash, view.baseline, choice.goal))
+        said.append(
+            best_of_ash(of_ash, view.baseline, choice.goal, choice.part == protocol.VALIDATION, spec.budget != OFF)
+        )
     return " ".join(said)
 
 
@@ -428,7 +430,8 @@ def _explain(shown: pareto.Pareto) -> None:
     if hidden:
         names = "; ".join(f"{method_words(one)} ({one[shown.x]:.1f}, {one[shown.y]:.1f})" for one in hidden)
         edge = " The arrow at the edge points to the loaded one." if shown.current in hidden else ""
-        st.caption(f"Outside the picture: {names}.{edge} Turn on Show all to see them.")
+        them = "it" if len(hidden) == 1 else "them"
+        st.caption(f"Outside the picture: {names}.{edge} Turn on Show all to see {them}.")
     st.markdown(
         "**How to read it.** Each mark is one setting of a variant; better is up and to the right. The grey steps are "
         "the Pareto front: no setting is better on both axes, and each setting off the steps is beaten by one on them. "
