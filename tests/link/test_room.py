@@ -165,10 +165,11 @@ def test_the_room_counts_each_session_once_and_shows_what_it_said_after_the_own_
     here = Here(RunSpec())
     found = outcome(here, "zero")
     assert found is not None
-    key = (setups.setup(here.spec), here.sets, "zero")
     one, two = (open_page("lab", room="predict", question="zero") for _ in range(2))
     assert "In the room:** 0 answers" in texts(one)
     one.button(key=f"answer_zero_{found.right}").click().run()
+    (key,) = room._answers
+    assert key[:3] == (setups.setup(here.spec), here.sets, "zero")  # type: ignore[index]
     assert room.answers(key) == {found.right: 1}
     assert "In the room:** 1 answer " in texts(one)
     assert next(bar.proto.text for bar in one.get("progress")).startswith(("0: ", "1: "))
