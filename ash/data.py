@@ -230,6 +230,15 @@ def get_dataset(text: str) -> ImageSet:
     return _open_path(expand(place), name)
 
 
+def set_or_list(text: str) -> ImageSet:
+    """`get_dataset`; of a registered set whose images are not here, but whose activations ship, the list of them.
+
+    The list has a bank, and no images.
+    """
+    listed = DATASETS[text].listed() if text in DATASETS and DATASETS[text].status().state == "listed" else None
+    return listed or get_dataset(text)
+
+
 def _name_of(path: Path) -> str:
     """The name of a set that is given by its place alone; DataError where another must be stated."""
     name = path.name if path.is_dir() else path.stem

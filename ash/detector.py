@@ -194,7 +194,7 @@ def from_link(link: str) -> Detector:
 
     Of the ID set of the view, activations that are missing are extracted; a fit must be there. AshError.
     """
-    from ash.data import dataset_entry, evenly, get_dataset
+    from ash.data import evenly, set_or_list
     from ash.extraction import extract
     from ash.fitting import find_fit
     from ash.models import get_model
@@ -204,8 +204,7 @@ def from_link(link: str) -> Detector:
     check(view.method)
     entry = get_model(view.model)
     name, most = view.id_set or entry.id_set, view.images_of(entry)
-    listed = dataset_entry(name).listed() if dataset_entry(name).status().state == "listed" else None
-    images = listed or get_dataset(name)
+    images = set_or_list(name)
     bank = extract(entry, view.placement, evenly(images, most) if most else images, dtype=view.dtype)
     fit = find_fit(entry, view.placement, "", dtype=view.dtype) if view.method.needs_fit else None
     tail = split(entry.build(), entry.node(view.placement))[1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ash.data import DATASETS, DataError, ImageSet, Subset, dataset_entry, evenly, get_dataset
+from ash.data import DataError, ImageSet, Subset, evenly, set_or_list
 from ash.errors import EXPECTED, AshError, sentence
 from ash.files import write_atomically
 from ash.identity import DTYPES, PRECISIONS
@@ -99,21 +99,15 @@ def some(data: ImageSet, images: int | None) -> ImageSet:
 def data_sets(texts: Iterable[str], images: int | None) -> dict[str, ImageSet]:
     """Image sets by the name of the whole, at most so many images of each; DataError when two have one name.
 
-    Of a set whose images are not here, but whose activations ship, the list: it has a bank, and no images.
+    Of a set whose images are not here, but whose activations ship, the list.
     """
     sets: dict[str, ImageSet] = {}
     for text in texts:
-        listed = dataset_entry(text).listed() if text in DATASETS and _is_listed(text) else None
-        data = listed or get_dataset(text)
+        data = set_or_list(text)
         if data.name in sets:
             raise DataError(f"Two of the sets have the name '{data.name}'; give one of them another as NAME=DIR.")
         sets[data.name] = some(data, images)
     return sets
-
-
-def _is_listed(name: str) -> bool:
-    """Whether no image of a registered set is here, but activations of some ship: those can be measured."""
-    return dataset_entry(name).status().state == "listed"
 
 
 def whole_names(data: ImageSet) -> Sequence[str]:
