@@ -55,7 +55,7 @@ def has_grid(at: Setup, score: str) -> bool:
 
 def grid_takes_long(at: Setup, score: str) -> bool:
     """Whether the grid of a linear tail is still to be measured on so much that a page should not wait for it."""
-    if not is_linear(at) or missing_sets(at):
+    if (at, score) in at_hand() or not is_linear(at) or missing_sets(at):
         return False
     width = math.prod(bank(at, at.id_set).shape[1:])
     return width * sum(len(bank(at, name)) for name in at.sets) > AT_ONCE and not has_grid(at, score)

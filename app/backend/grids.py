@@ -98,17 +98,21 @@ def first_look(at: Setup, score: str, more: tuple[str, ...]) -> pd.DataFrame:
 def _looked(at: Setup, methods: tuple[str, ...]) -> Sweep:
     """Some methods on evenly spaced images."""
     from ash.device import evaluation_device
-    from ash.engine.runs import Run
+    from ash.sweeping import sweep
 
-    tail, rows = parts(at)[1], _rows(at, at.id_set)
     parsed = [Method.parse(text) for text in methods]
     fit = fit_of(at) if any(method.needs_fit for method in parsed) else None
     with semaphore:
-        ids, ood = _some(at, at.id_set), {name: _some(at, name) for name in at.ood}
-        run = Run(tail, ids, ood, parsed, id_labels(at)[rows], evaluation_device(), fit=fit)
-        for _ in run.parts():
-            semaphore.let_others()
-        return run.result(range(len(parsed)))
+        return sweep(
+            parts(at)[1],
+            _some(at, at.id_set),
+            {name: _some(at, name) for name in at.ood},
+            parsed,
+            id_labels=id_labels(at)[_rows(at, at.id_set)],
+            device=evaluation_device(),
+            progress=semaphore.let_others,
+            fit=fit,
+        )
 
 
 def _rows(at: Setup, name: str) -> NDArray[np.int64]:

@@ -177,11 +177,6 @@ def _with_own(found: pd.DataFrame, at: Setup, own: tuple[str, ...], part: str) -
     return pd.concat([found, *more], ignore_index=True) if more else found
 
 
-def evaluate(at: Setup, score: str) -> None:
-    """All settings of a placement whose percentiles come from one pass."""
-    table(at, score)
-
-
 def _recalled(at: Setup, score: str, methods: tuple[str, ...], part: str) -> pd.DataFrame | None:
     """What is evaluated at a deep tail: by this server, or by an earlier one that kept it on disk."""
     found = deep_table(at, score, part)

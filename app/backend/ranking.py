@@ -10,7 +10,6 @@ from app.backend.banks import Step, missing_sets
 from app.backend.caches import cache_data
 from app.backend.engine import is_linear
 from app.backend.evaluations import has_grid, table
-from app.backend.layer_status import evaluate
 from app.backend.protocol import ALL, VALIDATION, usable
 from app.backend.registry import entry, models
 from app.backend.requirements import unready
@@ -54,7 +53,7 @@ def steps(score: str) -> Generator[Step, None, None]:
     for done, (label, at) in enumerate(todo.items()):
         spent = time.monotonic() - begun
         yield Step(label, done, len(todo), done / spent if done else 0.0, (len(todo) - done) * spent / max(done, 1))
-        evaluate(at, score)
+        table(at, score)
 
 
 def best(score: str, budget: float | None, split: str) -> tuple[Best, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.backend import banks, deep, layer_status, library, setups
+from app.backend import banks, deep, evaluations, layer_status, library, setups
 from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
@@ -222,7 +222,7 @@ def _leave(*names: str) -> None:
 def evaluate(one: layer_status.Standing, score: str) -> None:
     """All settings of a placement that one pass gives."""
     with st.spinner(f"Evaluating every percentile at {plain(one.label)}"):
-        layer_status.evaluate(one.at, score)
+        evaluations.table(one.at, score)
 
 
 def go_on(

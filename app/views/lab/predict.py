@@ -44,8 +44,9 @@ def _heading(spec: RunSpec, chosen: Question) -> None:
 def _progress(here: Here) -> None:
     """How many predictions about this network were right so far."""
     order, given = texts.questions(), questions.given_answers()
-    about = {key: right for key, (_, right) in given.items() if key[:2] == (here.at, here.sets) and key[2] in order}
-    mine = {key[2]: right for key, right in about.items()}.values()  # of a question that was asked twice the last
+    mine = {  # of a question that was asked twice the last
+        key[2]: right for key, (_, right) in given.items() if key[:2] == (here.at, here.sets) and key[2] in order
+    }.values()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{sum(mine)} of {len(order)} right**, {len(mine)} answered", width="content")
         if mine:
