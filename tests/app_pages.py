@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app.backend import banks, setups
 from app.charts.plain import Figure
 from app.link.spec import RunSpec
+from ash import plugins
 from ash.errors import AshError
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
@@ -32,6 +34,13 @@ def at_demo(page: str) -> AppTest:
     if missing:
         pytest.skip(f"banks of the demo are missing: {', '.join(missing)}")
     return at_link(page, model="demo")
+
+
+def forget_plugins() -> None:
+    """Read the plug-ins anew, and forget what the app has made of those before."""
+    plugins.reload()
+    st.cache_resource.clear()
+    st.cache_data.clear()
 
 
 def _asked(app: AppTest, query: Mapping[str, object]) -> AppTest:

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 import torch
-from app_pages import ENTRY, open_page
+from app_pages import ENTRY, forget_plugins, open_page
 from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
@@ -42,12 +41,6 @@ def sections() -> list[str]:
     return [page[0] for pages in ast.literal_eval(found).values() for page in pages]
 
 
-def forget() -> None:
-    plugins.reload()
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 def trained(folder: Path) -> Path:
     """The example in a folder of its own, with its weights beside it, as the guide says how."""
     file = Path(shutil.copy(EXAMPLE, folder))
@@ -63,9 +56,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     file = trained(tmp_path_factory.mktemp("own"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(plugins.VARIABLE, str(file))
-        forget()
+        forget_plugins()
         yield file
-    forget()
+    forget_plugins()
     assert MODEL not in offered_models()
 
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
-from app_pages import open_page
+from app_pages import forget_plugins, open_page
 
 from app.backend import registry, setups, store
 from ash import plugins
@@ -32,12 +31,6 @@ NET = MODEL.format(network=LAYERS, more="")
 Load = Callable[..., tuple[str, ...]]
 
 
-def forget() -> None:
-    plugins.reload()
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     """Write plug-ins a.py, b.py, ..., load them, and return what is wrong with them."""
@@ -47,13 +40,13 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         for file, text in zip(files, texts, strict=True):
             file.write_text(text)
         monkeypatch.setenv(plugins.VARIABLE, ":".join(map(str, files)))
-        forget()
+        forget_plugins()
         return tuple(map(str, plugins.problems()))
 
     before = set(MODELS), set(DATASETS), set(STEPS)
     yield write
     monkeypatch.delenv(plugins.VARIABLE)
-    forget()
+    forget_plugins()
     assert (set(MODELS), set(DATASETS), set(STEPS)) == before
     assert plugins.texts() == {}
 
@@ -92,7 +85,7 @@ def test_files_that_cannot_be_run(load: Load, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "text.txt").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(plugins.VARIABLE, "gone.py:text.txt:.")
-    forget()
+    forget_plugins()
     assert [str(problem) for problem in plugins.problems()] == [
         "gone.py: there is no such file",
         "text.txt: it is no Python file: its name must end in .py",

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import streamlit as st
 import torch
-from app_pages import charts, open_page, ran, texts
+from app_pages import charts, forget_plugins, open_page, ran, texts
 from features_folder import write_folder
 from streamlit.testing.v1 import AppTest
 from torch import nn
@@ -27,12 +26,6 @@ ROOT = Path(__file__).parents[2]
 NAME = "feature_folder"
 
 
-def forget() -> None:
-    plugins.reload()
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of features, named as `ash-explorer --features` names it."""
@@ -40,9 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_folder(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(plugins.VARIABLE, str(path))
-        forget()
+        forget_plugins()
         yield path
-    forget()
+    forget_plugins()
 
 
 def html_of(app: AppTest) -> str:
@@ -134,9 +127,9 @@ def test_a_folder_that_does_not_work_is_named_in_the_library(folder: Path) -> No
     (other / "head.npz").unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(plugins.VARIABLE, f"{folder}{os.pathsep}{other}")
-        forget()
+        forget_plugins()
         words = texts(open_page("library", model=NAME))
-    forget()
+    forget_plugins()
     assert "broken: the model 'broken' cannot be used: head.npz is missing" in words
 
 
@@ -168,7 +161,7 @@ def test_the_guides_ten_lines_write_such_a_folder(tmp_path: Path, monkeypatch: p
     exec(block, {"model": model, "head": head, **sets})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(plugins.VARIABLE, str(tmp_path / "mynet"))
-        forget()
+        forget_plugins()
         entry = ash.get_model("mynet")
         assert (entry.ood_sets, len(entry.classes)) == (("mynet.dtd", "mynet.svhn"), 3)
         bank = ash.extract(entry, "penultimate", ash.get_dataset("mynet.id"))
@@ -176,4 +169,4 @@ def test_the_guides_ten_lines_write_such_a_folder(tmp_path: Path, monkeypatch: p
         with torch.no_grad():
             assert np.array_equal(entry.build()(torch.from_numpy(bank.read().copy())).numpy(), model(images).numpy())
         assert bank.labels.tolist() == (torch.arange(50) % 3).tolist()
-    forget()
+    forget_plugins()

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import streamlit as st
-from app_pages import at_link, charts, figure, open_page, ran, sent, texts
+from app_pages import at_link, charts, figure, forget_plugins, open_page, ran, sent, texts
 from features_folder import ROWS, write_folder
 
 from app.backend import engine, evaluations, grids, provenance, setups
@@ -17,12 +16,6 @@ LINK = {"model": NAME, "variant": "ash_s", "p": "65"}
 SPEC = RunSpec(model=NAME, variant="ash_s", p=65.0)
 
 
-def forget() -> None:
-    plugins.reload()
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 @pytest.fixture(autouse=True)
 def at(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[setups.Setup]:
     """A folder of features that counts as large, of which nothing is measured yet."""
@@ -32,10 +25,10 @@ def at(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("ASH_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(evaluations, "AT_ONCE", 1000)
     monkeypatch.setattr(grids, "FIRST_IMAGES", ROWS // 2)
-    forget()
+    forget_plugins()
     yield setups.setup(SPEC)
     monkeypatch.undo()
-    forget()
+    forget_plugins()
 
 
 def test_a_first_look_then_all_of_it(at: setups.Setup) -> None:
