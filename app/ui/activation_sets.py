@@ -21,7 +21,7 @@ def draw(spec: RunSpec) -> None:
     if not prepare.ready(spec):
         return
     sets = {"all": "All OOD sets", **setups.chosen_sets(spec)}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         st.selectbox(
             "Compared with",
             list(sets),

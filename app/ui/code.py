@@ -68,6 +68,7 @@ samples["rescued"], samples["broken"] = now & ~was, was & ~now
       f"{{samples['broken'].sum()}} broken")
 print(samples.to_csv(index=False))
 """
+_JUDGED = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}  # what verdicts take
 _OWN_SET = "own=FOLDER"  # NAME=DIR, as the library names a folder
 _OWN = """own = "{own}"  # write the folder of your images there
 classes = sweep(tail, banks[own], {{}}, result.methods{fitted}).id_predictions
@@ -123,26 +124,23 @@ def counts_program(spec: RunSpec, sets: Sequence[str]) -> str:
     """It prints what the threshold of the spec does to the ID set and some OOD sets, by score alone and by method."""
     at = setups.setup(spec)
     tested = protocol.usable(at, spec.split) != protocol.ALL
-    used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
-    start = _measured(spec, _pair(spec), sets, used, tested)
+    start = _measured(spec, _pair(spec), sets, _JUDGED, tested)
     return start + _COUNTS.format(of="test" if tested else "result", tpr=spec.tpr / 100, id_set=at.id_set)
 
 
 def samples_program(spec: RunSpec, chosen: Filters) -> str:
     """It prints how many samples are on the wrong side, and those that pass the filters, as the page's CSV has them."""
     at = setups.setup(spec)
-    used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
     methods = (spec.method.score, str(spec.method))
     start = _measured(
-        spec, dict.fromkeys(methods), tuple(setups.chosen_sets(spec)), used, False, packages=["pandas as pd"]
+        spec, dict.fromkeys(methods), tuple(setups.chosen_sets(spec)), _JUDGED, False, packages=["pandas as pd"]
     )
     return start + _SAMPLES.format(tpr=spec.tpr / 100, id_set=at.id_set, chosen=_conditions(chosen))
 
 
 def own_program(spec: RunSpec) -> str:
     """It prints class, score, threshold and verdict of the images of a folder, by the score alone and by the method."""
-    used = {"accepts": "ash.metrics", "threshold_at_tpr": "ash.metrics"}
-    start = _measured(spec, _pair(spec), (_OWN_SET,), used, False, packages=["pandas as pd"])
+    start = _measured(spec, _pair(spec), (_OWN_SET,), _JUDGED, False, packages=["pandas as pd"])
     fitted = ", fit=fitted" if spec.method.needs_fit else ""
     return start + _OWN.format(own=_OWN_SET, tpr=spec.tpr / 100, fitted=fitted)
 

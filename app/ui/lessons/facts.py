@@ -6,13 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
+from app import theme
 from app.backend import evaluations, lessons, registry, setups
 from app.backend.lessons import Curve, Point, Share
 from app.charts import bins, score_words
 from app.charts.line_chart import PERCENTILE, Against, Line, Spot, outlines
 from app.link.spec import PENULTIMATE, RunSpec
 from app.theme import ALGORITHMS, count, counted, listed, percent, points
-from app.theme import number as scale
 from app.ui.lessons.words import SAME, difference, gap, order
 from ash.methods import STEPS, Method
 
@@ -229,8 +229,8 @@ def shaping(here: Here) -> Found:
         **_each(here, tops),
         "ratio_id": f"{ratio.id:.3f}",
         "ratio_ood": f"{ratio.ood:.3f}",
-        "factor_id": scale(np.exp(ratio.id)),  # four digits, as everywhere
-        "factor_ood": scale(np.exp(ratio.ood)),
+        "factor_id": theme.number(np.exp(ratio.id)),
+        "factor_ood": theme.number(np.exp(ratio.ood)),
         "agreement": percent(lessons.same_class(here.at, f"ash_p@{p!r}", f"ash_s@{p!r}")),
         "zero_accuracy": percent(zero.accuracy),
         "winner": STEPS[winner].label,

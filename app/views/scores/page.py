@@ -74,7 +74,7 @@ def _scores(one: Evaluation) -> tuple[bins.Scores, Mapping[str, bins.Scores]]:
 def _controls(spec: RunSpec) -> None:
     sets = setups.chosen_sets(spec)
     names = {"all": "All, one panel each", **sets}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         st.segmented_control(
             "Picture", list(PICTURES), format_func=PICTURES.__getitem__, required=True, **bind("curve")
         )
