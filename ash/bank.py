@@ -88,7 +88,7 @@ class BankIdentity:
         text = json.dumps({"format": FORMAT, **self.fields}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The bank's folder, relative to a root."""
         parts = (self.model, self.placement, f"{self.dataset}-{self.key}")
@@ -259,10 +259,17 @@ def find_bank(identity: BankIdentity, root: Path | None = None) -> Path | None:
 def any_bank(model: str, placement: str, dataset: str, root: Path | None = None) -> bool:
     """Whether there is a complete bank of these names, of whatever weights, code and images: a quick look."""
     named = BankIdentity(model, "", placement, "", dataset, "").folder
-    wanted = f"{named.name.removesuffix(named.name.rpartition('-')[2])}*/manifest.json"
+    begins = named.name.removesuffix(named.name.rpartition("-")[2])
+    parents = (base / named.parent for base in roots(root))
+    return any(
+        name.startswith(begins) and _is_complete(parent / name) for parent in parents for name in _names_in(parent)
+    )
+
+
+def _names_in(folder: Path) -> list[str]:
     with contextlib.suppress(OSError):
-        return any(True for base in roots(root) for _ in (base / named.parent).glob(wanted))
-    return False
+        return os.listdir(folder)
+    return []
 
 
 def _is_complete(folder: Path) -> bool:

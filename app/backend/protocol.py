@@ -72,6 +72,7 @@ def rows(at: Setup, name: str, part: str) -> NDArray[np.intp]:
     return np.flatnonzero(_mask(at, name, part))
 
 
+@once_a_run
 def _mask(at: Setup, name: str, part: str) -> NDArray[np.bool_]:
     """Which rows of a set's bank are of a part."""
     base, _, counts = part.partition("|")

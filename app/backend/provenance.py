@@ -5,9 +5,9 @@ from app.backend.engine import device, is_linear
 from app.backend.evaluations import grid_with_origin, has_grid
 from app.backend.registry import entry
 from app.backend.requirements import unready
-from app.backend.setups import chosen_sets, has_bank, identity, images, is_features, setup
+from app.backend.setups import chosen_sets, found_bank, images, is_features, setup
 from app.link.spec import RunSpec
-from ash.bank import BUNDLED, find_bank
+from ash.bank import BUNDLED
 
 CONVENTIONS = (
     "ID positive; higher score = more ID; FPR95 at the highest threshold with TPR >= 95 %; AUPR = average precision"
@@ -26,7 +26,7 @@ def badge(spec: RunSpec) -> str:
 def provenance(spec: RunSpec) -> dict[str, str | int]:
     """What every export states: source, model, weights, data, counts, device, versions, date, conventions."""
     at = setup(spec)
-    folder = find_bank(identity(at, at.id_set)) if has_bank(at, at.id_set) else None
+    folder = found_bank(at, at.id_set)
     bundled = folder is not None and folder.is_relative_to(BUNDLED)
     return {
         "source": "bundled" if bundled else "computed here" if folder else "not computed yet",

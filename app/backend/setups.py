@@ -369,14 +369,21 @@ def left_out(spec: RunSpec) -> dict[str, str]:
 
 
 def has_bank(at: Setup, name: str) -> bool:
-    """Whether the activations of a data set are computed. What is there in a run of the script stays there in it."""
-    seen, key = _OF_THIS_RUN.get(), (has_bank, at, name)
+    """Whether the activations of a data set are computed."""
+    return found_bank(at, name) is not None
+
+
+def found_bank(at: Setup, name: str) -> Path | None:
+    """Where the bank of a data set is, None where there is none. What is there in a run of the script stays there in
+    it."""
+    seen, key = _OF_THIS_RUN.get(), (found_bank, at, name)
     if seen is not None and key in seen:
-        return True
-    there = bank_folder(at, images(at, name), partial(identity, at, name)) is not None
-    if there and seen is not None:
-        seen[key] = True
-    return there
+        there: Path = seen[key]
+        return there
+    found = bank_folder(at, images(at, name), partial(identity, at, name))
+    if found and seen is not None:
+        seen[key] = found
+    return found
 
 
 def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsilon: Perturbation = 0.0) -> Path | None:

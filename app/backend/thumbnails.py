@@ -18,6 +18,7 @@ from ash.data import DataError, ImageSet
 
 SIDE = 256  # pixels of the longer side, twice what a card shows
 MOST_BYTES = 64 * 2**20  # of all pictures that are kept
+Key = tuple[str, str, int, int]  # data set, its fingerprint, number, pixels of the longer side
 PIXELATED = 64  # pictures below this many pixels stay crisp: they are enlarged by the browser, and lossless
 
 
@@ -39,17 +40,17 @@ class Memory:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self.most, self.bytes = most, 0
-        self._kept: OrderedDict[tuple[str, str, int], Thumbnail] = OrderedDict()
+        self._kept: OrderedDict[Key, Thumbnail] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, str, int]) -> Thumbnail | None:
+    def get(self, key: Key) -> Thumbnail | None:
         """What is kept under a key."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def put(self, key: tuple[str, str, int], one: Thumbnail) -> None:
+    def put(self, key: Key, one: Thumbnail) -> None:
         """Keep one, and let go of the oldest."""
         with self._lock:
             self.bytes += len(one.uri) - len(self._kept[key].uri if key in self._kept else "")
@@ -70,13 +71,14 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "ash-thumbnails")
 
 
-def small_pictures(samples: Sequence[tuple[str, int]]) -> list[Thumbnail]:
-    """The pictures of samples (name of the data set, number in the whole set), in order; a broken one says why.
+def small_pictures(samples: Sequence[tuple[str, int]], side: int = SIDE) -> list[Thumbnail]:
+    """The pictures of samples (name of the data set, number in the whole set), in order, of at most `side` pixels; a
+    broken one says why.
 
     What is broken or gone is not kept, so that it is read again next time.
     """
     memory, sets = _memory(), {name: whole_set(name) for name, _ in samples}
-    keys = [(name, sets[name].fingerprint, number) for name, number in samples]
+    keys = [(name, sets[name].fingerprint, number, side) for name, number in samples]
     found = {key: memory.get(key) for key in keys}
     missing = [key for key, one in found.items() if one is None]
     for key, fresh in zip(missing, _pool().map(partial(_decoded, sets), missing), strict=True):
@@ -86,21 +88,21 @@ def small_pictures(samples: Sequence[tuple[str, int]]) -> list[Thumbnail]:
     return [one for key in keys if (one := found[key]) is not None]
 
 
-def _decoded(sets: dict[str, ImageSet], key: tuple[str, str, int]) -> Thumbnail:
-    name, _, number = key
+def _decoded(sets: dict[str, ImageSet], key: Key) -> Thumbnail:
+    name, _, number, side = key
     if not sets[name].has_images:
         return Thumbnail("", absent=True)
     try:
-        return thumbnail(sets[name].image(number))
+        return thumbnail(sets[name].image(number), side)
     except DataError as error:
         return Thumbnail("", broken=str(error))
 
 
-def thumbnail(image: Image.Image) -> Thumbnail:
-    """A picture of at most SIDE pixels: as it is when that is small, otherwise as JPEG."""
+def thumbnail(image: Image.Image, side: int = SIDE) -> Thumbnail:
+    """A picture of at most `side` pixels: as it is when that is small, otherwise as JPEG."""
     crisp = max(image.size) <= PIXELATED
     if not crisp:
-        image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+        image.thumbnail((side, side), reducing_gap=2.0)
     return Thumbnail(data_uri(image, crisp), crisp)
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.backend import library, registry, samples, setups
+from app.backend import library, registry, samples, setups, thumbnails
 from app.backend.thumbnails import data_uri
 from app.errors import plain
 from app.link.picks import Pick
@@ -44,24 +44,25 @@ def go_to(source: str, number: int) -> None:
 
 def quick(spec: RunSpec) -> None:
     """Samples that explain this setting, as small pictures with a button each."""
-    found = samples.suggestions(setups.setup(spec), str(spec.method), tuple(setups.chosen_sets(spec)), spec.tpr / 100)
+    at = setups.setup(spec)
+    found = samples.suggestions(at, str(spec.method), tuple(setups.chosen_sets(spec)), spec.tpr / 100)
+    named = [(at.id_set if one.source == "id" else one.source, one.index) for one in found]
+    small = thumbnails.small_pictures(named, 2 * THUMBNAIL)
     with st.container(horizontal=True, gap="small", key="quick_picks"):
-        for one in found:
-            name = setups.setup(spec).id_set if one.source == "id" else one.source
-            chosen = (spec.source, index(spec)) == (one.source, one.index)
+        for one, (name, number), picture in zip(found, named, small, strict=True):
+            chosen, data = (spec.source, index(spec)) == (one.source, number), setups.whole_set(name)
             with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
-                data = setups.whole_set(name)
-                picture = _picture(data, one.index)[0]
-                if picture or not data.has_images:
-                    pixels = np.asarray(picture) if picture else None
-                    pictures.show(pixels, (data.label, data.names[one.index]), THUMBNAIL)
+                if picture.uri:
+                    st.image(picture.uri, width=THUMBNAIL)
+                elif picture.absent:
+                    pictures.show(None, (data.label, data.names[number]), THUMBNAIL)
                 st.button(
                     one.label,
                     key=f"quick_{one.label}",
                     type="primary" if chosen else "tertiary",
                     on_click=go_to,
-                    args=(one.source, one.index),
-                    help=f"{WHY.get(one.label, '')}{data.label}, number {one.index}",
+                    args=(one.source, number),
+                    help=f"{WHY.get(one.label, '')}{data.label}, number {number}",
                 )
 
 

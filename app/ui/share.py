@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ def _qr(text: str) -> str:
     return uri
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
