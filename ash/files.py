@@ -235,6 +235,22 @@ def parse_npz(content: bytes, only: Sequence[str] = (), most: int = MOST_BYTES) 
         raise DamagedError(str(error) or type(error).__name__) from error
 
 
+def npz_bytes(**arrays: NDArray[Any]) -> bytes:
+    """An .npz for what ships, the same bytes whenever it is made: each array deflated, or by LZMA, which takes five
+    times as long to read, where that saves a twentieth.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as pack:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            content = member.getvalue()
+            small = len(lzma.compress(content)) < 0.95 * len(zlib.compress(content))
+            how = zipfile.ZIP_LZMA if small else zipfile.ZIP_DEFLATED
+            pack.writestr(zipfile.ZipInfo(f"{name}.npy"), content, how, 9)
+    return buffer.getvalue()
+
+
 def _array(content: bytes) -> NDArray[Any]:
     header = io.BytesIO(content)
     shape, order, dtype = npy_header(header, len(content))

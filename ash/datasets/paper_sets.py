@@ -41,7 +41,7 @@ def _bundled(layout: Literal["npz", "zip"], *sets: _Bundled) -> Iterator[Dataset
         )
 
 
-_GARMENTS = "The 10,000 test images: ten kinds of clothing, 28 x 28, grey."
+_GARMENTS = "The first 3,000 test images: ten kinds of clothing, 28 x 28, grey."
 _PHOTOS = "1,000 photographs of things that ImageNet has classes for, each by a named author."
 _NEAR = "Drawings of animals, food, tools and vehicles, from Open Clip Art: near the classes of the photographs."
 _FITTING = "3,000 training images, 300 a class, for fitting."
@@ -49,7 +49,7 @@ _HALVES = "The upper half of one garment on the lower half of another."
 DEMO_SETS = (
     *_bundled(  # of 28 x 28 pixels
         "npz",
-        ("fashion_mnist", "Fashion-MNIST", "id", 10_000, "MIT", _GARMENTS),
+        ("fashion_mnist", "Fashion-MNIST", "id", 3_000, "MIT", _GARMENTS),
         ("fashion_mnist_train", "Fashion-MNIST, training", "id", 3000, "MIT", _FITTING),
         ("noise", "Noise", "ood", 1000, _MADE_HERE, "Generated: independent pixels, smooth blobs, gratings."),
         ("textures", "Textures", "ood", 1000, "CC0", "Crops of brick, grass and gravel."),

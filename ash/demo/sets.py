@@ -165,7 +165,7 @@ OOD_MAKERS: dict[str, Callable[[int, np.random.Generator], Pictures]] = {
 ID_SET, TRAIN_SET, NEAR_SET = "fashion_mnist", "fashion_mnist_train", "chimeras"
 OOD_SETS = (*OOD_MAKERS, NEAR_SET)  # from far to near
 SETS = (ID_SET, TRAIN_SET, *OOD_SETS)
-OOD_COUNT, TRAIN_COUNT = 1_000, 3_000
+ID_COUNT, OOD_COUNT, TRAIN_COUNT = 3_000, 1_000, 3_000
 
 
 def make_sets(source: Path, seed: int) -> dict[str, LabelledPictures]:
@@ -176,4 +176,5 @@ def make_sets(source: Path, seed: int) -> dict[str, LabelledPictures]:
     ood = {name: make(OOD_COUNT, rngs[name]) for name, make in OOD_MAKERS.items()}
     ood[NEAR_SET] = chimeras(pictures, labels, OOD_COUNT, rngs[NEAR_SET])
     unknown = {name: (images, np.full(len(images), UNKNOWN, np.int64)) for name, images in ood.items()}
-    return {ID_SET: fashion_mnist(source, "t10k"), TRAIN_SET: (pictures[chosen], labels[chosen]), **unknown}
+    tested, classes = fashion_mnist(source, "t10k")
+    return {ID_SET: (tested[:ID_COUNT], classes[:ID_COUNT]), TRAIN_SET: (pictures[chosen], labels[chosen]), **unknown}

@@ -8,7 +8,8 @@ checkpoints/   densenet_cifar10.pth, as published with DICE; mobilenet_v2_dequan
 """
 
 import io
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,14 @@ def weights(model: str, data: Path) -> bytes:
     if model == "densenet101_cifar10":
         return path.read_bytes()
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    buffer = io.BytesIO()
+    return state_bytes(state)
+
+
+def state_bytes(state: Mapping[str, Any]) -> bytes:
+    """A state_dict as it ships: in float16, and what torch.save writes deflated, which torch.load reads as well."""
+    buffer, deflated = io.BytesIO(), io.BytesIO()
     torch.save({key: value.half() if value.is_floating_point() else value for key, value in state.items()}, buffer)
-    return buffer.getvalue()
+    with zipfile.ZipFile(buffer) as saved, zipfile.ZipFile(deflated, "w") as archive:
+        for member in saved.infolist():
+            archive.writestr(zipfile.ZipInfo(member.filename), saved.read(member), zipfile.ZIP_DEFLATED, 9)
+    return deflated.getvalue()

@@ -3,25 +3,32 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from benchmarks.sweep import PERCENTILES, authors_rule, maps, one_by_one, relu_like
+from gpu.right import bank_of
 from gpu.runner import Check, Figures, Where
 from PIL import Image
 from torch import Tensor, nn
+from training import ArrayBank
 
 from ash.data import FolderImages, ImageSet, MemoryImages, Subset
+from ash.demo import PARTS
+from ash.detector import detector
 from ash.device import synchronize
 from ash.engine.tails import EXACT
 from ash.extracting.decoding import decoded, default_workers
 from ash.extracting.stems import Stem, best_batch
 from ash.extraction import extract_steps
+from ash.fitting import fit
 from ash.methods import Method
 from ash.models import get_model
 from ash.networks.entries import ModelEntry
+from ash.results import every_method
 from ash.splitting import split
 from ash.sweeping import sweep
 
@@ -224,10 +231,79 @@ def extraction(at: Where) -> Figures:
     return {**figures, **{name: round(share, 2) for name, share in shares.items()}, "peak": _peak(at)}
 
 
+def shipped_networks(at: Where) -> Figures:
+    """Every method on every shipped network, from its banks to the table: what all pages together can ask for."""
+    figures: Figures = {}
+    for name, part in PARTS.items():
+        entry = get_model(name)
+        ids, ood = (
+            bank_of(entry, entry.id_set),
+            {one: bank_of(entry, one) for one in entry.ood_sets if one in part.sets},
+        )
+        fitted = fit(bank_of(entry, entry.train_set)) if entry.train_set in part.sets else None
+        methods = [
+            method
+            for method in every_method(entry)
+            if method.score not in ("odin", "godin") and (fitted or not method.needs_fit)
+        ]
+        tail, some = split(entry.build(), "penultimate")[1], methods[:: at.pick(1, 40)]
+        swept = partial(sweep, tail, ids, ood, some, device=at.device, fit=fitted)
+        figures[f"{name}, methods"] = len(some)
+        figures[f"{name}, scores, s"] = round(_seconds(at, swept, 1), 2)
+        figures[f"{name}, table, s"] = round(_seconds(at, swept().table, 1), 2)
+    return figures
+
+
+def fitted_scores(at: Where) -> Figures:
+    """Scores that read 50,000 x 2048 training activations, on 10,000 samples: the first sweep and a later, seconds."""
+    samples, rows, width, classes = at.pick((10_000, 50_000, 2048, 1000), (200, 600, 64, 10))
+    x, train = relu_like(samples, width), relu_like(rows, width)
+    torch.manual_seed(0)
+    tail = nn.Linear(width, classes).requires_grad_(False)
+    start = time.perf_counter()
+    fitted = fit(ArrayBank(train, np.arange(rows) % classes))  # type: ignore[arg-type]  # all that a fit needs of one
+    figures: Figures = {"fit, s": round(time.perf_counter() - start, 1)}
+    few = x[: at.pick(200, 50)]
+    for score in ("knn", "nnguide", "vim"):
+        methods = [Method.parse(score)]
+        for when in ("first", "again"):
+            synchronize(at.device)
+            start = time.perf_counter()
+            sweep(tail, x, {}, methods, device=at.device, fit=fitted)
+            figures[f"{score}, {when}, s"] = round(time.perf_counter() - start, 2)
+        here, there = (sweep(tail, few, {}, methods, device=one, fit=fitted).id_scores for one in (at.device, "cpu"))
+        figures[f"{score}, difference"] = f"{float(np.abs(here - there).max() / np.abs(there).max()):.1e}"
+    return {**figures, "peak": _peak(at)}
+
+
+def _repeated(module: nn.Module, x: Tensor, times: int) -> None:
+    with torch.inference_mode():
+        for _ in range(times):
+            module(x)
+
+
+def detector_speed(at: Where) -> Figures:
+    """A ResNet-50 as a detector (ASH-S) beside the bare network, images a second at two batch sizes."""
+    entry = _random_weights("resnet50", at.work)
+    made = detector(entry, "penultimate", Method("ash_s", 90.0), np.linspace(0, 1, 1000), "made up").to(at.device)
+    both, figures = (("detector", made), ("bare", entry.build().to(at.device))), Figures()
+    for batch in at.pick((32, 256), (2,)):
+        x, times = torch.randn(batch, *entry.preprocess.shape, device=at.device), at.pick(20, 1)
+        rates = {name: times * batch / _seconds(at, partial(_repeated, module, x, times), 3) for name, module in both}
+        ours, plain = rates.values()
+        figures[f"batch {batch}, images/s"] = round(ours, 1)
+        figures[f"batch {batch}, bare"] = round(plain, 1)
+        figures[f"batch {batch}, time / bare"] = round(plain / ours, 3)
+    return figures
+
+
 CHECKS: dict[str, tuple[Check, int]] = {
     "fast: 85,000 x 2048 -> 1000": (imagenet_size, 90),
     "fast: 20,000 x 342 -> 10": (cifar_size, 40),
     "fast: maps 2048 x 7 x 7": (pooled_maps, 70),
     "fast: deep tail": (deep_tail, 70),
+    "fast: shipped networks": (shipped_networks, 90),
+    "fast: fitted scores": (fitted_scores, 90),
+    "fast: detector": (detector_speed, 60),
     "fast: extraction": (extraction, 120),
 }

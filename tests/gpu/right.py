@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -11,19 +10,23 @@ import pandas as pd
 import torch
 from gpu.runner import Check, Figures, Where
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
 from ash import shaping
 from ash.bank import Bank, open_bank
-from ash.data import evenly, get_dataset
+from ash.data import dataset_entry, evenly, get_dataset
+from ash.detector import detector, exported, read
 from ash.engine import grouped
 from ash.engine.activations import Reader
 from ash.engine.masked import MaskedProducts
 from ash.engine.ranking import metrics_at_once
+from ash.engine.tails import EXACT
 from ash.errors import AshError
 from ash.extraction import extract, identity
 from ash.fitting import fit
 from ash.methods import Method, parse_methods
 from ash.models import get_model
+from ash.networks.entries import ModelEntry
 from ash.results import every_method
 from ash.splitting import LinearTail, split
 from ash.sweeping import Sweep, sweep
@@ -210,17 +213,18 @@ def deep_sweeps(at: Where) -> Figures:
     return {"placement": place, **exact, "bfloat16, points": f"{half['points']:.2f}"}
 
 
+def bank_of(entry: ModelEntry, name: str) -> Bank:
+    """The penultimate bank of a set that ships, with its images or without."""
+    return open_bank(identity(entry, "penultimate", dataset_entry(name).listed() or get_dataset(name)))
+
+
 def every_method_of_the_demo(at: Where) -> Figures:
     """Every method that ships, fitted ones too, on the bundled banks."""
     entry = get_model("demo")
-
-    def bank(name: str) -> Bank:
-        return open_bank(identity(entry, "penultimate", get_dataset(name)))
-
-    fitted = fit(bank(entry.train_set))
+    fitted = fit(bank_of(entry, entry.train_set))
     methods = [method for method in every_method(entry) if method.score not in ("odin", "godin")]
     tail = split(entry.build(), "penultimate")[1]
-    ids, ood = bank(entry.id_set), {name: bank(name) for name in entry.ood_sets[: at.pick(9, 2)]}
+    ids, ood = bank_of(entry, entry.id_set), {name: bank_of(entry, name) for name in entry.ood_sets[: at.pick(9, 2)]}
     cpu = sweep(tail, ids, ood, methods, device="cpu", fit=fitted)
     with _as_on_a_gpu(at):
         here = sweep(tail, ids, ood, methods, device=at.device, fit=fitted)
@@ -230,26 +234,48 @@ def every_method_of_the_demo(at: Where) -> Figures:
 
 def oracle(at: Where) -> Figures:
     """The authors' numbers of the CIFAR-10 DenseNet, 52 configurations without ties, from the same activations."""
-    folder = at.reference
-    published = pd.read_csv(folder / "reference/densenet_cifar10_isun.csv").rename(columns={"id_acc": "id_accuracy"})
-    published = published[published.score == "energy"]
+    published = pd.read_csv(at.reference / "reference/densenet_cifar10_isun.csv")
+    published = published[published.score == "energy"].rename(columns={"id_acc": "id_accuracy"})
     published = published.assign(method=[str(Method.parse(m if m != "none" else "energy")) for m in published.method])
     tied = [m.variant == "ash_b" and (m.percentile or 0) < 55 for m in map(Method.parse, published.method)]
     published = published[~np.array(tied)].set_index("method")
-    names = ("test_features", "isun_features", "test_labels")
-    ids, ood, labels = (np.load(folder / f"reference/densenet_cifar10_{name}.npy") for name in names)
-    tail = _densenet_head(folder / "data/checkpoints/densenet_cifar10.pth")
+    entry = get_model("densenet101_cifar10")
+    ids, ood = (bank_of(entry, name) for name in ("cifar10", "isun"))
     methods = [Method.parse(method) for method in published.index]
-    table = sweep(tail, ids, {"isun": ood}, methods, id_labels=labels, device=at.device).table()
+    tail = split(entry.build(), "penultimate")[1]
+    table = sweep(tail, ids, {"isun": ood}, methods, device=at.device).table()
     ours = table[table.ood == "isun"].set_index("method").loc[published.index, METRICS]
     apart = (ours - published[METRICS]).abs().max()
     assert apart.max() <= 0.05, apart.to_dict()
     return {"configurations": len(published), **{name: f"{value:.4f}" for name, value in apart.items()}}
 
 
-def _densenet_head(path: Path) -> LinearTail:
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return LinearTail(state["fc.weight"], state["fc.bias"], pooled=False)
+DETECTORS = ("energy", "ash_s@90", "ash_b@65:msp", "scale@85:knn", "vim", "dice@50")
+
+
+def detectors(at: Where) -> Figures:
+    """A detector, and the program of its file, on the device: classes and scores as on the CPU."""
+    entry, data = get_model("demo"), get_dataset("digits")
+    ids, fitted = bank_of(entry, entry.id_set), fit(bank_of(entry, entry.train_set))
+    tail, prepare = split(entry.build(), "penultimate")[1], entry.preprocess.build()
+    images = torch.stack([prepare(data.image(i)) for i in range(at.pick(256, 16))])
+    apart: dict[str, float] = {"module": 0.0, "file": 0.0}
+    for text in DETECTORS:
+        method = Method.parse(text)
+        scores = sweep(tail, ids, {}, [method], fit=fitted).id_scores[0]
+        made = detector(entry, "penultimate", method, scores, entry.id_set, id_bank=ids, fit=fitted)
+        program = read(exported(made).to_bytes(), text).program
+        with torch.inference_mode(), torch.backends.cudnn.flags(**EXACT):
+            classes, wanted, _ = made(images)
+            moved = {"module": made.to(at.device), "file": move_to_device_pass(program, at.device).module()}
+            for name, one in moved.items():
+                again, found, _ = one(images.to(at.device))
+                same = float((again.cpu() == classes).double().mean())
+                assert same >= 0.99, f"{text}, {name}: {1 - same:.1%} of the classes differ"
+                assert found.device.type == at.device.type, f"{text}, {name} stayed on {found.device}"
+                apart[name] = max(apart[name], float((found.cpu() - wanted).abs().max() / np.ptp(scores)))
+    assert max(apart.values()) <= 1e-3, apart
+    return {"methods": len(DETECTORS), **{name: f"{value:.1e}" for name, value in apart.items()}}
 
 
 def extracted_bank(at: Where) -> Figures:
@@ -282,4 +308,5 @@ CHECKS: dict[str, tuple[Check, int]] = {
     "right: every method": (every_method_of_the_demo, 60),
     "right: authors' numbers": (oracle, 40),
     "right: extracted bank": (extracted_bank, 60),
+    "right: detectors": (detectors, 90),
 }
