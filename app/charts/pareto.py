@@ -19,6 +19,7 @@ from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout,
 from ash.methods import STEPS, VARIANTS, Method
 
 HEIGHT = 480
+MINOR = "minor"  # id of the trace of labels for which a narrow chart has no room: its style leaves it out
 WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop and on a phone
 LEAST_FOR_A_LINE = 3  # settings of a step that the sidebar does not offer
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
@@ -421,6 +422,7 @@ def _minor_labels(labels: list[Minor], dark: bool) -> Part:
         x=[round(x, 4) for _, (x, _), _ in labels],
         y=[round(y, 4) for _, (_, y), _ in labels],
         name="percentiles",
+        uid=MINOR,
         mode="markers+text",  # a mark's size keeps the text off the mark below
         marker={"size": 9, "color": "rgba(0,0,0,0)", "line": {"width": 0}},
         text=[one.wish.text for one, _, _ in labels],

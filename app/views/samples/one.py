@@ -132,6 +132,14 @@ def more(spec: RunSpec, *shown: Facts) -> None:
     parts = dict(PARTS)
     if shown[0].decision.share is None:
         del parts["where"]
+    if spec.samples.part not in parts:
+        st.warning(
+            plain(
+                f"{PARTS[spec.samples.part]} shows nothing at this placement, where every channel is one number: "
+                f"{PARTS['percentiles']} is shown. Placements before the pooling have it."
+            ),
+            icon=":material/link_off:",
+        )
     st.segmented_control(
         "More",
         list(parts),

@@ -56,8 +56,7 @@ _STYLE = """<style>
   .st-key-advice p {text-wrap: pretty}
 }
 @media (min-width: 641px) and (max-width: 1150px) {.st-key-cards {grid-template-columns: 1fr 1fr}}
-@media (max-width: 640px) {.st-key-pareto .scatterlayer > .trace:first-child {display: none}}
-</style>"""  # equal cards in one row or two; no minor labels on a phone
+</style>"""  # equal cards in one row or two
 
 
 @dataclass(frozen=True)
