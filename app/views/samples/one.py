@@ -127,19 +127,21 @@ def _steps(spec: RunSpec, number: int) -> None:
         st.markdown(f"{here + 1} of {len(found)}: {plain(found[here].label)}", width="content")
 
 
+def _no_map(one: Facts) -> str:
+    """Why nothing can be laid over the image; "" where it can."""
+    if one.decision.share is None:
+        return "at this placement every channel is one number; placements before the pooling have maps"
+    return "this sample has no picture" if one.one.picture is None else ""
+
+
 def more(spec: RunSpec, *shown: Facts) -> None:
     """The secondary pictures, one at a time."""
     parts = dict(PARTS)
-    if shown[0].decision.share is None:
+    if why := _no_map(shown[0]):
         del parts["where"]
     if spec.samples.part not in parts:
-        st.warning(
-            plain(
-                f"{PARTS[spec.samples.part]} shows nothing at this placement, where every channel is one number: "
-                f"{PARTS['percentiles']} is shown. Placements before the pooling have it."
-            ),
-            icon=":material/link_off:",
-        )
+        text = f"'{PARTS[spec.samples.part]}' cannot be shown, because {why}: '{PARTS['percentiles']}' is shown."
+        st.warning(plain(text), icon=":material/link_off:")
     st.segmented_control(
         "More",
         list(parts),
