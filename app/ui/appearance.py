@@ -21,7 +21,11 @@ label:has(input:focus-visible), [data-baseweb="select"]:has(input:focus-visible)
 body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus-visible)) [role="tooltip"] {
   left: 17rem !important; margin-top: 2.25rem}
 [data-testid="stBaseButton-primary"] kbd {opacity: 1}
-@media (pointer: coarse) {button kbd {display: none !important}}
+@media (pointer: coarse) {
+  button kbd {display: none !important}
+  [data-testid="stElementContainer"]:has(> * > [data-testid="stDataFrame"]),
+  [data-testid="stElementContainer"]:has(> [data-testid="stDataFrame"]) {padding-top: 2rem}
+}
 [class*="st-key-panels_"] > * > [data-testid="stHorizontalBlock"] {flex-wrap: wrap}
 [class*="st-key-panels_"] > * > * > [data-testid="stColumn"] {min-width: min(100%%, 22rem)}
 </style>"""
@@ -33,7 +37,8 @@ def on_primary(dark: bool) -> str:
 
 
 def style() -> None:
-    """At the start of a run, on every page: what has the keyboard's focus wears a ring; no key is offered on touch;
+    """At the start of a run, on every page: what has the keyboard's focus wears a ring; on touch no key is
+    offered, and the buttons of a table, which always show there, have room;
     `panels` wrap."""
     dark = plot.dark()
     st.html(_STYLE % {"ring": colours(dark)["id"], "on_primary": on_primary(dark)})
