@@ -24,7 +24,7 @@ body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus
 @media (pointer: coarse) {
   button kbd {display: none !important}
   [data-testid="stElementContainer"]:has(> * > [data-testid="stDataFrame"]),
-  [data-testid="stElementContainer"]:has(> [data-testid="stDataFrame"]) {padding-top: 2rem}
+  [data-testid="stElementContainer"]:has(> [data-testid="stDataFrame"]) {margin-top: 2rem}
 }
 [class*="st-key-panels_"] > * > [data-testid="stHorizontalBlock"] {flex-wrap: wrap}
 [class*="st-key-panels_"] > * > * > [data-testid="stColumn"] {min-width: min(100%%, 22rem)}

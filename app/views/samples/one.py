@@ -130,7 +130,7 @@ def _steps(spec: RunSpec, number: int) -> None:
 def _no_map(one: Facts) -> str:
     """Why nothing can be laid over the image; "" where it can."""
     if one.decision.share is None:
-        return "at this placement every channel is one number; placements before the pooling have maps"
+        return "at this placement every channel is one number (placements before the pooling have maps)"
     return "this sample has no picture" if one.one.picture is None else ""
 
 
@@ -140,7 +140,7 @@ def more(spec: RunSpec, *shown: Facts) -> None:
     if why := _no_map(shown[0]):
         del parts["where"]
     if spec.samples.part not in parts:
-        text = f"'{PARTS[spec.samples.part]}' cannot be shown, because {why}: '{PARTS['percentiles']}' is shown."
+        text = f"'{PARTS[spec.samples.part]}' is not here: {why}. '{PARTS['percentiles']}' is shown."
         st.warning(plain(text), icon=":material/link_off:")
     st.segmented_control(
         "More",
