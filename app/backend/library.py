@@ -256,11 +256,11 @@ def set_facts(model: str, name: str) -> dict[str, str]:
     data = setups.whole_set(name)
     counts = class_counts(data)
     unknown = counts.pop("", 0)
-    each = listed([f"{what} {number:,}" for what, number in counts.items()])
+    each = listed([f"{what}: {number:,}" for what, number in counts.items()])
     without = f"; {unknown:,} images without a class" if counts and unknown else ""
     read = setups.reading(model, name) if counts else None
     return {
-        "Classes": f"{len(counts):,}, with their images: {each}{without}" if counts else "",
+        "Classes": f"{len(counts):,} (class: images): {each}{without}" if counts else "",
         "As an ID set": (read.problem or read.words) if read else "",
         "Not read": shown(left_out_words(getattr(data, "left_out", {}))),
     }

@@ -83,7 +83,7 @@ def figure(logits: Logits, variant: str, compare: bool, dark: bool) -> Figure:
             }
         )
     span = np.concatenate(pairs)
-    pad = 0.14 * float(span.max() - min(span.min(), 0) or 1)
+    pad = 0.3 * float(span.max() - min(span.min(), 0) or 1)  # for the numbers, in a narrow picture too
     layout = theme.layout(
         dark,
         height=90 + (46 if variant in STEPS else 30) * len(logits.names),

@@ -19,13 +19,16 @@ from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout,
 from ash.methods import STEPS, VARIANTS, Method
 
 HEIGHT = 480
-WIDE, NARROW = (880.0, 370.0), (262.0, 310.0)  # pixels of the plot on a desktop and on a phone
+# ids of two traces of labels: those that a projector has room for, and those for a desktop alone. By these the style of
+# charts (`chart.css`) leaves them out.
+MINOR, MINOR_WIDE = "minor", "minorwide"
+# pixels of the plot on a desktop, on a projector and on a phone
+WIDE, MIDDLE, NARROW = (880.0, 370.0), (500.0, 330.0), (262.0, 310.0)
 LEAST_FOR_A_LINE = 3  # settings of a step that the sidebar does not offer
 LABELLED = (50.0, 60.0, 70.0, 80.0, 85.0, 90.0, 95.0)  # percentiles with a label on wide screens
 STEP = 5  # percentiles between the marks of a sweep, as `app.backend.evaluations` takes them
 _ARROWS = ("↙↓↘", "← →", "↖↑↗")  # a step down, none or up; to the left, none or to the right
 _IN_INK = ("current", "paper")
-Minor = tuple[Placed, Spot, str]  # a label on wide screens alone: its mark and its role
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,21 @@ class Label:
 
 
 Labels = tuple[Label, ...]
+
+
+@dataclass(frozen=True)
+class Minor:
+    """A label that a phone has no room for: its mark, its role; `middle`: whether a projector has room for it."""
+
+    placed: Placed
+    spot: Spot
+    role: str
+    middle: bool = True
+
+    def box(self, shown: "Pareto", frame: Spot) -> Box:
+        """Where it stands on a plot of this size."""
+        anchor = to_pixels(frame, shown.axis(0), shown.axis(1))(*self.spot)
+        return box_of(replace(self.placed.wish, anchors=(anchor,)), 0, self.placed.side)
 
 
 @dataclass(frozen=True)
@@ -155,10 +173,11 @@ def _marks_of_the_sweep(settings: Sequence[Setting], current: Method) -> tuple[S
 
 
 def figure(shown: Pareto, dark: bool) -> Figure:
-    """The chart. Its first trace holds the labels that a narrow screen has no room for."""
+    """The chart. Its first two traces hold the labels that not every screen has room for."""
     plot = Figure([], {})
     labels, minor = _labels(shown)
-    plot.data.append(_minor_labels(minor, dark))
+    for uid in (MINOR, MINOR_WIDE):
+        plot.data.append(_minor_labels(uid, [one for one in minor if one.middle == (uid == MINOR)], dark))
     plot.data.append(_front(shown, dark))
     for variant, members in shown.lines.items():
         plot.data.append(_line(shown, variant, members, dark))
@@ -325,15 +344,17 @@ def _place_major(shown: Pareto) -> Labels:
 def _still_labels(still: Pareto) -> tuple[Labels, list[Minor]]:
     """Where the labels of what stays go: placed once for all percentiles, so that none jumps while one is held."""
     labels = _place_major(still)
-    return labels, _place_minor(still, _wide_boxes(still, labels))
+    return labels, _with_middle(still, labels, _place_minor(still, _boxes(still, labels, WIDE)))
 
 
 def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
     """The current setting's label with those of what stays; its ring and its label hide those that they cover."""
     labels, minor = _still_labels(shown.still)
     spot = shown.spot(shown.current)
-    x, y = to_pixels(WIDE, shown.axis(0), shown.axis(1))(*spot)
-    covered = [(x - 12, y - 12, x + 12, y + 12)]
+    covered = {}
+    for frame in (WIDE, MIDDLE):
+        x, y = to_pixels(frame, shown.axis(0), shown.axis(1))(*spot)
+        covered[frame] = [(x - 12, y - 12, x + 12, y + 12)]
     if shown.current.method != shown.baseline.method:
         own = _current_label(shown, [one.placed.box for one in labels])
         hidden = [
@@ -341,8 +362,11 @@ def _labels(shown: Pareto) -> tuple[Labels, list[Minor]]:
             for one in labels
         ]
         labels = (own, *(replace(one, seen=not away) for one, away in zip(labels, hidden, strict=True)))
-        covered += _wide_boxes(shown, (own,))
-    return labels, [one for one in minor if one[1] != spot and not _meet(one[0].box, covered)]
+        for frame, boxes in covered.items():
+            boxes += _boxes(shown, (own,), frame)
+    seen = [one for one in minor if one.spot != spot and not _meet(one.placed.box, covered[WIDE])]
+    middle = [one.middle and not _meet(one.box(shown, MIDDLE), covered[MIDDLE]) for one in seen]
+    return labels, [replace(one, middle=fits) for one, fits in zip(seen, middle, strict=True)]
 
 
 def _current_label(shown: Pareto, taken: list[Box]) -> Label:
@@ -367,7 +391,7 @@ def _still_obstacles(still: Pareto) -> tuple[list[Box], list[Box]]:
 
 
 def _meet(box: Box, others: list[Box]) -> bool:
-    return bool(overlaps(np.array([box]), np.array(others)).any())
+    return bool(overlaps(np.array([box]), np.array(others).reshape(-1, 4)).any())
 
 
 def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, Any]]:
@@ -381,9 +405,9 @@ def _annotations(shown: Pareto, labels: Labels, dark: bool) -> list[dict[str, An
     return notes
 
 
-def _wide_boxes(shown: Pareto, labels: Labels) -> list[Box]:
-    """The boxes that the labels of `_annotations` cover on a wide plot."""
-    pixel = to_pixels(WIDE, shown.axis(0), shown.axis(1))
+def _boxes(shown: Pareto, labels: Labels, frame: Spot) -> list[Box]:
+    """The boxes that the labels of `_annotations` cover on a plot of this size."""
+    pixel = to_pixels(frame, shown.axis(0), shown.axis(1))
     boxes = []
     for one in labels:
         (nx, ny), (wx, wy) = one.placed.wish.anchors[one.placed.anchor], pixel(*shown.spot(one.at))
@@ -411,21 +435,34 @@ def _place_minor(shown: Pareto, taken: list[Box]) -> list[Minor]:
             if chosen and one.short and inside(one, shown.x, shown.y, shown.ranges):
                 spot = (one[shown.x], one[shown.y])
                 behind[Wish(one.short, (pixel(*spot),), 11, 6)] = (spot, one.variant)
-    return [(one, *behind[one.wish]) for one in place(behind, WIDE, _obstacles(shown, WIDE), taken)]
+    return [Minor(one, *behind[one.wish]) for one in place(behind, WIDE, _obstacles(shown, WIDE), taken)]
 
 
-def _minor_labels(labels: list[Minor], dark: bool) -> Part:
+def _with_middle(shown: Pareto, labels: Labels, minor: list[Minor]) -> list[Minor]:
+    """Each minor label with whether it keeps its place on a middle plot: within it, off labels and marks."""
+    taken, marks, found = _boxes(shown, labels, MIDDLE), _obstacles(shown, MIDDLE), []
+    for one in minor:
+        box = one.box(shown, MIDDLE)
+        inside_ = min(box) >= 0 and box[2] <= MIDDLE[0] and box[3] <= MIDDLE[1]
+        fits = inside_ and not _meet(box, taken) and (one.placed.wish.always or not _meet(box, marks))
+        taken += [box] * fits
+        found.append(replace(one, middle=fits))
+    return found
+
+
+def _minor_labels(uid: str, labels: list[Minor], dark: bool) -> Part:
     """As text beside marks that are not drawn."""
     colour, (rows, columns) = colours(dark), _POSITIONS
     return scatter(
-        x=[round(x, 4) for _, (x, _), _ in labels],
-        y=[round(y, 4) for _, (_, y), _ in labels],
-        name="percentiles",
+        x=[round(one.spot[0], 4) for one in labels],
+        y=[round(one.spot[1], 4) for one in labels],
+        name="percentiles" if uid == MINOR else "percentiles, more",
+        uid=uid,
         mode="markers+text",  # a mark's size keeps the text off the mark below
         marker={"size": 9, "color": "rgba(0,0,0,0)", "line": {"width": 0}},
-        text=[one.wish.text for one, _, _ in labels],
-        textposition=[f"{rows[one.side[1]]} {columns[one.side[0]]}" for one, _, _ in labels],
-        textfont={"size": 11, "color": [colour[role] for _, _, role in labels]},
+        text=[one.placed.wish.text for one in labels],
+        textposition=[f"{rows[one.placed.side[1]]} {columns[one.placed.side[0]]}" for one in labels],
+        textfont={"size": 11, "color": [colour[one.role] for one in labels]},
         hoverinfo="skip",
         showlegend=False,
     )

@@ -14,7 +14,7 @@ from app.charts.plain import Figure
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, colours, count, layout, percent, points
 
 PANEL, GAP, FOOT = 236, 36, 44  # pixels: one picture, between the two with the title of the second, below
-NARROW = (300.0, float(PANEL))  # the smallest plot, for which the labels are placed
+NARROW = (270.0, float(PANEL))  # the smallest plot, for which the labels are placed
 STYLES = (  # symbol and dash from the output of the network inwards; dots are the unshaped network
     *(("circle", "solid"), ("square", "dash"), ("triangle-up", "longdash"), ("diamond", "dashdot")),
     *(("x", "longdashdot"), ("star", "solid"), ("triangle-down", "dash"), ("cross", "longdash")),

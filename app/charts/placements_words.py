@@ -3,8 +3,8 @@
 import math
 
 from app.charts.placements import Cell, Place, Placements
-from app.charts.tradeoff_words import amount
-from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, counted, listed, percent, points
+from app.charts.tradeoff_words import amount, numbers, over_budget
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, counted, listed
 from ash.methods import VARIANTS
 
 NAMED = 4  # placements that one sentence names
@@ -111,20 +111,17 @@ def advice(shown: Placements, cell: Cell | None, validated: bool = False) -> str
     if one.method == base.method:
         text = f"nothing here beats unshaped {base.label} on {name}{' on the validation images' if validated else ''}"
     else:
-        gain, cost = (points(one[key] - base[key]).removesuffix(" points") for key in (shown.lower, "id_accuracy"))
-        text = (
-            f"{_superlative(shown)} {percent(one[shown.lower])} ({gain}), **{at(cell.place)}** "
-            f"with **p = {one.short}**, accuracy {percent(one.id_accuracy)} ({cost})"
-        )
+        value, comma, accuracy = numbers(one, base, shown.lower).partition(", ")
+        text = f"{_superlative(shown)} {value}, **{at(cell.place)}** with **p = {one.short}**{comma}{accuracy}"
         if validated:
             text = (
                 f"{_variant(shown)} has the best {name} on the validation images **{at(cell.place)}** with "
-                f"**p = {one.short}**; on the others it has {percent(one[shown.lower])} ({gain}), accuracy "
-                f"{percent(one.id_accuracy)} ({cost})"
+                f"**p = {one.short}**; on the others it has {numbers(one, base, shown.lower)}"
             )
+    over = over_budget(one, base, shown.loss) if shown.chosen else ""
     if shown.chosen:
         text = f"at most {amount(shown.loss)} of accuracy below unshaped, {text}"
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{text[0].upper()}{text[1:]}.{over}"
 
 
 def _superlative(shown: Placements) -> str:

@@ -1,5 +1,6 @@
 """One image under a method: its sorted activation with threshold and factor, and the algorithm in its numbers."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating]
 MOST_POINTS = 1500  # ranks drawn
+NARROW = 40  # letters of a line above a panel on a phone
 ALGORITHMS: dict[Effect, str] = {
     "prune": "Algorithm 1, {}",
     "fill": "Algorithm 2, {}",
@@ -252,8 +254,8 @@ def curve_figure(record: Curve, dark: bool) -> Figure:
         traces.append(_line(at, record.after, tint, "y2", "after", fill=True))
     layout = theme.layout(
         dark,
-        height=430 if shaped else 320,
-        margin={"l": 60, "r": 14, "t": 28, "b": 48},
+        height=448 if shaped else 338,
+        margin={"l": 60, "r": 14, "t": 46, "b": 48},
         showlegend=False,
         hovermode="x",
         xaxis={
@@ -314,13 +316,14 @@ def _notes(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
     number = theme.number
     plain = {"showarrow": False, "font": {"size": 13, "color": colour["ink"]}, "xref": "paper", "yref": "paper"}
     right = {**plain, "x": 1, "xanchor": "right"}
-    top = f"n = {theme.count(record.n)} values,  s1 = {number(record.s1)} (sum)"
+    top, below = f"n = {theme.count(record.n)} values,  s1 = {number(record.s1)} (sum)", []
     if record.s2 is not None:
         some = "kept" if record.top is None else f"the {theme.count(record.top)} largest"
-        top += f",  s2 = {number(record.s2)} (sum of {some})"
+        below.append(f"s2 = {number(record.s2)} (sum of {some})")
     if record.t is not None and not record.prunes:
-        top += f",  c = {number(record.t)}"
-    found = [{**right, "text": top, "y": 1.0, "yanchor": "bottom"}]
+        below.append(f"c = {number(record.t)}")
+    text = "<br>".join(filter(None, (top, ",  ".join(below))))  # two lines: a narrow picture has no room for one
+    found = [{**right, "text": text, "align": "right", "y": 1.0, "yanchor": "bottom", "yshift": 4}]
     if record.t is not None and record.prunes:
         found.append({**right, "text": f"t = {number(record.t)}", "yref": "y", "y": record.t, "yanchor": "bottom"})
     if record.prunes:
@@ -328,7 +331,8 @@ def _notes(record: Curve, colour: dict[str, str]) -> list[dict[str, Any]]:
         side = {"x": record.k + 0.5, "xref": "x", "xanchor": "right" if late else "left", "xshift": -4 if late else 4}
         found.append({**plain, **side, "text": f"k = {theme.count(record.k)} kept", "y": 0.93, "yanchor": "top"})
     if record.method.steps:
-        found.append({**right, "text": _after(record), "y": 0.44, "yanchor": "bottom"})
+        after = "<br>".join(textwrap.wrap(_after(record), NARROW))
+        found.append({**right, "text": after, "align": "right", "y": 0.44, "yanchor": "bottom"})
     return found
 
 

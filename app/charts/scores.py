@@ -1,6 +1,7 @@
 """Score histograms: one panel per OOD set with the ID set, threshold, accepted part, and outlines without shaping."""
 
 import math
+import textwrap
 
 import numpy as np
 
@@ -131,7 +132,18 @@ def _panel_title(record: Histograms, bars: Bars) -> str:
     assert bars.auroc is not None
     area = theme.percent(100 * bars.auroc)
     numbers = f"{fpr_name(record.tpr)} {theme.percent(bars.share)}, AUROC {area}"
-    return f"<b>{bars.label}</b>{'<br>' if len(bars.label) > LONG else ': '}{numbers}"
+    return titled(bars.label, numbers)
+
+
+def titled(label: str, numbers: str, half: bool = False) -> str:
+    """What stands above a panel of a set: its name and its numbers, in lines that a phone has room for.
+
+    `half`: of a panel that is half as wide; the numbers have a line of their own, the name two at the most.
+    """
+    if half:
+        name = "<br>".join(textwrap.wrap(label, LONG, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}"))
+        return f"<b>{name}</b><br>{numbers}"
+    return f"<b>{label}</b>{'<br>' if len(label) > LONG else ': '}{numbers}"
 
 
 def _top(record: Histograms, bars: Bars) -> float:
@@ -175,8 +187,8 @@ def figure(record: Histograms, score: str, dark: bool) -> Figure:
         bottom, axis = top - plot / area, "y" if row == 0 else f"y{row + 1}"
         for trace in panel_traces(record, bars, score, dark):
             data.append(trace | {"yaxis": axis, "xaxis": "x", "legendgroup": trace["name"], "showlegend": row == 0})
-        title = {"title": {"text": "% of the set", "font": {"size": 13}}} if rows == 1 else {}
-        layout[axis.replace("y", "yaxis")] = title | {
+        layout[axis.replace("y", "yaxis")] = {
+            "title": {"text": "% of the set", "font": {"size": 13 if rows == 1 else 11}},
             "domain": [round(max(bottom, 0.0), 6), round(top, 6)],
             "range": [0, _top(record, bars)],
             "nticks": 6 if rows == 1 else 3,

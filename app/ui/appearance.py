@@ -1,8 +1,11 @@
 """How every page looks: what Streamlit's theme cannot say, and colours that follow a switch of the theme."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.theme import colours
 from app.ui import plot
@@ -18,7 +21,13 @@ label:has(input:focus-visible), [data-baseweb="select"]:has(input:focus-visible)
 body:has([data-testid="stSidebar"] [data-testid="stPageLink"] :is(:hover, :focus-visible)) [role="tooltip"] {
   left: 17rem !important; margin-top: 2.25rem}
 [data-testid="stBaseButton-primary"] kbd {opacity: 1}
-@media (pointer: coarse) {button kbd {display: none !important}}
+@media (pointer: coarse) {
+  button kbd {display: none !important}
+  [data-testid="stElementContainer"]:has(> * > [data-testid="stDataFrame"]),
+  [data-testid="stElementContainer"]:has(> [data-testid="stDataFrame"]) {margin-top: 2rem}
+}
+[class*="st-key-panels_"] > * > [data-testid="stHorizontalBlock"] {flex-wrap: wrap}
+[class*="st-key-panels_"] > * > * > [data-testid="stColumn"] {min-width: min(100%%, 22rem)}
 </style>"""
 
 
@@ -28,9 +37,17 @@ def on_primary(dark: bool) -> str:
 
 
 def style() -> None:
-    """At the start of a run, on every page: what has the keyboard's focus wears a ring; no key is offered on touch."""
+    """At the start of a run, on every page: what has the keyboard's focus wears a ring; on touch no key is
+    offered, and the buttons of a table, which always show there, have room;
+    `panels` wrap."""
     dark = plot.dark()
     st.html(_STYLE % {"ring": colours(dark)["id"], "on_primary": on_primary(dark)})
+
+
+def panels(key: str, shares: Sequence[int], gap: Literal["medium", "large"] = "medium") -> list[DeltaGenerator]:
+    """Columns of charts, of these shares of the width; below each other where one were too narrow for its labels."""
+    with st.container(key=f"panels_{key}"):
+        return st.columns(shares, gap=gap)
 
 
 def watch() -> None:

@@ -74,10 +74,8 @@ def _left_out(spec: RunSpec, standings: Sequence[layer_status.Standing]) -> None
 
 def _box(one: layer_status.Standing, queued: bool) -> Slot:
     with st.container(border=True, gap="xxsmall", key=f"missing_{one.name.replace('.', '_')}"):
-        left, right = st.columns([5, 2], vertical_alignment="center")
-        with left:
-            text = st.empty()
-        with right:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            text = st.container().empty()
             _button(one, queued)
         slot = Slot(one, text, st.empty())
     _write(slot, None)
@@ -89,8 +87,7 @@ def _box(one: layer_status.Standing, queued: bool) -> Slot:
 def _button(one: layer_status.Standing, queued: bool) -> None:
     start = ("Go on" if len(one.todo) < len(one.wanted) and not one.missing else "Compute", "play_arrow", _join)
     able = one.computing and _may(one)
-    stop, more = ("Cancel", "stop", _leave), {"width": "stretch", "disabled": not able}
-    work.button(f"compute_{one.name}", queued, start, stop, args=(one.name,), **more)
+    work.button(f"compute_{one.name}", queued, start, ("Cancel", "stop", _leave), args=(one.name,), disabled=not able)
 
 
 def _may(one: layer_status.Standing) -> bool:

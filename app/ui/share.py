@@ -17,6 +17,8 @@ from app.serving import room
 from app.ui.component import component
 
 _PACKAGES = ("torch", "numpy", "streamlit", "plotly")
+_ROOM_HEIGHT = 410  # pixels of the popover with a QR code
+_QR_STYLE = "width: min(220px, 45vh); image-rendering: pixelated"  # seen whole on a low screen too
 _FILES = Path(__file__).parent
 _copied = component("ash_copy", (_FILES / "copy.js").read_text(), (_FILES / "copy.css").read_text())
 
@@ -76,14 +78,16 @@ def download(label: str, make: Callable[[], str], name: str, key: str, icon: str
 
 def menu(spec: RunSpec) -> None:
     """The share popover: the link with all settings, a button that copies it; in a lecturer's room a QR code of it."""
-    with st.popover("Share", icon=":material/link:", width="stretch", key="share", on_change="rerun") as more:
+    more = st.popover("Share", icon=":material/link:", width="stretch", key="share", on_change="rerun")
+    # Where there is room for it is decided when it opens, still empty: so it is as high then as it will be.
+    with more.container(height=_ROOM_HEIGHT if room.address() else "content", border=False):
         if not more.open:
             return  # a room remembers so many short links: one for each that somebody wants to see
         link = short_link(spec)
         st.caption("This link opens this view, with every setting as it is here.")
         _copied(data={"link": link}, key="share_link")
         if room.address():
-            st.html(f'<img src="{_qr(link)}" alt="QR code of {link}" style="width: 100%; image-rendering: pixelated">')
+            st.html(f'<img src="{_qr(link)}" alt="QR code of {link}" style="{_QR_STYLE}">')
             st.caption("Phones in this network open it. The short link lasts until this server ends.")
 
 

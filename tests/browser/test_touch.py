@@ -122,6 +122,15 @@ def test_p_stands_under_the_chart_where_the_sidebar_is_a_drawer(visitor: Visitor
     expect(wide.page.locator(".st-key-spec_p_here")).to_be_hidden()
 
 
+def test_the_buttons_of_a_table_cover_nothing(visitor: Visitors) -> None:
+    page = visitor(390, 844, touch=True).open("/library?shelf=activations").page
+    above = page.get_by_text("Computed ones are in").bounding_box()
+    buttons = page.get_by_test_id("stElementToolbar").first.bounding_box()
+    assert above
+    assert buttons
+    assert above["y"] + above["height"] <= buttons["y"]
+
+
 def test_no_key_is_offered_to_a_finger(visitor: Visitors) -> None:
     touched = visitor(390, 844, touch=True).open("/lab?variant=ash_s").page
     expect(touched.locator(".st-key-lab_next button")).to_be_visible()

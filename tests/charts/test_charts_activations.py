@@ -153,6 +153,15 @@ def test_curve_draws_few_points_but_both_sides_of_k(rng: np.random.Generator) ->
     assert {record.k, record.k + 1} <= set(whole.x)
 
 
+@pytest.mark.parametrize("text", ["ash_s@90", "scale@85", "lts@85", "react@1.0"])
+def test_what_stands_above_a_curve_has_short_lines(rng: np.random.Generator, text: str) -> None:
+    x = rng.gamma(1.0, 1.0, (1, 100_352)).astype(np.float32)
+    record = curve(x, Method.parse(text))
+    notes = [note.text for note in sample.curve_figure(record, dark=False).checked().layout.annotations]
+    assert "s1 = " in notes[0]
+    assert max(len(line) for note in notes for line in note.split("<br>")) <= sample.NARROW + 2
+
+
 def test_logits(rng: np.random.Generator) -> None:
     before, after = np.array([1.0, 3.0, 2.0], np.float32), np.array([8.0, 3.0, -2.0], np.float32)
     record = logits.record(before, after, ("a", "b", "c"))

@@ -101,7 +101,9 @@ def test_chosen_units(size: int, seed: int) -> None:
 def test_every_line_is_told_without_colour(variant: str) -> None:
     for line, kind in enumerate(LINES[variant]):
         record = algorithm.bars(vector(), variant, 65, line)
-        ghost, now, labels, cut = algorithm.figure(record, dark=False).checked().data
+        drawn = algorithm.figure(record, dark=False).checked()
+        assert drawn.layout.yaxis.title.text == "value"
+        ghost, now, labels, cut = drawn.data
         assert list(now.y) == pytest.approx(record.step.after, rel=1e-3)
         marked = [bool(a) or bool(b) for a, b in zip(ghost.marker.pattern.shape, now.marker.pattern.shape, strict=True)]
         assert [i for i, one in enumerate(marked) if one] == list(record.step.touched)

@@ -1,6 +1,7 @@
 """The pictures of one sample, by their records: places, flips, slopes, units, evidence, and the words of a verdict."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -123,6 +124,15 @@ def test_a_slope_holds_the_leaders_of_both_sides(pair: tuple[list[float], list[f
             assert leader.log_odds[side] == pytest.approx(odds)
     assert len(slope.figure(found, "ash_s", False).checked().data) == len(found.leaders)
     assert len(slope.table(found)) == len(found.leaders)
+
+
+def test_a_label_beside_the_slopes_is_short_enough_for_a_phone() -> None:
+    names = ["one with a very long name", "b", "c"]
+    found = slope.record(np.array([2.0, 1.0, 0.0]), np.array([70.0, 0.0, -70.0]), names)
+    notes = [note.text for note in slope.figure(found, "ash_s", False).checked().layout.annotations]
+    assert "<b>★ one with a very…</b><br>0.6652" in notes
+    assert "2. b  0.245" in notes
+    assert max(len(line) for note in notes for line in re.sub("</?b>", "", note).split("<br>")) <= slope.ROOM + 2
 
 
 def test_saturated_probabilities_are_written_and_not_rounded_to_1() -> None:

@@ -181,7 +181,7 @@ def test_the_figure_draws_the_record() -> None:
     plot = pareto.figure(shown, dark=False).checked()
     traces = {trace.name: trace for trace in plot.data}
     assert list(traces) == [
-        *("percentiles", "Pareto front", "ASH-P", "ASH-B", "ASH-S", "ReAct"),
+        *("percentiles", "percentiles, more", "Pareto front", "ASH-P", "ASH-B", "ASH-S", "ReAct"),
         *("baseline", "paper ash_p@60", "paper ash_s@90", "current"),
     ]
     assert list(traces["ASH-S"].customdata) == [f"ash_s@{p}" for p in range(0, 100, 5)]
@@ -247,6 +247,28 @@ def test_labels_never_meet_each_other_or_leave_the_frame(
 def test_a_phone_gets_the_labels_that_matter() -> None:
     texts = {note.text for note in pareto.figure(record(), dark=False).checked().layout.annotations}
     assert {"<b>ASH-B @ 65</b>", "Energy, unshaped"} <= texts
+
+
+@pytest.mark.parametrize("p", [0, 65, 95])
+def test_labels_of_a_projector_keep_apart_there_and_the_rest_is_for_wider_plots(p: int) -> None:
+    lines = [
+        Setting(Method(name, q), 95 - 12 * (q / 100) ** steep, 80 + q / 8 - steep, 30.0, 90.0)
+        for name, steep in (("ash_p", 3), ("ash_b", 4), ("ash_s", 5))
+        for q in range(0, 100, 5)
+    ]
+    base = Setting(Method(), 95.0, 80.0, 40.0, 90.0)
+    shown = pareto.record(
+        [base, *lines], current=Method("ash_b", p), baseline=Method(), paper=(), x="id_accuracy", y="auroc"
+    )
+    labels, minor = pareto._labels(shown)
+    frame = pareto.MIDDLE
+    boxes = [one.box(shown, frame) for one in minor if one.middle]
+    around = [box for one, box in zip(labels, pareto._boxes(shown, labels, frame), strict=True) if one.seen]
+    for i, box in enumerate(boxes):
+        assert not overlaps(np.array([box]), np.array([*around, *boxes[:i], *boxes[i + 1 :]])).any()
+    texts = {trace.uid: len(trace.text) for trace in pareto.figure(shown, dark=False).checked().data if trace.uid}
+    assert texts == {pareto.MINOR: len(boxes), pareto.MINOR_WIDE: len(minor) - len(boxes)}
+    assert all(texts.values())
 
 
 def test_labels_stay_where_they_are_while_the_percentile_moves() -> None:

@@ -119,6 +119,7 @@ def test_no_bar_id_raises(text: str) -> None:
 def test_the_figure_has_a_panel_for_each_set_and_names_its_numbers() -> None:
     shown = record("relative")
     figure = scores.figure(shown, "energy", dark=False).checked()
+    assert {axis.title.text for axis in figure.select_yaxes()} == {"% of the set"}
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [trace.name for trace in bars] == ["Clothes (ID)", "OOD, rejected", "OOD, accepted"] * 2
     assert sum(row[2] for row in bars[5].customdata) == shown.ood[1].accepted
@@ -131,6 +132,16 @@ def test_the_figure_has_a_panel_for_each_set_and_names_its_numbers() -> None:
     assert tuple(figure.layout.xaxis.range) == tuple(
         scores.figure(record("relative", 80), "energy", False).checked().layout.xaxis.range
     )
+
+
+def test_a_title_has_lines_that_a_phone_has_room_for() -> None:
+    long = "Textures (DTD) (1,200 of 5,640 images)"
+    assert scores.titled("Digits", "AUROC 90.0 %") == "<b>Digits</b>: AUROC 90.0 %"
+    assert scores.titled(long, "AUROC 90.0 %") == f"<b>{long}</b><br>AUROC 90.0 %"
+    assert scores.titled("Digits", "AUROC 90.0 %", half=True) == "<b>Digits</b><br>AUROC 90.0 %"
+    lines = scores.titled(3 * long, "AUROC 90.0 %", half=True).split("<br>")
+    assert len(lines) == 3
+    assert max(map(len, lines[:2])) <= scores.LONG + len("</b>")
 
 
 def test_the_same_record_gives_the_same_bytes() -> None:

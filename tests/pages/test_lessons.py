@@ -23,7 +23,7 @@ from app.ui import texts
 from app.ui.lessons import charts as lesson_charts
 from app.ui.lessons import outcomes, questions, set_pictures, template
 from app.ui.lessons.facts import Found, Here, best, reach
-from app.ui.lessons.facts_choice import losses
+from app.ui.lessons.facts_choice import losses, thresholds
 from app.ui.lessons.template import TemplateError, fill
 from app.ui.lessons.words import gap, order
 from app.views.lessons import handout
@@ -181,12 +181,31 @@ def two_placements(at_the_earlier: float) -> Placements:
     return Placements(places, "ash_p", "energy", "auroc", (80.0,), ("penultimate", Method("ash_p", 80)))
 
 
-@pytest.mark.parametrize(("accuracy", "answer"), [(70.0, "sooner"), (89.2, "same"), (90.0, "later")])
-def test_earlier_placements_are_compared_by_their_losses(accuracy: float, answer: str, here: Here) -> None:
+@pytest.mark.parametrize(
+    ("accuracy", "answer", "said"),
+    [
+        (70.0, "sooner", "loses 20.0 points of accuracy"),
+        (89.2, "same", "loses 0.8 points of accuracy"),
+        (90.0, "later", "keeps its accuracy"),
+        (90.4, "later", "gains 0.4 points of accuracy"),
+    ],
+)
+def test_earlier_placements_are_compared_by_their_losses(accuracy: float, answer: str, said: str, here: Here) -> None:
     found = outcomes.earlier(here, two_placements(accuracy))
     assert found.right == answer
+    assert found.values["earliest_change"] == said
     assert found.facts["is_missing"]
     assert len(found.picture.lines) == 2
+
+
+def test_differences_add_up_as_both_numbers_are_shown(ships: Here) -> None:
+    values, harm = thresholds(ships).values, outcomes.harmed(ships).values
+    for one, other, difference in (
+        (values["local_auroc"], values["global_auroc"], values["threshold_gap"]),
+        (harm["least_auroc"], harm["least_plain"], harm["least_gap"]),
+    ):
+        shown = float(one.split()[0]) - float(other.split()[0])
+        assert difference.startswith(f"{abs(shown):.1f} point" if round(shown, 1) else "the same")
 
 
 def test_placements_that_share_no_percentile_are_not_compared() -> None:

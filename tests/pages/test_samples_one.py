@@ -173,6 +173,14 @@ def test_a_spatial_placement_shows_where(placement: str) -> None:
     assert line["customdata"] == ([str(p) for p in range(0, 100, 5)] if one.exact else ["65"])
 
 
+def test_a_link_that_asks_for_maps_where_there_are_none_is_told_so() -> None:
+    app = page(part="where", source="digits", sample=7)
+    (told,) = app.warning
+    assert "'Over the image' is not here: at this placement every channel is one number" in told.value.replace("\\", "")
+    assert drawn(app, "one_percentiles")
+    assert not page(part="top5", source="digits", sample=7).warning
+
+
 def test_thresholds_of_a_deep_tail_are_computed_on_request_and_kept() -> None:
     spec = RunSpec(placement="layer3.0.relu2", variant="ash_p", images=20, ood=("digits",))
     at = setups.setup(spec)

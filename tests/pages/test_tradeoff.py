@@ -17,7 +17,6 @@ from streamlit.testing.v1 import AppTest
 from app.backend import banks, engine, evaluations, setups
 from app.backend import deep as deep_tails
 from app.charts.front import Setting, settings
-from app.charts.tradeoff_words import advice, headline, method_words, place_words
 from app.link.spec import RunSpec
 from app.ui import code, deep_progress, prepare
 from app.views.tradeoff import page as tradeoff
@@ -27,60 +26,6 @@ from ash.methods import Method, parse_methods
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-BASE = Setting(Method(), 92.0, 94.0, 30.0, 99.0)
-
-
-def moved(auroc: float, accuracy: float, method: str = "ash_b@65") -> Setting:
-    return Setting(Method.parse(method), 92.0 + accuracy, 94.0 + auroc, 30.0 - auroc, 99.0)
-
-
-# Sentences
-
-
-@pytest.mark.parametrize(
-    ("auroc", "accuracy", "sentence"),
-    [
-        (3.4, -2.1, "ASH-B at p = 65 gains 3.4 AUROC points over Energy but loses 2.1 points of accuracy (here)."),
-        (3.4, 0.2, "ASH-B at p = 65 gains 3.4 AUROC points over Energy and gains 0.2 points of accuracy (here)."),
-        (-3.4, -2.1, "ASH-B at p = 65 loses 3.4 AUROC points against Energy and loses 2.1 points of accuracy (here)."),
-        (-3.4, 2.1, "ASH-B at p = 65 loses 3.4 AUROC points against Energy but gains 2.1 points of accuracy (here)."),
-        (0.04, -0.04, "ASH-B at p = 65 has the AUROC of Energy and keeps its accuracy (here)."),
-        (0.0, 1.0, "ASH-B at p = 65 has the AUROC of Energy and gains 1.0 points of accuracy (here)."),
-    ],
-)
-def test_the_headline_is_true_for_every_sign(auroc: float, accuracy: float, sentence: str) -> None:
-    assert headline(moved(auroc, accuracy), BASE, "here") == sentence
-
-
-def test_the_headline_of_the_baseline_itself_compares_nothing() -> None:
-    text = headline(BASE, BASE, "here")
-    assert "94.0 % AUROC" in text
-    assert "92.0 % ID accuracy" in text
-    assert "gains" not in text.replace("against", "")
-
-
-def test_methods_in_words() -> None:
-    assert method_words(moved(0, 0, "react@1.2")) == "ReAct at c = 1.2"
-    assert method_words(moved(0, 0, "ash_s@90:msp")) == "ASH-S at p = 90, Max softmax"
-    assert method_words(BASE) == "Energy"
-
-
-def test_advice_says_what_is_best_within_the_budget() -> None:
-    text = advice(moved(3.4, -0.5), BASE, BASE, "auroc", 1.0)
-    assert text.startswith(
-        "At most 1 point of accuracy below Energy, **ASH-B at p = 65** has the highest AUROC: 97.4 %"
-    )
-    assert "lowest FPR95" in advice(moved(3.4, -0.5), BASE, BASE, "fpr95", None)
-    assert "nothing here beats" in advice(BASE, BASE, BASE, "auroc", 0.0)
-    assert "the one loaded" in advice(moved(1, 0), BASE, moved(1, 0), "auroc", None)
-    assert "no setting" in advice(None, BASE, BASE, "auroc", 0.0)
-
-
-def test_where_the_numbers_are_from() -> None:
-    sets = {"digits": "Digits", "noise": "Noise"}
-    assert place_words("Fashion-MNIST", sets, "mean") == "Fashion-MNIST, mean of 2 OOD sets"
-    assert place_words("Fashion-MNIST", sets, "noise") == "Fashion-MNIST against Noise"
-    assert place_words("Fashion-MNIST", {"digits": "Digits"}, "mean") == "Fashion-MNIST against Digits"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (38, "38 s"), (240, "4 min"), (9000, "2.5 h")])
@@ -358,7 +303,7 @@ def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.
 
 
 def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = replace(BASE, id_accuracy=float("nan"))
+    nothing = Setting(Method(), float("nan"), 94.0, 30.0, 99.0)
     monkeypatch.setattr(
         "app.views.tradeoff.page._view", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here")
     )

@@ -200,7 +200,7 @@ def pruning(here: Here) -> Found:
         "reach": number(limit),
         "best_p": number(top.p),
         "best_auroc": percent(top.auroc),
-        "best_gain": points(top.auroc - here.base.auroc).removeprefix("+"),
+        "best_gain": points(difference(top.auroc, here.base.auroc)).removeprefix("+"),
         "last_p": number(last.p),
         "last_auroc": percent(last.auroc),
         "last_accuracy": percent(last.accuracy),

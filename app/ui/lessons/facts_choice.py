@@ -11,6 +11,7 @@ from app.charts.front import Setting, front, settings, within
 from app.charts.front import best as best_setting
 from app.charts.line_chart import Against, Line
 from app.charts.placements import Place, Placements
+from app.charts.tradeoff_words import change
 from app.link.fields import OFF
 from app.theme import count, counted, listed, percent, points
 from app.ui.lessons.facts import LOSS, Found, Here, against, best, extremes, line, number, outline, spot
@@ -128,7 +129,7 @@ def thresholds(here: Here) -> Thresholds:
         "local_auroc": percent(mine.auroc),
         "global_p": number(ours.p),
         "global_auroc": percent(ours.auroc),
-        "threshold_gap": gap(gain, "the second"),
+        "threshold_gap": gap(difference(mine.auroc, ours.auroc), "the second"),
         "above_id": percent(share.id),
         "above_ood": percent(share.ood),
     }
@@ -179,9 +180,9 @@ def placement_values(shown: Placements) -> dict[str, str]:
         "missing": listed(missing) if missing else "none",
         "shared_p": number(p),
         "earliest": lost[0][0].label,
-        "earliest_loss": points(lost[0][1]).removeprefix("+"),
+        "earliest_change": change(-lost[0][1], "points of accuracy", "keeps its accuracy"),
         "last": lost[-1][0].label,
-        "last_loss": points(lost[-1][1]).removeprefix("+"),
+        "last_change": change(-lost[-1][1], "points of accuracy", "keeps its accuracy"),
     }
 
 

@@ -73,7 +73,7 @@ def pruned(here: Here) -> Outcome:
         "pruned_p": number(PRUNED_P),
         "pruned_kept": count(kept_count(lessons.units(here.at), PRUNED_P)),
         "pruned_accuracy": percent(one.accuracy),
-        "pruned_gap": gap(-lost, "with all of them"),
+        "pruned_gap": gap(difference(one.accuracy, here.base.accuracy), "with all of them"),
     }
     lines, level = [here.line(P, "accuracy")], ("Unshaped", here.base.accuracy)
     picture = against(lines, "ID accuracy (%)", level, PRUNED_P, [spot(one, "accuracy")])
@@ -222,9 +222,9 @@ def harmed(here: Here) -> Outcome:
         "least": here.labels[least],
         "least_auroc": percent(own[least].auroc),
         "least_plain": percent(plain[least].auroc),
-        "least_gap": gap(gains[least], "unshaped"),
+        "least_gap": gap(difference(own[least].auroc, plain[least].auroc), "unshaped"),
         "most": here.labels[most],
-        "most_gap": gap(gains[most], "unshaped"),
+        "most_gap": gap(difference(own[most].auroc, plain[most].auroc), "unshaped"),
     }
     curve = lessons.curve(here.at, method.variant, (least,))
     picture = against(

@@ -17,6 +17,7 @@ from app.link.spec import RunSpec
 from app.link.state import bind, dispatch
 from app.ui import (
     activation_sets,
+    appearance,
     code,
     controls,
     deep_progress,
@@ -52,7 +53,7 @@ def render(spec: RunSpec) -> None:
     if computed:
         controls.doubts(spec)
         sample_picker.quick(spec)
-    left, right = st.columns([6, 5], gap="large")
+    left, right = appearance.panels("activations", (6, 5), gap="large")
     with left:
         _one_image(spec, one, curve, judged)
     if spec.activations.view == "maps" and _spatial(one):

@@ -15,7 +15,7 @@ from app.charts.score_words import short, shorts
 from app.views.lab.algorithm_steps import LINES, VARIANTS, Step, facts, shown, trace
 
 HEIGHT = 400
-LEFT = 46  # room for the ticks of every frame: a frame does not move what it does not draw
+LEFT = 66  # room for the title and the ticks of every frame: a frame does not move what it does not draw
 Traces = list[dict[str, Any]]
 
 
@@ -198,6 +198,7 @@ def bars_layout(record: Bars, dark: bool, span: tuple[float, float], height: int
             "showgrid": False,
         },
         yaxis={
+            "title": {"text": "value", "font": {"size": 16}},
             "range": list(span),
             "fixedrange": True,
             "tickfont": {"size": 14},

@@ -12,7 +12,7 @@ from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import dispatch
 from app.theme import variant_label
-from app.ui import code, pictures, plot, sample_code, sample_picker
+from app.ui import appearance, code, pictures, plot, sample_code, sample_picker
 from app.views.lab import algorithm, algorithm_facts, algorithm_film, algorithm_steps, sample
 from app.views.lab.algorithm_facts import VARIANTS
 from app.views.lab.algorithm_steps import LINES, TEXTS, Step
@@ -20,12 +20,6 @@ from ash import images
 from ash.methods import STEPS, Method
 
 PICTURE = 64  # pixels of the image
-_STYLE = """<style>
-@media (max-width: 1200px) {
-  .st-key-lab_columns > [data-testid="stHorizontalBlock"] {flex-direction: column}
-  .st-key-lab_columns [data-testid="stColumn"] {width: 100%; flex: 1 1 auto}
-}
-</style>"""  # on a projector the picture has the whole width, and the algorithm is below it
 KEYS = {"First": "Home", "Previous": "Left", "Next": "Right", "Last": "End"}
 
 
@@ -40,12 +34,10 @@ def draw(spec: RunSpec) -> None:
     vector = twelve(one)
     line = min(spec.lab.step, len(LINES[variant]) - 1)
     steps = algorithm_steps.trace(vector.values, variant, spec.p)
-    st.html(_STYLE)
     stand_in(spec)
     _buttons(line, len(steps))  # above what changes its height, so that they stay under the pointer
     _head(spec, one, steps, line)
-    with st.container(key="lab_columns"):
-        picture, text = st.columns([8, 5], gap="medium")
+    picture, text = appearance.panels("lab", (8, 5))
     with picture:
         _picture(spec, vector, variant, line)
     with text:

@@ -48,7 +48,7 @@ def _frame(rows: dict[str, DataRow]) -> pd.DataFrame:
 
 def _columns() -> dict[str, object]:
     number = st.column_config.NumberColumn(format="localized")
-    key = st.column_config.TextColumn(pinned=True)
+    key = st.column_config.TextColumn(pinned=True, width=160)
     return {"Data set": key, "Number": number, "Of": number, "On disk": st.column_config.NumberColumn(format="bytes")}
 
 

@@ -13,7 +13,7 @@ from app.errors import plain
 from app.link import state
 from app.link.picks import Pick
 from app.link.spec import PENULTIMATE, RunSpec
-from app.ui import activation_sets, grid_progress, placement_values, plot, prepare, shipped
+from app.ui import activation_sets, appearance, grid_progress, placement_values, plot, prepare, shipped
 from app.views.paper import accuracy
 from ash.errors import AshError
 from ash.methods import Method
@@ -71,8 +71,7 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
     where = place_words(setups.set_label(setups.setup(spec).id_set), {name: name for name in sets}, "mean")
     sentence = headline(by_method[current], by_method[energy], where)
     st.markdown(f"**{plain(sentence)}**")
-    with st.container(key="figure2"):
-        here, there = (st.container(), None) if same else st.columns([3, 2], gap="medium")
+    here, there = (st.container(), None) if same else appearance.panels("figure2", (3, 2))
     with here:
         if there:
             st.markdown(f"##### Measured: {plain(registry.entry(spec.model).label)}")

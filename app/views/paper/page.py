@@ -18,9 +18,7 @@ from ash import paper, reports
 _STYLE = """<style>
 .st-key-paper_leaf [data-testid="stButtonGroup"] > div {flex-wrap: wrap; row-gap: 0.25rem}
 .st-key-paper_legend p {margin-bottom: 0}
-.st-key-figure2 [data-testid="stHorizontalBlock"] {flex-wrap: wrap}
-.st-key-figure2 [data-testid="stColumn"] {min-width: min(100%, 22rem)}
-</style>"""  # two panels below each other where each would be too narrow for its labels
+</style>"""
 
 
 def render(spec: RunSpec) -> None:

@@ -14,7 +14,7 @@ from app.link.picks import Pick
 from app.link.spec import PENULTIMATE, RunSpec
 from app.link.state import bind, dispatch
 from app.theme import OBJECTIVE_LABELS, variant_label
-from app.ui import code, controls, placement_values, placements, plot, prepare, split
+from app.ui import appearance, code, controls, placement_values, placements, plot, prepare, split
 from app.views.placements import cuts, grid
 from ash.methods import VARIANTS
 
@@ -56,7 +56,7 @@ def render(spec: RunSpec) -> None:
     split.unsplit(spec)
     if spec.split != protocol.ALL and any(one.shipped for one in standings):
         st.caption(_TOGETHER)
-    left, right = st.columns(2, gap="medium")
+    left, right = appearance.panels("placements", (1, 1))
     with left:
         _curves(spec, shown)
     with right:

@@ -127,11 +127,21 @@ def _steps(spec: RunSpec, number: int) -> None:
         st.markdown(f"{here + 1} of {len(found)}: {plain(found[here].label)}", width="content")
 
 
+def _no_map(one: Facts) -> str:
+    """Why nothing can be laid over the image; "" where it can."""
+    if one.decision.share is None:
+        return "at this placement every channel is one number (placements before the pooling have maps)"
+    return "this sample has no picture" if one.one.picture is None else ""
+
+
 def more(spec: RunSpec, *shown: Facts) -> None:
     """The secondary pictures, one at a time."""
     parts = dict(PARTS)
-    if shown[0].decision.share is None:
+    if why := _no_map(shown[0]):
         del parts["where"]
+    if spec.samples.part not in parts:
+        text = f"'{PARTS[spec.samples.part]}' is not here: {why}. '{PARTS['percentiles']}' is shown."
+        st.warning(plain(text), icon=":material/link_off:")
     st.segmented_control(
         "More",
         list(parts),

@@ -9,7 +9,7 @@ from app.charts.sample_table import class_words
 from app.charts.verdict_words import distance
 from app.errors import plain
 from app.theme import number
-from app.ui import pictures, plot, sample_picker
+from app.ui import appearance, pictures, plot, sample_picker
 from app.views.samples import placed_score, units_decided
 from app.views.samples.one_facts import Facts
 
@@ -20,7 +20,7 @@ THUMBNAIL = 56  # pixels of an image beside a unit
 def wide(one: Facts) -> None:
     """The three pictures in two columns."""
     _headline(one)
-    left, right = st.columns(2, gap="medium")
+    left, right = appearance.panels("one", (1, 1))
     with left:
         _verdict(one)
         _scores(one)

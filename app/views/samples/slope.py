@@ -19,7 +19,8 @@ from app.charts.score_words import score_text, short
 
 TOP = 5
 HEIGHT = 330  # pixels of the plot area
-LINE = 21  # pixels between two labels
+LINES = {1: 21, 2: 35}  # pixels between two labels, by their lines
+ROOM = 20  # letters of a label that stand beside a phone's picture in one line
 LETTERS = 16  # of a class in a label; the rest is in the hover text and the table
 
 Pair = tuple[float, float]
@@ -120,7 +121,8 @@ def figure(slope: Slope, variant: str, dark: bool) -> Figure:
     heights = np.array([leader.heights for leader in slope.leaders])
     low, high = float(heights.min()), float(heights.max())
     span = (high - low) or 1.0
-    gap = LINE / HEIGHT * 1.2 * span
+    texts = [[_label(leader, slope, side) for leader in slope.leaders] for side in (0, 1)]
+    gap = LINES[2 if any("<br>" in text for side in texts for text in side) else 1] / HEIGHT * 1.2 * span
     labels = [spaced(heights[:, side].tolist(), gap) for side in (0, 1)]
     bottom = min(low, *labels[0], *labels[1]) - 0.6 * gap
     top = max(high, *labels[0], *labels[1]) + 0.6 * gap
@@ -130,9 +132,9 @@ def figure(slope: Slope, variant: str, dark: bool) -> Figure:
         margin={"l": 8, "r": 8, "t": 34, "b": 12},
         showlegend=False,
         hovermode="closest",
-        xaxis={"range": [-1.25, 2.25], "visible": False, "fixedrange": True},
+        xaxis={"range": [-1.5, 2.5], "visible": False, "fixedrange": True},
         yaxis={"range": [bottom, top], "visible": False, "fixedrange": True},
-        annotations=[*_heads(colour), *_labels(slope, labels, variant, colour)],
+        annotations=[*_heads(colour), *_labels(texts, labels, colour)],
     )
     return Figure([_line(leader, slope, variant, colour) for leader in slope.leaders], layout)
 
@@ -165,23 +167,31 @@ def _heads(colour: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _labels(slope: Slope, at: list[list[float]], variant: str, colour: dict[str, str]) -> list[dict[str, Any]]:
-    """Rank, class and probability beside both ends."""
+def _label(leader: Leader, slope: Slope, side: int) -> str:
+    """Rank, class and probability at one end of a line, in two lines where a phone has no room for one."""
+    wins = leader.name == slope.winners[side]
+    short_name = leader.name if len(leader.name) <= LETTERS else leader.name[: LETTERS - 1] + "…"
+    name = f"★ {short_name}" if wins else f"{leader.ranks[side]}. {short_name}"
+    value = probability(leader.log_odds[side])
+    break_ = "<br>" if len(name) + len(value) > ROOM else "  "
+    return f"{f'<b>{name}</b>' if wins else name}{break_}{value}"
+
+
+def _labels(texts: list[list[str]], at: list[list[float]], colour: dict[str, str]) -> list[dict[str, Any]]:
+    """The labels beside both ends."""
     found = []
     for side, (x, anchor, shift) in enumerate(((0, "right", -10), (1, "left", 10))):
-        for leader, y in zip(slope.leaders, at[side], strict=True):
-            wins = leader.name == slope.winners[side]
-            short_name = leader.name if len(leader.name) <= LETTERS else leader.name[: LETTERS - 1] + "…"
-            name = f"<b>★ {short_name}</b>" if wins else f"{leader.ranks[side]}. {short_name}"
+        for text, y in zip(texts[side], at[side], strict=True):
             found.append(
                 {
                     "x": x,
                     "y": y,
                     "xanchor": anchor,
+                    "align": anchor,
                     "xshift": shift,
                     "yanchor": "middle",
                     "showarrow": False,
-                    "text": f"{name}  {probability(leader.log_odds[side])}",
+                    "text": text,
                     "font": {"size": 12, "color": colour["ink"]},
                 }
             )

@@ -186,7 +186,8 @@ def _trace(record: Marks, accepted: bool, dark: bool) -> dict[str, Any]:
 def _note(bars: Bars, record: Histograms, top: float, dark: bool) -> dict[str, Any]:
     """Which OOD images the histogram is of, in its corner."""
     return {
-        "text": f"<b>{bars.label}</b>: {fpr_name(record.tpr)} {theme.percent(bars.share)}",
+        "text": scores.titled(bars.label, f"{fpr_name(record.tpr)} {theme.percent(bars.share)}"),
+        "align": "right",
         "x": 1,
         "xref": "paper",
         "xanchor": "right",

@@ -6,6 +6,7 @@ from typing import Any
 from app import theme
 from app.charts.plain import Figure
 from app.charts.score_words import score_text
+from app.charts.scores import titled
 from app.views.scores.roc_pr import Curve, Kind
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -87,8 +88,9 @@ def figure(record: Mapping[str, tuple[Curve, ...]], variant: str, score: str, tp
         titles = (index + columns >= len(record), column == 0)
         layout |= _axes(lines[0].kind, number, x, y, low, titles, large)
         layout["annotations"].append(_title(label, lines, x[0], top, large))
-    chosen = theme.layout(dark, height=area + 146, margin={"l": 56, "r": 12, "t": 86, "b": 52})
-    chosen["legend"] = {"y": 1 + 42 / area, "x": 0, "font": {"size": 12}}
+    room = 16 * max(note["text"].count("<br>") for note in layout["annotations"][:columns])  # of lines below a first
+    chosen = theme.layout(dark, height=area + 130 + room, margin={"l": 56, "r": 12, "t": 70 + room, "b": 52})
+    chosen["legend"] = {"y": 1 + (26 + room) / area, "x": 0, "font": {"size": 12}}
     return Figure(data, chosen | layout)
 
 
@@ -131,7 +133,7 @@ def _title(label: str, lines: tuple[Curve, ...], left: float, top: float, large:
     if len(lines) > 1:
         areas += f" (was {lines[1].area:.1f})"
     return {
-        "text": f"<b>{label}</b>" + (": " if large else "<br>") + areas,
+        "text": titled(label, areas, half=not large),
         "align": "left",
         "xref": "paper",
         "yref": "paper",

@@ -56,8 +56,7 @@ _STYLE = """<style>
   .st-key-advice p {text-wrap: pretty}
 }
 @media (min-width: 641px) and (max-width: 1150px) {.st-key-cards {grid-template-columns: 1fr 1fr}}
-@media (max-width: 640px) {.st-key-pareto .scatterlayer > .trace:first-child {display: none}}
-</style>"""  # equal cards in one row or two; no minor labels on a phone
+</style>"""  # equal cards in one row or two
 
 
 @dataclass(frozen=True)
@@ -190,11 +189,16 @@ class Choice:
     without_data: dict[str, str]
 
 
+def _budget(spec: RunSpec) -> float | None:
+    """The points of accuracy that a choice may lose, None for any."""
+    return None if spec.budget == OFF else spec.budget
+
+
 def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
     """The best setting of the sweep and of the other methods that are shown, chosen on validation images."""
     at, sets = setups.setup(spec), setups.sets_on(spec)
     goal = next((name for name in (spec.tradeoff.y, spec.tradeoff.x) if name != "id_accuracy"), "auroc")
-    budget = None if spec.budget == OFF else spec.budget
+    budget = _budget(spec)
     where = protocol.ALL if part == protocol.ALL else protocol.VALIDATION
     alone = {name: f"noise ({setups.set_label(name)})" for name in protocol.noise_sets(at)}
     alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
@@ -241,7 +245,7 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
         paper=view.paper,
         x=spec.tradeoff.x,
         y=spec.tradeoff.y,
-        budget=None if spec.budget == OFF else spec.budget,
+        budget=_budget(spec),
         show_all=spec.show_all,
     )
 
@@ -327,7 +331,7 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> DeltaGenerator:
     """
     by_method = {one.id: one for one in view.settings}
     found = by_method.get(choice.method or "")
-    budget, validated = None if spec.budget == OFF else spec.budget, choice.part == protocol.VALIDATION
+    budget, validated = _budget(spec), choice.part == protocol.VALIDATION
     place = st.container(key="choice")
     with place.container(horizontal=True, vertical_alignment="center", key="advice"):
         st.markdown(advice(found, view.baseline, view.current, choice.goal, budget, validated), width="content")
@@ -337,7 +341,8 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> DeltaGenerator:
     more = ""
     if found is not None and validated:
         said = [
-            without_data(label, by_method[method], found, choice.goal) for label, method in choice.without_data.items()
+            without_data(label, by_method[method], found, view.baseline, choice.goal, budget)
+            for label, method in choice.without_data.items()
         ]
         more = " ".join(said) or "Choosing without OOD data: no set of noise is measured here."
     with place.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
@@ -363,9 +368,8 @@ def _noise(spec: RunSpec, view: View, choice: Choice, part: str) -> str:
         else []
     )
     if of_ash is not None and found.variant not in ALGORITHMS:
-        said.append(
-            best_of_ash(of_ash, view.baseline, choice.goal, choice.part == protocol.VALIDATION, spec.budget != OFF)
-        )
+        validated, budget = choice.part == protocol.VALIDATION, _budget(spec)
+        said.append(best_of_ash(of_ash, view.baseline, choice.goal, validated, budget))
     return " ".join(said)
 
 
