@@ -141,11 +141,11 @@ def over_checkpoints(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     Columns and rows are those of the tables, metrics and shares of doubtful samples their means. `auroc_std` and the
     like are sample standard deviations, of n - 1, in points; `checkpoints` is n. What is not known of one of them, as
-    ID accuracy without labels, is not known of the mean. AshError for a single table, which has no deviation, and for
-    tables whose rows are not of the same methods and sets.
+    ID accuracy without labels, is not known of the mean. A single table, which has no deviation, stays as it is.
+    AshError for tables whose rows are not of the same methods and sets.
     """
-    if len(tables) < 2:
-        raise AshError("A deviation over checkpoints takes two of them or more; this is one.")
+    if len(tables) == 1:
+        return next(iter(tables.values()))
     (name, first), *others = ((name, table.reset_index(drop=True)) for name, table in tables.items())
     values = [column for column in first if column in (*METRICS, "tied", "beyond_range")]
     keys = [column for column in first if column not in values]

@@ -89,7 +89,7 @@ def sweep(
             whole, banks = evaluate(entry, placement, sets, wanted, fit=fits[name], dtype=dtype, epsilon=epsilon)
             found[name] = _tables(whole, banks, sets, len(chosen), model, choose)
             _say(found[name].rows, chosen, fits[name], name)
-        table = _over([one.rows for one in found.values()], found)
+        table = over_checkpoints({name: one.rows for name, one in found.items()})
         if len(found) > 1:
             click.echo(
                 f"\nMean and sample standard deviation (n - 1) over {len(found)} checkpoints: {', '.join(found)}"
@@ -100,9 +100,8 @@ def sweep(
         elif next(iter(entries.values())).checkpoints:
             click.echo("This is one checkpoint: there is no deviation over several.")
         if choose:
-            validation, test = (
-                _over(rows, found) for rows in zip(*(one.choice for one in found.values()), strict=True)
-            )
+            parts = zip(*(one.choice for one in found.values()), strict=True)
+            validation, test = (over_checkpoints(dict(zip(found, tables, strict=True))) for tables in parts)
             click.echo(_chosen(validation, test, budget, goal))
         for sentence in dict.fromkeys(sentence for one in found.values() for sentence in one.idle):
             click.echo(sentence)
@@ -133,11 +132,6 @@ def _tables(
         choice = validation.table(*head), shown.table(*head)
     rows = shown.part(range(asked)).table(*head, near_and_far(id_name, names))
     return _Tables(rows, choice, [idle_in_words(one) for one in whole.without_effect()])
-
-
-def _over(tables: Sequence[pd.DataFrame], names: Iterable[str]) -> pd.DataFrame:
-    """The table over several checkpoints, or the only one."""
-    return over_checkpoints(dict(zip(names, tables, strict=True))) if len(tables) > 1 else tables[0]
 
 
 def _with_deviations(rows: pd.DataFrame) -> pd.DataFrame:
