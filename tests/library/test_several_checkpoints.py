@@ -237,6 +237,13 @@ def test_a_plug_in_names_a_folder(seeds: Path) -> None:
             assert entry.checkpoint == seeds / "seed0.pt"
         assert len({*entry.hashes().values()}) == 3
         assert ash.get_models("several", [seeds / "seed1.pt"])[""].checkpoint == seeds / "seed1.pt"
+        out = seeds / "detector.pt2"
+        done = run("export", "model=several&checkpoint=seed1&method=energy", "--images", 120, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert "Of the checkpoints seed0, seed1, seed2 this is seed1." in done.output
+        done = run("export", "model=several&checkpoint=seed9&method=energy", "--images", 120, "--out", out)
+        assert done.exit_code == 1
+        assert "several has no checkpoint 'seed9': seed0, seed1, seed2." in done.output
         assert not register(weights=seeds / "none").present
         assert list(register(weights=seeds / "seed0.pt").each) == [""]
         with pytest.raises(ash.AshError, match="The list of weights is empty"):

@@ -1,6 +1,8 @@
 """A network in three checkpoints on the pages: mean and deviation on Trade-off, one of them elsewhere, and the link."""
 
+import contextlib
 import importlib.util
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from app_pages import charts, figure, forget_plugins, open_page, ran, texts, tra
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, evaluations, setups
+from app.charts import film
 from app.link.spec import RunSpec
 from app.views.tradeoff import page as tradeoff
 from ash import plugins
@@ -156,6 +159,28 @@ def test_the_link_names_one_of_them(whole: AppTest) -> None:
     assert "The link says checkpoint=seed9, which is not known here" in texts(app)
 
 
+def test_the_chart_moves_with_the_slider_over_all_checkpoints(whole: AppTest) -> None:
+    spec = RunSpec(model=MODEL, variant="ash_s", p=0.0)
+    shown = list(tradeoff._charts_of_steps(spec, False))
+    assert len(film.film(shown)) > 0
+    kept = next(one for one in shown[75].data if one["name"] == "current")
+    drawn = traces(whole, "pareto")["current"]
+    assert (kept["x"], kept["y"]) == (drawn["x"], drawn["y"])
+    assert {len(one.data) for one in shown} == {len(figure(whole, "pareto")["data"])}
+
+
+def test_the_program_is_of_the_one_that_it_names(whole: AppTest) -> None:
+    program = tradeoff.program(RunSpec(model=MODEL, variant="ash_s", p=75.0, checkpoint="seed1"), True, "auroc")
+    assert f'get_models("{MODEL}")["seed1"]' in program
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+    found = (
+        pd.read_csv(io.StringIO(out.getvalue()), comment="#").query("ood == 'mean' and method == 'ash_s@75'").iloc[0]
+    )
+    assert found.auroc == pytest.approx(tables("ash_s@75")["seed1"].query("ood == 'mean'").iloc[0].auroc, abs=0.006)
+
+
 def test_other_pages_show_one_and_say_which(whole: AppTest) -> None:
     app = open_page("scores", **QUERY)
     assert "Trade-off is over 3 checkpoints; all else shows seed0." in texts(app)
@@ -185,3 +210,30 @@ def test_the_same_file_twice_is_one_sentence(example: Path, whole: AppTest) -> N
         assert "The checkpoints seed1 and seed2 have the same content" in error
     finally:
         (example / "seed2.pt").write_bytes(kept)
+
+
+def test_a_file_of_another_network_is_one_sentence(example: Path, whole: AppTest) -> None:
+    torch.save(torch.nn.Linear(3, 2).state_dict(), example / "worse.pt")
+    try:
+        forget_plugins()
+        app = open_page("tradeoff", **QUERY)
+        app.button(key="prepare_button").click().run()
+        assert not app.exception
+        (error,) = (one.value.replace("\\", "") for one in app.error)
+        assert "worse.pt is not a checkpoint of Sequential: " in error
+    finally:
+        (example / "worse.pt").unlink()
+
+
+def test_one_in_a_folder_has_no_deviation(example: Path, whole: AppTest) -> None:
+    others = [example / "seed1.pt", example / "seed2.pt"]
+    for path in others:
+        path.rename(path.with_suffix(".away"))
+    try:
+        forget_plugins()
+        app = open_page("tradeoff", **QUERY)
+        assert "One checkpoint: there is no deviation over several." in texts(app)
+        assert "±" not in cards(app)["AUROC"]
+    finally:
+        for path in others:
+            path.with_suffix(".away").rename(path)
