@@ -160,6 +160,8 @@ def figure(shown: Pareto, dark: bool) -> Figure:
     labels, minor = _labels(shown)
     plot.data.append(_minor_labels(minor, dark))
     plot.data.append(_front(shown, dark))
+    if shown.current.deviations:
+        plot.data.append(_deviations(shown, dark))
     for variant, members in shown.lines.items():
         plot.data.append(_line(shown, variant, members, dark))
     if others := shown.others:
@@ -169,8 +171,6 @@ def figure(shown: Pareto, dark: bool) -> Figure:
     plot.data.append(_marks(shown, "baseline", [shown.baseline], "circle", 9, dark))
     for one in shown.paper:
         plot.data.append(_marks(shown, f"paper {one.method}", [one], MARKS[one.variant].symbol, 17, dark, hollow=True))
-    if shown.current.deviations:
-        plot.data.append(_deviations(shown, dark))
     current = _marks(shown, "current", [shown.current], "circle", 25, dark, hollow=True, width=3)
     x, y = shown.spot(shown.current)
     plot.data.append({**current, "x": [round(x, 4)], "y": [round(y, 4)]})
@@ -250,7 +250,7 @@ def _deviations(shown: Pareto, dark: bool) -> Part:
     bars = {
         f"error_{axis}": {
             "array": [round(one.deviation(name), 4) for one in members],
-            "color": colours(dark)["ink"],
+            "color": colours(dark)["muted"],
             "thickness": 1,
             "width": 3,
         }

@@ -96,7 +96,9 @@ def sweep(
             )
             click.echo(_with_deviations(_means(table)).to_string(index=False))
             each = [one.rows.assign(checkpoint=name) for name, one in found.items()]
-            table = pd.concat([table.assign(checkpoint="mean"), *each], ignore_index=True)
+            table = pd.concat([table.assign(checkpoint="mean"), *each], ignore_index=True).astype(
+                {"checkpoints": "Int64"}
+            )
         elif next(iter(entries.values())).checkpoints:
             click.echo("This is one checkpoint: there is no deviation over several.")
         if choose:

@@ -113,7 +113,7 @@ def test_files_of_a_folder_of_a_pattern_and_by_name(seeds: Path) -> None:
             weights_files([nothing])
 
 
-def test_a_sweep_of_a_folder(swept: tuple[str, pd.DataFrame]) -> None:
+def test_a_sweep_of_a_folder(swept: tuple[str, pd.DataFrame], seeds: Path) -> None:
     said, found = swept
     assert "Mean and sample standard deviation (n - 1) over 3 checkpoints: seed0, seed1, seed2" in said
     assert "outdated" not in said  # activations of another checkpoint are none of an earlier state
@@ -126,6 +126,7 @@ def test_a_sweep_of_a_folder(swept: tuple[str, pd.DataFrame]) -> None:
         for name in METRICS:
             assert row[name] == pytest.approx(of[name].to_numpy().mean(), abs=2e-4)
             assert row[f"{name}_std"] == pytest.approx(of[name].to_numpy().std(ddof=1), abs=2e-4)
+    assert ",3,mean\n" in (seeds / "out.csv").read_text()
     line = whole[(whole.method == "ash_s@90") & (whole.ood == "mean")].iloc[0]
     assert line.auroc_std > 0
     assert f"{line.auroc:.2f} ± {line.auroc_std:.2f}" in said

@@ -87,7 +87,7 @@ def test_numbers_are_means_with_deviations(whole: AppTest) -> None:
         assert cards(whole)[label] == f"{values.mean():.1f} ± {values.std(ddof=1):.1f} %"
     assert len({row.auroc for row in rows}) == 3
     said = texts(whole)
-    assert "mean over 3 checkpoints" in said
+    assert "mean of 3 OOD sets, over 3 checkpoints)" in said
     assert "± over 3 checkpoints" in said
     assert "sample standard deviation over them (n - 1)" in said
     assert "nan" not in said.lower().split()

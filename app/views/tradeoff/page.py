@@ -34,7 +34,7 @@ from app.ui import code, controls, deep_progress, detector, live, plot, prepare,
 from app.views.tradeoff import first_look, ranking
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
-from ash.tables import over_checkpoints
+from ash.tables import METRICS, over_checkpoints
 
 _DELTAS = {"AUROC": "auroc", "FPR95": "fpr95", "accuracy": "id_accuracy"}
 _DEVIATION = "Sample standard deviation (n - 1) over the checkpoints: trainings of one network with other seeds."
@@ -161,7 +161,7 @@ def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting
     labels = setups.chosen_sets(spec)
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
     if at.checkpoint:
-        where += f", mean over {len(every)} checkpoints" if len(every) > 1 else f", checkpoint {at.checkpoint}"
+        where += f", over {len(every)} checkpoints" if len(every) > 1 else f", checkpoint {at.checkpoint}"
     return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
 
 
@@ -438,9 +438,9 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
         {
             "Method": variant_label(one.variant) if one.parameter is not None else one.label,
             "p or c": one.short,
-            **{OBJECTIVE_LABELS[name]: one[name] for name in ("auroc", "fpr95", "aupr", "id_accuracy")},
+            **{OBJECTIVE_LABELS[name]: one[name] for name in METRICS},
             **{f"Δ {short}": round(one[name] - base[name], 2) + 0.0 for short, name in _DELTAS.items()},  # no -0.00
-            **({f"± {label}": one.deviation(name) for name, label in OBJECTIVE_LABELS.items()} if several else {}),
+            **({f"± {OBJECTIVE_LABELS[name]}": one.deviation(name) for name in METRICS} if several else {}),
             **({"Front": one in members} if whole else {}),
         }
         for one in order
