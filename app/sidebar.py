@@ -29,6 +29,8 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     if spec.model not in models:
         return {"model": models}
     own, *others = setups.id_choices(spec.model)
+    named = ("", *setups.checkpoints(spec.model))  # "" first: all of several
+    spec = replace(spec, checkpoint=spec.checkpoint if spec.checkpoint in named else "")
     ids = {own: "", "": "", **{name: name for name in others}}
     spec = replace(spec, id=ids.get(spec.id, ""))  # a set that is not here, or not any more, cannot be asked for others
     every = setups.ood_choices(spec.model, spec.id or own)
@@ -36,6 +38,7 @@ def known(spec: RunSpec) -> Mapping[str, Collection[str]]:
     chosen = [name for name in every if name in spec.ood] or list(at.ood)
     return {
         "model": models,
+        "checkpoint": named,
         "placement": registry.placement_names(spec.model, spec.placement),
         "id": ids,
         "ood": tuple(every),
@@ -118,6 +121,20 @@ def _model(spec: RunSpec) -> None:
     st.selectbox(
         "Model", list(names), format_func=lambda name: names.get(name, name), key=tied["key"], on_change=changed
     )
+    _checkpoint(spec)
+
+
+def _checkpoint(spec: RunSpec) -> None:
+    """Which checkpoint of a network that has several, or all of them; of a single one, that it has no deviation."""
+    names = setups.checkpoints(spec.model)
+    if names:
+        every = {"": f"All {len(names)}: mean ± deviation", **{name: name for name in names}}
+        _select("Checkpoint", "checkpoint", every, "Trainings of the same network with other seeds.")
+        if not spec.checkpoint:
+            over = f"At linear placements Trade-off is over {len(names)} checkpoints"
+            st.caption(plain(f"{over}; all else shows {names[0]}."))
+    elif registry.entry(spec.model).checkpoints:
+        st.caption("One checkpoint: there is no deviation over several.")
 
 
 def _select(label: str, name: str, options: Mapping[str, str], help: str | None = None) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ash.metrics import intervals as intervals
     from ash.models import Preprocess as Preprocess
     from ash.models import get_model as get_model
+    from ash.models import get_models as get_models
     from ash.models import register_model as register_model
     from ash.protocol import choose as choose
     from ash.protocol import is_validation as is_validation
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from ash.splitting import split as split
     from ash.sweeping import Sweep as Sweep
     from ash.sweeping import sweep as sweep
+    from ash.tables import over_checkpoints as over_checkpoints
     from ash.traces import Trace as Trace
     from ash.traces import trace as trace
 
@@ -72,10 +74,11 @@ _HOME = {
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     **dict.fromkeys(("choose", "is_validation", "validation_and_test"), "protocol"),
     **dict.fromkeys(("Bank", "open_bank"), "bank"),
+    "over_checkpoints": "tables",
     "Detector": "detector",
     "extract": "extraction",
     "AshError": "errors",
-    **dict.fromkeys(("get_model", "register_model", "Preprocess"), "models"),
+    **dict.fromkeys(("get_model", "get_models", "register_model", "Preprocess"), "models"),
     **dict.fromkeys(("get_dataset", "register_dataset"), "data"),
 }
 _MODULES = {*_HOME.values()}  # `import ash` is enough for `ash.data.FolderImages`

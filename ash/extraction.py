@@ -217,7 +217,7 @@ def extract_steps(
     folder, at = (root or cache_root()) / who.folder, who
     if known is not None and not known.is_relative_to(BUNDLED) and known != folder:
         folder, at = known, who.earlier  # one that was taken over, and is damaged or has other labels now
-    elif known is None and (old := outdated(who, root)):
+    elif known is None and (old := outdated(who, root, {*entry.hashes().values()} - {who.weights})):
         note = f"The activations of {data.name} in {old[0]} are outdated: {old[1]}. They stay, new ones are computed."
         yield Progress(0, len(data), 0, note=note)
     stem = stem_of(recipe, device)

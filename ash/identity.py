@@ -8,6 +8,7 @@ are kept until something changes. Imports no torch before a network must be trac
 import contextlib
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,8 +137,11 @@ def changes(old: BankIdentity, now: BankIdentity) -> str:
     return " and ".join(f"{_WORDS[name]} changed" for name in names)
 
 
-def outdated(who: BankIdentity, root: Path | None = None) -> tuple[Path, str] | None:
-    """The newest complete bank of the same name that is not this identity's, and what has changed since in words."""
+def outdated(who: BankIdentity, root: Path | None = None, others: Collection[str] = ()) -> tuple[Path, str] | None:
+    """The newest complete bank of the same name that is not this identity's, and what has changed since in words.
+
+    `others`: hashes of weights whose banks are none the less in use, those of other checkpoints.
+    """
     places = ((base / who.folder).parent for base in roots(root))
     named = f"{who.folder.name.rpartition('-')[0]}-*/manifest.json"
     folders: list[Path] = []
@@ -148,6 +152,7 @@ def outdated(who: BankIdentity, root: Path | None = None) -> tuple[Path, str] | 
         with contextlib.suppress(BankError):
             old = Bank(folder).identity
             same = all(getattr(old, name) == getattr(who, name) for name in ("dataset", "dtype", "precision"))
+            same = same and old.weights not in others
             if folder.name == who.folder.name or not same or perturbation(old.transform) != perturbation(who.transform):
                 continue
             return folder, changes(old, who) or takeover(folder, who) or "it is not known to be of the same images"

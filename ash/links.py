@@ -28,6 +28,7 @@ DEFAULTS = {  # what a link with any key means by those that it leaves out; it n
     "id": "",
     "n": "0",
     "dtype": "float32",
+    "checkpoint": "",
     "tpr": "95",
 }
 OF_NO_VIEW = {"v", "embed", "embed_options"}  # of the address, not of what it shows
@@ -42,6 +43,7 @@ class View:
     """A setting of the explorer as far as a detector hangs on it.
 
     `id_set` "" is the model's own. `images`: the most of it, 0 for the usual number. `accept`: percent of it.
+    `checkpoint`: which of several of the network's, "" for the first.
     """
 
     model: str
@@ -51,6 +53,7 @@ class View:
     images: int
     dtype: str
     accept: float
+    checkpoint: str = ""
 
     def images_of(self, entry: ModelEntry) -> int | None:
         """How many ID images the explorer takes for this view, None for all: fewer at a deep placement."""
@@ -77,7 +80,8 @@ def read(link: str) -> View:
     accept = _number("tpr", keys)
     if not 0 < accept <= 100:
         raise LinkError(f"tpr={keys['tpr']} is no share in percent.")
-    return View(keys["model"], keys["placement"], _method(keys), keys["id"], int(images), keys["dtype"], accept)
+    id_set, dtype, checkpoint = (keys[name] for name in ("id", "dtype", "checkpoint"))
+    return View(keys["model"], keys["placement"], _method(keys), id_set, int(images), dtype, accept, checkpoint)
 
 
 def _method(keys: Mapping[str, str]) -> Method:

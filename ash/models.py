@@ -1,18 +1,20 @@
 """The networks that the explorer knows by name: the curated ones, the user's, all of torchvision's and timm's."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ash.data import dataset_entry
+from ash.files import expand
 from ash.methods import Method
 from ash.networks import curated as curated  # they register themselves
 from ash.networks import timm_models, torchvision_models
 from ash.networks.checkpoints import SUFFIXES, ModelError, checkpoints_root
 from ash.networks.entries import ModelEntry, Preprocess
 from ash.networks.registering import MODELS, register_model
+from ash.networks.several import check_different, weights_files
 from ash.networks.torchvision_models import torchvision_names
 from ash.networks.tracing import traced
 
@@ -26,6 +28,7 @@ __all__ = [
     "Preprocess",
     "cuts_of",
     "get_model",
+    "get_models",
     "offered_models",
     "register_model",
     "torchvision_names",
@@ -47,6 +50,21 @@ def get_model(name: str, checkpoint: Path | str | None = None) -> ModelEntry:
         )
         raise ModelError(f"There is no model '{name}': {hint}")
     return entry.with_checkpoint(checkpoint) if checkpoint else entry
+
+
+def get_models(name: str, checkpoints: Sequence[Path | str] = ()) -> dict[str, ModelEntry]:
+    """What a checkpoint is called -> a model's entry with it; "" -> the entry, where there is one checkpoint.
+
+    `checkpoints`: files, folders of them or patterns; none for those that the model was registered with. ModelError
+    where there is none, and for two of the same content.
+    """
+    entry = get_model(name)
+    if checkpoints:
+        given = tuple(map(expand, checkpoints))
+        files = weights_files(given)
+        entry = entry.with_checkpoint(files[0], files if files != given or len(files) > 1 else ())
+    check_different(entry.hashes())
+    return entry.each
 
 
 def _of_the_user(name: str) -> ModelEntry | None:

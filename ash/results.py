@@ -22,13 +22,13 @@ from ash.data import ASSETS
 from ash.errors import AshError
 from ash.files import read_bytes, write_atomically
 from ash.methods import Method, baselines, parse_methods
+from ash.tables import METRICS as METRICS
 from ash.variants import LIMITING, PRUNING, RANKED
 
 if TYPE_CHECKING:
     from ash.networks.entries import ModelEntry
 
 FOLDER = ASSETS / "results"
-METRICS = ("auroc", "fpr95", "aupr", "id_accuracy")
 TOLERANCE = 0.02  # points by which a metric measured again may differ: one of thousands of images across a threshold
 _NEEDED = ("model", "weights_sha256", "placement", "id", "ood", "files", "device", "date", "versions", "command")
 _CHECKSUM = "# sha256: "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ash.errors import AshError
 from ash.methods import Method
 from ash.metrics import check_scores, threshold_at_tpr
 
@@ -17,6 +18,7 @@ COLUMNS = [
     *("auroc", "fpr95", "aupr", "id_accuracy", "n_id", "n_ood"),
     *("tied", "beyond_range"),
 ]
+METRICS = ("auroc", "fpr95", "aupr", "id_accuracy")
 MEANS = ("mean", "near", "far")  # in the column `ood`: rows of no set of their own
 
 
@@ -132,6 +134,29 @@ class Sweep:
 
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # numpy sorts and searches without the GIL
             return list(pool.map(measured, range(len(self.methods))))
+
+
+def over_checkpoints(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The mean of tables of one network's checkpoints, by their names, with the deviation of each metric.
+
+    Columns and rows are those of the tables, metrics and shares of doubtful samples their means. `auroc_std` and the
+    like are sample standard deviations, of n - 1, in points; `checkpoints` is n. What is not known of one of them, as
+    ID accuracy without labels, is not known of the mean. A single table, which has no deviation, stays as it is.
+    AshError for tables whose rows are not of the same methods and sets.
+    """
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    (name, first), *others = ((name, table.reset_index(drop=True)) for name, table in tables.items())
+    values = [column for column in first if column in (*METRICS, "tied", "beyond_range")]
+    keys = [column for column in first if column not in values]
+    for other, table in others:
+        if list(table) != list(first) or not table[keys].equals(first[keys]):
+            raise AshError(f"The tables of the checkpoints {name} and {other} are not of the same methods and sets.")
+    every = pd.concat([first, *(table for _, table in others)])[values].groupby(level=0)
+    whole = every.count() == len(tables)
+    deviations = every.std(ddof=1).where(whole)[[column for column in values if column in METRICS]]
+    found = first[keys].join(every.mean().where(whole))[list(first)]
+    return found.join(deviations.add_suffix("_std")).assign(checkpoints=len(tables))
 
 
 def same_scores(one: Sweep, other: Sweep) -> bool:

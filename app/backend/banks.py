@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,6 @@ from ash.bank import Bank, BankIdentity, open_bank
 from ash.data import ImageSet, Subset
 from ash.labels import without_skipped
 from ash.methods import Perturbation
-from ash.models import get_model
 
 if TYPE_CHECKING:
     from ash.extracting.cost import Cost
@@ -46,16 +46,16 @@ def missing_sets(at: Setup) -> dict[str, int]:
     return {name: len(images(at, name)) for name in names}
 
 
-def compute_banks(at: Setup) -> Generator[Step, None, None]:
-    """Extract the missing banks of a placement, yielding after every batch. Stop to cancel; call again to resume.
+def compute_banks(*setups: Setup) -> Generator[Step, None, None]:
+    """Extract the missing banks of setups, yielding after every batch. Stop to cancel; call again to resume.
 
     Sessions that ask for the same at the same time follow one computation.
     """
-    names = missing_sets(at)
-    if names:
-        require_compute()
-        todo = [(images(at, name), identity(at, name), 0.0) for name in names]
-        yield from on_device(shared(("banks", at), lambda: _extract_all(at, todo)))
+    for at in setups:
+        if names := missing_sets(at):
+            require_compute()
+            todo = [(images(at, name), identity(at, name), 0.0) for name in names]
+            yield from on_device(shared(("banks", at), partial(_extract_all, at, todo)))
 
 
 def extract_all(at: Setup, todo: Sequence[tuple[ImageSet, Perturbation]]) -> Generator[Step, None, None]:
@@ -72,7 +72,7 @@ def _extract_all(at: Setup, todo: Sequence[tuple[ImageSet, BankIdentity, Perturb
     for data, who, epsilon in todo:
         first = None
         label = f"{data.label}, perturbed" if epsilon else data.label
-        with closing(extraction(get_model(at.model), who, data, epsilon)) as steps:
+        with closing(extraction(at.entry, who, data, epsilon)) as steps:
             for step in steps:
                 first = step.done if first is None else first
                 worked = fresh + step.done - first
@@ -97,7 +97,7 @@ def cost(at: Setup, images: int) -> "Cost":
     from ash.extracting.cost import cost as measure
 
     with semaphore:
-        return measure(get_model(at.model), at.placement, images, at.dtype)
+        return measure(at.entry, at.placement, images, at.dtype)
 
 
 @cache_resource(max_entries=64)

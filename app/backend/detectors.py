@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import ash
 from app.backend.banks import Step
@@ -25,7 +26,8 @@ FAULT = 70  # its exit status for a bug
 def arguments(spec: RunSpec) -> tuple[str, ...]:
     """`python -m ash export` for a view, without where it is written to."""
     at = setup(spec)
-    told = ["export", "--model", at.model, "--placement", at.placement, "--method", str(spec.method)]
+    network = [urlencode({"model": at.model, "checkpoint": at.checkpoint})] if at.checkpoint else ["--model", at.model]
+    told = ["export", *network, "--placement", at.placement, "--method", str(spec.method)]
     told += ["--id", at.id_set, "--accept", f"{spec.tpr:g}"]
     if count := most_images(at, at.id_set):
         told += ["--images", str(count)]

@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 
 
 @cache_resource(max_entries=2)
-def network(model: str) -> "fx.GraphModule":
+def network(model: str, checkpoint: str) -> "fx.GraphModule":
     """A network in eval mode with its weights, on the CPU: ordinary tensors, whatever the mode of who asks first."""
     import torch
 
     with torch.inference_mode(False):
-        return get_model(model).build()  # type: ignore[return-value]
+        return get_model(model).each[checkpoint].build()  # type: ignore[return-value]
 
 
 @cache_resource(max_entries=8)
-def _parts(model: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
+def _parts(model: str, checkpoint: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a network at a placement, on the CPU."""
     import torch
 
     from ash.splitting import split
 
     with torch.inference_mode(False):
-        return split(network(model), placement)
+        return split(network(model, checkpoint), placement)
 
 
 def parts(at: Setup) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a setup's network, on the CPU."""
     load()
-    return _parts(at.model, at.placement)
+    return _parts(at.model, at.checkpoint, at.placement)
 
 
 _loading = threading.Lock()
@@ -71,7 +71,7 @@ def warm_up() -> None:
 
 def is_linear(at: Setup) -> bool:
     """Whether all percentiles come from one pass at this placement."""
-    entry = get_model(at.model)
+    entry = at.entry
     if at.placement in entry.placements:
         return at.placement not in entry.deep_placements
     return next(cut.linear for cut in cuts_of(at.model) if cut.name == at.placement)
@@ -79,7 +79,7 @@ def is_linear(at: Setup) -> bool:
 
 def is_signed(at: Setup) -> bool:
     """Whether the activation may hold negative values, where that is known; curated placements come after a ReLU."""
-    if at.placement in get_model(at.model).placements:
+    if at.placement in at.entry.placements:
         return False
     return bool(next(cut.signed for cut in cuts_of(at.model) if cut.name == at.placement))
 
@@ -137,7 +137,7 @@ def _more(at: Setup, methods: list[Method]) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if any(method.needs_fit for method in methods):
         more["fit"] = fit_of(at)
-    for what, way in perturbations(get_model(at.model), methods).items():
+    for what, way in perturbations(at.entry, methods).items():
         ids, *others = (bank_of(perturbed_identity(at, name, way)) for name in at.sets)
         more[what] = (ids, dict(zip(at.ood, others, strict=True)))
     return more

@@ -12,10 +12,9 @@ from app.backend.banks import activations, bank, id_labels, missing_sets
 from app.backend.caches import cache_data, cache_resource
 from app.backend.engine import is_linear, kept, run
 from app.backend.protocol import ALL, part_of
-from app.backend.setups import Setup
+from app.backend.setups import Setup, checkpoints
 from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
-from ash.models import get_model
 from ash.results import clip_thresholds, front_methods
 from ash.tables import Sweep, doubts_in_words, idle_in_words, same_scores
 
@@ -25,8 +24,13 @@ AT_ONCE = 2**24  # values of all images together whose grid a page waits for
 
 @cache_resource(max_entries=12)
 def react_thresholds(at: Setup) -> tuple[float, ...]:
-    """ReAct thresholds to show: quantiles of the ID activations, three digits, and the model's own."""
-    return clip_thresholds(activations(at, at.id_set), get_model(at.model).react_threshold)
+    """ReAct thresholds to show: quantiles of the ID activations, three digits, and the model's own.
+
+    Those of the first of several checkpoints where it is `as_first`: only equal settings have a mean.
+    """
+    if at.as_first:
+        at = replace(at, checkpoint=checkpoints(at.model)[0], as_first=False)
+    return clip_thresholds(activations(at, at.id_set), at.entry.react_threshold)
 
 
 def grid_methods(at: Setup, score: str) -> tuple[str, ...]:

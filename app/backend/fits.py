@@ -10,12 +10,11 @@ from app.backend.turns import semaphore
 from ash.bank import BankIdentity
 from ash.fitting import Fit, FitError, fit, load_fit, save_fit
 from ash.methods import Method, Perturbation, perturbations
-from ash.models import get_model
 
 
 def training_set(at: Setup) -> str:
     """The set that methods of this setup are fitted on; "" where none is known or its images are not here."""
-    name = get_model(at.model).train_set
+    name = at.entry.train_set
     return name if name and status(name).state in ("present", "features") else ""
 
 
@@ -73,6 +72,6 @@ def more_keys(at: Setup, methods: tuple[str, ...]) -> list[str]:
     parsed, found = [Method.parse(method) for method in methods], []
     if any(method.needs_fit for method in parsed) and (who := train_identity(at)):
         found.append(who.key)
-    for way in perturbations(get_model(at.model), parsed).values():
+    for way in perturbations(at.entry, parsed).values():
         found += [perturbed_identity(at, name, way).key for name in at.sets]
     return found

@@ -20,7 +20,6 @@ from app.backend.fits import fit_of
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
 from ash.methods import Method, perturbations
-from ash.models import get_model
 from ash.tables import Sweep
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def first_look(at: Setup, score: str, more: tuple[str, ...]) -> pd.DataFrame:
 
     A method that looks at perturbed images is left out.
     """
-    more = tuple(text for text in more if not perturbations(get_model(at.model), [Method.parse(text)]))
+    more = tuple(text for text in more if not perturbations(at.entry, [Method.parse(text)]))
     every = [(text, Method.parse(text).percentile) for text in grid_methods(at, score)]
     some = tuple(text for text, p in every if p is None or p % FIRST_STEP == 0)
     extra = tuple(text for text in more if text not in some)

@@ -17,7 +17,6 @@ from app.backend.engine import parts, run
 from app.backend.evaluations import STEP, evaluation, measure, table
 from app.backend.setups import Setup
 from app.backend.turns import semaphore
-from ash.models import get_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +133,7 @@ def same_class(at: Setup, first: str, second: str) -> float:
 def commonest_class(at: Setup, method: str) -> tuple[str, float]:
     """The class that a method predicts for most ID images, and for how many of them in percent."""
     counts = np.bincount(evaluation(at, method).predictions)
-    return get_model(at.model).classes[int(counts.argmax())], float(100 * counts.max() / counts.sum())
+    return at.entry.classes[int(counts.argmax())], float(100 * counts.max() / counts.sum())
 
 
 def units(at: Setup) -> int:

@@ -103,7 +103,7 @@ def extract(at: Setup, name: str) -> Job:
     require_library()
     if not is_present(name):
         raise AshError(f"The images of {set_label(name)} are not here: fetch them first.")
-    entry, data = get_model(at.model), images(at, name)
+    entry, data = at.entry, images(at, name)
     job = _extraction(entry, data, identity(at, name))
     _subjects()[at, name] = job.work.subject
     return job
@@ -182,6 +182,7 @@ def _made_from(who: BankIdentity) -> tuple[ModelEntry, ImageSet] | None:
     """The model and the images of a bank as they are now; None where they are not here."""
     name, _, number = who.dataset.partition("=")
     model = get_model(who.model)
+    model = next((one for key, one in model.each.items() if key and one.weights_hash() == who.weights), model)
     if not is_present(name) or not model.present:
         return None
     whole = get_dataset(name)

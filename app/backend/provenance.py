@@ -3,10 +3,10 @@
 from app.backend.banks import missing_sets
 from app.backend.engine import device, is_linear
 from app.backend.evaluations import grid_with_origin, has_grid
-from app.backend.registry import entry
 from app.backend.requirements import unready
-from app.backend.setups import chosen_sets, found_bank, images, is_features, setup
+from app.backend.setups import Setup, checkpoints, chosen_sets, found_bank, images, is_features, setup
 from app.link.spec import RunSpec
+from app.theme import listed
 from ash.bank import BUNDLED
 
 CONVENTIONS = (
@@ -31,7 +31,8 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
     return {
         "source": "bundled" if bundled else "computed here" if folder else "not computed yet",
         "model": spec.model,
-        "weights_sha256": entry(spec.model).weights_hash(),
+        "weights_sha256": at.entry.weights_hash(),
+        **({"checkpoint": _checkpoint(spec, at)} if at.checkpoint else {}),
         "placement": at.placement,
         "dtype": at.dtype,
         "method": str(spec.method),
@@ -43,6 +44,12 @@ def provenance(spec: RunSpec) -> dict[str, str | int]:
         **_measured(spec),
         "conventions": CONVENTIONS,
     }
+
+
+def _checkpoint(spec: RunSpec, at: Setup) -> str:
+    """Which checkpoint a page is about; what Trade-off has deviations of is about all of them."""
+    every = f"; with ± the mean over {listed(checkpoints(at.model))}"
+    return at.checkpoint + ("" if spec.checkpoint else every)
 
 
 def _measured(spec: RunSpec) -> dict[str, str]:

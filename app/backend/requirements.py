@@ -29,7 +29,6 @@ from app.link.spec import RunSpec
 from ash import reports
 from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, Perturbation, baselines, perturbations
-from ash.models import get_model
 from ash.scores import SCORES
 
 
@@ -49,7 +48,7 @@ def unready(spec: RunSpec) -> str:
 def _but_ships(at: Setup) -> str:
     """What ships of a set without its images, and is not what a setup asks for."""
     if is_as_ships(at):
-        return f"and the activations that do are of other weights than {shown(get_model(at.model).weights)}"
+        return f"and the activations that do are of other weights than {shown(at.entry.weights)}"
     return "only the activations of all of them at the penultimate layer do"
 
 
@@ -147,9 +146,9 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if asked.needs_fit and not training_set(at):
         return Lack(*_no_training(at))
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
-        names = [set_label(name) for name in gone] or [set_label(get_model(at.model).train_set)]
+        names = [set_label(name) for name in gone] or [set_label(at.entry.train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
-    for way in perturbations(get_model(at.model), (asked,)).values():
+    for way in perturbations(at.entry, (asked,)).values():
         if way and is_features(at.model):
             return Lack("it perturbs images, and this network is made of features")
         gone = here.perturbed_missing(way)
@@ -168,7 +167,7 @@ def _fetches(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
-    one = get_model(at.model)
+    one = at.entry
     if one.train_set:
         return f"the images of {set_label(one.train_set)} are missing", _fetches((one.train_set,))
     return f"it is fitted on training images, and no training set is known for {one.label}", ()
@@ -188,7 +187,7 @@ def more_scores(spec: RunSpec) -> MoreScores:
     if reason := unready(spec):
         return MoreScores({}, f"{', '.join(prepared.values())} cannot be chosen here: {reason}.")
     at = setup(spec)
-    known = get_model(at.model).train_set
+    known = at.entry.train_set
     fit_lacks = "" if training_set(at) else _no_training(at)[0] if known else "none is known for this network"
     if not fit_lacks and missing_training(at):
         fit_lacks = f"the activations of {set_label(training_set(at))} are not computed"
@@ -212,8 +211,8 @@ def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
     at, asked = setup(spec), Method.parse(method)
     yield from compute_banks(at)
     if asked.needs_fit and missing_training(at):
-        yield from extract_all(at, [(whole_set(get_model(at.model).train_set), 0.0)])
-    for way in perturbations(get_model(at.model), (asked,)).values():
+        yield from extract_all(at, [(whole_set(at.entry.train_set), 0.0)])
+    for way in perturbations(at.entry, (asked,)).values():
         yield from extract_all(at, [(images(at, name), way) for name in missing_perturbed(at, way)])
     if not is_linear(at):
         yield from deep_steps(at, asked.score, (method,))
@@ -228,5 +227,5 @@ def baselines_here(spec: RunSpec) -> tuple[str, ...]:
 def images_of(spec: RunSpec, method: str) -> int:
     """Images that have to go through the network before a method can be measured."""
     at, asked = setup(spec), Method.parse(method)
-    ways = perturbations(get_model(at.model), (asked,)).values()
+    ways = perturbations(at.entry, (asked,)).values()
     return sum(sum(missing.values()) for missing in (missing_sets(at), *(missing_perturbed(at, way) for way in ways)))

@@ -16,7 +16,6 @@ from app.backend.setups import Setup, whole_set
 from app.backend.turns import semaphore
 from app.charts.sample_table import Images, Judged, SampleTable, judge, read_only
 from ash.methods import Method
-from ash.models import get_model
 
 
 @cache_resource(max_entries=8)
@@ -99,7 +98,7 @@ def _images(at: Setup, sets: tuple[str, ...]) -> Images:
     codes = np.repeat(np.arange(len(every), dtype=np.int16), [len(rows) for rows in banks])
     return Images(
         every,
-        get_model(at.model).classes,
+        at.entry.classes,
         read_only(codes),
         read_only(np.concatenate(numbers)),
         [title for rows in banks for title in rows.names],

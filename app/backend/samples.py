@@ -18,7 +18,6 @@ from ash.datasets.packed_images import PackedImages
 from ash.errors import AshError
 from ash.images import UNKNOWN
 from ash.methods import Method
-from ash.models import get_model
 
 if TYPE_CHECKING:
     from ash.traces import Trace
@@ -60,7 +59,7 @@ def activation(at: Setup, name: str, index: int) -> tuple[NDArray[np.uint8] | No
     picture = data.image(index)
     stem, _ = parts(at)
     with torch.inference_mode(), semaphore:
-        x = stem(get_model(at.model).preprocess.build()(picture)[None])
+        x = stem(at.entry.preprocess.build()(picture)[None])
     return np.asarray(picture), x[0].numpy().copy()
 
 

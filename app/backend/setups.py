@@ -29,7 +29,8 @@ from ash.extracting.takeover import take_over
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
 from ash.methods import Perturbation
-from ash.models import get_model
+from ash.models import ModelEntry, get_model
+from ash.networks.several import check_different
 from ash.results import SUBSET_ID as SUBSET_ID
 from ash.results import SUBSET_OOD as SUBSET_OOD
 from ash.tables import MEANS
@@ -76,7 +77,8 @@ class Setup:
     """A network cut at a placement (node name), its ID set, the OOD sets it is compared with, and how banks are kept.
 
     `images`: the most images of a set, 0 for the usual number; `dtype` of the banks. `look` is what was seen of sets
-    whose files come and go, so that nothing that was computed of other files is taken for these.
+    whose files come and go, so that nothing that was computed of other files is taken for these. `checkpoint`: which of
+    the network's, "" where it has not several; `as_first`: beside the first, whose thresholds the grid takes for all.
     """
 
     model: str
@@ -86,6 +88,13 @@ class Setup:
     images: int = 0
     dtype: str = "float32"
     look: str = ""
+    checkpoint: str = ""
+    as_first: bool = False
+
+    @property
+    def entry(self) -> ModelEntry:
+        """The network with its checkpoint."""
+        return get_model(self.model).each[self.checkpoint]
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -95,7 +104,7 @@ class Setup:
     @property
     def penultimate(self) -> bool:
         """Whether the placement is the network's penultimate layer."""
-        return self.placement == get_model(self.model).penultimate
+        return self.placement == self.entry.penultimate
 
 
 @once_a_run
@@ -186,13 +195,15 @@ def ood_choices(model: str, id_set: str) -> dict[str, str]:
     return {name: set_label(name) for name in (*here, *_made("ood")) if name != id_set}
 
 
-def asked(spec: RunSpec) -> tuple[str, str, str, tuple[str, ...], int, str]:
+def asked(spec: RunSpec) -> tuple[str, str, str, tuple[str, ...], int, str, str]:
     """What a session's own work is for, whatever is there or comes by the time: with another one it is void."""
-    return spec.model, spec.placement, spec.id, spec.ood, spec.images, spec.dtype
+    return spec.model, spec.placement, spec.id, spec.ood, spec.images, spec.dtype, spec.checkpoint
 
 
 def setup(spec: RunSpec) -> Setup:
     """What a spec is about. The OOD sets: those it names, and of the usual ones those whose banks ship.
+
+    Of several checkpoints it is the one that it names, else the first.
 
     What ships is taken along, so that choosing fewer sets needs no new evaluation. What was computed here is not: a
     bank that is finished must not change what somebody else is in the middle of.
@@ -201,22 +212,45 @@ def setup(spec: RunSpec) -> Setup:
 
 
 @once_a_run
-def _setup(model: str, placed: str, id_name: str, named: tuple[str, ...], limit: int, dtype: str) -> Setup:
+def _setup(
+    model: str, placed: str, id_name: str, named: tuple[str, ...], limit: int, dtype: str, checkpoint: str
+) -> Setup:
     entry = get_model(model)
     placement = entry.penultimate if placed == PENULTIMATE else placed
     id_set = id_name or entry.id_set
-    bare = Setup(model, placement, id_set, (), limit, dtype)
+    bare = Setup(model, placement, id_set, (), limit, dtype, checkpoint=checkpoint or next(iter(entry.each)))
     offered = [name for name in ood_choices(model, id_set) if is_measurable(bare, name)]
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in named if name in offered) or usual
     whole = replace(bare, ood=usual)
-    taken = [name for name in offered if name in chosen or (name in usual and entry.present and _ships(whole, name))]
+    present = bare.entry.present
+    taken = [name for name in offered if name in chosen or (name in usual and present and _ships(whole, name))]
     return _over(whole, taken)
+
+
+@once_a_run
+def checkpoints(model: str) -> tuple[str, ...]:
+    """What the checkpoints of a network are called; () where it has not several."""
+    return tuple(name for name in get_model(model).each if name)
+
+
+@once_a_run
+def each_checkpoint(spec: RunSpec) -> tuple[Setup, ...]:
+    """What a spec is about, once for each checkpoint where the network has several and the spec names none of them.
+
+    ModelError where two of them are the same, or one is not there.
+    """
+    at = setup(spec)
+    if spec.checkpoint or not at.checkpoint:
+        return (at,)
+    hashes = get_model(at.model).hashes()
+    check_different(hashes)
+    return at, *(replace(at, checkpoint=name, as_first=True) for name in [*hashes][1:])
 
 
 def wider(at: Setup) -> Setup:
     """The same with all usual OOD sets that are here, whose numbers hold for fewer sets too."""
-    usual = get_model(at.model).ood_sets
+    usual = at.entry.ood_sets
     offered = [name for name in ood_choices(at.model, at.id_set) if is_measurable(at, name)]
     return _over(at, [name for name in offered if name in usual or name in at.ood])
 
@@ -335,7 +369,7 @@ def _identity(at: Setup, name: str, look: str) -> BankIdentity:
 
 def identity_of(at: Setup, data: ImageSet, epsilon: Perturbation = 0.0) -> BankIdentity:
     """The bank of some images under a setup; with `epsilon`, of those images moved so."""
-    return built_identity(get_model(at.model), at.placement, data, at.dtype, epsilon=epsilon)
+    return built_identity(at.entry, at.placement, data, at.dtype, epsilon=epsilon)
 
 
 @once_a_run
@@ -394,7 +428,7 @@ def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsi
     if not any_bank(at.model, at.placement, data.name):
         return None
     one = who()
-    return find_bank(one) or take_over(get_model(at.model), data, one, epsilon, turn=semaphore)
+    return find_bank(one) or take_over(at.entry, data, one, epsilon, turn=semaphore)
 
 
 def look_again() -> None:

@@ -28,7 +28,6 @@ from app.link import streamlit_private
 from ash.errors import AshError
 from ash.images import UNKNOWN, ImageError
 from ash.methods import Method, perturbations
-from ash.models import get_model
 from ash.tables import Sweep
 
 if TYPE_CHECKING:
@@ -118,7 +117,8 @@ class Uploads:
 
         A file that turns out not to be an image moves to `refused`. AshError for a method that uploads cannot have.
         """
-        if (self._at and (self._at.model, self._at.placement, self._at.dtype)) != (at.model, at.placement, at.dtype):
+        network = (at.model, at.checkpoint, at.placement, at.dtype)
+        if self._at and (self._at.model, self._at.checkpoint, self._at.placement, self._at.dtype) != network:
             self.seen.clear()
         if (self._at, self._methods) != (at, (before, after)):
             self.scored.clear()
@@ -174,7 +174,7 @@ def _look(at: Setup, one: Upload) -> "tuple[Tensor, Seen] | Refusal":
     if isinstance(found, Refusal):
         return found
     load()
-    preprocess = get_model(at.model).preprocess
+    preprocess = at.entry.preprocess
     try:
         tensor, notes = preprocess.build()(found.image), found.notes
     except ImageError as error:
@@ -188,7 +188,7 @@ def _look(at: Setup, one: Upload) -> "tuple[Tensor, Seen] | Refusal":
 
 def _input(at: Setup, tensor: "Tensor") -> Image.Image:
     """The network's input as an image again."""
-    preprocess = get_model(at.model).preprocess
+    preprocess = at.entry.preprocess
     mean, std = (np.reshape(values, (-1, 1, 1)) for values in (preprocess.mean, preprocess.std))
     pixels = ((tensor.numpy() * std + mean) * 255).round().clip(0, 255).astype(np.uint8)
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
@@ -218,7 +218,7 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
     from ash.engine.runs import Run
 
     parsed = [Method.parse(method) for method in methods]
-    moved = perturbations(get_model(at.model), parsed)
+    moved = perturbations(at.entry, parsed)
     if any(moved.values()):
         label = "AdaSCALE" if moved.get("shifted") else "ODIN"
         raise AshError(f"{label} looks at perturbed images, which are not made of uploads: choose another method.")

@@ -1,14 +1,15 @@
 """Settings of a sweep as typed records, which of them no other one beats, and the part of the plane worth a look."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import pandas as pd
 
-from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS
+from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, percent
 from ash.methods import STEPS, Method
+from ash.tables import over_checkpoints
 
 OBJECTIVES = ("id_accuracy", "auroc", "fpr95", "aupr")
 Range = tuple[float, float]
@@ -18,17 +19,32 @@ _LOSS: dict[str, Range] = {"id_accuracy": (2.5, 5.0), "auroc": (3.0, 8.0), "fpr9
 
 @dataclass(frozen=True)
 class Setting:
-    """One method and its metrics in percent, on one OOD set or as the mean over some."""
+    """One method and its metrics in percent, on one OOD set or as the mean over some.
+
+    `deviations`: of means over several checkpoints of a network, that of each of OBJECTIVES; else ().
+    """
 
     method: Method
     id_accuracy: float
     auroc: float
     fpr95: float
     aupr: float
+    deviations: tuple[float, ...] = ()
 
     def __getitem__(self, objective: str) -> float:
         value: float = getattr(self, objective)
         return value
+
+    def deviation(self, objective: str) -> float:
+        """The deviation of a metric over checkpoints; NaN where there is none."""
+        return self.deviations[OBJECTIVES.index(objective)] if self.deviations else math.nan
+
+    def shown(self, objective: str, digits: int = 1) -> str:
+        """A metric as a text, with its deviation where there is one: `94.1 ± 0.3 %`."""
+        deviation = self.deviation(objective)
+        if math.isnan(deviation):
+            return percent(self[objective], digits)
+        return f"{self[objective]:.{digits}f} ± {deviation:.{digits}f} %"
 
     @cached_property
     def id(self) -> str:
@@ -64,13 +80,31 @@ class Setting:
 
 def settings(table: pd.DataFrame, on: str, sets: Collection[str]) -> tuple[Setting, ...]:
     """One record per method of a sweep's table: its row for the set `on`, or for 'mean' the mean over `sets`."""
+    return tuple(
+        Setting(_method(text), **dict(zip(OBJECTIVES, values, strict=True)))
+        for text, *values in _means(table, on, sets).itertuples()
+    )
+
+
+def settings_over(tables: Mapping[str, pd.DataFrame], sets: Collection[str]) -> tuple[Setting, ...]:
+    """`settings` of the tables of several checkpoints, by name: means with deviations; of a single one as they are."""
+    first, *others = tables.values()
+    if not others:
+        return settings(first, "mean", sets)
+    found = over_checkpoints({name: _means(table, "mean", sets).reset_index() for name, table in tables.items()})
+    means, deviations = (found[[f"{name}{end}" for name in OBJECTIVES]].itertuples(index=False) for end in ("", "_std"))
+    return tuple(
+        Setting(_method(text), **dict(zip(OBJECTIVES, values, strict=True)), deviations=tuple(off))
+        for text, values, off in zip(found["method"], means, deviations, strict=True)
+    )
+
+
+def _means(table: pd.DataFrame, on: str, sets: Collection[str]) -> pd.DataFrame:
+    """Method -> OBJECTIVES, as `settings` has them."""
     rows = table[table["ood"].isin(list(sets) if on == "mean" else [on])]
     if rows.empty:
         raise ValueError(f"The table has no rows for {on} of {', '.join(sets)}.")
-    means = rows.groupby("method", sort=False)[list(OBJECTIVES)].mean()
-    return tuple(
-        Setting(_method(text), **dict(zip(OBJECTIVES, values, strict=True))) for text, *values in means.itertuples()
-    )
+    return rows.groupby("method", sort=False)[list(OBJECTIVES)].mean()
 
 
 @lru_cache(maxsize=4096)

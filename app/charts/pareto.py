@@ -15,7 +15,7 @@ from app.charts.front import Range, Setting, front, full, inside, window
 from app.charts.labels import Box, Placed, Spot, Wish, along, annotation, box_of, overlaps, place, sides, to_pixels
 from app.charts.plain import Figure, Part, scatter
 from app.charts.published import Published, trace
-from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, percent, points
+from app.theme import LOWER_IS_BETTER, MARKS, OBJECTIVE_LABELS, colours, layout, points
 from ash.methods import STEPS, VARIANTS, Method
 
 HEIGHT = 480
@@ -179,6 +179,8 @@ def figure(shown: Pareto, dark: bool) -> Figure:
     for uid in (MINOR, MINOR_WIDE):
         plot.data.append(_minor_labels(uid, [one for one in minor if one.middle == (uid == MINOR)], dark))
     plot.data.append(_front(shown, dark))
+    if shown.current.deviations:
+        plot.data.append(_deviations(shown, dark))
     for variant, members in shown.lines.items():
         plot.data.append(_line(shown, variant, members, dark))
     if others := shown.others:
@@ -213,7 +215,8 @@ def _axis(shown: Pareto, which: int) -> dict[str, Any]:
 def _hover(one: Setting, base: Setting, best: bool) -> str:
     lines = [f"<b>{one.label}</b>"]
     for name in ("auroc", "fpr95", "aupr", "id_accuracy"):
-        lines.append(f"{OBJECTIVE_LABELS[name]} {percent(one[name], 2)} ({points(one[name] - base[name], 2)})")
+        gain = points(one[name] - base[name], 2)
+        lines.append(f"{OBJECTIVE_LABELS[name]} {one.shown(name, 2)} ({gain})")
     lines.append("On the Pareto front" if best else "Beaten by a setting of the front")
     return "<br>".join([*lines, "Click to load it on every page"])
 
@@ -257,6 +260,29 @@ def _front(shown: Pareto, dark: bool) -> Part:
         line={"color": colours(dark)["muted"], "width": 7},
         opacity=0.4,
         hoverinfo="skip",
+    )
+
+
+def _deviations(shown: Pareto, dark: bool) -> Part:
+    """Bars of the deviation over checkpoints, both ways: of the front, the unshaped score and the current setting."""
+    members = list(dict.fromkeys((*shown.front, shown.baseline, shown.current)))
+    bars = {
+        f"error_{axis}": {
+            "array": [round(one.deviation(name), 4) for one in members],
+            "color": colours(dark)["muted"],
+            "thickness": 1,
+            "width": 3,
+        }
+        for axis, name in (("x", shown.x), ("y", shown.y))
+    }
+    return scatter(
+        **_coordinates(shown, members),
+        **bars,
+        name="deviation over checkpoints",
+        mode="markers",
+        marker={"size": 1, "color": "rgba(0,0,0,0)"},
+        hoverinfo="skip",
+        showlegend=False,
     )
 
 

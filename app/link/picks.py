@@ -52,7 +52,7 @@ class Pick:
 _SETS = ("ood", "on", "set", "source", "sample", "among", "true", "predicted", "scores", "page", "pin")
 _FILTERS = ("among", "verdict", "change", "true", "predicted", "scores", "find", "order", "descending")
 _OF = {
-    "model": ("placement", "id", "images", "dtype", "more", *_SETS),
+    "model": ("checkpoint", "placement", "id", "images", "dtype", "more", *_SETS),
     "id": _SETS,
     **dict.fromkeys(_FILTERS, ("page",)),
 }  # what another model, ID set or filter makes moot

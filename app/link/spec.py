@@ -58,6 +58,7 @@ class RunSpec:
     """
 
     model: str = links.model("model", "demo")
+    checkpoint: str = links.text("checkpoint", "the name of a checkpoint")  # of several; "" is all of them
     placement: str = links.name("placement", PENULTIMATE, "a placement name")
     variant: str = links.choice("variant", "ash_b", VARIANTS, "a variant")
     p: float = links.number("p", 65.0, "a percentile in [0, 100)", _percentile_allowed)

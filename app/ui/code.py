@@ -217,7 +217,7 @@ def _measured(
     data = f"evenly(data, {limits})" if limits else "data"
     if limits and _OWN_SET in ood:
         data += f' if name == "{at.id_set}" else data'
-    names = dict.fromkeys(("extract", "get_dataset", "get_model", "parse_methods", "split", "sweep"), "ash") | {**used}
+    names = dict.fromkeys(("extract", "get_dataset", getter(at), "parse_methods", "split", "sweep"), "ash") | {**used}
     if listed:
         names["dataset_entry"] = "ash.data"
     if limits:
@@ -242,10 +242,10 @@ def _measured(
         arguments=arguments,
     ) + (_PARTS.format(id_set=at.id_set) if tested else "")
     if places:
-        first = f'entry = get_model("{spec.model}")\n'
+        first = f"entry = {network(at)}\n"
         body = f"for placement in {_quoted(places)}:\n{textwrap.indent(body, '    ')}"
     else:
-        first = f'entry, placement = get_model("{spec.model}"), "{at.placement}"\n'
+        first = f'entry, placement = {network(at)}, "{at.placement}"\n'
     return "".join(
         (
             _TITLE.format(
@@ -298,6 +298,16 @@ def in_ranges(methods: Iterable[Method]) -> str:
         suffix = "" if score == "energy" else f":{score}"
         found.append(f"{variant}@{at[0]:g}:{at[-1]:g}:{steps.pop():g}{suffix}")
     return ",".join(found)
+
+
+def getter(at: setups.Setup) -> str:
+    """The name in `ash` of what gives a program the network of a setup."""
+    return "get_models" if at.checkpoint else "get_model"
+
+
+def network(at: setups.Setup) -> str:
+    """The network of a setup, with its checkpoint where it has several, as an expression."""
+    return f'{getter(at)}("{at.model}")' + (f"[{_quoted([at.checkpoint])[1:-1]}]" if at.checkpoint else "")
 
 
 def plugins() -> str:

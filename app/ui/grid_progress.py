@@ -7,15 +7,14 @@ from functools import partial
 import streamlit as st
 
 from app.backend import grids, setups
-from app.link.spec import RunSpec
 from app.ui import work
 
 _STOPPED = work.Task("grid_stopped")  # (setup, score) that this session does not want measured for now
 
 
-def measure(spec: RunSpec) -> None:
+def measure(at: setups.Setup, score: str) -> None:
     """How far they are, with a button to stop or go on; they are measured in this run, which then begins anew."""
-    key = setups.setup(spec), spec.score
+    key = at, score
     stopped, bar = _STOPPED.what == key, st.empty()
     show = work.shower(bar, "evaluations")
     now = grids.progress(*key)

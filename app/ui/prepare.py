@@ -1,6 +1,9 @@
 """What a page needs before it can draw: a network and images, or how they get here; banks that exist, or a button that
 computes them, with progress and cancel."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
 import streamlit as st
 
 from app.backend import banks, library, registry, requirements, setups, shipping
@@ -81,15 +84,19 @@ def left_out(spec: RunSpec) -> None:
     )
 
 
-def ready(spec: RunSpec) -> bool:
-    """Whether all banks of the spec's setup exist. Where they do not: what they cost, a button, then progress."""
-    missing = banks.missing_sets(setups.setup(spec))
+def ready(spec: RunSpec, checkpoints: Sequence[setups.Setup] = ()) -> bool:
+    """Whether all banks of the spec's setup exist, or of those of its network's `checkpoints`.
+
+    Where they do not: what they cost, a button, then progress.
+    """
+    every = checkpoints or (setups.setup(spec),)
+    missing = {at: sets for at in every if (sets := banks.missing_sets(at))}
     if not missing:
-        return not spec.other or _other_ready(spec)
+        return not spec.other or all(_other_ready(replace(spec, checkpoint=at.checkpoint)) for at in every)
     if _JOB.what != setups.asked(spec):
         _offer(spec, missing)
     else:
-        _compute(spec)
+        _compute(spec, missing)
     return False
 
 
@@ -126,10 +133,11 @@ def _measure(spec: RunSpec) -> None:
         st.rerun()
 
 
-def _offer(spec: RunSpec, missing: dict[str, int]) -> None:
+def _offer(spec: RunSpec, missing: Mapping[setups.Setup, dict[str, int]]) -> None:
     name = registry.placement_label(spec.model, spec.placement)
-    sets = counted(len(missing), "data set")
-    images = sum(missing.values())
+    sets = counted(len({one for sets in missing.values() for one in sets}), "data set")
+    sets += f" with {len(missing)} checkpoints" if len(missing) > 1 else ""
+    images = sum(sum(sets.values()) for sets in missing.values())
     if not library.may_compute():
         st.info(
             f"The activations of this placement ({plain(name)}) are not computed yet: {sets}, {count(images)} images. "
@@ -168,10 +176,10 @@ def _button(busy: bool) -> None:
     work.button("prepare_button", busy, start, ("Cancel", "stop", _JOB.stop), type="secondary" if busy else "primary")
 
 
-def _compute(spec: RunSpec) -> None:
+def _compute(spec: RunSpec, missing: Iterable[setups.Setup]) -> None:
     """Run the extraction in this script run; a click anywhere interrupts it, the next run goes on where it stopped."""
     name = registry.placement_label(spec.model, spec.placement)
     bar = st.progress(0.0, f"Computing the activations at {plain(name)}")
     _button(busy=True)
-    _JOB.take(banks.compute_banks(setups.setup(spec)), work.shower(bar))
+    _JOB.take(banks.compute_banks(*missing), work.shower(bar))
     st.rerun()

@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Iterable
 
-from app.backend import registry, setups
+from app.backend import setups
 from app.link.spec import RunSpec
-from app.ui.code import plugins
+from app.ui.code import getter, network, plugins
 from ash.methods import Method
 
 _PROGRAM = '''"""{label} on image {index} of {name}, {model} at {placement}: for where `import ash` works{plugins}."""
@@ -15,7 +15,7 @@ import torch
 from ash import Method, {names}, split, trace{more}
 from ash.scores import SCORES
 
-entry, method = get_model("{model}"), Method.parse("{method}")
+entry, method = {network}, Method.parse("{method}")
 stem, tail = split(entry.build(), "{placement}")
 data = {data}
 
@@ -38,7 +38,7 @@ import torch
 
 from ash import Method, {names}, split, trace{more}
 
-entry, method = get_model("{model}"), Method.parse("{method}")
+entry, method = {network}, Method.parse("{method}")
 stem, tail = split(entry.build(), "{placement}")
 activations = {{}}
 with torch.inference_mode():
@@ -98,9 +98,9 @@ def pair_program(spec: RunSpec, method: Method, pair: Iterable[tuple[str, int]])
 
 def _common(spec: RunSpec, method: Method, sets: Iterable[str]) -> dict[str, object]:
     """What programs on images of some data sets begin with."""
-    listed = [setups.is_listed(name) for name in sets]
+    at, listed = setups.setup(spec), [setups.is_listed(name) for name in sets]
     names = {
-        "get_model": True,
+        getter(at): True,
         "get_dataset": not all(listed),
         "extract": setups.is_features(spec.model) or any(listed),
     }
@@ -109,8 +109,9 @@ def _common(spec: RunSpec, method: Method, sets: Iterable[str]) -> dict[str, obj
         "more": "\nfrom ash.data import dataset_entry" if any(listed) else "",
         "label": method.label,
         "method": method,
-        "model": registry.entry(spec.model).name,
-        "placement": setups.setup(spec).placement,
+        "model": at.model,
+        "network": network(at),
+        "placement": at.placement,
         "plugins": plugins(),
     }
 

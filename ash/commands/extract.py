@@ -1,14 +1,15 @@
 """python -m ash extract | fit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ash.bank import cache_root
 from ash.commands.shared import (
-    CHECKPOINT_HELP,
+    CHECKPOINTS,
+    CHECKPOINTS_HELP,
     DTYPE,
     IMAGES_HELP,
     MODEL_HELP,
@@ -17,12 +18,15 @@ from ash.commands.shared import (
     PRECISION_HELP,
     bank,
     folder_for,
+    networks,
     show_cost,
     some,
 )
 from ash.data import DataError, get_dataset
 from ash.labels import read
-from ash.models import get_model
+
+if TYPE_CHECKING:
+    from ash.bank import Bank
 
 
 class _Auto(click.IntRange):
@@ -34,7 +38,7 @@ class _Auto(click.IntRange):
 
 @click.command()
 @click.option("--model", required=True, help=MODEL_HELP)
-@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option("--checkpoint", "checkpoints", multiple=True, type=CHECKPOINTS, help=CHECKPOINTS_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--data", "data_sets", required=True, multiple=True, help="a known set, a folder, or NAME=FOLDER; repeat")
 @click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
@@ -46,7 +50,7 @@ class _Auto(click.IntRange):
 @click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
 def extract(
     model: str,
-    checkpoint: Path | None,
+    checkpoints: Sequence[Path],
     placement: str,
     data_sets: Iterable[str],
     images: int | None,
@@ -60,38 +64,46 @@ def extract(
     from ash.extracting import distributed
     from ash.extraction import identity
 
-    entry, sets = get_model(model, checkpoint), [some(get_dataset(data_set), images) for data_set in data_sets]
+    entries, sets = networks(model, checkpoints), [some(get_dataset(data_set), images) for data_set in data_sets]
     rank = distributed.current_rank()
     options["device"] = rank.device() if rank else None
     if rank:
         about = (options["dtype"], options["precision"], options["epsilon"])
-        keys = [identity(entry, placement, data, *about).key for data in sets]
+        keys = [identity(entry, placement, data, *about).key for entry in entries.values() for data in sets]
         distributed.agree(rank, options["device"], out or cache_root(), keys)
     quiet = rank is not None and not rank.prints
-    for data in sets:
-        if not quiet:
-            click.echo(read(data, entry.classes, entry.label).words)
-            show_cost(entry, placement, data, out, **options)
-        done = bank(entry, placement, data, quiet, root=out, **options)
-        if not quiet:
-            click.echo(f"{data.name}: {' x '.join(map(str, done.shape))} in {done.folder}")
+    for name, entry in entries.items():
+        for data in sets:
+            if not quiet:
+                click.echo(read(data, entry.classes, entry.label).words)
+                show_cost(entry, placement, data, out, **options)
+            done = bank(entry, placement, data, quiet, root=out, **options)
+            if not quiet:
+                what = f"{name}, {data.name}" if name else data.name
+                click.echo(f"{what}: {' x '.join(map(str, done.shape))} in {done.folder}")
 
 
 @click.command()
 @click.option("--model", required=True, help=MODEL_HELP)
-@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option("--checkpoint", "checkpoints", multiple=True, type=CHECKPOINTS, help=CHECKPOINTS_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--data", "train", help="a known set, a folder, or NAME=FOLDER [default: the model's training set]")
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of the bank")
 @click.option("--again", is_flag=True, help="also where there is a fit already")
-def fit(model: str, checkpoint: Path | None, placement: str, train: str | None, dtype: str, again: bool) -> None:
+def fit(model: str, checkpoints: Sequence[Path], placement: str, train: str | None, dtype: str, again: bool) -> None:
     """Fit on a training set what react@P%, dice and fitted scores (knn, ...) need; stored beside its activations."""
+    for name, entry in networks(model, checkpoints).items():
+        if not (train or entry.train_set):
+            raise DataError(f"No training set is known for {model}: name one with --data, a known set or NAME=FOLDER.")
+        if name:
+            click.echo(f"Checkpoint {name}")
+        _fit(bank(entry, placement, get_dataset(train or entry.train_set), dtype=dtype), again)
+
+
+def _fit(activations: "Bank", again: bool) -> None:
+    """Fit on a bank, where there is no fit of it yet or it is to be made `again`, and say what it is."""
     from ash import fitting
 
-    entry = get_model(model, checkpoint)
-    if not (train or entry.train_set):
-        raise DataError(f"No training set is known for {model}: name one with --data, a known set or NAME=FOLDER.")
-    activations = bank(entry, placement, get_dataset(train or entry.train_set), dtype=dtype)
     done = None if again else fitting.load_fit(activations.identity)
     if done is None:
         folder_for(fitting.fit_path(activations.identity).parent)

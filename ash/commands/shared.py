@@ -15,13 +15,15 @@ from ash.errors import EXPECTED, AshError, sentence
 from ash.files import write_atomically
 from ash.identity import DTYPES, PRECISIONS
 from ash.images import left_out_words
-from ash.models import ModelEntry
+from ash.models import ModelEntry, get_models
 
 MODEL_HELP = "a name from `python -m ash models`, or a classifier's of torchvision or timm (timm/NAME)"
 PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
 IMAGES_HELP = "at most so many of every set, evenly spaced [default: all]"
 CHECKPOINT_HELP = "a file with the model's weights, instead of the published ones"
+CHECKPOINTS_HELP = f"{CHECKPOINT_HELP}; several of one network: repeat, or name a folder or a quoted pattern"
 PRECISION_HELP = "of the network: autocast below float32, float16 on GPUs only"
+CHECKPOINTS = click.Path(path_type=Path)
 DTYPE, PRECISION = click.Choice(DTYPES), click.Choice(PRECISIONS)
 
 
@@ -51,6 +53,14 @@ class Command(click.Command):
 
 class Commands(Command, click.Group):
     """A group whose commands end as a `Command` does."""
+
+
+def networks(model: str, checkpoints: Sequence[Path]) -> dict[str, ModelEntry]:
+    """`ash.get_models`, each of several read once: a file of another network is refused before any work."""
+    found = get_models(model, checkpoints)
+    for entry in found.values() if len(found) > 1 else ():
+        entry.build()
+    return found
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """python -m ash sweep."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,29 +10,31 @@ import pandas as pd
 
 from ash.commands.evaluating import evaluate
 from ash.commands.shared import (
-    CHECKPOINT_HELP,
+    CHECKPOINTS,
+    CHECKPOINTS_HELP,
     DTYPE,
     IMAGES_HELP,
     MODEL_HELP,
     PENULTIMATE_HELP,
     data_sets,
+    networks,
     output,
     whole_names,
 )
-from ash.data import near_and_far
+from ash.data import ImageSet, near_and_far
 from ash.methods import Method, parse_methods
-from ash.models import get_model
 from ash.protocol import GOALS, ProtocolError, is_validation, validation_and_test
 from ash.protocol import choose as choose_from
-from ash.tables import doubts_in_words, idle_in_words
+from ash.tables import METRICS, Sweep, doubts_in_words, idle_in_words, over_checkpoints
 
 if TYPE_CHECKING:
+    from ash.bank import Bank
     from ash.fitting import Fit
 
 
 @click.command()
 @click.option("--model", required=True, help=MODEL_HELP)
-@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option("--checkpoint", "checkpoints", multiple=True, type=CHECKPOINTS, help=CHECKPOINTS_HELP)
 @click.option("--placement", default="penultimate", show_default=True, help=PENULTIMATE_HELP)
 @click.option("--id", "id_set", required=True, help="the in-distribution set: a known set, a folder, or NAME=FOLDER")
 @click.option("--ood", required=True, multiple=True, help="an OOD set, likewise; repeat")
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the table, CSV")
 def sweep(
     model: str,
-    checkpoint: Path | None,
+    checkpoints: Sequence[Path],
     placement: str,
     id_set: str,
     ood: Iterable[str],
@@ -66,36 +69,83 @@ def sweep(
     Activations that are missing are extracted first, for ODIN and AdaSCALE those of perturbed images too; a fit must be
     there.
     With --choose the table is of the test images, and which method is best there was chosen on the validation images.
+    Of several checkpoints there are the rows of each and those of their mean, with the sample standard deviation
+    (n - 1) over them; --choose takes one method for all, the best by the mean on the validation images.
     """
     from ash import fitting
 
     if budget is not None and not choose:
         raise click.UsageError("--budget limits what --choose may choose; add --choose.")
     chosen = parse_methods(methods)
+    wanted = list(dict.fromkeys((*chosen, *(Method(score=method.score) for method in chosen if method.steps))))
     with output(out) as write:
-        entry, fitted = get_model(model, checkpoint), None
-        if any(method.needs_fit for method in chosen):
-            fitted = fitting.find_fit(entry, placement, train, dtype=dtype)
+        entries, fits = networks(model, checkpoints), {}
+        for name, entry in entries.items():
+            needs_fit = any(method.needs_fit for method in chosen)
+            fits[name] = fitting.find_fit(entry, placement, train, dtype=dtype) if needs_fit else None
         sets = data_sets((id_set, *ood), images)
-        plain = [Method(score=method.score) for method in chosen if method.steps]  # tells whether a step does anything
-        wanted = list(dict.fromkeys((*chosen, *plain)))
-        whole, banks = evaluate(entry, placement, sets, wanted, fit=fitted, dtype=dtype, epsilon=epsilon)
-        id_name = next(iter(sets))
-        head = (model, banks[id_name].identity.placement, id_name)
-        groups = near_and_far(id_name, list(sets)[1:])
-        shown, said = whole, ""
+        found: dict[str, _Tables] = {}
+        for name, entry in entries.items():
+            whole, banks = evaluate(entry, placement, sets, wanted, fit=fits[name], dtype=dtype, epsilon=epsilon)
+            found[name] = _tables(whole, banks, sets, len(chosen), model, choose)
+            _say(found[name].rows, chosen, fits[name], name)
+        table = over_checkpoints({name: one.rows for name, one in found.items()})
+        if len(found) > 1:
+            click.echo(
+                f"\nMean and sample standard deviation (n - 1) over {len(found)} checkpoints: {', '.join(found)}"
+            )
+            click.echo(_with_deviations(_means(table)).to_string(index=False))
+            each = [one.rows.assign(checkpoint=name) for name, one in found.items()]
+            table = pd.concat([table.assign(checkpoint="mean"), *each], ignore_index=True).astype(
+                {"checkpoints": "Int64"}
+            )
+        elif next(iter(entries.values())).checkpoints:
+            click.echo("This is one checkpoint: there is no deviation over several.")
         if choose:
-            held = {name: is_validation(bank.names, whole_names(sets[name])) for name, bank in banks.items()}
-            validation, shown = validation_and_test(whole, held[id_name], held)
-            said = _chosen(validation.table(*head), shown.table(*head), budget, goal)
-        table = shown.part(range(len(chosen))).table(*head, groups)
-        _say(table, chosen, fitted)
-        if said:
-            click.echo(said)
-        for method in whole.without_effect():
-            click.echo(idle_in_words(method))
+            parts = zip(*(one.choice for one in found.values()), strict=True)
+            validation, test = (over_checkpoints(dict(zip(found, tables, strict=True))) for tables in parts)
+            click.echo(_chosen(validation, test, budget, goal))
+        for sentence in dict.fromkeys(sentence for one in found.values() for sentence in one.idle):
+            click.echo(sentence)
         write(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     click.echo(f"{len(table)} rows in {out}")
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Of one checkpoint: the rows of the methods that were asked for, and with --choose those of all methods on the
+    validation and on the test images; what is to be said of methods without effect."""
+
+    rows: pd.DataFrame
+    choice: tuple[pd.DataFrame, ...]
+    idle: list[str]
+
+
+def _tables(
+    whole: Sweep, banks: "dict[str, Bank]", sets: dict[str, ImageSet], asked: int, model: str, choose: bool
+) -> _Tables:
+    """The tables of a sweep whose first `asked` methods were asked for."""
+    id_name, *names = sets
+    head, shown = (model, banks[id_name].identity.placement, id_name), whole
+    choice: tuple[pd.DataFrame, ...] = ()
+    if choose:
+        held = {name: is_validation(bank.names, whole_names(sets[name])) for name, bank in banks.items()}
+        validation, shown = validation_and_test(whole, held[id_name], held)
+        choice = validation.table(*head), shown.table(*head)
+    rows = shown.part(range(asked)).table(*head, near_and_far(id_name, names))
+    return _Tables(rows, choice, [idle_in_words(one) for one in whole.without_effect()])
+
+
+def _with_deviations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Method and metrics of rows over several checkpoints, as text: `94.12 ± 0.31`."""
+    texts = {name: [_words(row, name) for _, row in rows.iterrows()] for name in METRICS}
+    return pd.DataFrame({"method": list(rows.method), **texts})
+
+
+def _words(row: pd.Series, name: str) -> str:
+    """A metric of a row, with its deviation where it has one."""
+    deviation = f" ± {row[f'{name}_std']:.2f}" if f"{name}_std" in row else ""
+    return "not known" if pd.isna(row[name]) else f"{row[name]:.2f}{deviation}"
 
 
 def _chosen(validation: pd.DataFrame, test: pd.DataFrame, budget: float | None, goal: str) -> str:
@@ -109,18 +159,20 @@ def _chosen(validation: pd.DataFrame, test: pd.DataFrame, budget: float | None, 
         raise ProtocolError(f"No method is left {limit}: no {unknown} is known.")
     on, other = (f"{rows.n_id.iloc[0]:,} ID + {rows.n_ood.iloc[0]:,} OOD" for rows in map(_means, (validation, test)))
     best = _means(test).set_index("method").loc[found]
-    numbers = (
-        f"AUROC {best.auroc:.2f}, FPR95 {best.fpr95:.2f}, AUPR {best.aupr:.2f}, ID accuracy {best.id_accuracy:.2f}"
-    )
-    return f"Chosen on {on} validation images, {limit}: {found}\nOn the other {other} images: {numbers}"
+    labels = {"auroc": "AUROC", "fpr95": "FPR95", "aupr": "AUPR", "id_accuracy": "ID accuracy"}
+    numbers = ", ".join(f"{label} {_words(best, name)}" for name, label in labels.items())
+    over = f", by the mean over {best.checkpoints} checkpoints" if "checkpoints" in best else ""
+    return f"Chosen on {on} validation images{over}, {limit}: {found}\nOn the other {other} images: {numbers}"
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.ood == "mean"]
 
 
-def _say(table: pd.DataFrame, chosen: Sequence[Method], fitted: "Fit | None") -> None:
+def _say(table: pd.DataFrame, chosen: Sequence[Method], fitted: "Fit | None", checkpoint: str) -> None:
     """The means over the OOD sets, what fitted methods stand for, and which numbers are in doubt."""
+    if checkpoint:
+        click.echo(f"\nCheckpoint {checkpoint}")
     every = _means(table)
     doubts = [name for name in ("tied", "beyond_range") if (every[name] > 0).any()]
     means = every[["method", "auroc", "fpr95", "aupr", "id_accuracy", *doubts]]

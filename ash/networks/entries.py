@@ -18,6 +18,7 @@ from ash.networks.checkpoints import (
     own_weights_hash,
     weights_hash,
 )
+from ash.networks.several import called
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -118,8 +119,9 @@ class ModelEntry:
     moves normalised pixels, 0 for not at all. `url` is the public address of its weights, "" where there is none, and
     `url_hash` the first digits of that file's SHA-256;
     `shipped` says that its weights are those of assets/demo, and `bundled` is the file there that is used where the
-    user has none; `checkpoint` is the file to use instead of the one that `weights` finds. `paper_name` says which
-    network of `ash.paper` it is, "" for none of them: numbers of another network are never compared with the paper's.
+    user has none; `checkpoint` is the file to use instead of the one that `weights` finds, and `checkpoints` are all
+    where the network comes in several (of one folder, say). `paper_name` says which network of `ash.paper` it is, ""
+    for none of them: numbers of another network are never compared with the paper's.
     `note` says what else to know.
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
@@ -147,6 +149,7 @@ class ModelEntry:
     shipped: bool = False
     bundled: Path | None = None
     checkpoint: Path | None = None
+    checkpoints: tuple[Path, ...] = ()
     paper_name: str = ""
     note: str = ""
     source: Path | None = None
@@ -187,9 +190,21 @@ class ModelEntry:
         """Whether the network is built with its weights, and no file is read."""
         return self.trained and self.checkpoint is None
 
-    def with_checkpoint(self, path: Path | str) -> "ModelEntry":
-        """The same network with the weights of a file, which is read when the network is built."""
-        return replace(self, checkpoint=expand(path), shipped=False)
+    def with_checkpoint(self, path: Path | str, among: tuple[Path, ...] = ()) -> "ModelEntry":
+        """The same network with the weights of a file, one `among` several; it is read when the network is built."""
+        return replace(self, checkpoint=expand(path), checkpoints=among, shipped=False)
+
+    @property
+    def each(self) -> dict[str, "ModelEntry"]:
+        """What a checkpoint is called -> the network with it; the network itself as "" where it has not several."""
+        if len(self.checkpoints) < 2:
+            return {"": self}
+        files = zip(called(self.checkpoints), self.checkpoints, strict=True)
+        return {name: self.with_checkpoint(path, self.checkpoints) for name, path in files}
+
+    def hashes(self) -> dict[str, str]:
+        """What a checkpoint is called -> SHA-256 of its file; none where there are not several. ModelError."""
+        return {name: one.weights_hash() for name, one in self.each.items() if name}
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, or of the weights that the network brings.

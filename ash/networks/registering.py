@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from ash.files import expand
 from ash.networks import torchvision_models
 from ash.networks.checkpoints import ModelError
 from ash.networks.entries import ModelEntry, Preprocess
+from ash.networks.several import weights_files
 from ash.plugins import Registry, running
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def register_model(
     classes: Sequence[str] | Callable[[], tuple[str, ...]],
     id_set: str,
     ood_sets: Sequence[str],
-    weights: Path | str | None = None,
+    weights: Path | str | Sequence[Path | str] | None = None,
     url: str = "",
     output: str | int | None = None,
     placements: Mapping[str, str] | None = None,
@@ -39,10 +41,12 @@ def register_model(
     """Decorator: make the network that a function builds known by a name, to the library and in the explorer.
 
     `weights` is the file of its state_dict (relative: beside the plug-in), `url` a public address to fetch it from;
-    without either, the function returns the network with its weights. `classes` are in label order, one for each logit;
-    data sets are named as in `ash.data`. `output` says which part of what the network returns are its logits, where
-    that is no tensor and no part is called `logits`: a key, an attribute or a position. Placements that are not stated
-    are found when the network is first needed. `facts` are the other fields of a ModelEntry: `train_set`, `note`, ...
+    without either, the function returns the network with its weights. Of a network that was trained several times it is
+    a folder of such files, a pattern or a list: there is a deviation over them then. `classes` are in label order, one
+    for each logit; data sets are named as in `ash.data`. `output` says which part of what the network returns are its
+    logits, where that is no tensor and no part is called `logits`: a key, an attribute or a position. Placements that
+    are not stated are found when the network is first needed. `facts` are the other fields of a ModelEntry:
+    `train_set`, `note`, ...
     ModelError, TypeError for what cannot be.
     """
     if not _NAME.fullmatch(name):
@@ -55,6 +59,7 @@ def register_model(
 
     def register(architecture: Architecture) -> Architecture:
         source = running()
+        files, several = _files(weights, source)
         if source is not None and name in torchvision_models.names_in_source():
             raise ModelError(f"There is a model '{name}' of torchvision: give yours another name.")
         entry = ModelEntry(
@@ -70,7 +75,8 @@ def register_model(
             placements=dict(placements or {}),
             deep_placements=tuple(deep_placements or ()),
             presets=dict(torchvision_models.USUAL_PRESETS if presets is None else presets),
-            checkpoint=_beside(weights, source),
+            checkpoint=files[0] if files else None,
+            checkpoints=files if several else (),
             url=url,
             source=source,
             trained=weights is None and not url,
@@ -100,9 +106,18 @@ def _network(architecture: Architecture, output: str | int | None, preprocess: P
     return widened(network, preprocess.shape)
 
 
-def _beside(weights: Path | str | None, source: Path | None) -> Path | None:
-    """A file that a plug-in names: relative to the plug-in."""
+def _files(weights: Path | str | Sequence[Path | str] | None, source: Path | None) -> tuple[tuple[Path, ...], bool]:
+    """The files that a plug-in names, relative ones beside it, and whether it names them as several checkpoints.
+
+    A folder that is still empty is its own file: it is missing when the network is needed.
+    """
     if weights is None:
-        return None
-    path = expand(weights)
-    return source.parent / path if source else path
+        return (), False
+    named = [weights] if isinstance(weights, Path | str) else weights
+    given = tuple(source.parent / expand(one) if source else expand(one) for one in named)
+    if not given:
+        raise ModelError("The list of weights is empty: name a file or more, or a folder of them.")
+    with suppress(ModelError):
+        found = weights_files(given)
+        return found, found != given or len(found) > 1
+    return given, False

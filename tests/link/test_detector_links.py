@@ -21,7 +21,7 @@ ADDRESS = "http://localhost:8501/scores"
 
 def of(spec: RunSpec) -> View:
     """What a spec says of a detector."""
-    return View(spec.model, spec.placement, spec.method, spec.id, spec.images, spec.dtype, spec.tpr)
+    return View(spec.model, spec.placement, spec.method, spec.id, spec.images, spec.dtype, spec.tpr, spec.checkpoint)
 
 
 @given(
@@ -37,6 +37,7 @@ def of(spec: RunSpec) -> View:
         id=st.sampled_from(("", "mine")),
         images=st.integers(0, 999_999_999),
         dtype=st.sampled_from(("float32", "float16")),
+        checkpoint=st.sampled_from(("", "seed1", "s0/best", "a & b=c")),
         tpr=st.floats(0.001, 100),
     ),
     every=st.booleans(),

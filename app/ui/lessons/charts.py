@@ -41,7 +41,7 @@ def ready(spec: RunSpec) -> bool:
         return False
     if evaluations.grid_takes_long(setups.setup(shown), shown.score):
         st.info("All of this is measured on every setting of this network, once.", icon=":material/hourglass_empty:")
-        grid_progress.measure(shown)
+        grid_progress.measure(setups.setup(shown), shown.score)
         return False
     if math.isnan(evaluations.evaluation(setups.setup(shown), Method().score).accuracy):
         st.info(

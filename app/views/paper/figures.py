@@ -38,7 +38,7 @@ def draw(spec: RunSpec, number: int) -> None:
 
 def _from_settings(spec: RunSpec, number: int) -> None:
     if not requirements.unready(spec) and evaluations.grid_takes_long(setups.setup(spec), "energy"):
-        grid_progress.measure(replace(spec, score="energy"))
+        grid_progress.measure(setups.setup(spec), "energy")
         return
     table, source = paper.figure_table(spec)
     if table is None and not requirements.unready(spec) and not prepare.ready(spec):

@@ -15,9 +15,12 @@ from app.ui import grid_progress, shipped
 from ash.methods import Method
 
 
-def draw(spec: RunSpec) -> None:
-    """The first picture and how far the whole is, which is measured in this run; drawn anew once all is there."""
-    at, sets = setups.setup(spec), setups.sets_on(spec)
+def draw(spec: RunSpec, at: setups.Setup) -> None:
+    """The first picture and how far the whole is, which is measured in this run; drawn anew once all is there.
+
+    `at`: the spec's setup, or that of one of several checkpoints.
+    """
+    sets = setups.sets_on(spec)
     current, baseline = spec.method, evaluations.unshaped(spec).method
     with st.spinner("A first look"):
         rows = grids.first_look(at, spec.score, tuple(dict.fromkeys(map(str, (baseline, current)))))
@@ -27,6 +30,7 @@ def draw(spec: RunSpec) -> None:
     baseline = baseline if baseline in by_method else Method(score=spec.score)
     labels = setups.chosen_sets(spec)
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
+    where += f", checkpoint {at.checkpoint}" if at.checkpoint else ""
     sentence = f"A first look: {headline(by_method[current], by_method[baseline], where)}"
     st.markdown(f"**{plain(sentence)}**")
     x, y = spec.tradeoff.x, spec.tradeoff.y
@@ -42,4 +46,4 @@ def draw(spec: RunSpec) -> None:
         f"spaced. All {settings_of} settings on all {count(images)} {kind} are measured once, on "
         f"{plain(engine.device())}, and kept; meanwhile the other pages measure their one setting on all {kind}."
     )
-    grid_progress.measure(spec)
+    grid_progress.measure(at, spec.score)

@@ -1,7 +1,7 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app.backend import deep, engine, evaluations, protocol, registry, requirements, setups
 from app.backend.caches import cache_data, cache_resource
 from app.charts import film, pareto
-from app.charts.front import Setting, as_good, settings
+from app.charts.front import Setting, as_good, settings, settings_over
 from app.charts.plain import Figure
 from app.charts.tradeoff_words import (
     advice,
@@ -29,13 +29,15 @@ from app.link.fields import OFF
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
-from app.theme import ALGORITHMS, LOWER_IS_BETTER, OBJECTIVE_LABELS, percent, variant_label
+from app.theme import ALGORITHMS, LOWER_IS_BETTER, OBJECTIVE_LABELS, variant_label
 from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, strip
 from app.views.tradeoff import first_look, ranking
 from ash.methods import VARIANTS, Method
 from ash.protocol import choose
+from ash.tables import METRICS, over_checkpoints
 
 _DELTAS = {"AUROC": "auroc", "FPR95": "fpr95", "accuracy": "id_accuracy"}
+_DEVIATION = "Sample standard deviation (n - 1) over the checkpoints: trainings of one network with other seeds."
 _INTERVAL = "95 % bootstrap interval over the ID and OOD images, 200 resamples."
 _STYLE = """<style>
 .st-key-opening {flex-flow: row wrap; align-items: end; gap: 0.5rem 1.5rem}
@@ -78,14 +80,15 @@ def render(spec: RunSpec) -> None:
     with story.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.title("Trade-off", width="content")
         page_link("start", "New here? Start")
-    if not prepare.ready(spec):
+    linear = engine.is_linear(setups.setup(spec))
+    every = _checkpoints(spec, linear)
+    if not prepare.ready(spec, every):
         shipped.draw(spec)
         return
-    linear = engine.is_linear(setups.setup(spec))
     if not linear and not deep_progress.progress(spec):
         return
-    if linear and evaluations.grid_takes_long(setups.setup(spec), spec.score):
-        first_look.draw(spec)
+    if linear and (long := [at for at in every if evaluations.grid_takes_long(at, spec.score)]):
+        first_look.draw(spec, long[0])
         return
     part = protocol.usable(setups.setup(spec), spec.split)
     view = _view(spec, linear, part)
@@ -108,9 +111,12 @@ def render(spec: RunSpec) -> None:
     noise = _advice(spec, view, choice)
     interval = _cards(view)
     if drawable:
-        _explain(shown)
+        _explain(shown, len(every))
     with interval:  # after the chart, which does not wait for it
-        st.caption(_span(spec, view, part), help=_INTERVAL)
+        if view.current.deviations:
+            st.caption(f"± over {len(every)} checkpoints", help=_DEVIATION)
+        else:
+            st.caption(_span(spec, view, part), help=_INTERVAL)
     noise.caption(_noise(spec, view, choice, part))
     st.subheader("The Pareto front")
     plot.rows(
@@ -126,6 +132,11 @@ def render(spec: RunSpec) -> None:
 # Data
 
 
+def _checkpoints(spec: RunSpec, linear: bool) -> tuple[setups.Setup, ...]:
+    """The setups that the numbers are means over. At a deep tail, with a pass for each setting, it is one alone."""
+    return setups.each_checkpoint(spec) if linear else (setups.setup(spec),)
+
+
 def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting] = MappingProxyType({})) -> View:
     """All settings of the sweep with those of the page that lie between its marks, on a part of the images.
 
@@ -134,34 +145,49 @@ def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting
     current, unshaped = spec.method, evaluations.unshaped(spec).method
     printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
     paper = tuple(replace(one, score=spec.score) for one in printed)
-    at = setups.setup(spec)
+    at, every = setups.setup(spec), _checkpoints(spec, linear)
     # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
     wanted = map(str, (current, unshaped, *(paper if linear else ())))
     sets = setups.sets_on(spec)
-    swept = _swept(at, spec.score, sets, part) if linear else settings(_deep_rows(at, spec.score, part), "mean", sets)
+    deep_rows = None if linear else _deep_rows(at, spec.score, part)
+    swept = _swept(every, spec.score, sets, part) if deep_rows is None else settings(deep_rows, "mean", sets)
     known = {one.id for one in swept}
     between = [one for one in dict.fromkeys((*wanted, *_others(spec))) if one not in known]
-    more = [evaluations.measure(at, one, part) for one in between if one not in measured]
+    more = [one for one in between if one not in measured]
     rows = (*swept, *(measured[one] for one in between if one in measured))
-    rows += settings(pd.concat(more, ignore_index=True), "mean", sets) if more else ()
+    rows += settings_over({one.checkpoint: _measured(one, more, part) for one in every}, sets) if more else ()
     by_method = {one.method: one for one in rows}
     labels = setups.chosen_sets(spec)
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
+    if at.checkpoint:
+        where += f", over {len(every)} checkpoints" if len(every) > 1 else f", checkpoint {at.checkpoint}"
     return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
 
 
 def _others(spec: RunSpec) -> tuple[str, ...]:
     """What stands beside the sweep: the literature's methods, where they are asked for; and a method of another score
     than the sweep's with that score alone, so that what is best is none that they beat."""
-    others = tuple(requirements.baselines_here(spec)) if spec.tradeoff.others else ()
+    others = _baselines(spec) if spec.tradeoff.others else ()
     alone = evaluations.unshaped(spec).method
     return others if alone.score == spec.score else tuple(dict.fromkeys((*others, str(spec.method), str(alone))))
 
 
+def _baselines(spec: RunSpec) -> tuple[str, ...]:
+    """What the literature compares with, as far as it is measured with every checkpoint."""
+    every = _checkpoints(spec, engine.is_linear(setups.setup(spec)))
+    first, *others = (requirements.baselines_here(replace(spec, checkpoint=at.checkpoint)) for at in every)
+    return tuple(one for one in first if all(one in here for here in others))
+
+
+def _measured(at: setups.Setup, methods: Iterable[str], part: str) -> pd.DataFrame:
+    """The rows of some methods beside the sweep's."""
+    return pd.concat([evaluations.measure(at, one, part) for one in methods], ignore_index=True)
+
+
 @cache_resource(max_entries=64)
-def _swept(at: setups.Setup, score: str, sets: tuple[str, ...], part: str) -> tuple[Setting, ...]:
-    """The settings of the sweep of a linear tail, which no step of the percentile changes."""
-    return settings(evaluations.table(at, score, part), "mean", sets)
+def _swept(every: tuple[setups.Setup, ...], score: str, sets: tuple[str, ...], part: str) -> tuple[Setting, ...]:
+    """The settings of the sweep of a linear tail, over all checkpoints, which no step of the percentile changes."""
+    return settings_over({at.checkpoint: evaluations.table(at, score, part) for at in every}, sets)
 
 
 def _deep_rows(at: setups.Setup, score: str, part: str) -> pd.DataFrame:
@@ -204,7 +230,7 @@ def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
     alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
     on = (sets, *((name,) for name in alone))
     if linear:
-        first, of_ash, *rest = _chosen(at, spec.score, _others(spec), where, budget, goal, on)
+        first, of_ash, *rest = _chosen(setups.each_checkpoint(spec), spec.score, _others(spec), where, budget, goal, on)
     else:
         rows = [_deep_rows(at, spec.score, where), *(evaluations.measure(at, one, where) for one in _others(spec))]
         first, of_ash, *rest = _choices(
@@ -217,7 +243,7 @@ def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
 
 @cache_data(max_entries=256)
 def _chosen(
-    at: setups.Setup,
+    every: tuple[setups.Setup, ...],
     score: str,
     others: tuple[str, ...],
     part: str,
@@ -225,9 +251,12 @@ def _chosen(
     goal: str,
     on: tuple[tuple[str, ...], ...],
 ) -> list[str | None]:
-    """`_choices` among the settings of a linear tail's sweep and other methods."""
-    more = [evaluations.measure(at, one, part) for one in others]
-    return _choices(pd.concat([evaluations.table(at, score, part), *more], ignore_index=True), budget, goal, on)
+    """`_choices` among the settings of a linear tail's sweep and other methods, by the mean over the checkpoints."""
+    tables = {}
+    for at in every:
+        more = [evaluations.measure(at, one, part) for one in others]
+        tables[at.checkpoint] = pd.concat([evaluations.table(at, score, part), *more], ignore_index=True)
+    return _choices(over_checkpoints(tables), budget, goal, on)
 
 
 def _choices(rows: pd.DataFrame, budget: float | None, goal: str, on: tuple[tuple[str, ...], ...]) -> list[str | None]:
@@ -274,7 +303,7 @@ def _cards(view: View) -> DeltaGenerator:
             with st.container(border=True, height="stretch", gap="xxsmall", key=f"card_{name}"):
                 st.metric(
                     OBJECTIVE_LABELS[name],
-                    "not defined" if math.isnan(view.current[name]) else percent(view.current[name]),
+                    "not defined" if math.isnan(view.current[name]) else view.current.shown(name),
                     _delta(view, name),
                     delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
                     delta_description=_against(view, name),
@@ -357,7 +386,8 @@ def _noise(spec: RunSpec, view: View, choice: Choice, part: str) -> str:
     found, of_ash = by_method.get(choice.method or ""), by_method.get(choice.of_ash or "")
     if found is None:
         return ""
-    spans = evaluations.intervals(setups.setup(spec), found.id, setups.sets_on(spec), part)
+    about = (setups.setup(spec), found.id, setups.sets_on(spec), part)
+    spans = None if found.deviations else evaluations.intervals(*about)  # which is of one checkpoint's images
     said = (
         [
             noise_words(
@@ -391,8 +421,11 @@ def _chart(spec: RunSpec, shown: pareto.Pareto, view: View) -> None:
 def _charts_of_steps(spec: RunSpec, dark: bool) -> Iterator[Figure]:
     at, sets = setups.setup(spec), setups.sets_on(spec)
     part = protocol.usable(at, spec.split)
-    table = protocol.part_of(evaluations.scrub(at, spec.variant, spec.score), at, part).table()
-    measured = {one.id: one for one in (*_view(spec, True, part).settings, *settings(table, "mean", sets))}
+    tables = {
+        one.checkpoint: protocol.part_of(evaluations.scrub(one, spec.variant, spec.score), one, part).table()
+        for one in setups.each_checkpoint(spec)
+    }
+    measured = {one.id: one for one in (*_view(spec, True, part).settings, *settings_over(tables, sets))}
     for p in film.PERCENTILES:
         moved = replace(spec, p=float(p))
         yield pareto.figure(_record(moved, _view(moved, True, part, measured)), dark)
@@ -404,13 +437,14 @@ def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.Da
     order = sorted(front, key=lambda one: -one.auroc)
     if whole:
         order += [one for one in view.settings if one not in members]
-    base = view.baseline
+    base, several = view.baseline, bool(view.baseline.deviations)
     rows = [
         {
             "Method": variant_label(one.variant) if one.parameter is not None else one.label,
             "p or c": one.short,
-            **{OBJECTIVE_LABELS[name]: one[name] for name in ("auroc", "fpr95", "aupr", "id_accuracy")},
+            **{OBJECTIVE_LABELS[name]: one[name] for name in METRICS},
             **{f"Δ {short}": round(one[name] - base[name], 2) + 0.0 for short, name in _DELTAS.items()},  # no -0.00
+            **({f"± {OBJECTIVE_LABELS[name]}": one.deviation(name) for name in METRICS} if several else {}),
             **({"Front": one in members} if whole else {}),
         }
         for one in order
@@ -424,12 +458,19 @@ def _columns() -> dict[str, object]:
         "Method": st.column_config.TextColumn(pinned=True),
         **plot.metric_columns(),
         **plus,
+        **{f"± {label}": st.column_config.NumberColumn(format="%.2f") for label in OBJECTIVE_LABELS.values()},
         "Front": st.column_config.CheckboxColumn(help="No other setting beats it on both axes."),
     }
 
 
-def _explain(shown: pareto.Pareto) -> None:
+def _explain(shown: pareto.Pareto, checkpoints: int) -> None:
     """How to read the chart, and what it leaves out."""
+    if checkpoints > 1:
+        st.caption(
+            f"Marks are means over {checkpoints} checkpoints. Bars: the sample standard deviation over them (n - 1), "
+            "of the front, the unshaped score and the loaded setting. What is best is chosen by the mean, one setting "
+            "for all. Warnings, the images above and the program below are of the first checkpoint."
+        )
     hidden = [one for one in dict.fromkeys((shown.current, *shown.paper, *shown.others)) if shown.beyond(one)]
     if hidden:
         names = "; ".join(f"{method_words(one)} ({one[shown.x]:.1f}, {one[shown.y]:.1f})" for one in hidden)
