@@ -4,7 +4,7 @@
         shard-00000.npy   activations (rows, ...), float32 or float16, written whole or not at all; of what ships, one
                           shard-00000.npz (`ash.extracting.packing`)
         shard-00000.json  its rows, SHA-256, and the images that were skipped; a shard counts once this file exists
-        samples.csv       name and label of every row
+        samples.csv       name and label of every row; samples.csv.gz in a packed bank
         manifest.json     identity, shape, checksums of all and of itself; a bank is complete once this file exists
         plan.json         rows a shard and images a batch, fixed by whoever began
         takeover.json     of an earlier bank: which identities it was compared with, and whether it is theirs
@@ -19,12 +19,14 @@ has. Activations are memory-mapped, and no byte is used before its checksum was 
 
 import contextlib
 import csv
+import gzip
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -141,21 +143,27 @@ class Bank:
         path = self.folder / "provenance.json"
         return read_json(path) if path.is_file() else {}
 
+    @property
+    def samples_file(self) -> Path:
+        """The list of names and labels; of a packed bank it is packed too."""
+        return self.folder / ("samples.csv.gz" if "bits" in self._manifest else "samples.csv")
+
     @cached_property
     def _samples(self) -> list[list[str]]:
-        path = self.folder / "samples.csv"
+        path = self.samples_file
         try:
             content = read_bytes(path)
-            digest = hashlib.sha256(content).hexdigest()
-            if self._shipped and (wrong := shipped.complaint(path, digest)):
+            if self._shipped and (wrong := shipped.complaint(path, hashlib.sha256(content).hexdigest())):
                 raise BankError(wrong)
+            content = gzip.decompress(content) if path.suffix == ".gz" else content
+            digest = hashlib.sha256(content).hexdigest()
             if self._manifest.get(SAMPLES, digest) != digest:
                 raise DamagedError("it does not match its checksum")
             rows = list(csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))[1:]
             if len(rows) != len(self):
                 raise DamagedError(f"it lists {len(rows)} of {len(self)} rows")
             rows = [[name, str(int(label))] for name, label in rows]
-        except (OSError, csv.Error, DamagedError) as error:
+        except (OSError, EOFError, zlib.error, csv.Error, DamagedError) as error:
             raise BankError(f"{path} is damaged ({error}); extract the bank again.") from error
         except ValueError as error:
             if isinstance(error, BankError):
@@ -386,7 +394,7 @@ class Checked:
 def verify_steps(folder: Path) -> Generator[Checked, None, list[str]]:
     """Compare every shard of a complete bank with its checksum; yields after each, returns the damaged files' names."""
     bank = Bank(folder)
-    damaged = [] if bank.has_samples() else ["samples.csv"]
+    damaged = [] if bank.has_samples() else [bank.samples_file.name]
     yield Checked(0, len(bank.shards))
     for number, shard in enumerate(bank.shards):
         damaged += [] if bank.intact(shard) else [shard["file"]]

@@ -15,7 +15,7 @@ CONVENTIONS = (
 
 
 def badge(spec: RunSpec) -> str:
-    """Where the numbers come from, for the sidebar: `bundled, 10,000 ID + 6,000 OOD images, CPU`."""
+    """Where the numbers come from, for the sidebar: `bundled, 3,000 ID + 6,000 OOD images, CPU`."""
     if reason := unready(spec):
         return reason
     facts = provenance(spec)

@@ -1,15 +1,17 @@
 """The program that draws the charts, served by the explorer itself: its file, its address, the way to it."""
 
+import gzip
 from pathlib import Path
 
 import streamlit as st
-from starlette.responses import FileResponse
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-FILE = Path(__file__).resolve().parents[2] / "assets" / "plotly" / "plotly-cartesian.min.js"
+FILE = Path(__file__).resolve().parents[2] / "assets" / "plotly" / "plotly-cartesian.min.js.gz"
 ADDRESS = "charts/plotly-cartesian-4.1.1.min.js"  # with its version, so that browsers may keep it; relative to the app
 PRELOAD = f"<{ADDRESS}>; rel=preload; as=script"  # the header Link: loaded before the page knows of charts
-_KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
+_KEPT = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 
 
 def path(address: str) -> str:
@@ -23,5 +25,12 @@ def routes() -> list[Route]:
     return [Route(path(ADDRESS), _send)]
 
 
-async def _send(_: object) -> FileResponse:
-    return FileResponse(FILE, media_type="text/javascript", headers=_KEPT)
+def text() -> str:
+    """The program itself."""
+    return gzip.decompress(FILE.read_bytes()).decode()
+
+
+async def _send(request: Request) -> Response:
+    if "gzip" not in request.headers.get("accept-encoding", ""):  # no browser, but what asks without saying so
+        return Response(text(), media_type="text/javascript", headers=_KEPT)
+    return FileResponse(FILE, media_type="text/javascript", headers={**_KEPT, "Content-Encoding": "gzip"})

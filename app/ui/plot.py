@@ -206,5 +206,5 @@ def html_text(figure: Figure, alt: str, origin: Mapping[str, str]) -> str:
     lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in origin.items())
     style = "font:14px sans-serif;margin:1em;overflow-wrap:anywhere"
     note = f'<div style="{style}"><p>{html.escape(alt)}</p><dl>{lines}</dl></div>'
-    program = f"<script>{plotly_js.FILE.read_text()}</script></head>"
+    program = f"<script>{plotly_js.text()}</script></head>"
     return page.replace("</head>", program, 1).replace("</body>", f"{note}</body>")

@@ -2,9 +2,11 @@
 
 The order of a sample's values stays, so every percentile prunes what it pruned before. Over 66 settings on every OOD
 set, 10 bits move no AUROC of the MobileNetV2 by more than 0.006 points, of the small network by 0.004; 9 bits of the
-DenseNet by 0.0025, of the others by 0.03 and 0.015.
+DenseNet by 0.0025, of the others by 0.03 and 0.015. 12 bits move FPR95 of the DenseNet by one image of 8,925 at most,
+and by none of 1,200; 11 bits by four and by one.
 """
 
+import gzip
 import hashlib
 import math
 import shutil
@@ -70,8 +72,8 @@ def pack(values: NDArray[np.floating], bank: Path, to: Path, bits: int = BITS) -
     content, name = packed(values, bits), f"shard-00000{SUFFIX}"
     to.mkdir(parents=True, exist_ok=True)
     write_atomically(to / name, content)
-    for beside in ("samples.csv", "provenance.json"):
-        shutil.copyfile(bank / beside, to / beside)
+    write_atomically(to / "samples.csv.gz", gzip.compress((bank / "samples.csv").read_bytes(), mtime=0))
+    shutil.copyfile(bank / "provenance.json", to / "provenance.json")
     about: dict[str, Any] = read_json(bank / "manifest.json")
     digest = hashlib.sha256(content).hexdigest()
     shard = {"file": name, "rows": len(values), "sha256": digest}

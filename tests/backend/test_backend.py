@@ -173,8 +173,8 @@ def test_wrong_samples_are_refused() -> None:
 def test_the_badge_says_what_is_on_the_page() -> None:
     evaluations.grid(PLACE, "energy")
     badge = provenance.badge(RunSpec())
-    assert badge.startswith("bundled, 10,000 ID + 6,000 OOD images, ")
-    assert provenance.badge(RunSpec(ood=("digits", "noise"))).startswith("bundled, 10,000 ID + 2,000 OOD images")
+    assert badge.startswith("bundled, 3,000 ID + 6,000 OOD images, ")
+    assert provenance.badge(RunSpec(ood=("digits", "noise"))).startswith("bundled, 3,000 ID + 2,000 OOD images")
 
 
 def test_every_export_says_where_it_comes_from() -> None:

@@ -1,5 +1,6 @@
 """Banks: extraction resumes to the same bytes, damage is found and named, broken images are skipped and named."""
 
+import gzip
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -294,7 +295,8 @@ class TestHousekeeping:
 def test_a_list_of_samples_of_another_length_is_refused(tmp_path: Path, change: int) -> None:
     found = next(folder for folder in (BUNDLED / "demo" / "avgpool").iterdir() if folder.name.startswith("digits-"))
     copied = shutil.copytree(found, tmp_path / "bank")
-    lines = (copied / "samples.csv").read_text().splitlines(keepends=True)
-    (copied / "samples.csv").write_text("".join([*lines, lines[-1]] if change > 0 else lines[:-1]))
+    lines = gzip.decompress((copied / "samples.csv.gz").read_bytes()).splitlines(keepends=True)
+    changed = b"".join([*lines, lines[-1]] if change > 0 else lines[:-1])
+    (copied / "samples.csv.gz").write_bytes(gzip.compress(changed))
     with pytest.raises(BankError, match=rf"{1000 + change} of 1000 rows"):
         _ = Bank(copied).names

@@ -103,7 +103,7 @@ def test_extract_says_where_the_bank_is_and_does_not_repeat_itself(tmp_path: Pat
 
 def test_models_and_data_are_listed() -> None:
     assert "avgpool (Penultimate layer)" in run("models").output
-    assert "10,000 images" in run("data").output
+    assert "3,000 images" in run("data").output
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_method_that_needs_training_activations_is_fitted_once(tmp_path: Path)
     assert list(one.table.method.unique()) == ["energy", "dice@90"]
     assert one.origin["fitted"] == "3,000 images of fashion_mnist_train"
     assert one.origin["command"] == "python -m ash results --model demo --ood digits --methods 'energy,dice@90,godin'"
-    assert one.images == (10_000, 1000)
+    assert one.images == (3000, 1000)
     expected = by_hand("energy", "digits")
     assert one.table.query("method == 'energy' and ood == 'digits'").auroc.iloc[0] == pytest.approx(expected, abs=1e-3)
 
@@ -198,7 +198,7 @@ def test_results_of_another_placement_have_a_file_of_their_own(tmp_path: Path) -
     one = results.read(tmp_path / "demo_layer4.0.relu2.csv")
     assert one.placement == "layer4.0.relu2"
     assert one.counts == {"fashion_mnist": 40, "digits": 20}
-    assert one.partial == {"fashion_mnist": "40 of 10,000 images", "digits": "20 of 1,000 images"}
+    assert one.partial == {"fashion_mnist": "40 of 3,000 images", "digits": "20 of 1,000 images"}
     assert set(one.table.method) == set(map(str, results.line_methods(linear=True)))
     assert one.origin["command"].endswith("--placement layer4.0.relu2 --id-images 40 --ood-images 20")
     same = evenly(ash.get_dataset("fashion_mnist"), 40).fingerprint

@@ -21,7 +21,7 @@ from ash.models import get_model
 from ash.splitting import split
 from ash.sweeping import sweep
 
-COUNTS = {demo_sets.ID_SET: 10_000, demo_sets.TRAIN_SET: 3_000, **dict.fromkeys(demo_sets.OOD_SETS, 1_000)}
+COUNTS = {demo_sets.ID_SET: 3_000, demo_sets.TRAIN_SET: 3_000, **dict.fromkeys(demo_sets.OOD_SETS, 1_000)}
 
 
 def quiet(steps, text):  # the shape of demo.bar, without its output
@@ -68,7 +68,7 @@ def test_pictures_and_labels(name, count):
         assert (labels == -1).all()
         assert len(np.unique(images.reshape(count, -1), axis=0)) > 0.95 * count
     else:
-        assert (np.bincount(labels) == count // 10).all()
+        assert np.abs(np.bincount(labels, minlength=10) / count - 0.1).max() < 0.01
 
 
 @pytest.mark.parametrize("name", [demo_sets.ID_SET, *demo_sets.OOD_SETS])
@@ -147,7 +147,7 @@ def test_missing_and_foreign_files_are_named(copy):
     assert any(problem.startswith("letters of demo cannot be compared") for problem in problems)
 
 
-@pytest.mark.parametrize("name", ["images/digits.npz", "weights.pt", "samples.csv", "shard-00000.npz"])
+@pytest.mark.parametrize("name", ["images/digits.npz", "weights.pt", "samples.csv.gz", "shard-00000.npz"])
 @pytest.mark.parametrize("cut", [0, 1000])
 def test_a_truncated_file_is_named_and_the_rest_still_checked(copy, name, cut):
     path = next(path for pattern in (name, f"banks/*/*/digits-*/{name}") for path in copy.glob(pattern))

@@ -273,7 +273,7 @@ def test_the_command_line_exports_scores_and_calibrates(tmp_path: Path) -> None:
     file, folder = tmp_path / "detector.pt2", tmp_path / "mine"
     done = command("export", "--model", "demo", "--method", "ash_s@80", "--accept", 90, "--out", file)
     assert done.exit_code == 0, done.output
-    assert "90 % of 10,000 images of fashion_mnist" in done.output
+    assert "90 % of 3,000 images of fashion_mnist" in done.output
     folder.mkdir()
     whole = get_dataset("fashion_mnist")
     for index in range(0, 1200, 10):

@@ -102,7 +102,7 @@ def test_the_wheel_has_pages_and_assets_and_no_names_of_others(wheel: Path) -> N
         "app/guide/tour.md",
         "app/.streamlit/config.toml",
     }
-    there |= {"README.md", "assets/icon.svg", "assets/demo/manifest.json", "assets/plotly/plotly-cartesian.min.js"}
+    there |= {"README.md", "assets/icon.svg", "assets/demo/manifest.json", "assets/plotly/plotly-cartesian.min.js.gz"}
     assert not {f"ash_explorer/{name}" for name in there} - {*names}
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
 

@@ -206,7 +206,7 @@ class TestShipped:
 
         entry = replace(get_model("demo"), checkpoint=copy / "weights.pt")
         entry.build()
-        flipped(copy / "weights.pt", 1_000_000)
+        flipped(copy / "weights.pt", 500_000)
         for use in (entry.build, entry.weights_hash):
             with pytest.raises(ModelError, match=r"weights\.pt is damaged.*git checkout"):
                 use()

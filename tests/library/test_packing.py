@@ -28,15 +28,15 @@ def test_rounded_values_keep_their_order_and_their_ties(x: np.ndarray) -> None:
     for row, other in zip(before, after, strict=True):
         assert np.array_equal(np.sign(row[:, None] - row), np.sign(other[:, None] - other))
     assert (found[x == 0] == 0).all()
-    assert (found.view(np.uint32) & (2**9 - 1) == 0).all()
+    assert (found.view(np.uint32) & (2**13 - 1) == 0).all()
 
 
 def test_values_are_hardly_moved() -> None:
     x = np.maximum(np.random.default_rng(0).standard_normal((50, 1280)), 0).astype(np.float32)
     moved = np.abs(packing.rounded(x) - x)[x > 0] / x[x > 0]
-    print(f"moved by 2^{np.log2(moved.max()):.1f} at most, {(moved > 2**-15).mean():.2%} by more than rounding")
-    assert moved.max() < 2**-12
-    assert np.median(moved) < 2**-15
+    print(f"moved by 2^{np.log2(moved.max()):.1f} at most, {(moved > 2**-11).mean():.2%} by more than rounding")
+    assert moved.max() < 2**-7
+    assert np.median(moved) < 2**-11
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=VALUES))

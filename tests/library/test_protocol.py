@@ -189,7 +189,7 @@ def test_the_command_line_chooses_on_validation_and_reports_on_test(tmp_path: Pa
     row = table[(table.method == found) & (table.ood == "mean")].iloc[0]
     assert f"AUROC {row.auroc:.2f}, FPR95 {row.fpr95:.2f}" in said
     sweep("--out", str(out))
-    assert set(pd.read_csv(out).n_id) == {10_000}
+    assert set(pd.read_csv(out).n_id) == {3000}
 
 
 def test_a_budget_without_a_choice_is_refused(tmp_path: Path) -> None:

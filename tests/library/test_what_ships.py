@@ -138,7 +138,7 @@ def test_any_flipped_byte_is_found(tmp_path):
         "images/*.zip",
         "images/*.csv",
         "banks/*/*/*/shard-*.npz",
-        "banks/*/*/*/samples.csv",
+        "banks/*/*/*/samples.csv.gz",
         "sweeps/*",
     ]
     for number in range(20):

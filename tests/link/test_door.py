@@ -43,8 +43,8 @@ def answer(address: str, method: str = "GET", path: str = "/", body: bytes = b""
     """The answer to one request."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     connection.request(method, path, body or None, {name.replace("_", "-"): value for name, value in headers.items()})
-    found = connection.getresponse()
-    found.read()
+    found: Any = connection.getresponse()
+    found.body = found.read()
     connection.close()
     return found
 
@@ -92,7 +92,10 @@ def test_the_program_of_the_charts_is_loaded_with_the_page_and_kept(served: tupl
     found = answer(served[0], path=f"/{plotly_js.ADDRESS}")
     assert found.status == 200
     assert found.headers["content-type"].startswith("text/javascript")
-    assert int(found.headers["content-length"]) == plotly_js.FILE.stat().st_size
+    assert found.body == plotly_js.text().encode()
+    packed = answer(served[0], path=f"/{plotly_js.ADDRESS}", **{"Accept-Encoding": "br, gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.body == plotly_js.FILE.read_bytes()
     assert "immutable" in found.headers["cache-control"]
 
 

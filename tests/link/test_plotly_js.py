@@ -8,8 +8,7 @@ from app.serving import plotly_js as program
 
 
 def test_it_is_of_the_version_that_checks_the_figures_and_its_address_says_so() -> None:
-    text = program.FILE.read_text(encoding="utf-8")
-    (version,) = re.findall(r"plotly\.js \(cartesian - minified\) v([\d.]+)", text)
+    (version,) = re.findall(r"plotly\.js \(cartesian - minified\) v([\d.]+)", program.text())
     checks = re.search(r"plotly\.js v([\d.]+)", plotly.offline.get_plotlyjs()[:300])
     assert checks
     assert version == checks[1]

@@ -75,7 +75,7 @@ def test_the_units_add_up() -> None:
 
 def test_units_show_the_images_with_the_largest_activation() -> None:
     at = setups.setup(RunSpec())
-    values = np.asarray(banks.activations(at, at.id_set)).reshape(10_000, -1)
+    values = np.asarray(banks.activations(at, at.id_set)).reshape(3000, -1)
     for unit, rows in zip((0, 86, 191), decisions.exciting(at, (0, 86, 191)), strict=True):
         assert sorted(values[list(rows), unit]) == sorted(np.sort(values[:, unit])[-3:])
         assert values[rows[0], unit] == values[:, unit].max()
@@ -90,7 +90,7 @@ def test_the_path_holds_the_scores_of_the_sweep_and_a_point_loads_its_p() -> Non
     assert found.p == tuple(sorted([*range(0, 100, 5), 66.6]))
     for p, score in zip(found.p, found.scores, strict=True):
         if p != 66.6:
-            assert evaluations.evaluation(at, f"ash_s@{p:g}").ood_scores["digits"][7] == pytest.approx(score, rel=1e-4)
+            assert evaluations.evaluation(at, f"ash_s@{p:g}").ood_scores["digits"][7] == pytest.approx(score, rel=1e-3)
     app = page(source="digits", sample=7, variant="ash_s", p=90)
     (line,) = [trace for trace in figure(app, "one_percentiles")["data"] if trace["type"] == "scatter"]
     assert line["customdata"] == [str(p) for p in range(0, 100, 5)]

@@ -104,7 +104,7 @@ def test_the_sentence_counts_what_the_scores_say() -> None:
     rescued, broken = np.sum(right(after) & ~right(before)), np.sum(right(before) & ~right(after))
     wrong = np.sum(~right(after))
     text = heading(page())
-    assert f"puts {wrong:,} of 16,000 samples on the wrong side" in text
+    assert f"puts {wrong:,} of 9,000 samples on the wrong side" in text
     assert f"rescues {rescued:,} that Energy gets wrong and breaks {broken:,}" in text
 
 

@@ -32,7 +32,7 @@ def test_a_line_says_of_how_many_images_and_one_click_takes_all() -> None:
     app = page(set="photographs")
     assert "Measured on 9,000 ID + 900 OOD test images." in texts(app)
     app.toggle(key="spec_split").set_value(True).run()
-    assert "Measured on all 10,000 ID + 1,000 OOD images." in texts(app)
+    assert "Measured on all 3,000 ID + 1,000 OOD images." in texts(app)
     one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")
     accepted = round(1000 * fpr_at_tpr(one.id_scores, one.ood_scores["photographs"]))
     assert app.table[0].value.loc["Photographs", "Accepted"] == f"{accepted:,}"

@@ -68,7 +68,7 @@ def test_one_image_is_judged_as_its_evaluation_says(text: str) -> None:
 
     score = float(SCORES["energy"](torch.from_numpy(one.shaped_logits)[None]))
     assert found.after.score == pytest.approx(score, rel=1e-5)
-    assert samples.stored_score(at(), whole, "digits", 7) == pytest.approx(score, rel=1e-5)
+    assert samples.stored_score(at(), whole, "digits", 7) == pytest.approx(score, rel=1e-3)  # of rounded activations
     assert found.exact
     bias = found.after.logits[found.after.winner] - found.after.to_logit.sum()
     plain = decisions.decision(at(), "energy", "digits", 7).before

@@ -107,7 +107,7 @@ def test_one_line_says_what_is_chosen_and_measured_on_what(app: AppTest) -> None
     shown = [metric.value for metric in app.metric]
     app.toggle(key="spec_split").set_value(True).run()
     said = texts(app)
-    assert "Chosen and measured on all 10,000 ID + 6,000 OOD images" in said
+    assert "Chosen and measured on all 3,000 ID + 6,000 OOD images" in said
     assert "alone for validation" not in said
     assert app.query_params["split"] == "all"
     assert app.metric[0].value == f"{expected('ash_b@65', part='all').auroc:.1f} %"
