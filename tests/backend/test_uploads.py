@@ -173,7 +173,7 @@ def test_an_image_of_the_id_set_scores_as_it_does_there(query: dict[str, object]
     for column, one in enumerate((evaluations.unshaped(spec), spec)):
         known = evaluations.evaluation(setups.setup(spec), str(one.method))
         scores = [found.scores[column] for found in own.scored.values()]
-        np.testing.assert_allclose(scores, known.id_scores[:19], rtol=1e-3)  # banks that ship are rounded
+        np.testing.assert_allclose(scores, known.id_scores[:19], rtol=1e-3, atol=2e-3)  # banks that ship are rounded
         assert [found.predicted[column] for found in own.scored.values()] == known.predictions[:19].tolist()
 
 

@@ -1,6 +1,7 @@
 """Banks: extraction resumes to the same bytes, damage is found and named, broken images are skipped and named."""
 
 import gzip
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 import ash
 from ash.bank import (
     BUNDLED,
+    SAMPLES,
     Bank,
     BankError,
     BankIdentity,
@@ -298,5 +300,7 @@ def test_a_list_of_samples_of_another_length_is_refused(tmp_path: Path, change: 
     lines = gzip.decompress((copied / "samples.csv.gz").read_bytes()).splitlines(keepends=True)
     changed = b"".join([*lines, lines[-1]] if change > 0 else lines[:-1])
     (copied / "samples.csv.gz").write_bytes(gzip.compress(changed))
+    stated = {**read_json(copied / "manifest.json"), SAMPLES: hashlib.sha256(changed).hexdigest()}
+    write_json(copied / "manifest.json", stated)
     with pytest.raises(BankError, match=rf"{1000 + change} of 1000 rows"):
         _ = Bank(copied).names

@@ -180,11 +180,11 @@ def sweep(*more: str) -> str:
 def test_the_command_line_chooses_on_validation_and_reports_on_test(tmp_path: Path) -> None:
     out = tmp_path / "test.csv"
     said = sweep("--choose", "--budget", "1", "--out", str(out))
-    assert "Chosen on 1,000 ID + 200 OOD validation images, at most 1 point of accuracy" in said
-    assert "On the other 9,000 ID + 1,800 OOD images: AUROC" in said
+    assert "Chosen on 300 ID + 200 OOD validation images, at most 1 point of accuracy" in said
+    assert "On the other 2,700 ID + 1,800 OOD images: AUROC" in said
     table = pd.read_csv(out)
     assert list(table.n_ood[:3]) == [900, 900, 1800]
-    assert set(table.n_id) == {9000}
+    assert set(table.n_id) == {2700}
     found = said.partition("the unshaped network: ")[2].split()[0]
     row = table[(table.method == found) & (table.ood == "mean")].iloc[0]
     assert f"AUROC {row.auroc:.2f}, FPR95 {row.fpr95:.2f}" in said
