@@ -18,7 +18,6 @@ import numpy as np
 from ash import results, shipped, sweep_files
 from ash.bank import BUNDLED, Bank
 from ash.data import file_hash
-from ash.extracting.packing import rounded
 from ash.files import read_bytes
 from ash.methods import Method, parse_methods
 from ash.tables import Sweep
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ash.networks.entries import ModelEntry
 
 SCORE = "energy"  # of the first chart
-SCORE_BITS = 14  # behind the point of a score that ships
 MODELS = ("mobilenet_v2_photos",)  # with a sweep that ships: the network that a fresh copy opens with
 
 
@@ -52,15 +50,7 @@ def to_bytes(done: Sweep, banks: Mapping[str, Bank], device: str) -> bytes:
     """The file of a sweep of these banks."""
     named = {name: _checksum(bank.folder) for name, bank in banks.items()}
     origin = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds"), "banks": json.dumps(named)}
-    return sweep_files.to_bytes(_shortened(done), origin, deflate=True)
-
-
-def _shortened(done: Sweep) -> Sweep:
-    """The sweep with scores of fewer bits, all of a method's in their order, so that no rank and no metric moves."""
-    parts = [done.id_scores, *done.ood_scores.values()]
-    whole = rounded(np.concatenate(parts, axis=1), SCORE_BITS)
-    ids, *others = np.split(whole, np.cumsum([part.shape[1] for part in parts])[:-1], axis=1)
-    return replace(done, id_scores=ids, ood_scores=dict(zip(done.ood_scores, others, strict=True)))
+    return sweep_files.to_bytes(done, origin, pack=True)
 
 
 def _checksum(bank: Path) -> str:

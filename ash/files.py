@@ -243,7 +243,7 @@ def npz_bytes(**arrays: NDArray[Any]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as pack:
         for name, array in arrays.items():
             member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
             content = member.getvalue()
             small = len(lzma.compress(content)) < 0.95 * len(zlib.compress(content))
             how = zipfile.ZIP_LZMA if small else zipfile.ZIP_DEFLATED

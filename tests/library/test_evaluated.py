@@ -37,7 +37,7 @@ def test_it_is_what_its_banks_give(banks: dict[str, Bank]) -> None:
     points = (ships.table()[metrics] - again.table()[metrics]).abs().to_numpy().max()
     print(f"{len(ships.methods)} methods: largest difference {apart:.1e} of a score, {points:.1e} points of a metric")
     assert ships.methods == again.methods
-    assert apart <= demo.TOLERANCE
+    assert apart <= demo.SWEEP_TOLERANCE
     assert points < 0.005
 
 

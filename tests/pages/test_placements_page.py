@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 import pytest
 import streamlit as st
@@ -64,8 +65,8 @@ def test_the_sentence_and_the_line_are_those_of_the_backend(app: AppTest) -> Non
     rows = settings(evaluations.table(setups.setup(RunSpec()), "energy", shared()), "mean", setups.setup(RunSpec()).ood)
     base = next(row for row in rows if row.method == Method())
     line = [row for row in rows if row.variant == "ash_s"]
-    held = [row.parameter for row in line if row.id_accuracy >= base.id_accuracy - 1]
-    assert held == [row.parameter for row in line][: len(held)]  # on this network it is one run from p = 0
+    held = [row.parameter for row in takewhile(lambda row: row.id_accuracy >= base.id_accuracy - 1, line)]
+    assert 0 < len(held) < len(line)
     assert f"ASH-S stays within 1 point of the unshaped accuracy up to p = {held[-1]:g} at the penultimate" in texts(
         app
     )
