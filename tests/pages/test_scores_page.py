@@ -30,7 +30,7 @@ def test_the_sentence_counts_what_the_library_counts() -> None:
 
 def test_a_line_says_of_how_many_images_and_one_click_takes_all() -> None:
     app = page(set="photographs")
-    assert "Measured on 9,000 ID + 900 OOD test images." in texts(app)
+    assert "Measured on 2,700 ID + 900 OOD test images." in texts(app)
     app.toggle(key="spec_split").set_value(True).run()
     assert "Measured on all 3,000 ID + 1,000 OOD images." in texts(app)
     one = evaluations.evaluation(setups.setup(RunSpec()), "ash_b@65")

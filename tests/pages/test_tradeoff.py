@@ -102,7 +102,7 @@ def test_the_best_within_the_budget_loads_as_chosen_on_validation(app: AppTest, 
 
 def test_one_line_says_what_is_chosen_and_measured_on_what(app: AppTest) -> None:
     said = texts(ran(app, budget="1"))
-    assert "Chosen on 1,000 ID + 600 OOD validation images, measured on the other 9,000 ID + 5,400 OOD." in said
+    assert "Chosen on 300 ID + 600 OOD validation images, measured on the other 2,700 ID + 5,400 OOD." in said
     assert "With noise (Noise) alone for validation, " in said
     shown = [metric.value for metric in app.metric]
     app.toggle(key="spec_split").set_value(True).run()
