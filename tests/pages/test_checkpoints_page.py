@@ -136,7 +136,7 @@ def test_the_best_is_chosen_by_the_mean_on_validation(whole: AppTest) -> None:
     spec = RunSpec(model=MODEL, variant="ash_s", p=75.0)
     found = [evaluations.table(at, "energy", "validation") for at in setups.each_checkpoint(spec)]
     best = choose(over_checkpoints(dict(zip(SEEDS, found, strict=True))))
-    assert tradeoff._choice(spec, True, "test").method == best
+    assert tradeoff.choice_of(spec, True, "test").method == best
     assert "Within the noise" not in texts(whole)  # which is one checkpoint's
 
 

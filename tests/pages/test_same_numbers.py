@@ -57,7 +57,7 @@ def plain(text: str) -> str:
 def test_tradeoff(model: str, p: float) -> None:
     app = open_page("tradeoff", model=model, variant="ash_s", p=p)
     spec: RunSpec = app.session_state["spec"]
-    view = tradeoff._view(spec, True, "test")
+    view = tradeoff.view_of(spec, True, "test")
     frame = tradeoff._table(view, tradeoff._record(spec, view).front, whole=True)
     file, under = csv_of(frame), hovers(app, "pareto")
     cards = {metric.label: metric for metric in app.metric}

@@ -305,7 +305,7 @@ def test_one_image_has_no_interval_and_no_label_no_accuracy(monkeypatch: pytest.
 def test_a_card_without_labels_says_why(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Setting(Method(), float("nan"), 94.0, 30.0, 99.0)
     monkeypatch.setattr(
-        "app.views.tradeoff.page._view", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here")
+        "app.views.tradeoff.page.view_of", lambda *_: tradeoff.View((nothing,), nothing, nothing, (), "here")
     )
     shown = ran(app, variant="none")
     assert {one.value for one in shown.metric if one.label == "ID accuracy"} == {"not defined"}

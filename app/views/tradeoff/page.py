@@ -1,18 +1,16 @@
 """Trade-off page, the home page: what every setting costs in accuracy and gains in detection."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.backend import deep, engine, evaluations, protocol, registry, requirements, setups
-from app.backend.caches import cache_data, cache_resource
+from app.backend import engine, evaluations, protocol, setups
 from app.charts import film, pareto
-from app.charts.front import Setting, as_good, settings, settings_over
+from app.charts.front import Setting, as_good, settings_over
 from app.charts.plain import Figure
 from app.charts.tradeoff_words import (
     advice,
@@ -21,20 +19,19 @@ from app.charts.tradeoff_words import (
     method_words,
     noise_words,
     opening,
-    place_words,
     without_data,
 )
 from app.errors import plain
-from app.link.fields import OFF
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import bind, dispatch, page_link
 from app.theme import ALGORITHMS, LOWER_IS_BETTER, OBJECTIVE_LABELS, variant_label
 from app.ui import code, controls, deep_progress, detector, live, plot, prepare, shipped, split, strip
 from app.views.tradeoff import first_look, ranking
-from ash.methods import VARIANTS, Method
-from ash.protocol import choose
-from ash.tables import METRICS, over_checkpoints
+from app.views.tradeoff.choosing import Choice, budget_of, choice_of
+from app.views.tradeoff.measured import View, checkpoints_of, deep_rows, others_of, view_of
+from ash.methods import VARIANTS
+from ash.tables import METRICS
 
 _DELTAS = {"AUROC": "auroc", "FPR95": "fpr95", "accuracy": "id_accuracy"}
 _DEVIATION = "Sample standard deviation (n - 1) over the checkpoints: trainings of one network with other seeds."
@@ -61,17 +58,6 @@ _STYLE = """<style>
 </style>"""  # equal cards in one row or two
 
 
-@dataclass(frozen=True)
-class View:
-    """What the page is about: all settings, the current and the unshaped one among them, and on which sets."""
-
-    settings: tuple[Setting, ...]
-    current: Setting
-    baseline: Setting
-    paper: tuple[Method, ...]
-    where: str
-
-
 def render(spec: RunSpec) -> None:
     """Draw the page for this spec."""
     st.html(_STYLE)
@@ -81,7 +67,7 @@ def render(spec: RunSpec) -> None:
         st.title("Trade-off", width="content")
         page_link("start", "New here? Start")
     linear = engine.is_linear(setups.setup(spec))
-    every = _checkpoints(spec, linear)
+    every = checkpoints_of(spec, linear)
     if not prepare.ready(spec, every):
         shipped.draw(spec)
         return
@@ -91,7 +77,7 @@ def render(spec: RunSpec) -> None:
         first_look.draw(spec, long[0])
         return
     part = protocol.usable(setups.setup(spec), spec.split)
-    view = _view(spec, linear, part)
+    view = view_of(spec, linear, part)
     with story:
         _line(spec)
         st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
@@ -106,7 +92,7 @@ def render(spec: RunSpec) -> None:
     else:
         st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
     controls.percentile_here(spec)
-    choice = _choice(spec, linear, part)
+    choice = choice_of(spec, linear, part)
     _controls(spec)
     noise = _advice(spec, view, choice)
     interval = _cards(view)
@@ -129,143 +115,6 @@ def render(spec: RunSpec) -> None:
         deep_progress.step(spec)
 
 
-# Data
-
-
-def _checkpoints(spec: RunSpec, linear: bool) -> tuple[setups.Setup, ...]:
-    """The setups that the numbers are means over. At a deep tail, with a pass for each setting, it is one alone."""
-    return setups.each_checkpoint(spec) if linear else (setups.setup(spec),)
-
-
-def _view(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setting] = MappingProxyType({})) -> View:
-    """All settings of the sweep with those of the page that lie between its marks, on a part of the images.
-
-    `measured`: by id, what is known of those.
-    """
-    current, unshaped = spec.method, evaluations.unshaped(spec).method
-    printed = (Method.parse(text) for label, text in registry.presets(spec.model).items() if label.startswith("Paper"))
-    paper = tuple(replace(one, score=spec.score) for one in printed)
-    at, every = setups.setup(spec), _checkpoints(spec, linear)
-    # At a deep tail a setting that is not there yet comes with the next step, it does not hold up the page.
-    wanted = map(str, (current, unshaped, *(paper if linear else ())))
-    sets = setups.sets_on(spec)
-    deep_rows = None if linear else _deep_rows(at, spec.score, part)
-    swept = _swept(every, spec.score, sets, part) if deep_rows is None else settings(deep_rows, "mean", sets)
-    known = {one.id for one in swept}
-    between = [one for one in dict.fromkeys((*wanted, *_others(spec))) if one not in known]
-    more = [one for one in between if one not in measured]
-    rows = (*swept, *(measured[one] for one in between if one in measured))
-    rows += settings_over({one.checkpoint: _measured(one, more, part) for one in every}, sets) if more else ()
-    by_method = {one.method: one for one in rows}
-    labels = setups.chosen_sets(spec)
-    where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
-    if at.checkpoint:
-        where += f", over {len(every)} checkpoints" if len(every) > 1 else f", checkpoint {at.checkpoint}"
-    return View(rows, by_method[current], by_method[unshaped], tuple(one for one in paper if one in by_method), where)
-
-
-def _others(spec: RunSpec) -> tuple[str, ...]:
-    """What stands beside the sweep: the literature's methods, where they are asked for; and a method of another score
-    than the sweep's with that score alone, so that what is best is none that they beat."""
-    others = _baselines(spec) if spec.tradeoff.others else ()
-    alone = evaluations.unshaped(spec).method
-    return others if alone.score == spec.score else tuple(dict.fromkeys((*others, str(spec.method), str(alone))))
-
-
-def _baselines(spec: RunSpec) -> tuple[str, ...]:
-    """What the literature compares with, as far as it is measured with every checkpoint."""
-    every = _checkpoints(spec, engine.is_linear(setups.setup(spec)))
-    first, *others = (requirements.baselines_here(replace(spec, checkpoint=at.checkpoint)) for at in every)
-    return tuple(one for one in first if all(one in here for here in others))
-
-
-def _measured(at: setups.Setup, methods: Iterable[str], part: str) -> pd.DataFrame:
-    """The rows of some methods beside the sweep's."""
-    return pd.concat([evaluations.measure(at, one, part) for one in methods], ignore_index=True)
-
-
-@cache_resource(max_entries=64)
-def _swept(every: tuple[setups.Setup, ...], score: str, sets: tuple[str, ...], part: str) -> tuple[Setting, ...]:
-    """The settings of the sweep of a linear tail, over all checkpoints, which no step of the percentile changes."""
-    return settings_over({at.checkpoint: evaluations.table(at, score, part) for at in every}, sets)
-
-
-def _deep_rows(at: setups.Setup, score: str, part: str) -> pd.DataFrame:
-    """The rows of a deep tail's settings that are there so far: the page is drawn once there are some."""
-    found = deep.deep_table(at, score, part)
-    assert found is not None
-    return found
-
-
-# Choosing
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What is best within the budget: on which metric, chosen on which part of the images, which method (None: none).
-
-    `of_ash`: the best of the paper's variants. `without_data`: noise or a set of the user's, in words -> the choice
-    with that alone for validation.
-    """
-
-    goal: str
-    part: str
-    method: str | None
-    of_ash: str | None
-    without_data: dict[str, str]
-
-
-def _budget(spec: RunSpec) -> float | None:
-    """The points of accuracy that a choice may lose, None for any."""
-    return None if spec.budget == OFF else spec.budget
-
-
-def _choice(spec: RunSpec, linear: bool, part: str) -> Choice:
-    """The best setting of the sweep and of the other methods that are shown, chosen on validation images."""
-    at, sets = setups.setup(spec), setups.sets_on(spec)
-    goal = next((name for name in (spec.tradeoff.y, spec.tradeoff.x) if name != "id_accuracy"), "auroc")
-    budget = _budget(spec)
-    where = protocol.ALL if part == protocol.ALL else protocol.VALIDATION
-    alone = {name: f"noise ({setups.set_label(name)})" for name in protocol.noise_sets(at)}
-    alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
-    on = (sets, *((name,) for name in alone))
-    if linear:
-        first, of_ash, *rest = _chosen(setups.each_checkpoint(spec), spec.score, _others(spec), where, budget, goal, on)
-    else:
-        rows = [_deep_rows(at, spec.score, where), *(evaluations.measure(at, one, where) for one in _others(spec))]
-        first, of_ash, *rest = _choices(
-            pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on
-        )
-    return Choice(
-        goal, where, first, of_ash, {words: one for words, one in zip(alone.values(), rest, strict=True) if one}
-    )
-
-
-@cache_data(max_entries=256)
-def _chosen(
-    every: tuple[setups.Setup, ...],
-    score: str,
-    others: tuple[str, ...],
-    part: str,
-    budget: float | None,
-    goal: str,
-    on: tuple[tuple[str, ...], ...],
-) -> list[str | None]:
-    """`_choices` among the settings of a linear tail's sweep and other methods, by the mean over the checkpoints."""
-    tables = {}
-    for at in every:
-        more = [evaluations.measure(at, one, part) for one in others]
-        tables[at.checkpoint] = pd.concat([evaluations.table(at, score, part), *more], ignore_index=True)
-    return _choices(over_checkpoints(tables), budget, goal, on)
-
-
-def _choices(rows: pd.DataFrame, budget: float | None, goal: str, on: tuple[tuple[str, ...], ...]) -> list[str | None]:
-    """The best method on the first of some groups of OOD sets, the best of ASH there, the best on the other groups."""
-    ash = [str(one) for one in rows["method"].unique() if Method.parse(one).variant in ALGORITHMS]
-    first, *rest = (choose(rows, budget, goal, sets) for sets in on)
-    return [first, choose(rows, budget, goal, on[0], among=ash), *rest]
-
-
 def _record(spec: RunSpec, view: View) -> pareto.Pareto:
     return pareto.record(
         view.settings,
@@ -274,7 +123,7 @@ def _record(spec: RunSpec, view: View) -> pareto.Pareto:
         paper=view.paper,
         x=spec.tradeoff.x,
         y=spec.tradeoff.y,
-        budget=_budget(spec),
+        budget=budget_of(spec),
         show_all=spec.show_all,
     )
 
@@ -360,7 +209,7 @@ def _advice(spec: RunSpec, view: View, choice: Choice) -> DeltaGenerator:
     """
     by_method = {one.id: one for one in view.settings}
     found = by_method.get(choice.method or "")
-    budget, validated = _budget(spec), choice.part == protocol.VALIDATION
+    budget, validated = budget_of(spec), choice.part == protocol.VALIDATION
     place = st.container(key="choice")
     with place.container(horizontal=True, vertical_alignment="center", key="advice"):
         st.markdown(advice(found, view.baseline, view.current, choice.goal, budget, validated), width="content")
@@ -398,7 +247,7 @@ def _noise(spec: RunSpec, view: View, choice: Choice, part: str) -> str:
         else []
     )
     if of_ash is not None and found.variant not in ALGORITHMS:
-        validated, budget = choice.part == protocol.VALIDATION, _budget(spec)
+        validated, budget = choice.part == protocol.VALIDATION, budget_of(spec)
         said.append(best_of_ash(of_ash, view.baseline, choice.goal, validated, budget))
     return " ".join(said)
 
@@ -425,10 +274,10 @@ def _charts_of_steps(spec: RunSpec, dark: bool) -> Iterator[Figure]:
         one.checkpoint: protocol.part_of(evaluations.scrub(one, spec.variant, spec.score), one, part).table()
         for one in setups.each_checkpoint(spec)
     }
-    measured = {one.id: one for one in (*_view(spec, True, part).settings, *settings_over(tables, sets))}
+    measured = {one.id: one for one in (*view_of(spec, True, part).settings, *settings_over(tables, sets))}
     for p in film.PERCENTILES:
         moved = replace(spec, p=float(p))
-        yield pareto.figure(_record(moved, _view(moved, True, part, measured)), dark)
+        yield pareto.figure(_record(moved, view_of(moved, True, part, measured)), dark)
 
 
 def _table(view: View, front: tuple[Setting, ...], whole: bool = False) -> pd.DataFrame:
@@ -493,5 +342,5 @@ def _explain(shown: pareto.Pareto, checkpoints: int) -> None:
 def program(spec: RunSpec, linear: bool, goal: str) -> str:
     """Python for this view: among the settings that the page chooses from, those of the literature where shown."""
     at = setups.setup(spec)
-    rows = evaluations.table(at, spec.score) if linear else _deep_rows(at, spec.score, protocol.ALL)
-    return code.program(spec, tuple(dict.fromkeys((*rows["method"], *_others(spec)))), goal)
+    rows = evaluations.table(at, spec.score) if linear else deep_rows(at, spec.score, protocol.ALL)
+    return code.program(spec, tuple(dict.fromkeys((*rows["method"], *others_of(spec)))), goal)
