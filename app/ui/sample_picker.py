@@ -2,14 +2,10 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
-from PIL import Image
 
 from app.backend import library, registry, samples, setups, thumbnails
-from app.backend.thumbnails import data_uri
 from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
@@ -21,7 +17,7 @@ WHY = {
     "Rescued": "OOD: accepted without shaping, rejected with it. ",
     "Broken": "OOD: rejected without shaping, accepted with it. ",
 }
-BROWSED = 60  # images in the browser of thumbnails
+BROWSED, BROWSED_SIDE = 60, 56  # images in the browser of thumbnails, and their pixels
 LEFT, RIGHT = ":material/chevron_left:", ":material/chevron_right:"
 THUMBNAIL = 36  # pixels on the screen
 
@@ -115,10 +111,10 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
         index=[str(i) for i in numbers],
     )
     if data.has_images:
-        found, broken = zip(*(_picture(data, i) for i in numbers), strict=True)
-        frame.insert(0, "image", [thumbnail(np.asarray(one)) if one else None for one in found])
-        if any(broken):
-            frame["no picture"] = broken
+        small = thumbnails.small_pictures([(data_set(spec), i) for i in numbers], BROWSED_SIDE)
+        frame.insert(0, "image", [one.uri or None for one in small])
+        if any(one.broken for one in small):
+            frame["no picture"] = [library.shown(one.broken) for one in small]
     else:
         frame["name"] = [data.names[i] for i in numbers]
         pictures.how_to_get((data_set(spec),))
@@ -131,20 +127,3 @@ def _browse(spec: RunSpec, now: int, size: int) -> None:
         columns={"image": st.column_config.ImageColumn("Image", width="small")},
         height=360,
     )
-
-
-def _picture(data: images.ImageSet, number: int) -> tuple[Image.Image | None, str]:
-    """An image of a set and "", or None and why there is none: "" where its images do not ship."""
-    if not data.has_images:
-        return None, ""
-    try:
-        return data.image(number), ""
-    except images.DataError as error:
-        return None, library.shown(error)
-
-
-def thumbnail(picture: NDArray[np.uint8]) -> str:
-    """A picture of at most 56 pixels as a data URI."""
-    image = Image.fromarray(picture)
-    image.thumbnail((56, 56))
-    return data_uri(image, lossless=True)

@@ -2,14 +2,16 @@
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
 from app.backend import banks, decisions, samples, setups
+from app.backend.thumbnails import thumbnail
 from app.charts import sample_summary
 from app.charts.sample_table import class_words
 from app.charts.verdict_words import distance
 from app.errors import plain
 from app.theme import number
-from app.ui import appearance, pictures, plot, sample_picker
+from app.ui import appearance, pictures, plot
 from app.views.samples import placed_score, units_decided
 from app.views.samples.one_facts import Facts
 
@@ -159,5 +161,5 @@ def _excited(one: Facts, row: int) -> units_decided.Excited:
     name, pixels = samples.picture(one.at, one.at.id_set, row)
     label = int(banks.id_labels(one.at)[row])
     word = one.classes[label] if 0 <= label < len(one.classes) else "class unknown"
-    uri = "" if pixels is None else sample_picker.thumbnail(pictures.enlarge(pixels, THUMBNAIL))
+    uri = "" if pixels is None else thumbnail(Image.fromarray(pictures.enlarge(pixels, THUMBNAIL)), THUMBNAIL).uri
     return units_decided.Excited(name.rsplit("/", 1)[-1], word, uri)
