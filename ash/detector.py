@@ -203,6 +203,7 @@ def from_link(link: str) -> Detector:
     view = links.read(link)
     check(view.method)
     entry = get_model(view.model)
+    entry = entry.each[view.checkpoint_of(entry)]
     name, most = view.id_set or entry.id_set, view.images_of(entry)
     images = set_or_list(name)
     bank = extract(entry, view.placement, evenly(images, most) if most else images, dtype=view.dtype)

@@ -60,6 +60,13 @@ class View:
         usual = 0 if entry.node(self.placement) == entry.penultimate else SUBSET_ID
         return self.images or usual or None
 
+    def checkpoint_of(self, entry: ModelEntry) -> str:
+        """Which of a network's several checkpoints this view is of, "" where it has not several. LinkError."""
+        names = tuple(entry.each)
+        if len(names) > 1 and self.checkpoint and self.checkpoint not in names:
+            raise LinkError(f"{entry.name} has no checkpoint '{self.checkpoint}': {', '.join(names)}.")
+        return self.checkpoint if self.checkpoint in names else names[0]
+
 
 def read(link: str) -> View:
     """The view of a link as *Share* copies it, or of its query alone, `model=demo&variant=ash_s&p=90`. LinkError."""

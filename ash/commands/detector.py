@@ -16,7 +16,7 @@ from ash.errors import AshError
 from ash.files import read_bytes
 from ash.images import left_out_words
 from ash.methods import Method
-from ash.models import ModelEntry, get_model
+from ash.models import get_model
 
 if TYPE_CHECKING:
     from ash.detector import About, DetectorFile
@@ -77,8 +77,10 @@ def export(
         accept=accept or seen.accept,
     )
     chosen, entry = view.method, get_model(view.model, checkpoint)
-    if len(entry.checkpoints) > 1:
-        entry = _of_checkpoint(entry, view.checkpoint)
+    if len(entry.each) > 1:
+        which = view.checkpoint_of(entry)
+        click.echo(f"Of the checkpoints {', '.join(entry.each)} this is {which}.", err=True)
+        entry = entry.each[which]
     detector.check(chosen)
     as_onnx = out.suffix.lower() == ONNX
     if as_onnx:
@@ -150,15 +152,6 @@ def _read(file: Path) -> "DetectorFile":
     if file.suffix.lower() == ONNX:
         raise AshError(f"{file.name} is for other runtimes; export a .pt2 beside it to score or calibrate with.")
     return read(read_bytes(file), file.name)
-
-
-def _of_checkpoint(entry: ModelEntry, name: str) -> ModelEntry:
-    """A network with one of its several checkpoints, the first where none is named; which it is, is said."""
-    names = tuple(entry.each)
-    if name and name not in names:
-        raise AshError(f"{entry.name} has no checkpoint '{name}': {', '.join(names)}.")
-    click.echo(f"Of the checkpoints {', '.join(names)} this is {name or names[0]}.", err=True)
-    return entry.each[name or names[0]]
 
 
 def _what(about: "About") -> str:

@@ -13,6 +13,7 @@ from torch import nn
 import ash
 from ash import plugins
 from ash.__main__ import main
+from ash.detector import from_link
 from ash.models import MODELS
 from ash.networks.own import DemoNet
 from ash.networks.several import called, weights_files
@@ -245,6 +246,10 @@ def test_a_plug_in_names_a_folder(seeds: Path) -> None:
         done = run("export", "model=several&checkpoint=seed9&method=energy", "--images", 120, "--out", out)
         assert done.exit_code == 1
         assert "several has no checkpoint 'seed9': seed0, seed1, seed2." in done.output
+        made = from_link("model=several&checkpoint=seed1&method=energy&n=120")
+        assert made.about.weights_sha256 == entry.hashes()["seed1"]
+        with pytest.raises(ash.AshError, match="several has no checkpoint 'seed9'"):
+            from_link("model=several&checkpoint=seed9&method=energy")
         assert not register(weights=seeds / "none").present
         assert list(register(weights=seeds / "seed0.pt").each) == [""]
         with pytest.raises(ash.AshError, match="The list of weights is empty"):
