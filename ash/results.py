@@ -22,7 +22,7 @@ from ash.data import ASSETS
 from ash.errors import AshError
 from ash.files import read_bytes, write_atomically
 from ash.methods import Method, baselines, parse_methods
-from ash.tables import METRICS as METRICS
+from ash.tables import METRICS
 from ash.variants import LIMITING, PRUNING, RANKED
 
 if TYPE_CHECKING:

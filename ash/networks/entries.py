@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -194,7 +195,7 @@ class ModelEntry:
         """The same network with the weights of a file, one `among` several; it is read when the network is built."""
         return replace(self, checkpoint=expand(path), checkpoints=among, shipped=False)
 
-    @property
+    @cached_property
     def each(self) -> dict[str, "ModelEntry"]:
         """What a checkpoint is called -> the network with it; the network itself as "" where it has not several."""
         if len(self.checkpoints) < 2:

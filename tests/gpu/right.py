@@ -14,7 +14,7 @@ from torch.export.passes import move_to_device_pass
 
 from ash import shaping
 from ash.bank import Bank, open_bank
-from ash.data import dataset_entry, evenly, get_dataset
+from ash.data import evenly, get_dataset, set_or_list
 from ash.detector import detector, exported, read
 from ash.engine import grouped
 from ash.engine.activations import Reader
@@ -215,7 +215,7 @@ def deep_sweeps(at: Where) -> Figures:
 
 def bank_of(entry: ModelEntry, name: str) -> Bank:
     """The penultimate bank of a set that ships, with its images or without."""
-    return open_bank(identity(entry, "penultimate", dataset_entry(name).listed() or get_dataset(name)))
+    return open_bank(identity(entry, "penultimate", set_or_list(name)))
 
 
 def every_method_of_the_demo(at: Where) -> Figures:

@@ -14,7 +14,7 @@ from ash import paper, reports, results
 from ash.methods import Method
 from ash.models import get_model
 from ash.reports import Found
-from ash.tables import Sweep
+from ash.tables import METRICS, Sweep
 from ash.variants import PRUNING
 
 SETS = paper.TABLES[1].ood["resnet50"]
@@ -152,7 +152,7 @@ def test_the_files_are_small_and_of_this_programs_methods() -> None:
     for one in SHIPPED:
         assert all(str(Method.parse(text)) == text for text in one.table.method)
         assert not one.table.duplicated(["method", "ood"]).any()
-        numbers = one.table[[*results.METRICS]]
+        numbers = one.table[[*METRICS]]
         assert numbers.stack().between(0, 100).all()
 
 
@@ -190,7 +190,7 @@ def test_the_authors_code_gives_the_same(reference: Path, name: str) -> None:
     theirs.index = pd.Index([str(Method.parse(m if m != "none" else "energy")) for m in theirs.method])
     free = [not (m.startswith("ash_b") and (Method.parse(m).percentile or 0) < 55) for m in theirs.index]  # no ties
     ours = results.read(results.FOLDER / f"{name}.csv").table.query("ood != 'mean'").set_index("method")
-    metrics = [*results.METRICS]
+    metrics = [*METRICS]
     difference = (ours.loc[theirs.index[free], metrics] - theirs.loc[free, metrics]).abs()
     print(f"{name}: {len(difference)} settings, largest differences {difference.max().to_dict()}")
     assert difference.max().max() < 0.002
