@@ -5,11 +5,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from ash.device import describe
@@ -71,16 +73,17 @@ def _threaded(work: Callable[..., int], chunks: Iterator[tuple[Any, ...]]) -> It
     with _starting:
         workers = _workers(threads)
     jobs: deque[Future[int]] = deque()
-    try:
-        for chunk in chunks:
-            jobs.append(workers.submit(work, *chunk))
-            if len(jobs) > 2 * threads:
+    with _products.of_one_thread():
+        try:
+            for chunk in chunks:
+                jobs.append(workers.submit(work, *chunk))
+                if len(jobs) > 2 * threads:
+                    yield jobs.popleft().result()
+            while jobs:
                 yield jobs.popleft().result()
-        while jobs:
-            yield jobs.popleft().result()
-    finally:
-        for job in jobs:
-            job.cancel()
+        finally:
+            for job in jobs:
+                job.cancel()
 
 
 def by_setting(run: "Run", evaluator: DeepTail) -> Counts:
@@ -171,6 +174,33 @@ def _source(plan: Plan, evaluator: DeepTail, position: int) -> int | None:
     return max(able, key=shared.__getitem__, default=None)
 
 
+class _Products:
+    """numpy's matrix products: while several threads make some, each takes one, or they would fight over the cores.
+
+    Its OpenBLAS has one number of threads for the whole process, so the first of many passes at once sets it and the
+    last sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._passes = threading.Lock(), 0
+        self._limit: Any = None
+
+    @contextmanager
+    def of_one_thread(self) -> Iterator[None]:
+        with self._lock:
+            if not self._passes:
+                self._limit = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+            self._passes += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._passes -= 1
+                if not self._passes:
+                    self._limit.restore_original_limits()
+
+
+_products = _Products()
 _starting = threading.Lock()
 
 

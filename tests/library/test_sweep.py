@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import fx, nn
 
 from ash import metrics, sweeping
@@ -280,6 +281,21 @@ def test_threads_elsewhere_keep_their_number() -> None:
         assert [torch.get_num_threads(), *seen] == [3, 3]
     finally:
         torch.set_num_threads(before)
+
+
+def test_products_of_passes_at_once_take_one_thread_each_and_afterwards_as_many_as_before() -> None:
+    def taken() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["internal_api"] == "openblas"}
+
+    seen: list[set[int]] = []
+
+    def beside(done: int, total: int) -> None:
+        small_sweep()  # a pass that begins after the other one and ends before it
+        seen.append(taken())
+
+    with threadpool_limits(3, "blas"):
+        sweep(linear(16, 4), np.ones((40, 16), np.float32), {}, [Method()], progress=beside)
+        assert (seen[0], taken()) == ({1}, {3})
 
 
 GOOD = np.ones((4, 3), np.float32)
