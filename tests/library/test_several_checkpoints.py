@@ -1,5 +1,6 @@
 """Several checkpoints of one network: which files are meant, their names, mean and deviation, and the command line."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -175,7 +176,7 @@ def test_extract_and_fit_take_them_too(seeds: Path) -> None:
     done = run("extract", "--model", "demo", "--checkpoint", seeds, "--data", "digits", "--images", 30)
     assert done.exit_code == 0, done.output
     assert [f"seed{n}, digits=30: 30 x 192" in done.output for n in range(3)] == [True] * 3
-    assert len({line.rpartition(" in ")[2] for line in done.output.splitlines() if " in /" in line}) == 3
+    assert len({*re.findall(r": 30 x 192.* in (/.+)", done.output)}) == 3
     done = run("fit", "--model", "demo", "--checkpoint", seeds, "--data", "digits")
     assert done.exit_code == 0, done.output
     assert [line for line in done.output.splitlines() if line.startswith("Check")] == [
