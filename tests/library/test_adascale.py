@@ -1,10 +1,12 @@
 """AdaSCALE against plain numpy: from images to scores, and on banks of any cut. Largest differences are printed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from differences import printed
 from scipy.special import logsumexp
 from test_sweep import Deep, Pooled, linear
@@ -12,6 +14,8 @@ from torch import fx, nn
 from training import ArrayBank, relu_like
 
 import ash
+from ash.__main__ import main
+from ash.bank import find_bank
 from ash.engine.plan import SweepError
 from ash.errors import MethodError
 from ash.extraction import extract, identity
@@ -113,6 +117,29 @@ def test_images_are_moved_where_the_answer_hangs_on_them_least(differences: dict
     layer = next(one for one in model.modules() if isinstance(one, nn.Linear))
     z, moved = (one.read().reshape(len(one), -1) for one in (plain, bank))
     check(differences, "score of the demo", got, by_numpy(z, moved, (z, moved), layer))
+
+
+def test_the_command_line_extracts_the_bank_that_a_sweep_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ash.data import evenly
+
+    monkeypatch.setenv("ASH_CACHE", str(tmp_path))
+    words = ("extract", "--model", "demo", "--data", "digits", "--images", "12", "--epsilon")
+    done = CliRunner().invoke(main, (*words, "adascale"))
+    assert done.exit_code == 0, done.output
+    assert "decoding and perturbing not counted" in done.output
+    images = evenly(ash.get_dataset("digits"), 12)
+    found = find_bank(identity(ash.get_model("demo"), "penultimate", images, epsilon="adascale"))
+    assert str(found) in done.output
+    assert find_bank(identity(ash.get_model("demo"), "penultimate", images, epsilon=0.5)) is None
+    assert CliRunner().invoke(main, (*words, "0.5")).exit_code == 0, "a number is ODIN's step as ever"
+    assert find_bank(identity(ash.get_model("demo"), "penultimate", images, epsilon=0.5))
+
+
+@pytest.mark.parametrize("wrong", ["AdaSCALE", "scale", "-1", "nan", "inf"])
+def test_no_other_way_of_perturbing_is_taken(wrong: str) -> None:
+    done = CliRunner().invoke(main, ("extract", "--model", "demo", "--data", "digits", "--epsilon", wrong))
+    assert done.exit_code == 2
+    assert f"'{wrong}' is neither ODIN's step, a number from 0, nor the word adascale." in done.output
 
 
 def test_what_is_lacking_is_one_sentence() -> None:
