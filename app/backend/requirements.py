@@ -234,7 +234,7 @@ def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
 
 def baselines_here(spec: RunSpec) -> tuple[str, ...]:
     """What the paper compares with, at the model's own settings, and AdaSCALE: as far as they are measured at once."""
-    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), "adascale"))
+    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), "adascale", "adascale_l"))
     return tuple(method for method, one in lacks.items() if one is None)
 
 

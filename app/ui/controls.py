@@ -67,7 +67,7 @@ def own_percentile(spec: RunSpec, suffix: str = "") -> None:
         high,
         step=1,
         format="%d %%",
-        help=f"{score.label} takes the sums of each sample at a percentile of its own, between p - {low} and p: the "
+        help=f"{score.label} takes the sum s2 of each sample at a percentile of its own, between p - {low} and p: the "
         f"higher, the less its activation moves where the image is changed a little. {score.paper} ({score.year}).",
         **bind(
             "other",

@@ -149,6 +149,9 @@ def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pyte
     one = words(ran(turn_to(app, "samples"), look="one"))
     assert "under a variant of the sidebar, here ASH-S @ 75. AdaSCALE @ 60 judges the samples of the grid." in one
     assert "AdaSCALE @ 60 is on Trade-off and Scores." in words(ran(turn_to(app, "activations")))
+    ran(turn_to(app, "scores"))
+    app.selectbox(key="spec_score").select("adascale_l").run()
+    assert "AdaSCALE-L accepts" in words(ran(app)), "of the same perturbed images"
     app.selectbox(key="spec_score").select("energy").run()
     assert str(spec_of(app).method) == "ash_s@75", "the way back"
 
