@@ -31,6 +31,11 @@ from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, Perturbation, baselines, perturbations
 from ash.scores import SCORES
 
+OF_ADASCALE = (
+    "adascale",
+    "adascale_l",
+)  # what stands beside the paper's methods where its perturbed images are computed
+
 
 def unready(spec: RunSpec) -> str:
     """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
@@ -234,7 +239,7 @@ def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
 
 def baselines_here(spec: RunSpec) -> tuple[str, ...]:
     """What the paper compares with, at the model's own settings, and AdaSCALE: as far as they are measured at once."""
-    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), "adascale", "adascale_l"))
+    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), *OF_ADASCALE))
     return tuple(method for method, one in lacks.items() if one is None)
 
 

@@ -132,6 +132,8 @@ def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pyte
     assert told[-1].rate > 0
     assert "40 perturbed images are not computed" in words(ran(app)), "what is finished is kept"
     assert "sends 40 images through the network" in words(app)
+    assert "AdaSCALE is not drawn: the activations of 40" in words(ran(turn_to(app, "paper"), leaf="figure2"))
+    ran(turn_to(app, "tradeoff"))
     app.button(key="prepare_method").click().run()
     ran(app)
     assert [one.label for one in app.metric] == ["AUROC", "FPR95", "ID accuracy", "AUPR"]
@@ -152,6 +154,10 @@ def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pyte
     ran(turn_to(app, "scores"))
     app.selectbox(key="spec_score").select("adascale_l").run()
     assert "AdaSCALE-L accepts" in words(ran(app)), "of the same perturbed images"
+    ran(turn_to(app, "paper"), leaf="figure2")
+    assert "AdaSCALE is not drawn" not in words(app)
+    assert {"adascale", "adascale_l"} <= {*traces(app, "paper_figure2")["other methods"]["customdata"]}
+    ran(turn_to(app, "scores"))
     app.selectbox(key="spec_score").select("energy").run()
     assert str(spec_of(app).method) == "ash_s@75", "the way back"
 
