@@ -184,10 +184,7 @@ def _help(variant: Variant) -> str:
 
 
 def _parameter(spec: RunSpec) -> None:
-    """The percentile or the threshold of the variant, or the percentile of a score that scales the activation itself.
-
-    Disabled where nothing is shaped.
-    """
+    """The percentile or the threshold of the variant, or AdaSCALE's percentile. Disabled where nothing is shaped."""
     if controls.has_own_percentile(spec):
         controls.own_percentile(spec)
         return

@@ -11,7 +11,7 @@ from app.backend.deep import deep_table
 from app.backend.engine import is_linear, run
 from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
-from app.backend.requirements import OF_ADASCALE, lack_of_each, unready
+from app.backend.requirements import OF_ADASCALE, lack, lack_of_each, unready
 from app.backend.setups import Setup, chosen_sets, images, setup, status
 from app.backend.shipping import drawn, results_setup, shipped, shipped_words, usual
 from app.link.spec import RunSpec
@@ -154,8 +154,8 @@ def figure_table(spec: RunSpec) -> tuple[pd.DataFrame | None, str]:
 
 def without_adascale(spec: RunSpec) -> str:
     """Why AdaSCALE is not among those settings: what it lacks; "" where it is."""
-    lacks = [one.text for one in lack_of_each(spec, OF_ADASCALE).values() if one]
-    return lacks[0] if lacks else ""  # both read the same
+    one = lack(spec, OF_ADASCALE[0])
+    return one.text if one else ""
 
 
 def _chosen(some: pd.DataFrame, ood: tuple[str, ...]) -> pd.DataFrame:

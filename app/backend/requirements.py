@@ -31,10 +31,7 @@ from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, Perturbation, baselines, perturbations
 from ash.scores import SCORES
 
-OF_ADASCALE = (
-    "adascale",
-    "adascale_l",
-)  # what stands beside the paper's methods where its perturbed images are computed
+OF_ADASCALE = ("adascale", "adascale_l")  # drawn beside the paper's methods; both take the same perturbed images
 
 
 def unready(spec: RunSpec) -> str:

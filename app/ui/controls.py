@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.backend import evaluations, setups
+from app.backend import evaluations, requirements, setups
 from app.charts.tradeoff_words import amount
 from app.errors import plain
 from app.link.fields import OFF, write_number
@@ -50,17 +50,16 @@ def percentile(help: str, suffix: str = "", disabled: bool = False) -> None:
 
 
 def has_own_percentile(spec: RunSpec) -> bool:
-    """Whether the method in use is a score that scales the activation itself, by a percentile as the variants do."""
-    score = spec.method.scoring.score
-    return not score.follows and score.parameter is not None and score.parameter.letter == "p"
+    """Whether the method in use is AdaSCALE, which follows no variant and has a percentile itself."""
+    return spec.method.scoring.score.name in requirements.OF_ADASCALE
 
 
 def own_percentile(spec: RunSpec, suffix: str = "") -> None:
-    """The percentile of such a score as a slider; `suffix` as in `bind`."""
+    """AdaSCALE's percentile as a slider; `suffix` as in `bind`."""
     scoring = spec.method.scoring
     score, parameter = scoring.score, scoring.score.parameter
-    assert parameter is not None, "the score has a percentile"
-    low, high = int(parameter.low), int(parameter.high)
+    assert parameter is not None, "AdaSCALE has a percentile"
+    low, high = int(parameter.low), int(parameter.high)  # low: at it the sample's own goes down to 0
     st.slider(
         "Percentile p",
         low,
