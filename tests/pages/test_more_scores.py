@@ -1,11 +1,13 @@
 """Scores beyond those of the paper in the sidebar: on every page, with every variant, and why some cannot be chosen."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from app_pages import at_demo, open_page, ran, traces, turn_to
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, engine, evaluations, requirements, setups
@@ -150,6 +152,11 @@ def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pyte
     assert "AdaSCALE @ 60 puts" in words(ran(turn_to(app, "samples"), look="grid"))
     one = words(ran(turn_to(app, "samples"), look="one"))
     assert "under a variant of the sidebar, here ASH-S @ 75. AdaSCALE @ 60 judges the samples of the grid." in one
+    ran(turn_to(app, "samples"), look="own")
+    picture = io.BytesIO()
+    Image.new("L", (28, 28), 90).save(picture, "PNG")
+    app.file_uploader[0].set_value([("a.png", picture.getvalue(), "image/png")]).run()
+    assert "AdaSCALE looks at perturbed images, which are not made of uploads" in app.error[0].value
     assert "AdaSCALE @ 60 is on Trade-off and Scores." in words(ran(turn_to(app, "activations")))
     ran(turn_to(app, "scores"))
     app.selectbox(key="spec_score").select("adascale_l").run()
