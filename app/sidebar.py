@@ -90,7 +90,7 @@ def _placement(spec: RunSpec) -> None:
 
 def _variant(spec: RunSpec) -> None:
     labels = {name: variant_label(name) for name in VARIANTS}
-    says = not spec.other or picks.controls_say_all_but_the_score(spec)
+    says = not spec.other or (spec.method.scoring.score.follows and picks.controls_say_all_but_the_score(spec))
     if not says:
         labels = {_OTHER: spec.method.label, **labels}
     st.selectbox(
@@ -184,7 +184,10 @@ def _help(variant: Variant) -> str:
 
 
 def _parameter(spec: RunSpec) -> None:
-    """The percentile or the threshold of the variant. Disabled where nothing is shaped."""
+    """The percentile or the threshold of the variant, or AdaSCALE's percentile. Disabled where nothing is shaped."""
+    if controls.has_own_percentile(spec):
+        controls.own_percentile(spec)
+        return
     if VARIANTS[spec.variant].parameter == "threshold":
         st.number_input(
             "Threshold c",

@@ -216,7 +216,8 @@ def from_link(link: str) -> Detector:
 def check(method: Method) -> None:
     """DetectorError for a method that is no function of one image at a time, or reads more than activations."""
     if {"perturbed", "numerators", "shifted"} & set(method.scoring.score.reads):
-        raise DetectorError(f"{method}: {method.scoring} needs more than one pass of the network; take another score.")
+        label = method.scoring.score.label
+        raise DetectorError(f"{method} is no detector: {label} needs more than one pass of the network.")
     if any(step.variant.does == "random" for step in method.steps):
         raise DetectorError(f"{method}: ASH-RAND draws other values for every image of a set, so it is no detector.")
 

@@ -136,9 +136,10 @@ def unshaped(spec: RunSpec) -> RunSpec:
     """The same configuration without shaping: what every gain is measured against.
 
     A score that reads the activation, or has a parameter of its own, is compared with itself: the sidebar's is another.
+    One that scales the activation itself is compared with the sidebar's.
     """
     scoring = spec.method.scoring
-    if spec.other and (scoring.score.prepared or str(scoring) != scoring.score.name):
+    if spec.other and scoring.score.follows and (scoring.score.prepared or str(scoring) != scoring.score.name):
         return replace(spec, other=spec.method.score)
     return replace(spec, variant="none", other="")
 

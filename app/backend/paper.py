@@ -11,7 +11,7 @@ from app.backend.deep import deep_table
 from app.backend.engine import is_linear, run
 from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
-from app.backend.requirements import lack_of_each, unready
+from app.backend.requirements import OF_ADASCALE, lack, lack_of_each, unready
 from app.backend.setups import Setup, chosen_sets, images, setup, status
 from app.backend.shipping import drawn, results_setup, shipped, shipped_words, usual
 from app.link.spec import RunSpec
@@ -138,16 +138,24 @@ def _duel(table: pd.DataFrame) -> dict[float, bool]:
 
 
 def figure_table(spec: RunSpec) -> tuple[pd.DataFrame | None, str]:
-    """The settings of the trade-off with the Energy score and the methods of the paper's tables; and what to say of
-    their source where that is a file of results that ships. None where nothing is measured."""
+    """The settings of the trade-off with the Energy score, the methods of the paper's tables, and AdaSCALE; and what to
+    say of their source where that is a file of results that ships. None where nothing is measured."""
     at = setup(spec)
     if not unready(spec) and not missing_sets(at):
         some = table(at, "energy") if is_linear(at) else deep_table(at, "energy")
-        parts = [part for part in (some, found(spec).table) if part is not None and not part.empty]
-        return _chosen(pd.concat(parts, ignore_index=True), tuple(chosen_sets(spec))) if parts else None, ""
+        sets = tuple(chosen_sets(spec))
+        later = None if without_adascale(spec) else _rows(at, OF_ADASCALE, sets)
+        parts = [part for part in (some, found(spec).table, later) if part is not None and not part.empty]
+        return _chosen(pd.concat(parts, ignore_index=True), sets) if parts else None, ""
     if there := shipped(spec.model):
         return drawn(there, "energy", paper.methods()), shipped_words(there)
     return None, ""
+
+
+def without_adascale(spec: RunSpec) -> str:
+    """Why AdaSCALE is not among those settings: what it lacks; "" where it is."""
+    one = lack(spec, OF_ADASCALE[0])
+    return one.text if one else ""
 
 
 def _chosen(some: pd.DataFrame, ood: tuple[str, ...]) -> pd.DataFrame:

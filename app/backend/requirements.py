@@ -31,6 +31,8 @@ from ash.data import MadeEntry, dataset_entry
 from ash.methods import Method, Perturbation, baselines, perturbations
 from ash.scores import SCORES
 
+OF_ADASCALE = ("adascale", "adascale_l")  # drawn beside the paper's methods; both take the same perturbed images
+
 
 def unready(spec: RunSpec) -> str:
     """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
@@ -148,17 +150,25 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(at.entry.train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
+    if without := _no_images(here, asked):
+        return without
     for way in perturbations(at.entry, (asked,)).values():
-        if way and is_features(at.model):
-            return Lack("it perturbs images, and this network is made of features")
-        gone = here.perturbed_missing(way)
-        if listed := [name for name in gone if is_listed(name)]:
-            labels = ", ".join(dataset_entry(name).label for name in listed)
-            return Lack(f"the images of {labels} do not ship, and it perturbs images", _fetches(listed))
-        if gone:
+        if gone := here.perturbed_missing(way):
             return Lack(f"the activations of {sum(gone.values()):,} perturbed images are not computed", click=True)
     if not is_linear(at) and recall(at, (method,)) is None:
         return Lack("this placement needs a pass through the network for it", click=True, by_passes=True)
+    return None
+
+
+def _no_images(here: _Here, asked: Method) -> Lack | None:
+    """Why there are no images for a method to perturb; None where there are, or where it perturbs none."""
+    ways = [way for way in perturbations(here.at.entry, (asked,)).values() if way]
+    if ways and is_features(here.at.model):
+        return Lack("there are no images to perturb, as this network is made of features")
+    listed = [name for name in here.at.sets if is_listed(name)] if ways else []
+    if gone := [name for name in listed if any(name in here.perturbed_missing(way) for way in ways)]:
+        labels = ", ".join(dataset_entry(name).label for name in gone)
+        return Lack(f"the images of {labels}, which would have to be perturbed, do not ship", _fetches(gone))
     return None
 
 
@@ -175,7 +185,8 @@ def _no_training(at: Setup) -> tuple[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class MoreScores:
-    """Scores that read more than logits: name -> label of those that are there at once, and of the others why not."""
+    """Scores that read more than logits: name -> label of those that are there at once, or of perturbed images at a
+    click, and of the others why not."""
 
     there: dict[str, str]
     missing: str
@@ -183,7 +194,9 @@ class MoreScores:
 
 def more_scores(spec: RunSpec) -> MoreScores:
     """Which scores of activations and training sets a view can have, and a sentence on those that it cannot."""
-    prepared = {name: score.label for name, score in SCORES.items() if score.prepared and score.follows}
+    prepared = {
+        name: score.label for name, score in SCORES.items() if score.prepared and "numerators" not in score.reads
+    }
     if reason := unready(spec):
         return MoreScores({}, f"{', '.join(prepared.values())} cannot be chosen here: {reason}.")
     at = setup(spec)
@@ -191,11 +204,14 @@ def more_scores(spec: RunSpec) -> MoreScores:
     fit_lacks = "" if training_set(at) else _no_training(at)[0] if known else "none is known for this network"
     if not fit_lacks and missing_training(at):
         fit_lacks = f"the activations of {set_label(training_set(at))} are not computed"
+    here = _Here(at)
     lacks = {
         name: "they read the last layer, which the penultimate placement alone has behind it"
         if "head" in SCORES[name].reads and not is_linear(at)
         else f"they need a fit on a training set, and {fit_lacks}"
         if SCORES[name].fitted and fit_lacks
+        else without.text
+        if (without := _no_images(here, Method(score=name)))
         else ""
         for name in prepared
     }
@@ -220,7 +236,7 @@ def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
 
 def baselines_here(spec: RunSpec) -> tuple[str, ...]:
     """What the paper compares with, at the model's own settings, and AdaSCALE: as far as they are measured at once."""
-    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), "adascale"))
+    lacks = lack_of_each(spec, (*map(str, baselines(entry(spec.model))), *OF_ADASCALE))
     return tuple(method for method, one in lacks.items() if one is None)
 
 

@@ -218,13 +218,13 @@ def judge(at: Setup, methods: Sequence[str], x: NDArray[np.floating]) -> Sweep:
     from ash.engine.runs import Run
 
     parsed = [Method.parse(method) for method in methods]
-    moved = perturbations(at.entry, parsed)
-    if any(moved.values()):
-        label = "AdaSCALE" if moved.get("shifted") else "ODIN"
-        raise AshError(f"{label} looks at perturbed images, which are not made of uploads: choose another method.")
+    for method in parsed:
+        if any(perturbations(at.entry, [method]).values()):
+            label = method.scoring.score.label
+            raise AshError(f"{label} looks at perturbed images, which are not made of uploads: choose another method.")
     everyone = any(step.variant.needs == "id" for method in parsed for step in method.steps)
     fit = fit_of(at) if any(method.needs_fit for method in parsed) else None
-    perturbed: Any = (x, {}) if moved else None
+    perturbed: Any = (x, {})  # of ODIN's step 0, its temperature alone
     ids = bank(at, at.id_set) if everyone else None
     with semaphore:
         device = evaluation_device()

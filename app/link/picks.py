@@ -5,6 +5,7 @@ from typing import Any
 
 from app.link.spec import OPENING, RunSpec, controls_of, is_told, keys, printable
 from ash.methods import VARIANTS, Method, MethodError
+from ash.scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
     except (ValueError, TypeError, OverflowError):
         return spec
     if pick.name in ("variant", "p", "c", "score"):
-        carried = controls_say_all_but_the_score(spec) and pick.name != "score"
+        carried = pick.name != "score" and spec.method.scoring.score.follows and controls_say_all_but_the_score(spec)
         changed = replace(changed, other=_controls_say(changed, spec.method.score) if carried else "")
     if pick.name in _OF and changed.value(pick.name) != spec.value(pick.name):
         default = RunSpec()
@@ -103,14 +104,20 @@ def reduce(spec: RunSpec, pick: Pick) -> RunSpec:
 
 
 def controls_say_all_but_the_score(spec: RunSpec) -> bool:
-    """Whether the method in use is what the controls say, with a score that reads more than logits."""
+    """Whether the method in use is what the controls say, with a score that reads more than logits.
+
+    Or such a score alone, where it follows no shape: what the controls say beside it stays for the way back.
+    """
     score = spec.method.scoring.score
     return bool(spec.other) and score.prepared and spec.other == _controls_say(spec, spec.method.score)
 
 
 def _controls_say(spec: RunSpec, score: str) -> str:
-    """The method that variant, p and c say, with a score in place of theirs."""
-    return f"{replace(replace(spec, other='').method, score='energy')}:{score}" if spec.variant != "none" else score
+    """The method that variant, p and c say, with a score in place of theirs; that alone where it follows no shape."""
+    known = SCORES.get(score.partition("@")[0])
+    if spec.variant == "none" or (known and not known.follows):
+        return score
+    return f"{replace(replace(spec, other='').method, score='energy')}:{score}"
 
 
 def _load(spec: RunSpec, text: str) -> RunSpec:

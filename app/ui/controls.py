@@ -5,18 +5,20 @@ from typing import Any
 
 import streamlit as st
 
-from app.backend import evaluations, setups
+from app.backend import evaluations, requirements, setups
 from app.charts.tradeoff_words import amount
 from app.errors import plain
-from app.link.fields import OFF
+from app.link.fields import OFF, write_number
 from app.link.spec import RunSpec
 from app.link.state import bind
 from app.theme import counted
-from ash.methods import VARIANTS
+from ash.methods import VARIANTS, Method
 
 REMOVED = "Share of the activation that is removed."
 _HERE = """<style>
-@media (min-width: 769px) {[data-testid="stElementContainer"].st-key-spec_p_here {display: none}}
+@media (min-width: 769px) {
+  [data-testid="stElementContainer"]:is(.st-key-spec_p_here, .st-key-spec_other_here) {display: none}
+}
 </style>"""
 BUDGETS = (OFF, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -47,9 +49,43 @@ def percentile(help: str, suffix: str = "", disabled: bool = False) -> None:
     )
 
 
+def has_own_percentile(spec: RunSpec) -> bool:
+    """Whether the method in use is AdaSCALE, which follows no variant and has a percentile itself."""
+    return spec.method.scoring.score.name in requirements.OF_ADASCALE
+
+
+def own_percentile(spec: RunSpec, suffix: str = "") -> None:
+    """AdaSCALE's percentile as a slider; `suffix` as in `bind`."""
+    scoring = spec.method.scoring
+    score, parameter = scoring.score, scoring.score.parameter
+    assert parameter is not None, "AdaSCALE has a percentile"
+    low, high = int(parameter.low), int(parameter.high)  # low: at it the sample's own goes down to 0
+    st.slider(
+        "Percentile p",
+        low,
+        high,
+        step=1,
+        format="%d %%",
+        help=f"{score.label} takes the sum s2 of each sample at a percentile of its own, between p - {low} and p: the "
+        f"higher, the less its activation moves where the image is changed a little. {score.paper} ({score.year}).",
+        **bind(
+            "other",
+            to_widget=lambda text: round(Method.parse(text).scoring.value or low),
+            from_widget=lambda p: f"{score.name}@{p}",
+            suffix=suffix,
+        ),
+    )
+    value = float(scoring.value or low)
+    if not value.is_integer():
+        st.caption(f"In use: p = {write_number(value)}, from a link. Moving the slider replaces it.")
+
+
 def percentile_here(spec: RunSpec) -> None:
     """The percentile under a chart on a narrow screen, where the sidebar's lies in a drawer over it."""
-    if VARIANTS[spec.variant].parameter == "percentile":
+    if has_own_percentile(spec):
+        st.html(_HERE)
+        own_percentile(spec, "_here")
+    elif VARIANTS[spec.variant].parameter == "percentile":
         st.html(_HERE)
         percentile(REMOVED, "_here")
 

@@ -1,6 +1,8 @@
 """python -m ash extract | fit."""
 
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from ash.commands.shared import (
 )
 from ash.data import DataError, get_dataset
 from ash.labels import read
+from ash.methods import ADASCALE
 
 if TYPE_CHECKING:
     from ash.bank import Bank
@@ -34,6 +37,20 @@ class _Auto(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return None if value == "auto" else super().convert(value, param, ctx)
+
+
+class _Perturbing(click.FloatRange):
+    """How images are perturbed: ODIN's step, a number from 0, or `adascale`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == ADASCALE:
+            return ADASCALE
+        step = math.nan
+        with suppress(click.BadParameter):
+            step = super().convert(value, param, ctx)
+        if not math.isfinite(step):
+            self.fail(f"'{value}' is neither ODIN's step, a number from 0, nor the word {ADASCALE}.", param, ctx)
+        return step
 
 
 @click.command()
@@ -47,7 +64,7 @@ class _Auto(click.IntRange):
 @click.option("--workers", default="auto", show_default=True, type=_Auto(min=0), help="decoding processes")
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="stored")
 @click.option("--precision", default="float32", show_default=True, type=PRECISION, help=PRECISION_HELP)
-@click.option("--epsilon", default=0.0, type=click.FloatRange(min=0), help="of images as ODIN perturbs them, so far")
+@click.option("--epsilon", default=0.0, type=_Perturbing(min=0), help="of perturbed images: ODIN's step, or adascale")
 def extract(
     model: str,
     checkpoints: Sequence[Path],

@@ -165,7 +165,8 @@ def show_cost(entry: ModelEntry, placement: str, images: ImageSet, root: Path | 
         return
     names = ("dtype", "precision", "device")
     price = cost(entry, placement, len(images), **{name: options[name] for name in names})
+    more = "decoding and perturbing" if options["epsilon"] else "decoding"
     click.echo(
         f"{images.name}: {len(images):,} images, {price.bytes / 1e6:,.1f} MB, about {price.seconds:,.0f} s at "
-        f"{price.rate:,.1f} images/s on {price.device}, decoding not counted"
+        f"{price.rate:,.1f} images/s on {price.device}, {more} not counted"
     )

@@ -62,13 +62,13 @@ def asides(
     if (moving := _reading("shifted", methods)) and not isinstance(id_bank, Pairs):
         if shifted is None:
             raise SweepError(
-                "adascale compares images with perturbed ones: give `shifted`, the banks of those (ID, {name: OOD}), "
-                "as `python -m ash sweep` extracts them."
+                f"{methods[moving[0]]} compares images with perturbed ones: give `shifted`, the banks of those (ID, "
+                "{name: OOD}), as `python -m ash sweep` extracts them."
             )
         _check_perturbed(shifted, id_bank, ood)
         linear = tail if isinstance(tail, LinearTail) else linear_tail(tail, id_bank.shape[1:])
         if linear is None:
-            raise SweepError("adascale reads the last layer, so it needs the penultimate placement.")
+            raise SweepError(f"{methods[moving[0]]} reads the last layer, so it needs the penultimate placement.")
         first, others = shifted
         pairs = {name: Pairs(bank, others[name]) for name, bank in ood.items()}
         found.append(Aside(moving, [methods[i] for i in moving], of_the_first(linear), Pairs(id_bank, first), pairs))

@@ -253,9 +253,10 @@ def test_a_broken_file_leaves_and_the_others_stay() -> None:
     assert len(own.files) == len(own.scored) == 1
 
 
-def test_odin_is_refused_in_a_sentence_where_it_perturbs_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    own, spec = garments(1), RunSpec(other="odin")
-    with pytest.raises(AshError, match="not made of uploads"):
+@pytest.mark.parametrize(("method", "label"), [("odin", "ODIN"), ("adascale@80", "AdaSCALE")])
+def test_what_perturbs_images_is_refused_in_a_sentence(method: str, label: str) -> None:
+    own, spec = garments(1), RunSpec(other=method)
+    with pytest.raises(AshError, match=f"{label} looks at perturbed images, which are not made of uploads"):
         run(own, spec)
 
 

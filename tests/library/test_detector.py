@@ -159,6 +159,8 @@ def test_fitted_steps_and_scores_and_global_thresholds() -> None:
         ("mahalanobis", "penultimate", "fit"),
         ("odin", "penultimate", "more than one pass"),
         ("godin", "penultimate", "more than one pass"),
+        ("adascale@80", "penultimate", "more than one pass"),
+        ("adascale_l", "penultimate", "more than one pass"),
         ("fdbd", "layer3.0.relu2", "penultimate"),
         ("dice@70", "penultimate", "fit"),
         ("react@90%", "penultimate", "fit"),

@@ -424,3 +424,14 @@ def test_a_score_that_reads_more_than_logits_stays_while_the_controls_move() -> 
     assert reduce(loaded, Pick.field("p", 60)).other == "ash_s@60:vim@3"
     other = reduce(RunSpec(), Pick.method("ash_s@85:odin"))
     assert reduce(other, Pick.field("p", 60)).other == "", "a control replaces what it does not say"
+
+
+def test_a_score_that_follows_no_shape_stands_alone_until_another_control_is_moved() -> None:
+    spec = RunSpec(variant="ash_s", p=75.0)
+    alone = reduce(spec, Pick.score("adascale"))
+    assert alone == replace(spec, other="adascale")
+    assert reduce(alone, Pick.field("other", "adascale@60")) == replace(spec, other="adascale@60")
+    assert reduce(alone, Pick.field("variant", "ash_b")) == replace(spec, variant="ash_b")
+    assert reduce(alone, Pick.field("p", 60)) == replace(spec, p=60.0)
+    assert reduce(alone, Pick.score("knn")).other == "ash_s@75:knn"
+    assert reduce(alone, Pick.score("msp")) == replace(spec, score="msp")

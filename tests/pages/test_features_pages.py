@@ -108,6 +108,9 @@ def test_what_perturbs_images_is_never_offered() -> None:
     assert missing
     assert not missing.click
     assert "made of features" in missing.text
+    here = requirements.more_scores(RunSpec(model=NAME))
+    assert not {"adascale", "adascale_l"} & here.there.keys()
+    assert "AdaSCALE, AdaSCALE-L cannot be chosen here: there are no images to perturb" in here.missing
 
 
 def test_fewer_rows_are_offered_and_computed() -> None:

@@ -1,14 +1,16 @@
 """Scores beyond those of the paper in the sidebar: on every page, with every variant, and why some cannot be chosen."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from app_pages import at_demo, open_page, ran, traces, turn_to
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app.backend import banks, engine, evaluations, setups
+from app.backend import banks, engine, evaluations, requirements, setups
 from app.backend.fits import fit_of
 from app.link.spec import RunSpec, from_query, to_query
 from ash.methods import Method
@@ -112,17 +114,88 @@ def test_a_score_with_a_parameter_of_its_own_is_compared_with_itself(method: str
     assert "Energy" not in headline
 
 
-def test_a_score_of_perturbed_images_is_measured_where_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ASH_CACHE", str(tmp_path))
-    app = ran(at_demo("tradeoff"), n="40", ood="digits")
+    app = ran(at_demo("tradeoff"), n="40", ood="digits", variant="ash_s", p="75")
     app.button(key="prepare_button").click().run()
-    ran(app, method="adascale")
+    app.selectbox(key="spec_score").select("adascale").run()
+    assert str(spec_of(app).method) == "adascale"
     assert "80 perturbed images are not computed" in words(app)
+
+    steps = requirements.measure_steps(spec_of(app), "adascale")
+    told = []
+    for step in steps:  # stopped within the second set
+        told.append(step)
+        if step.done > 40:
+            break
+    steps.close()
+    assert told[0].label == "Fashion-MNIST, perturbed"
+    assert told[-1].total == 80
+    assert told[-1].rate > 0
+    assert "40 perturbed images are not computed" in words(ran(app)), "what is finished is kept"
+    assert "sends 40 images through the network" in words(app)
+    assert "AdaSCALE is not drawn: the activations of 40" in words(ran(turn_to(app, "paper"), leaf="figure2"))
+    ran(turn_to(app, "tradeoff"))
     app.button(key="prepare_method").click().run()
     ran(app)
     assert [one.label for one in app.metric] == ["AUROC", "FPR95", "ID accuracy", "AUPR"]
-    got = evaluations.evaluation(setups.setup(spec_of(app)), "adascale")
-    assert np.isfinite(got.id_scores).all()
-    assert "AdaSCALE" in words(ran(turn_to(app, "scores")))
+    assert any(one.value.startswith("**AdaSCALE") and "Energy" in one.value for one in app.markdown), "against Energy"
+    at = setups.setup(spec_of(app))
+    assert np.isfinite(evaluations.evaluation(at, "adascale").id_scores).all()
+
+    slider = app.slider(key="spec_other")
+    assert (slider.min, slider.max, slider.value) == (5, 99, 85)
+    slider.set_value(60).run()
+    assert str(spec_of(app).method) == "adascale@60"
+    assert from_query(to_query(spec_of(app))) == (spec_of(app), [])
+    assert "AdaSCALE @ 60 accepts" in words(ran(turn_to(app, "scores")))
+    assert "AdaSCALE @ 60 puts" in words(ran(turn_to(app, "samples"), look="grid"))
+    one = words(ran(turn_to(app, "samples"), look="one"))
+    assert "under a variant of the sidebar, here ASH-S @ 75. AdaSCALE @ 60 judges the samples of the grid." in one
+    ran(turn_to(app, "samples"), look="own")
+    picture = io.BytesIO()
+    Image.new("L", (28, 28), 90).save(picture, "PNG")
+    app.file_uploader[0].set_value([("a.png", picture.getvalue(), "image/png")]).run()
+    assert "AdaSCALE looks at perturbed images, which are not made of uploads" in app.error[0].value
+    assert "AdaSCALE @ 60 is on Trade-off and Scores." in words(ran(turn_to(app, "activations")))
+    ran(turn_to(app, "scores"))
+    app.selectbox(key="spec_score").select("adascale_l").run()
+    assert "AdaSCALE-L accepts" in words(ran(app)), "of the same perturbed images"
+    ran(turn_to(app, "paper"), leaf="figure2")
+    assert "AdaSCALE is not drawn" not in words(app)
+    assert {"adascale", "adascale_l"} <= {*traces(app, "paper_figure2")["other methods"]["customdata"]}
+    ran(turn_to(app, "scores"))
+    app.selectbox(key="spec_score").select("energy").run()
+    assert str(spec_of(app).method) == "ash_s@75", "the way back"
+
+
+def test_a_percentile_between_the_steps_of_the_slider_is_said() -> None:
+    app = ran(at_demo("lab"), method="adascale@82.5")
+    assert app.slider(key="spec_other").value == 82
+    assert "In use: p = 82.5, from a link. Moving the slider replaces it." in words(app)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ({"placement": "layer3.0.relu2"}, "they read the last layer, which the penultimate placement alone has"),
+        (
+            {"model": "mobilenet_v2_photos"},
+            "the images of Textures (DTD), which would have to be perturbed, do not ship.",
+        ),
+    ],
+)
+def test_why_adascale_cannot_be_chosen(query: dict[str, str], why: str) -> None:
+    app = ran(at_demo("lab"), **query)
+    assert "AdaSCALE" not in app.selectbox(key="spec_score").options
+    (said,) = [one for one in words(app).split("\n") if "AdaSCALE" in one and "cannot be chosen here" in one]
+    assert why in said
+    lack = requirements.lack(spec_of(app), "adascale")
+    assert lack
+    assert not lack.click
+
+
+def test_the_page_says_why_adascale_of_a_link_cannot_be_had() -> None:
+    app = ran(at_demo("tradeoff"), model="mobilenet_v2_photos", method="adascale")
+    assert "AdaSCALE cannot be shown yet: the images of Textures (DTD), which would have to be" in words(app)
+    assert not [one for one in app.button if one.key == "prepare_method"]

@@ -86,6 +86,8 @@ def _tradeoff(spec: RunSpec, found: tuple[Setting, ...], sets: tuple[str, ...]) 
                 filename="ash-figure2-published",
             )
     st.caption(f"{_measured_words(spec, same)} Of Figure 2 only {len(printed)} settings are printed as numbers.")
+    if why := paper.without_adascale(spec):
+        st.caption(plain(f"AdaSCALE is not drawn: {why}."))
 
 
 def _measured_words(spec: RunSpec, same: bool) -> str:
