@@ -22,6 +22,7 @@ from ash.engine.plan import Setting, SweepError
 from ash.engine.pooled import PooledBands
 from ash.engine.thresholds import ThresholdBands, Thresholds
 from ash.fitting import Fit, FitError
+from ash.scores.registry import product
 from ash.splitting import LinearTail
 from ash.variants import RANKED
 
@@ -42,7 +43,7 @@ class _Stacked:
         """(n, R, C) for x (R, ...)."""
         x = x.flatten(1)
         features = x.view(len(x), -1, self.area).mean(2) if self.area > 1 else x
-        return (features @ self.weight).view(len(x), -1, len(self.bias)).transpose(0, 1) + self.bias
+        return product(features, self.weight).view(len(x), -1, len(self.bias)).transpose(0, 1) + self.bias
 
 
 @dataclass(frozen=True)
