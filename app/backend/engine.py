@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 
 @cache_resource(max_entries=2)
-def network(model: str, checkpoint: str) -> "fx.GraphModule":
-    """A network in eval mode with its weights, on the CPU: ordinary tensors, whatever the mode of who asks first."""
+def network(model: str, checkpoint: str, weights: str) -> "fx.GraphModule":
+    """A network in eval mode with its weights, on the CPU: ordinary tensors, whatever the mode of who asks first.
+
+    `weights`: as in `Setup`.
+    """
     import torch
 
     with torch.inference_mode(False):
@@ -35,20 +38,20 @@ def network(model: str, checkpoint: str) -> "fx.GraphModule":
 
 
 @cache_resource(max_entries=8)
-def _parts(model: str, checkpoint: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
+def _parts(model: str, checkpoint: str, weights: str, placement: str) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a network at a placement, on the CPU."""
     import torch
 
     from ash.splitting import split
 
     with torch.inference_mode(False):
-        return split(network(model, checkpoint), placement)
+        return split(network(model, checkpoint, weights), placement)
 
 
 def parts(at: Setup) -> "tuple[fx.GraphModule, fx.GraphModule]":
     """Stem and tail of a setup's network, on the CPU."""
     load()
-    return _parts(at.model, at.checkpoint, at.placement)
+    return _parts(at.model, at.checkpoint, at.weights, at.placement)
 
 
 _loading = threading.Lock()

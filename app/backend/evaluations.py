@@ -12,7 +12,7 @@ from app.backend.banks import activations, bank, id_labels, missing_sets
 from app.backend.caches import cache_data, cache_resource
 from app.backend.engine import is_linear, kept, run
 from app.backend.protocol import ALL, part_of
-from app.backend.setups import Setup, checkpoints
+from app.backend.setups import Setup, checkpoints, with_checkpoint
 from app.link.spec import RunSpec
 from ash.methods import SCORE_LABELS, VARIANTS, Method
 from ash.results import clip_thresholds, front_methods
@@ -29,7 +29,7 @@ def react_thresholds(at: Setup) -> tuple[float, ...]:
     Those of the first of several checkpoints where it is `as_first`: only equal settings have a mean.
     """
     if at.as_first:
-        at = replace(at, checkpoint=checkpoints(at.model)[0], as_first=False)
+        at = replace(with_checkpoint(at, checkpoints(at.model)[0]), as_first=False)
     return clip_thresholds(activations(at, at.id_set), at.entry.react_threshold)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial, wraps
@@ -26,6 +26,7 @@ from ash.data import (
     own_sets,
 )
 from ash.extracting.takeover import take_over
+from ash.files import look_of
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
 from ash.methods import Perturbation
@@ -77,8 +78,9 @@ class Setup:
     """A network cut at a placement (node name), its ID set, the OOD sets it is compared with, and how banks are kept.
 
     `images`: the most images of a set, 0 for the usual number; `dtype` of the banks. `look` is what was seen of sets
-    whose files come and go, so that nothing that was computed of other files is taken for these. `checkpoint`: which of
-    the network's, "" where it has not several; `as_first`: beside the first, whose thresholds the grid takes for all.
+    whose files come and go, `weights` of a weights file of the user's, so that nothing that was computed of other files
+    is taken for these. `checkpoint`: which of the network's, "" where it has not several; `as_first`: beside the first,
+    whose thresholds the grid takes for all.
     """
 
     model: str
@@ -89,6 +91,7 @@ class Setup:
     dtype: str = "float32"
     look: str = ""
     checkpoint: str = ""
+    weights: str = ""
     as_first: bool = False
 
     @property
@@ -218,7 +221,7 @@ def _setup(
     entry = get_model(model)
     placement = entry.penultimate if placed == PENULTIMATE else placed
     id_set = id_name or entry.id_set
-    bare = Setup(model, placement, id_set, (), limit, dtype, checkpoint=checkpoint or next(iter(entry.each)))
+    bare = with_checkpoint(Setup(model, placement, id_set, (), limit, dtype), checkpoint or next(iter(entry.each)))
     offered = [name for name in ood_choices(model, id_set) if is_measurable(bare, name)]
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in named if name in offered) or usual
@@ -226,6 +229,14 @@ def _setup(
     present = bare.entry.present
     taken = [name for name in offered if name in chosen or (name in usual and present and _ships(whole, name))]
     return _over(whole, taken)
+
+
+def with_checkpoint(at: Setup, name: str) -> Setup:
+    """The same with another of the network's checkpoints, as its file is now."""
+    path, weights = get_model(at.model).each[name].checkpoint, ""
+    with suppress(OSError):  # that it is gone is said where it is read
+        weights = "-".join(map(str, look_of(path))) if path else ""
+    return replace(at, checkpoint=name, weights=weights)
 
 
 @once_a_run
@@ -245,7 +256,7 @@ def each_checkpoint(spec: RunSpec) -> tuple[Setup, ...]:
         return (at,)
     hashes = get_model(at.model).hashes()
     check_different(hashes)
-    return at, *(replace(at, checkpoint=name, as_first=True) for name in [*hashes][1:])
+    return at, *(replace(with_checkpoint(at, name), as_first=True) for name in [*hashes][1:])
 
 
 def wider(at: Setup) -> Setup:

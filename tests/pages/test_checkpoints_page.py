@@ -197,19 +197,41 @@ def test_the_library_calls_none_of_their_activations_outdated(whole: AppTest) ->
     assert banks.bank(at, "digits8").identity.weights == get_model(MODEL).hashes()["seed1"]
 
 
+def refusal(**more: object) -> str:
+    """What Trade-off says in place of numbers: one sentence."""
+    app = AppTest.from_file(str(Path(tradeoff.__file__).parents[2] / "main.py"), default_timeout=600)
+    for key, value in {**QUERY, **more}.items():
+        app.query_params[key] = str(value)
+    app.run()
+    assert not app.exception
+    (error,) = {one.value.replace("\\", "") for one in app.error}
+    return str(error)
+
+
 def test_the_same_file_twice_is_one_sentence(example: Path, whole: AppTest) -> None:
     kept = (example / "seed2.pt").read_bytes()
     (example / "seed2.pt").write_bytes((example / "seed1.pt").read_bytes())
     try:
-        app = AppTest.from_file(str(Path(tradeoff.__file__).parents[2] / "main.py"), default_timeout=600)
-        for key, value in QUERY.items():
-            app.query_params[key] = str(value)
-        app.run()
-        assert not app.exception
-        (error,) = (one.value.replace("\\", "") for one in app.error)
-        assert "The checkpoints seed1 and seed2 have the same content" in error
+        assert "The checkpoints seed1 and seed2 have the same content" in refusal()
     finally:
         (example / "seed2.pt").write_bytes(kept)
+
+
+def test_another_file_in_a_checkpoints_place_has_other_numbers(example: Path, whole: AppTest) -> None:
+    path, link = example / "seed1.pt", {**QUERY, "checkpoint": "seed1"}
+    kept, before = path.read_bytes(), cards(open_page("tradeoff", **link))
+    state = torch.load(path, weights_only=True)
+    try:
+        torch.save({name: value + 0.1 * torch.randn_like(value) for name, value in state.items()}, path)
+        app = open_page("tradeoff", **link)
+        assert "AUROC" not in cards(app)
+        app.button(key="prepare_button").click()
+        assert cards(ran(app))["AUROC"] != before["AUROC"]
+        path.write_bytes(kept[:1000])
+        assert "seed1.pt" in refusal(checkpoint="seed1")
+    finally:
+        path.write_bytes(kept)
+    assert cards(open_page("tradeoff", **link)) == before
 
 
 def test_a_file_of_another_network_is_one_sentence(example: Path, whole: AppTest) -> None:
