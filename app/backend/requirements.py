@@ -28,7 +28,9 @@ from app.backend.setups import (
 from app.link.spec import RunSpec
 from ash import reports
 from ash.data import MadeEntry, dataset_entry
+from ash.errors import sentence
 from ash.methods import Method, Perturbation, baselines, perturbations
+from ash.models import ModelEntry, ModelError
 from ash.scores import SCORES
 
 OF_ADASCALE = ("adascale", "adascale_l")  # drawn beside the paper's methods; both take the same perturbed images
@@ -36,15 +38,28 @@ OF_ADASCALE = ("adascale", "adascale_l")  # drawn beside the paper's methods; bo
 
 def unready(spec: RunSpec) -> str:
     """What is missing before anything can be computed for this spec: weights or images. Empty when all is there."""
-    at, one = setup(spec), entry(spec.model)
+    at = setup(spec)
+    one = at.entry
     if not one.present:
         return f"the weights of {one.label} are missing"
+    if _fault(one):
+        return f"the weights of {one.label} cannot be used"
     label = bare_label(at.id_set)
     if not is_usable(spec.model, at.id_set):
         return f"the images of {label} {'cannot be read' if _is_unreadable(at.id_set) else 'are missing'}"
     if not is_measurable(at, at.id_set):
         return f"the images of {label} do not ship, {_but_ships(at)}"
     return "" if at.ood else f"no OOD set for {one.label} is here"
+
+
+def _fault(one: ModelEntry) -> str:
+    """What is wrong with a weights file that is there, in a sentence; "" for nothing."""
+    try:
+        if not one.brings_weights:
+            one.weights_hash()
+    except ModelError as error:
+        return sentence(error)
+    return ""
 
 
 def _but_ships(at: Setup) -> str:
@@ -62,15 +77,17 @@ def _is_unreadable(name: str) -> bool:
 
 def needed(spec: RunSpec) -> tuple[str, ...]:
     """What to fetch for this spec: weights, images of the ID set and of the usual OOD sets, where it is published."""
-    one = entry(spec.model)
+    one = setup(spec).entry
     sets = [name for name in _without_images(spec) if dataset_entry(name).files]
     return (*(() if one.present or not one.url else (one.name,)), *sets)
 
 
 def unfetchable(spec: RunSpec) -> tuple[str, ...]:
     """A sentence for everything that is missing for this spec and has no public address: what to do about it."""
-    one = entry(spec.model)
+    one = setup(spec).entry
     weights = [] if one.present or one.url else [f"Put the weights of {one.label} at {shown(one.weights)}."]
+    if one.present and (fault := _fault(one)):
+        weights.append(fault)
     return (*weights, *(shown(_why(name)) for name in _without_images(spec) if _why(name)))
 
 

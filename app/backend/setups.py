@@ -30,7 +30,7 @@ from ash.files import look_of
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
 from ash.methods import Perturbation
-from ash.models import ModelEntry, get_model
+from ash.models import ModelEntry, ModelError, get_model
 from ash.networks.several import check_different
 from ash.results import SUBSET_ID as SUBSET_ID
 from ash.results import SUBSET_OOD as SUBSET_OOD
@@ -387,9 +387,15 @@ def identity_of(at: Setup, data: ImageSet, epsilon: Perturbation = 0.0) -> BankI
 def is_measurable(at: Setup, name: str) -> bool:
     """Whether activations of a data set under a setup are here, or the images that they can be computed from.
 
-    Of a set that is only listed there is what ships: the activations of all its images at the penultimate layer.
+    Of a set that is only listed there is what ships: the activations of all its images at the penultimate layer. With
+    weights that cannot be read as with those that ship: what is wrong with them is said where they are needed.
     """
-    return not is_listed(name) or _listed_has_bank(at, name)
+    if not is_listed(name):
+        return True
+    try:
+        return _listed_has_bank(at, name)
+    except ModelError:
+        return is_as_ships(at)
 
 
 @cache_resource(max_entries=512)
