@@ -144,6 +144,7 @@ class ModelRow:
     `placements` are the display names of the named ones; it and `classes` are empty where only its package knows them.
     `source` is the plug-in's file; `built_in` says that the network is built with its weights, without a file of them;
     `features`, that it is a folder of features; `penultimate` names the tensor that enters its head, with its size.
+    `checkpoints`: what they are called where it has several, of which `path` is the first.
     """
 
     name: str
@@ -159,13 +160,15 @@ class ModelRow:
     built_in: bool = False
     features: bool = False
     penultimate: str = ""
+    checkpoints: tuple[str, ...] = ()
 
 
 def _entry_row(one: ModelEntry) -> ModelRow:
     path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
     size = 0 if built_in else _size(path)
     last = f"{one.penultimate}, {one.penultimate_size:,} values" if one.penultimate_size else one.penultimate
-    about = (one.url, one.note, one.source, built_in, one.features is not None, last)
+    several = tuple(one.each) if len(one.each) > 1 else ()
+    about = (one.url, one.note, one.source, built_in, one.features is not None, last, several)
     return ModelRow(one.name, one.label, one.present, size, path, len(one.classes), labels, *about)
 
 

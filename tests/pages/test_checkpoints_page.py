@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from app_pages import charts, figure, forget_plugins, open_page, ran, texts, traces
+from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from app.backend import banks, evaluations, setups
@@ -19,6 +20,7 @@ from app.charts import film
 from app.link.spec import RunSpec
 from app.views.tradeoff import page as tradeoff
 from ash import plugins
+from ash.__main__ import main
 from ash.models import get_model
 from ash.protocol import choose
 from ash.tables import over_checkpoints
@@ -188,6 +190,13 @@ def test_other_pages_show_one_and_say_which(whole: AppTest) -> None:
     assert "all else shows" not in texts(other)
     first, second = (charts(one)[0].proto.bytes for one in (app, other))
     assert json.loads(first)["figure"]["data"] != json.loads(second)["figure"]["data"]
+
+
+def test_the_library_and_the_command_line_name_all_of_them(example: Path) -> None:
+    names = ", ".join(SEEDS)
+    facts = [one.proto.body for one in open_page("library", **QUERY, shelf="models").get("html")]
+    assert any(f"<dd>{names};" in one for one in facts)
+    assert f"checkpoints {names};" in CliRunner().invoke(main, ["models", MODEL]).output
 
 
 def test_the_library_calls_none_of_their_activations_outdated(whole: AppTest) -> None:

@@ -86,6 +86,7 @@ def _details(name: str, known: ModelRow | None) -> None:
         {
             "Weights": _weights(known),
             "File" if known.present else "They belong at": "" if known.built_in else library.shown(known.path),
+            "Checkpoints": f"{', '.join(known.checkpoints)}; the file is the first one's" if known.checkpoints else "",
             "Plug-in": library.shown(known.source) if known.source else "",
             "Published at": known.url,
             "Classes": count(known.classes or 0),
