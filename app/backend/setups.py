@@ -244,7 +244,7 @@ def each_checkpoint(spec: RunSpec) -> tuple[Setup, ...]:
     if spec.checkpoint or not at.checkpoint:
         return (at,)
     hashes = get_model(at.model).hashes()
-    check_different(hashes)
+    check_different(hashes.items())
     return at, *(replace(at, checkpoint=name, as_first=True) for name in [*hashes][1:])
 
 
