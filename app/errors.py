@@ -14,8 +14,11 @@ _LOG = logging.getLogger("ash.app")
 
 
 def plain(text: str) -> str:
-    """Text for a Streamlit element that reads markdown, shown as it is written."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:-])", r"\\\1", text)
+    """Text for a Streamlit element that reads markdown, shown as it is written, but what is in `backticks` as code.
+
+    So a command in a sentence can be copied: as text Streamlit makes a dash of its ` -- `, escaped or not.
+    """
+    return re.sub(r"(?<!`)(`[^`\n]+`)(?!`)|([\\`*_{}\[\]()<>#+!|$~:-])", lambda one: one[1] or f"\\{one[2]}", text)
 
 
 @contextmanager

@@ -110,7 +110,8 @@ class Bank:
 
     def __init__(self, folder: Path, *, as_it_is: bool = False) -> None:
         self.folder, self._as_it_is = folder, as_it_is
-        self._manifest = read_json(folder / "manifest.json")
+        manifest, again = folder / "manifest.json", self._again("delete it and extract again.")
+        self._manifest = read_json(manifest, again)
         try:
             self.identity = BankIdentity(**self._manifest["identity"])
             self.shape: tuple[int, ...] = (int(self._manifest["rows"]), *map(int, self._manifest["features"]))
@@ -126,22 +127,24 @@ class Bank:
             if self._starts[-1] != len(self):
                 raise ValueError(f"its shards have {self._starts[-1]} of {len(self)} rows")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise BankError(f"{folder / 'manifest.json'} is damaged ({error}); delete it and extract again.") from error
+            raise BankError(f"{manifest} is damaged ({error}); {again}") from error
         self._shipped = SAMPLES not in self._manifest and folder.is_relative_to(shipped.FOLDER)
-        if self._shipped and (
-            wrong := shipped.complaint(folder / "manifest.json", file_hash(folder / "manifest.json"))
-        ):
+        if self._shipped and (wrong := shipped.complaint(manifest, file_hash(manifest))):
             raise BankError(wrong)
         self._open: dict[int, NDArray[np.floating]] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def _again(self, otherwise: str) -> str:
+        """What to do about a damaged file: of what ships none is made again here."""
+        return shipped.AGAIN if self.folder.is_relative_to(shipped.FOLDER) else otherwise
+
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Device, versions and date of the extraction; empty when that file was lost."""
         path = self.folder / "provenance.json"
-        return read_json(path) if path.is_file() else {}
+        return read_json(path, self._again("delete it and extract again.")) if path.is_file() else {}
 
     @property
     def samples_file(self) -> Path:
@@ -150,7 +153,7 @@ class Bank:
 
     @cached_property
     def _samples(self) -> list[list[str]]:
-        path = self.samples_file
+        path, again = self.samples_file, self._again("extract the bank again.")
         try:
             content = read_bytes(path)
             if self._shipped and (wrong := shipped.complaint(path, hashlib.sha256(content).hexdigest())):
@@ -164,11 +167,11 @@ class Bank:
                 raise DamagedError(f"it lists {len(rows)} of {len(self)} rows")
             rows = [[name, str(int(label))] for name, label in rows]
         except (OSError, EOFError, zlib.error, csv.Error, DamagedError) as error:
-            raise BankError(f"{path} is damaged ({error}); extract the bank again.") from error
+            raise BankError(f"{path} is damaged ({error}); {again}") from error
         except ValueError as error:
             if isinstance(error, BankError):
                 raise
-            raise BankError(f"{path} is damaged (a row is not a name and a label); extract the bank again.") from error
+            raise BankError(f"{path} is damaged (a row is not a name and a label); {again}") from error
         if SAMPLES not in self._manifest and not (self._shipped or self._as_it_is):
             self._remember(digest)
         return rows
@@ -220,9 +223,7 @@ class Bank:
                 if (found.shape, found.dtype.name) != ((shard["rows"], *self.shape[1:]), self.identity.dtype):
                     raise DamagedError(f"it holds {found.dtype} of the shape {found.shape}")
             except (OSError, DamagedError) as error:
-                again = "run the extraction again: it rebuilds that shard alone."
-                if self.folder.is_relative_to(shipped.FOLDER):
-                    again = shipped.AGAIN
+                again = self._again("run the extraction again: it rebuilds that shard alone.")
                 raise BankError(f"{shard['file']} of the bank {self.folder} is missing or damaged; {again}") from error
             self._open[number] = found
         return self._open[number]

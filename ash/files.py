@@ -199,8 +199,11 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(_plain(content)).hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, without its checksum; BankError when the file is damaged. Older files have no checksum."""
+def read_json(path: Path, again: str = "delete it and extract again.") -> dict[str, Any]:
+    """Read a JSON object, without its checksum; BankError when the file is damaged, which says what to do then.
+
+    Older files have no checksum.
+    """
     try:
         content = json.loads(read_bytes(path, MOST_JSON))
         if not isinstance(content, dict):
@@ -208,7 +211,7 @@ def read_json(path: Path) -> dict[str, Any]:
         if content.pop(SEAL, None) not in (None, _digest(content)):
             raise ValueError("it does not match its checksum")
     except (OSError, ValueError, RecursionError) as error:
-        raise BankError(f"{path} is damaged ({error}); delete it and extract again.") from error
+        raise BankError(f"{path} is damaged ({error}); {again}") from error
     return content
 
 

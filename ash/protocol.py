@@ -95,14 +95,28 @@ def choose(
     columns = ["id_accuracy", goal]
     means = rows.groupby("method", sort=False)[columns].mean().round(DIGITS)
     if budget is not None:
-        unshaped = rows[(rows["variant"] == "none") & rows["score"].isin(list(SCORE_LABELS))]
-        if unshaped.empty:
-            raise ProtocolError("A budget of accuracy needs the unshaped network among the methods, energy for one.")
-        floor = unshaped["id_accuracy"].iloc[0] - budget
-        means = means[means["id_accuracy"] >= round(floor, DIGITS)]
+        means = means[losses(rows) <= budget]
     means = means[np.isfinite(means[goal]) & (True if among is None else means.index.isin(list(among)))]
     if means.empty:
         return None
     means[goal] *= GOALS[goal]
     ranked = means.sort_values([goal, "id_accuracy"], ascending=False, kind="stable", na_position="last")
     return str(ranked.index[0])
+
+
+def losses(table: pd.DataFrame) -> "pd.Series[float]":
+    """How many points of ID accuracy every method of a sweep's table loses against the unshaped network, by method.
+
+    NaN where no label is known. ProtocolError where the unshaped network is not in the table.
+    """
+    unshaped = table[(table["variant"] == "none") & table["score"].isin(list(SCORE_LABELS))]
+    if unshaped.empty:
+        raise ProtocolError("A budget of accuracy needs the unshaped network among the methods, energy for one.")
+    accuracy = table.groupby("method", sort=False)["id_accuracy"].mean()
+    return (unshaped["id_accuracy"].iloc[0] - accuracy).round(DIGITS)
+
+
+def loss_in_words(loss: float, budget: float) -> str:
+    """A loss of more points than the budget, in as few digits as show that it is more: `0.4 points`, `0.02 points`."""
+    texts = (f"{loss:.{digits}f}" for digits in range(1, DIGITS + 2))
+    return f"{next(text for text in texts if float(text) > budget)} points"

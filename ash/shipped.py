@@ -1,4 +1,4 @@
-"""What ships in assets/demo is used only as its manifest states it, checksum by checksum."""
+"""What ships is used only as it shipped: assets/demo as its manifest states it, checksum by checksum."""
 
 from pathlib import Path
 
@@ -9,7 +9,14 @@ INSTALLED = _BESIDE / "ash_explorer"  # where a wheel puts app, assets and READM
 HOME = INSTALLED if INSTALLED.is_dir() else _BESIDE
 ASSETS = HOME / "assets"
 FOLDER = ASSETS / "demo"
-AGAIN = "get it again, for example with `git checkout -- assets/demo` or from a fresh copy of the explorer."
+
+
+def again(folder: str) -> str:
+    """What to do about a damaged file of a folder of the repository, the end of a sentence."""
+    return f"get it again, for example with `git checkout -- {folder}` or from a fresh copy of the explorer."
+
+
+AGAIN = again("assets/demo")
 
 
 def complaint(path: Path, sha256: str) -> str:

@@ -10,6 +10,8 @@ from app_pages import open_page, ran, turn_to
 from click.testing import CliRunner, Result
 
 import ash
+from app.errors import plain
+from ash import shipped
 from ash.__main__ import main
 from ash.bank import cache_root, find_bank, list_banks
 from ash.commands import sweep as sweep_command
@@ -55,6 +57,14 @@ def test_every_failure_of_the_library_has_one_base() -> None:
 )
 def test_the_sentence_of_a_failure(error: OSError | AshError, words: str) -> None:
     assert words in sentence(error)
+
+
+def test_on_a_page_a_command_of_a_sentence_is_code_and_all_else_is_as_written() -> None:
+    assert "`git checkout -- assets/demo`" in plain(shipped.AGAIN)  # code: Streamlit makes no dash of it
+    assert plain("`a`, **b** and `c_*d`") == r"`a`, \*\*b\*\* and `c_*d`"
+    for text in ("a ` b", "``a`` -- b", "`a\nb`", "``"):
+        assert plain(text).replace("\\", "") == text
+        assert len(plain(text)) == len(text) + sum(map(text.count, "`*-")), "all of it is escaped"
 
 
 # The command line

@@ -255,7 +255,7 @@ def each_checkpoint(spec: RunSpec) -> tuple[Setup, ...]:
     if spec.checkpoint or not at.checkpoint:
         return (at,)
     hashes = get_model(at.model).hashes()
-    check_different(hashes)
+    check_different(hashes.items())
     return at, *(replace(with_checkpoint(at, name), as_first=True) for name in [*hashes][1:])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from app.charts.front import Setting
 from app.theme import LOWER_IS_BETTER, OBJECTIVE_LABELS, count, percent, points
 from ash.methods import STEPS
+from ash.protocol import loss_in_words
 from ash.tables import MEANS
 
 _DIGITS = 1
@@ -103,8 +104,10 @@ def over_budget(found: Setting, baseline: Setting, budget: float | None) -> str:
 
     `budget`: points of accuracy, None for any.
     """
-    over = budget is not None and found.id_accuracy < baseline.id_accuracy - budget - 1e-9
-    return " That is more than the budget there: few images decide it." * over
+    loss = baseline.id_accuracy - found.id_accuracy
+    if budget is None or not loss > budget + 1e-9:
+        return ""
+    return f" That is {loss_in_words(loss, budget)} less, more than the budget there: few images decide it."
 
 
 def noise_words(found: Setting, good: Sequence[Setting], goal: str, interval: tuple[float, float]) -> str:

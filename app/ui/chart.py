@@ -16,6 +16,8 @@ def mount(content: bytes, key: str, on_picked: Callable[[], None]) -> None:
     """Put a chart on the page, or another figure into the one that is there.
 
     `content`: JSON of `figure`, `config`, `alt`, `live` (`film` and `p`, or null) and `picks`; where that is true,
-    `picked` of the key's state is the id of the mark that was clicked, when `on_picked` is called.
+    `picked` of the key's state is the id of the mark that was clicked, when `on_picked` is called. AshError
+    where the program that draws charts is missing or damaged, as a browser could not say what to do about it.
     """
+    plotly_js.packed()
     _mount(data=content, key=key, on_picked_change=on_picked)

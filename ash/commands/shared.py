@@ -16,6 +16,7 @@ from ash.files import write_atomically
 from ash.identity import DTYPES, PRECISIONS
 from ash.images import left_out_words
 from ash.models import ModelEntry, get_models
+from ash.networks.several import without_ending
 
 MODEL_HELP = "a name from `python -m ash models`, or a classifier's of torchvision or timm (timm/NAME)"
 PENULTIMATE_HELP = "a node name from `python -m ash models NAME`, or `penultimate` for every model"
@@ -56,10 +57,15 @@ class Commands(Command, click.Group):
 
 
 def networks(model: str, checkpoints: Sequence[Path]) -> dict[str, ModelEntry]:
-    """`ash.get_models`, each of several read once: a file of another network is refused before any work."""
+    """`ash.get_models`, each of several read once: a file of another network is refused before any work.
+
+    Which file is which is said where a name is not its file's.
+    """
     found = get_models(model, checkpoints)
-    for entry in found.values() if len(found) > 1 else ():
+    for name, entry in found.items() if len(found) > 1 else ():
         entry.build()
+        if name != without_ending(entry.weights.name):
+            click.echo(f"Checkpoint {name} is {entry.weights}", err=True)
     return found
 
 

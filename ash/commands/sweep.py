@@ -22,14 +22,24 @@ from ash.commands.shared import (
     whole_names,
 )
 from ash.data import ImageSet, near_and_far
+from ash.labels import read
 from ash.methods import Method, parse_methods
-from ash.protocol import GOALS, ProtocolError, is_validation, validation_and_test
+from ash.protocol import (
+    GOALS,
+    ProtocolError,
+    is_validation,
+    lacking,
+    loss_in_words,
+    losses,
+    validation_and_test,
+)
 from ash.protocol import choose as choose_from
 from ash.tables import METRICS, Sweep, doubts_in_words, idle_in_words, over_checkpoints
 
 if TYPE_CHECKING:
     from ash.bank import Bank
     from ash.fitting import Fit
+    from ash.models import ModelEntry
 
 
 @click.command()
@@ -68,7 +78,8 @@ def sweep(
     Where some of the sets are known to be near the ID set and some far, the rows `near` and `far` are their means.
     Activations that are missing are extracted first, for ODIN and AdaSCALE those of perturbed images too; a fit must be
     there.
-    With --choose the table is of the test images, and which method is best there was chosen on the validation images.
+    With --choose the table is of the test images, and which method is best there was chosen on the validation images,
+    from the methods and their scores without shaping.
     Of several checkpoints there are the rows of each and those of their mean, with the sample standard deviation
     (n - 1) over them; --choose takes one method for all, the best by the mean on the validation images.
     """
@@ -77,13 +88,16 @@ def sweep(
     if budget is not None and not choose:
         raise click.UsageError("--budget limits what --choose may choose; add --choose.")
     chosen = parse_methods(methods)
-    wanted = list(dict.fromkeys((*chosen, *(Method(score=method.score) for method in chosen if method.steps))))
+    candidates = list(dict.fromkeys((*chosen, *(Method(score=method.score) for method in chosen if method.steps))))
+    wanted = candidates if budget is None or Method() in candidates else [*candidates, Method()]  # what it is beside
     with output(out) as write:
         entries, fits = networks(model, checkpoints), {}
         for name, entry in entries.items():
             needs_fit = any(method.needs_fit for method in chosen)
             fits[name] = fitting.find_fit(entry, placement, train, dtype=dtype) if needs_fit else None
         sets = data_sets((id_set, *ood), images)
+        if choose:
+            _check_choice(next(iter(entries.values())), sets, budget)
         found: dict[str, _Tables] = {}
         for name, entry in entries.items():
             whole, banks = evaluate(entry, placement, sets, wanted, fit=fits[name], dtype=dtype, epsilon=epsilon)
@@ -104,7 +118,7 @@ def sweep(
         if choose:
             parts = zip(*(one.choice for one in found.values()), strict=True)
             validation, test = (over_checkpoints(dict(zip(found, tables, strict=True))) for tables in parts)
-            click.echo(_chosen(validation, test, budget, goal))
+            click.echo(_chosen(validation, test, budget, goal, list(map(str, chosen)), list(map(str, candidates))))
         for sentence in dict.fromkeys(sentence for one in found.values() for sentence in one.idle):
             click.echo(sentence)
         write(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
@@ -148,21 +162,54 @@ def _words(row: pd.Series, name: str) -> str:
     return "not known" if pd.isna(row[name]) else f"{row[name]:.2f}{deviation}"
 
 
-def _chosen(validation: pd.DataFrame, test: pd.DataFrame, budget: float | None, goal: str) -> str:
-    """Which method is chosen on validation, and what it gives on test; AshError where none keeps the accuracy."""
-    found = choose_from(validation, budget, goal)
+def _check_choice(entry: "ModelEntry", sets: dict[str, ImageSet], budget: float | None) -> None:
+    """AshError, before anything is measured, where these sets allow no choice on validation images."""
+    held = {name: is_validation(data.names, whole_names(data)) for name, data in sets.items()}
+    if why := lacking({sets[name].label: one for name, one in held.items()}):
+        raise ProtocolError(why)
+    id_name = next(iter(sets))
+    known = read(sets[id_name], entry.classes, entry.label).checked()[held[id_name]] >= 0
+    if budget is not None and not known.any():
+        raise ProtocolError(
+            f"--budget needs labels: none of the {len(known):,} validation images of {sets[id_name].label} has one; "
+            "leave --budget out, or name an ID set with labels."
+        )
+
+
+def _chosen(
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    budget: float | None,
+    goal: str,
+    asked: Sequence[str],
+    candidates: Sequence[str],
+) -> str:
+    """Which of the candidates is chosen on validation, why it is none that was `asked` for, what it gives on test."""
     limit = "with any accuracy"
     if budget is not None:
         limit = f"at most {budget:g} point{'' if budget == 1 else 's'} of accuracy below the unshaped network"
+    found = choose_from(validation, budget, goal, among=candidates)
     if found is None:
-        unknown = "label of the ID set" if validation.id_accuracy.isna().all() else goal
-        raise ProtocolError(f"No method is left {limit}: no {unknown} is known.")
+        return f"No method is chosen {limit}. {_nearest(validation, budget, candidates)}".strip()
     on, other = (f"{rows.n_id.iloc[0]:,} ID + {rows.n_ood.iloc[0]:,} OOD" for rows in map(_means, (validation, test)))
     best = _means(test).set_index("method").loc[found]
     labels = {"auroc": "AUROC", "fpr95": "FPR95", "aupr": "AUPR", "id_accuracy": "ID accuracy"}
     numbers = ", ".join(f"{label} {_words(best, name)}" for name, label in labels.items())
     over = f", by the mean over {best.checkpoints} checkpoints" if "checkpoints" in best else ""
-    return f"Chosen on {on} validation images{over}, {limit}: {found}\nOn the other {other} images: {numbers}"
+    instead = ""
+    if found not in asked:
+        kept = choose_from(validation, budget, goal, among=asked)
+        why = f"has a better {labels[goal]} on them than {found}" if kept else f"is {limit}"
+        nearest = "" if kept else f" {_nearest(validation, budget, asked)}"
+        instead = f", without shaping\nNone of the methods asked for {why}.{nearest}"
+    return f"Chosen on {on} validation images{over}, {limit}: {found}{instead}\nOn the other {other} images: {numbers}"
+
+
+def _nearest(validation: pd.DataFrame, budget: float | None, among: Sequence[str]) -> str:
+    """Which method misses a budget by least, in a sentence; "" where there is none, or no accuracy."""
+    if budget is None or (lost := losses(validation)[list(among)].dropna()).empty:
+        return ""
+    return f"The nearest, {lost.idxmin()}, loses {loss_in_words(lost.min(), budget)}."
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Several checkpoints of one network, trained with other seeds: the files that are meant, and what they are called."""
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Sequence
+from itertools import chain, count, takewhile
 from pathlib import Path
 
 from ash.files import expand
@@ -33,17 +33,30 @@ def weights_files(given: Iterable[Path | str]) -> tuple[Path, ...]:
 def called(paths: Sequence[Path]) -> tuple[str, ...]:
     """What each of several files is called: the part of its path in which they differ, without its ending: `seed1`.
 
-    Numbers from 1 where those are not all different, or no link can say them.
+    All of it with the file's name, `mean.pt`, where that part is another's too or `mean`, as the row of the mean is
+    called; with a number, `seed1.pt (2)`, where the same file is named twice. What no link can say is left out.
     """
     parts = [path.absolute().parts for path in paths]
-    first, last = _shared(parts), _shared([one[::-1] for one in parts])
-    names = ["/".join(one[first : len(one) - last]) for one in parts]
-    if not last:
-        names = [name.removesuffix(next((end for end in ENDINGS if name.endswith(end)), "")) for name in names]
-    fit = all(name == name.strip() and name.isprintable() and 0 < len(name) <= LONGEST for name in names)
-    if not fit or len({*names}) < len(names) or "mean" in names:  # the row of the mean is called that
-        return tuple(str(number) for number in range(1, len(paths) + 1))
+    first, last = _shared([one[:-1] for one in parts]), _shared([one[::-1] for one in parts])
+    ends = ["/".join(one[first : len(one) - last]) for one in parts]
+    short = [_sayable(end if last else without_ending(end)) for end in ends]
+    names: list[str] = []
+    for name, one in zip(short, parts, strict=True):
+        clashes = name in ("", "mean") or short.count(name) > 1
+        base = _sayable("/".join(one[first:])) if clashes else name
+        more = (f"{base[: LONGEST - 6]} ({number})".strip() for number in count(2))
+        names.append(next(text for text in chain([base], more) if text not in ("", "mean", *names)))
     return tuple(names)
+
+
+def without_ending(name: str) -> str:
+    """The name of a checkpoint's file, or the end of its path, without its kind: `seed1` of `seed1.pth.tar`."""
+    return name.removesuffix(next((end for end in ENDINGS if name.endswith(end)), ""))
+
+
+def _sayable(name: str) -> str:
+    """As much of a name as a link can say: what is printable, and of a long one its end."""
+    return "".join(filter(str.isprintable, name)).strip()[-LONGEST:].strip()
 
 
 def _shared(paths: Sequence[tuple[str, ...]]) -> int:
@@ -51,10 +64,10 @@ def _shared(paths: Sequence[tuple[str, ...]]) -> int:
     return len(list(takewhile(lambda parts: len({*parts}) == 1, zip(*paths, strict=False))))
 
 
-def check_different(hashes: Mapping[str, str]) -> None:
-    """ModelError where two checkpoints are the same file: their deviation would say nothing. SHA-256 by name."""
+def check_different(hashes: Iterable[tuple[str, str]]) -> None:
+    """ModelError where two checkpoints are the same file: their deviation would say nothing. Names and SHA-256."""
     first: dict[str, str] = {}
-    for name, digest in hashes.items():
+    for name, digest in hashes:
         if digest in first:
             raise ModelError(
                 f"The checkpoints {first[digest]} and {name} have the same content: a deviation is one over different "

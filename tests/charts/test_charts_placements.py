@@ -145,7 +145,7 @@ def test_the_best_cell_is_within_the_limit_and_said_with_its_gain() -> None:
         "layer** with **p = 80**, accuracy 91.5 % (−0.5)."
     )
     assert words.advice(replace(limited, loss=0.2), found, True).endswith(
-        "That is more than the budget there: few images decide it."
+        "That is 0.5 points less, more than the budget there: few images decide it."
     )
     assert words.advice(whole, best).startswith("ASH-S raises AUROC most, to 94.8 %")
     assert "ASH-S lowers FPR95 most" in words.advice(replace(whole, objective="fpr95"), best)

@@ -5,9 +5,10 @@ import pytest
 from app.charts.front import Setting
 from app.charts.tradeoff_words import advice, best_of_ash, headline, method_words, place_words, without_data
 from ash.methods import Method
+from ash.protocol import loss_in_words
 
 BASE = Setting(Method(), 92.0, 94.0, 30.0, 99.0)
-OVER = "That is more than the budget there: few images decide it."
+OVER = "That is 2.8 points less, more than the budget there: few images decide it."
 
 
 def moved(auroc: float, accuracy: float, method: str = "ash_b@65") -> Setting:
@@ -74,6 +75,17 @@ def test_a_choice_that_breaks_the_budget_on_other_images_says_so() -> None:
         without_data("Noise", over, moved(2.4, -0.5, "ash_s@90"), BASE, "auroc", None),
     ):
         assert "budget there" not in text
+
+
+@pytest.mark.parametrize(("loss", "said"), [(0.04, "0.04"), (0.0012, "0.0012"), (0.02, "0.02"), (1.26, "1.3")])
+def test_a_loss_that_rounds_to_the_budget_is_said_in_as_many_digits_as_show_it(loss: float, said: str) -> None:
+    text = advice(moved(3.4, -loss), BASE, BASE, "auroc", 0.001, True)
+    assert text.endswith(f" That is {said} points less, more than the budget there: few images decide it.")
+
+
+@pytest.mark.parametrize(("loss", "budget"), [(0.3000001, 0.3), (100.0, 0.0), (1e-9, 0.0), (0.25, 0.2)])
+def test_the_digits_that_show_it_are_never_those_of_the_budget(loss: float, budget: float) -> None:
+    assert float(loss_in_words(loss, budget).removesuffix(" points")) > budget
 
 
 def test_unlabelled_images_have_no_accuracy_to_state() -> None:

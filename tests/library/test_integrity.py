@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import scipy.sparse
 import torch
 
 from ash import shipped
-from ash.bank import SAMPLES, Bank, BankError, BankIdentity
+from ash.bank import BUNDLED, SAMPLES, Bank, BankError, BankIdentity
 from ash.data import CifarImages, CsvImages, DataError, SvhnImages
 from ash.datasets import cifar_pickle
 from ash.datasets.archives import ArchiveError, unpack_steps
@@ -220,6 +221,21 @@ class TestShipped:
             flipped(manifest, whole.index(text) + 2)
             assert shipped.complaint(copy / "weights.pt", digest), text
             manifest.write_bytes(whole)
+
+    @pytest.mark.parametrize("name", ["manifest.json", "provenance.json", "samples.csv.gz", "shard-00000.npz"])
+    @pytest.mark.parametrize("harm", ["flipped", "truncated", "empty"])
+    def test_every_file_of_a_bank_is_to_be_had_again(self, copy: Path, name: str, harm: str) -> None:
+        import shutil
+
+        ships = next((BUNDLED / "demo" / "avgpool").glob("digits-*"))
+        folder = shutil.copytree(ships, copy / ships.relative_to(BUNDLED.parent))
+        file = folder / name
+        if harm == "flipped":
+            flipped(file, file.stat().st_size // 2)
+        else:
+            file.write_bytes(file.read_bytes()[: 0 if harm == "empty" else -9])
+        with pytest.raises(BankError, match=rf"{re.escape(name)} .*damaged.*; get it again, .*git checkout"):
+            _ = (used(folder), Bank(folder).provenance)
 
     def test_images(self, copy: Path) -> None:
         from ash.data import ArrayImages

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ash.__main__ import main
+from ash.commands import sweep as sweep_command
 from ash.data import evenly, get_dataset, near_and_far
 from ash.errors import AshError
 from ash.methods import Method
@@ -190,6 +191,40 @@ def test_the_command_line_chooses_on_validation_and_reports_on_test(tmp_path: Pa
     assert f"AUROC {row.auroc:.2f}, FPR95 {row.fpr95:.2f}" in said
     sweep("--out", str(out))
     assert set(pd.read_csv(out).n_id) == {3000}
+
+
+@pytest.mark.parametrize("goal", ["auroc", "fpr95"])
+def test_where_no_method_asked_for_is_chosen_it_is_said_why_and_what_is(tmp_path: Path, goal: str) -> None:
+    out = tmp_path / "test.csv"
+    said = sweep("--methods", "ash_b@95,ash_p@90", "--choose", "--budget", "0", "--goal", goal, "--out", str(out))
+    assert "below the unshaped network: energy, without shaping\n" in said
+    assert "None of the methods asked for is at most 0 points of accuracy below the unshaped network." in said
+    assert "The nearest, ash_p@90, loses 1.7 points." in said
+    assert set(pd.read_csv(out).method) == {"ash_b@95", "ash_p@90"}
+    said = sweep("--methods", "ash_b@95", "--choose", "--goal", goal, "--out", str(out))
+    assert "with any accuracy: energy, without shaping\nNone of the methods asked for has a better" in said
+    said = sweep("--methods", "energy,ash_b@95", "--choose", "--budget", "0", "--out", str(out))
+    assert "energy\nOn the other" in said
+
+
+def test_what_cannot_be_chosen_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_command, "evaluate", lambda *_, **__: pytest.fail("the work was begun"))
+    words = ["sweep", "--model", "demo", "--ood", "noise", "--methods", "energy", "--out", str(tmp_path / "o.csv")]
+    for more, why in (
+        (("--id", "digits", "--budget", "1"), "--budget needs labels: none of the 100 validation images of Digits has"),
+        (("--id", "fashion_mnist", "--images", "1"), "for validation: take more of them."),
+    ):
+        done = CliRunner().invoke(main, [*words, *more, "--choose"])
+        assert done.exit_code == 1
+        assert why in done.output.splitlines()[-1]
+
+
+def test_a_budget_of_scores_that_are_not_the_networks_own_is_beside_energy(tmp_path: Path) -> None:
+    out = tmp_path / "o.csv"
+    said = sweep("--methods", "gradnorm", "--choose", "--budget", "1", "--out", str(out))
+    assert "below the unshaped network: gradnorm\n" in said
 
 
 def test_a_budget_without_a_choice_is_refused(tmp_path: Path) -> None:

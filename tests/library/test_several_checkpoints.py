@@ -93,15 +93,37 @@ def test_tables_that_have_no_mean_are_refused() -> None:
         (["r/seed0.pt", "r/seed1.pth.tar", "r/seed2.safetensors"], ("seed0", "seed1", "seed2")),
         (["r/s0/best.ckpt", "r/s1/best.ckpt"], ("s0", "s1")),
         (["r/s0/best.ckpt", "r/s0/last.ckpt", "r/s1/best.ckpt"], ("s0/best", "s0/last", "s1/best")),
-        (["r/a.pt", "r/a.pth"], ("1", "2")),
-        (["r/a.pt", "r/a.pt"], ("1", "2")),
-        (["r/mean.pt", "r/other.pt"], ("1", "2")),
-        (["r/" + 90 * "a" + ".pt", "r/b.pt"], ("1", "2")),
-        (["r/ a.pt", "r/b.pt"], ("1", "2")),
+        (["r/a.pt", "r/a.pth", "r/b.pt"], ("a.pt", "a.pth", "b")),
+        (["r/a.pt", "r/a.pt", "r/b.pt"], ("a.pt", "a.pt (2)", "b")),
+        (["r/a.pt", "r/a.pt"], ("a.pt", "a.pt (2)")),
+        (["r/mean.pt", "r/other.pt", "r/MEAN.pt"], ("mean.pt", "other", "MEAN")),
+        (["r/mean/best.ckpt", "r/s1/best.ckpt"], ("mean/best.ckpt", "s1")),
+        (["r/s.pt/best.ckpt", "r/s.pth/best.ckpt"], ("s.pt", "s.pth")),
+        (["r/mean", "r/other"], ("mean (2)", "other")),
+        (["r/best.pt", "r/s1/best.pt"], ("best.pt", "s1")),
+        (["r/" + 90 * "a" + ".pt", "r/b.pt"], (80 * "a", "b")),
+        (["r/x" + 90 * "a" + ".pt", "r/y" + 90 * "a" + ".pt"], (77 * "a" + ".pt", 74 * "a" + " (2)")),
+        (["r/ a.pt", "r/b\n.pt"], ("a", "b")),
     ],
 )
 def test_they_are_called_by_what_differs(paths: list[str], names: tuple[str, ...]) -> None:
-    assert called([Path(path) for path in paths]) == names
+    found = called([Path(path) for path in paths])
+    assert found == names
+    assert len({*found, "mean"}) == len(found) + 1
+    assert all(name == name.strip() and name.isprintable() and 0 < len(name) <= 80 for name in found)
+
+
+def test_which_file_is_which_is_said_where_its_name_does_not_say_it(seeds: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("mean", "other")):
+        shutil.copy(seeds / f"seed{number}.pt", tmp_path / f"{name}.pt")
+    words = ["sweep", "--model", "demo", "--checkpoint", tmp_path, *SETS, "--methods", "energy"]
+    said = run(*words, "--out", tmp_path / "o.csv").output
+    assert [line for line in said.splitlines() if line.startswith("Checkpoint")] == [
+        f"Checkpoint mean.pt is {tmp_path / 'mean.pt'}",
+        "Checkpoint mean.pt",
+        "Checkpoint other",
+    ]
+    assert set(pd.read_csv(tmp_path / "o.csv").checkpoint) == {"mean", "mean.pt", "other"}
 
 
 def test_files_of_a_folder_of_a_pattern_and_by_name(seeds: Path) -> None:
@@ -212,8 +234,9 @@ def refusal(seeds: Path, *more: object) -> str:
 
 def test_what_cannot_be_averaged_is_refused_in_a_sentence(seeds: Path, tmp_path: Path) -> None:
     copy = shutil.copy(seeds / "seed0.pt", tmp_path / "copy.pt")
-    assert "have the same content" in refusal(seeds, copy)
-    assert "The checkpoints 1 and 2 have the same content" in refusal(seeds, seeds / "seed0.pt")
+    first = seeds / "seed0.pt"
+    assert f"The checkpoints {first} and {copy} have the same content" in refusal(seeds, copy)
+    assert f"The checkpoints {first} and {first} have the same content" in refusal(seeds, first)
     torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "other.pt")
     assert f"{tmp_path / 'other.pt'} is not a checkpoint of DemoNet" in refusal(seeds, tmp_path / "other.pt")
     torch.save(DemoNet(classes=7).state_dict(), tmp_path / "seven.pt")
