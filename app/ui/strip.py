@@ -30,7 +30,7 @@ STYLE = """<style>
 [class*="st-key-tile_"] :is([data-testid="stPageLink"], [data-testid="stPageLink"] *) {height: 100%; width: 100%}
 [class*="st-key-tile_"] [data-testid="stPageLink"] {opacity: 0}
 .tile img, .tile div {display: block; width: 100%; height: 4rem; object-fit: cover; border-radius: 0.25rem}
-.tile img.crisp {image-rendering: pixelated}
+.tile img.crisp {image-rendering: pixelated; object-fit: contain; background: #000}
 .tile div {display: flex; align-items: center; padding: 0.25rem; font-size: 0.6875rem; line-height: 1.2;
   background: color-mix(in srgb, currentColor 8%, transparent)}
 .strip_words {margin: 0; font-size: 0.75rem; line-height: 1.3; white-space: nowrap}
