@@ -128,6 +128,7 @@ PURE = {
     "report_files",
     "results",
     "images",
+    "shipped",
 }
 NO_TORCH = (
     "plugins",

@@ -10,7 +10,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ash.errors import AshError
-from ash.files import read_bytes
 from ash.shipped import ASSETS, again
 
 FILE = ASSETS / "plotly" / "plotly-cartesian.min.js.gz"
@@ -38,7 +37,7 @@ def packed() -> bytes:
     AshError where its file is missing or damaged; the next use looks again.
     """
     try:
-        content = read_bytes(FILE)
+        content = FILE.read_bytes()
     except OSError as error:
         raise AshError(f"{FILE}, which draws the charts, cannot be read: {again('assets/plotly')}") from error
     if hashlib.sha256(content).hexdigest() != _SHA256:
