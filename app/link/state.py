@@ -22,6 +22,7 @@ from app.link.trail import Arrival, Trail
 _PAGES = "_pages"  # module -> page, of this run
 _SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
 _WRITTEN, _SEEN = "_written", "_seen"  # how often values were put into controls; whether the browser has them all
+_DRAWN = "_drawn"  # the page of this run, and the keys of the controls that were drawn since it was turned to
 _MOVED = "_moved"  # the field that a user's own control changed before this run, and the key of that control
 ECHO, _UNSEEN = "echo", "unseen"  # the control that nobody sees, and what holds it
 
@@ -75,6 +76,8 @@ def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: s
     if _SPEC not in st.session_state or trail.brings(arrival):
         st.session_state[_SPEC], st.session_state[_NOTICES] = from_query(query)
     st.session_state[_TRAIL] = trail.after(arrival)
+    if st.session_state.get(_DRAWN, (None,))[0] != page:
+        st.session_state[_DRAWN] = page, set()
     for _ in range(2):  # the names a model knows can be asked for only once the model itself is known
         spec, missing = settle(current(), known(current()))
         if missing:
@@ -134,8 +137,12 @@ def bind(
     key = f"spec_{name}{suffix}"
     shown = to_widget(current().value(name))
     # An equal value is not written again: that would push the widget back while its user goes on moving it. But where
-    # an earlier value is still on its way to the browser, it would take the place of this one.
-    if key not in st.session_state or st.session_state[key] != shown or not st.session_state.get(_SEEN, True):
+    # an earlier value is still on its way to the browser, it would take the place of this one. And a control that the
+    # page before had too is another one to Streamlit, which begins with its first value.
+    drawn = st.session_state[_DRAWN][1]
+    there = key in st.session_state and key in drawn and st.session_state[key] == shown
+    drawn.add(key)
+    if not (there and st.session_state.get(_SEEN, True)):
         st.session_state[key] = shown
         moved, own = st.session_state.get(_MOVED, ("", ""))
         if moved != name or own == key:  # a second control of the field follows the first, which nobody has to wait for

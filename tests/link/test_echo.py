@@ -1,7 +1,7 @@
 """A control that was put to a value follows the session until the browser has told that it took the value over."""
 
 import pytest
-from app_pages import at_link, ran
+from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
 
 from app.link import state, streamlit_private
@@ -22,6 +22,15 @@ def test_a_browser_that_has_everything_is_left_alone(app: AppTest) -> None:
     assert before > 0
     assert app.text_input(key=state.ECHO).value == str(before)
     ran(app)
+    ran(app)
+    assert written(app) == before
+
+
+def test_a_control_that_the_page_before_had_too_keeps_its_value() -> None:
+    app = ran(at_link("tradeoff", p="75", variant="ash_s", model="demo"))
+    for page in ("scores", "activations", "tradeoff"):
+        assert ran(turn_to(app, page)).slider(key="spec_p_here").value == 75
+    before = written(app)
     ran(app)
     assert written(app) == before
 
