@@ -39,8 +39,7 @@ def directions(given: Given) -> "tuple[Tensor, Tensor]":
 
     weight, bias = (part.cpu().numpy() for part in given.head)
     smallest = max(weight.shape) * np.finfo(np.float64).eps  # singular values below it, as a share, count as 0
-    # The shortest solution of W u = -b, by a decomposition that takes a fraction of the pseudo-inverse's time.
-    u = -lstsq(weight, bias, cond=smallest, lapack_driver="gelsy")[0]
+    u = -lstsq(weight, bias, cond=smallest)[0]  # the shortest solution of W u = -b: -pinv(W) b without the pinv
     mean, moment = given.trained.moments
     moved = moment - np.outer(mean, u) - np.outer(u, mean) + np.outer(u, u)
     vectors = np.ascontiguousarray(eigh(moved, driver="evd")[1])
