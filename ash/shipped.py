@@ -1,8 +1,9 @@
 """What ships is used only as it shipped: assets/demo as its manifest states it, checksum by checksum."""
 
+from functools import lru_cache
 from pathlib import Path
 
-from ash.files import BankError, read_json
+from ash.files import BankError, Look, look_of, read_json
 
 _BESIDE = Path(__file__).resolve().parents[1]
 INSTALLED = _BESIDE / "ash_explorer"  # where a wheel puts app, assets and README.md: their names are anybody's
@@ -24,9 +25,16 @@ def complaint(path: Path, sha256: str) -> str:
 
     Every file there must be in manifest.json, so that a damaged manifest is noticed as well.
     """
+    manifest = FOLDER / "manifest.json"
     try:
-        stated = read_json(FOLDER / "manifest.json")["files"]
-        wanted = stated[path.relative_to(FOLDER).as_posix()]
-    except (BankError, KeyError, TypeError, ValueError):
-        return f"{FOLDER / 'manifest.json'} is damaged, or does not know {path.name}: {AGAIN}"
+        wanted = _stated(manifest, look_of(manifest))[path.relative_to(FOLDER).as_posix()]
+    except (BankError, KeyError, OSError, TypeError, ValueError):
+        return f"{manifest} is damaged, or does not know {path.name}: {AGAIN}"
     return "" if sha256 == wanted else f"{path} is damaged, its checksum is not the one that ships: {AGAIN}"
+
+
+@lru_cache(maxsize=4)
+def _stated(manifest: Path, look: Look) -> dict[str, str]:
+    """SHA-256 by the path of every file, read once for a manifest that looks the same."""
+    files: dict[str, str] = read_json(manifest)["files"]
+    return files
