@@ -5,7 +5,7 @@ from functools import partial
 
 from app.backend.banks import bank_of
 from app.backend.caches import cache_resource
-from app.backend.setups import Setup, bank_folder, identity_of, images, status, whole_set
+from app.backend.setups import Setup, bank_folder, has_bank, identity_of, images, status, whole_set
 from app.backend.turns import semaphore
 from ash.bank import BankIdentity
 from ash.fitting import Fit, FitError, fit, load_fit, save_fit
@@ -51,11 +51,7 @@ def perturbed_identity(at: Setup, name: str, way: Perturbation) -> BankIdentity:
 
 def missing_perturbed(at: Setup, way: Perturbation) -> dict[str, int]:
     """Data set -> number of images, for the banks of images moved so that are not there."""
-
-    def is_there(name: str) -> bool:
-        return bank_folder(at, images(at, name), partial(perturbed_identity, at, name, way), way) is not None
-
-    return {name: len(images(at, name)) for name in at.sets if not is_there(name)}
+    return {name: len(images(at, name)) for name in at.sets if not has_bank(at, name, way)}
 
 
 def missing_training(at: Setup) -> bool:

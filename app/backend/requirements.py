@@ -20,6 +20,7 @@ from app.backend.setups import (
     is_measurable,
     is_present,
     is_usable,
+    listed_has_bank,
     set_label,
     setup,
     status,
@@ -167,7 +168,7 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(at.entry.train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
-    if without := _no_images(here, asked):
+    if without := _no_images(at, asked):
         return without
     for way in perturbations(at.entry, (asked,)).values():
         if gone := here.perturbed_missing(way):
@@ -177,13 +178,13 @@ def _lack(here: _Here, method: str) -> Lack | None:
     return None
 
 
-def _no_images(here: _Here, asked: Method) -> Lack | None:
+def _no_images(at: Setup, asked: Method) -> Lack | None:
     """Why there are no images for a method to perturb; None where there are, or where it perturbs none."""
-    ways = [way for way in perturbations(here.at.entry, (asked,)).values() if way]
-    if ways and is_features(here.at.model):
+    ways = [way for way in perturbations(at.entry, (asked,)).values() if way]
+    if ways and is_features(at.model):
         return Lack("there are no images to perturb, as this network is made of features")
-    listed = [name for name in here.at.sets if is_listed(name)] if ways else []
-    if gone := [name for name in listed if any(name in here.perturbed_missing(way) for way in ways)]:
+    listed = [name for name in at.sets if is_listed(name)] if ways else []
+    if gone := [name for name in listed if not all(listed_has_bank(at, name, way) for way in ways)]:
         labels = ", ".join(dataset_entry(name).label for name in gone)
         return Lack(f"the images of {labels}, which would have to be perturbed, do not ship", _fetches(gone))
     return None
@@ -221,14 +222,13 @@ def more_scores(spec: RunSpec) -> MoreScores:
     fit_lacks = "" if training_set(at) else _no_training(at)[0] if known else "none is known for this network"
     if not fit_lacks and missing_training(at):
         fit_lacks = f"the activations of {set_label(training_set(at))} are not computed"
-    here = _Here(at)
     lacks = {
         name: "they read the last layer, which the penultimate placement alone has behind it"
         if "head" in SCORES[name].reads and not is_linear(at)
         else f"they need a fit on a training set, and {fit_lacks}"
         if SCORES[name].fitted and fit_lacks
         else without.text
-        if (without := _no_images(here, Method(score=name)))
+        if (without := _no_images(at, Method(score=name)))
         else ""
         for name in prepared
     }

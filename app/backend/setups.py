@@ -393,15 +393,15 @@ def is_measurable(at: Setup, name: str) -> bool:
     if not is_listed(name):
         return True
     try:
-        return _listed_has_bank(at, name)
+        return listed_has_bank(at, name)
     except ModelError:
         return is_as_ships(at)
 
 
 @cache_resource(max_entries=512)
-def _listed_has_bank(at: Setup, name: str) -> bool:
+def listed_has_bank(at: Setup, name: str, way: Perturbation = 0.0) -> bool:
     """`has_bank` of a set whose images are not here: no bank of it can be made meanwhile."""
-    return has_bank(at, name)
+    return has_bank(at, name, way)
 
 
 def is_as_ships(at: Setup) -> bool:
@@ -419,9 +419,12 @@ def left_out(spec: RunSpec) -> dict[str, str]:
     return {name: bare_label(name) for name in offered if name in listed and not is_measurable(at, name)}
 
 
-def has_bank(at: Setup, name: str) -> bool:
-    """Whether the activations of a data set are computed."""
-    return found_bank(at, name) is not None
+def has_bank(at: Setup, name: str, way: Perturbation = 0.0) -> bool:
+    """Whether the activations of a data set are computed; with a `way`, those of its images moved so."""
+    if not way:
+        return found_bank(at, name) is not None
+    data = images(at, name)
+    return bank_folder(at, data, partial(identity_of, at, data, way), way) is not None
 
 
 def found_bank(at: Setup, name: str) -> Path | None:
@@ -451,7 +454,7 @@ def bank_folder(at: Setup, data: ImageSet, who: Callable[[], BankIdentity], epsi
 def look_again() -> None:
     """Forget what was seen in the data folder, after something there has changed."""
     looks = (_status, present, own_sets_here, _labelled, _images, _whole_set, _reading, _identity)
-    for cached in (*looks, _ships_for, _listed_has_bank):
+    for cached in (*looks, _ships_for, listed_has_bank):
         cached.clear()
     if (seen := _OF_THIS_RUN.get()) is not None:
         seen.clear()
