@@ -189,7 +189,7 @@ class _Products:
     def of_one_thread(self) -> Iterator[None]:
         with self._lock:
             if not self._passes:
-                self._limit = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+                self._limit = _openblas().limit(limits=1)
             self._passes += 1
         try:
             yield
@@ -198,6 +198,12 @@ class _Products:
                 self._passes -= 1
                 if not self._passes:
                     self._limit.restore_original_limits()
+
+
+@functools.cache
+def _openblas() -> ThreadpoolController:
+    """numpy's OpenBLAS; to look for it among all that is loaded takes longer than a small sweep's products."""
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 _products = _Products()
