@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ash.scores.registry import Given, Parameter, Scorer, register_score
+from ash.scores.registry import Given, Parameter, Reads, Scorer, register_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -11,16 +11,12 @@ if TYPE_CHECKING:
 WIDTH = 5.0  # p_max - p_min, as the authors' 80 .. 85 on ResNet-50
 LARGEST, MOVED = 95.0, 99.0  # percentiles: the values of Q' are the 5 % and the 1 % largest
 WEIGHT = 10.0  # of the shift in Q'
+_READS: tuple[Reads, ...] = ("logits", "activation", "head", "shifted")
+_PERCENTILE = Parameter("p", 85, WIDTH, 99)
+_PAPER = "Regmi, AdaSCALE: Adaptive Scaling for OOD Detection"
 
 
-@register_score(
-    "adascale",
-    "AdaSCALE",
-    reads=("logits", "activation", "head", "shifted"),
-    parameter=Parameter("p", 85, WIDTH, 99),
-    paper="Regmi, AdaSCALE: Adaptive Scaling for OOD Detection",
-    year=2025,
-)
+@register_score("adascale", "AdaSCALE", reads=_READS, parameter=_PERCENTILE, paper=_PAPER, year=2025)
 def adascale(given: Given, p: float = 85) -> Scorer:
     """AdaSCALE-A: the energy of W (z e^r) + b, r = s1/s2 of z as in SCALE at a percentile between p - 5 and p.
 
@@ -41,14 +37,7 @@ def adascale(given: Given, p: float = 85) -> Scorer:
     return score
 
 
-@register_score(
-    "adascale_l",
-    "AdaSCALE-L",
-    reads=("logits", "activation", "head", "shifted"),
-    parameter=Parameter("p", 85, WIDTH, 99),
-    paper="Regmi, AdaSCALE: Adaptive Scaling for OOD Detection",
-    year=2025,
-)
+@register_score("adascale_l", "AdaSCALE-L", reads=_READS, parameter=_PERCENTILE, paper=_PAPER, year=2025)
 def adascale_l(given: Given, p: float = 85) -> Scorer:
     """AdaSCALE-L: the energy of the logits times r^2, r = s1/s2 of max(z, 0) as in LTS at AdaSCALE-A's percentile.
 
@@ -96,9 +85,9 @@ def shift(z: "Tensor", moved: "Tensor") -> "Tensor":
 
     The sum of the 5 % largest of max(moved, 0), and ten times that of |z - moved| where z has its 1 % largest values.
     """
-    import ash
+    from ash.shapes.scale import top_count
 
     z, moved, size = z.double(), moved.double(), z.shape[1]
-    top, where = (max(1, ash.shaping.kept_count(size, percentile)) for percentile in (LARGEST, MOVED))
+    top, where = top_count(size, LARGEST), top_count(size, MOVED)
     moves = (z - moved).abs().gather(1, z.topk(where, 1).indices).sum(1)
     return moved.topk(top, 1).values.clamp(min=0).sum(1) + WEIGHT * moves
