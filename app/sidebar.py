@@ -187,6 +187,7 @@ def _parameter(spec: RunSpec) -> None:
     """The percentile or the threshold of the variant, or AdaSCALE's percentile. Disabled where nothing is shaped."""
     if controls.has_own_percentile(spec):
         controls.own_percentile(spec)
+        _between(float(spec.method.scoring.value or 0))
         return
     if VARIANTS[spec.variant].parameter == "threshold":
         st.number_input(
@@ -201,9 +202,15 @@ def _parameter(spec: RunSpec) -> None:
         _in_use(spec)
         return
     controls.percentile(_help(VARIANTS[spec.variant]), disabled=VARIANTS[spec.variant].parameter is None)
-    if not spec.p.is_integer() and VARIANTS[spec.variant].parameter is not None:
-        st.caption(f"In use: p = {write_number(spec.p)}, from a link. Moving the slider replaces it.")
+    if VARIANTS[spec.variant].parameter is not None:
+        _between(spec.p)
     _in_use(spec)
+
+
+def _between(p: float) -> None:
+    """A percentile in use that the slider, which has whole ones, cannot say."""
+    if not p.is_integer():
+        st.caption(f"In use: p = {write_number(p)}, from a link. Moving the slider replaces it.")
 
 
 def _in_use(spec: RunSpec) -> None:

@@ -62,10 +62,10 @@ class View:
 
     def checkpoint_of(self, entry: ModelEntry) -> str:
         """Which of a network's several checkpoints this view is of, "" where it has not several. LinkError."""
-        names = tuple(entry.each)
-        if len(names) > 1 and self.checkpoint and self.checkpoint not in names:
+        names = entry.checkpoint_names
+        if names and self.checkpoint and self.checkpoint not in names:
             raise LinkError(f"{entry.name} has no checkpoint '{self.checkpoint}': {', '.join(names)}.")
-        return self.checkpoint if self.checkpoint in names else names[0]
+        return (self.checkpoint or names[0]) if names else ""
 
 
 def read(link: str) -> View:

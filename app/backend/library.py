@@ -167,8 +167,7 @@ def _entry_row(one: ModelEntry) -> ModelRow:
     path, labels, built_in = one.weights, tuple(one.placements.values()), one.brings_weights
     size = 0 if built_in else _size(path)
     last = f"{one.penultimate}, {one.penultimate_size:,} values" if one.penultimate_size else one.penultimate
-    several = tuple(one.each) if len(one.each) > 1 else ()
-    about = (one.url, one.note, one.source, built_in, one.features is not None, last, several)
+    about = (one.url, one.note, one.source, built_in, one.features is not None, last, one.checkpoint_names)
     return ModelRow(one.name, one.label, one.present, size, path, len(one.classes), labels, *about)
 
 

@@ -242,7 +242,7 @@ def with_checkpoint(at: Setup, name: str) -> Setup:
 @once_a_run
 def checkpoints(model: str) -> tuple[str, ...]:
     """What the checkpoints of a network are called; () where it has not several."""
-    return tuple(name for name in get_model(model).each if name)
+    return get_model(model).checkpoint_names
 
 
 @once_a_run

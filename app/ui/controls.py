@@ -8,7 +8,7 @@ import streamlit as st
 from app.backend import evaluations, requirements, setups
 from app.charts.tradeoff_words import amount
 from app.errors import plain
-from app.link.fields import OFF, write_number
+from app.link.fields import OFF
 from app.link.spec import RunSpec
 from app.link.state import bind
 from app.theme import counted
@@ -75,9 +75,6 @@ def own_percentile(spec: RunSpec, suffix: str = "") -> None:
             suffix=suffix,
         ),
     )
-    value = float(scoring.value or low)
-    if not value.is_integer():
-        st.caption(f"In use: p = {write_number(value)}, from a link. Moving the slider replaces it.")
 
 
 def percentile_here(spec: RunSpec) -> None:

@@ -77,9 +77,9 @@ def export(
         accept=accept or seen.accept,
     )
     chosen, entry = view.method, get_model(view.model, checkpoint)
-    if len(entry.each) > 1:
+    if names := entry.checkpoint_names:
         which = view.checkpoint_of(entry)
-        click.echo(f"Of the checkpoints {', '.join(entry.each)} this is {which}.", err=True)
+        click.echo(f"Of the checkpoints {', '.join(names)} this is {which}.", err=True)
         entry = entry.each[which]
     detector.check(chosen)
     as_onnx = out.suffix.lower() == ONNX

@@ -12,10 +12,8 @@ def models(name: str | None) -> None:
     for entry in [get_model(name)] if name else working_models():
         click.echo(f"{entry.name}: {entry.label}")
         click.echo(f"  weights     {'present' if entry.present else 'missing; they belong'} at {entry.weights}")
-        if len(entry.each) > 1:
-            click.echo(
-                f"  checkpoints {', '.join(entry.each)}; what is about one network is about {next(iter(entry.each))}"
-            )
+        if names := entry.checkpoint_names:
+            click.echo(f"  checkpoints {', '.join(names)}; the weights are the first one's")
         if entry.note:
             click.echo(f"  note        {entry.note}")
         click.echo("  placements  " + ", ".join(f"{node} ({label})" for node, label in entry.placements.items()))

@@ -203,9 +203,14 @@ class ModelEntry:
         files = zip(called(self.checkpoints), self.checkpoints, strict=True)
         return {name: self.with_checkpoint(path, self.checkpoints) for name, path in files}
 
+    @property
+    def checkpoint_names(self) -> tuple[str, ...]:
+        """What its checkpoints are called; () where it has not several."""
+        return tuple(name for name in self.each if name)
+
     def hashes(self) -> dict[str, str]:
         """What a checkpoint is called -> SHA-256 of its file; none where there are not several. ModelError."""
-        return {name: one.weights_hash() for name, one in self.each.items() if name}
+        return {name: self.each[name].weights_hash() for name in self.checkpoint_names}
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, or of the weights that the network brings.
