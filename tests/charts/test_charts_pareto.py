@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.backend import evaluations
-from app.charts import pareto
+from app.charts import pareto, pareto_labels
 from app.charts.front import OBJECTIVES, Setting, as_good, best, front, inside, settings, window, within
 from app.charts.labels import Wish, overlaps, place
 from app.charts.tradeoff_words import noise_words
@@ -260,10 +260,10 @@ def test_labels_of_a_projector_keep_apart_there_and_the_rest_is_for_wider_plots(
     shown = pareto.record(
         [base, *lines], current=Method("ash_b", p), baseline=Method(), paper=(), x="id_accuracy", y="auroc"
     )
-    labels, minor = pareto._labels(shown)
-    frame = pareto.MIDDLE
+    labels, minor = pareto_labels.labels_of(shown)
+    frame = pareto_labels.MIDDLE
     boxes = [one.box(shown, frame) for one in minor if one.middle]
-    around = [box for one, box in zip(labels, pareto._boxes(shown, labels, frame), strict=True) if one.seen]
+    around = [box for one, box in zip(labels, pareto_labels.boxes_of(shown, labels, frame), strict=True) if one.seen]
     for i, box in enumerate(boxes):
         assert not overlaps(np.array([box]), np.array([*around, *boxes[:i], *boxes[i + 1 :]])).any()
     texts = {trace.uid: len(trace.text) for trace in pareto.figure(shown, dark=False).checked().data if trace.uid}
@@ -291,4 +291,4 @@ def test_labels_stay_where_they_are_while_the_percentile_moves() -> None:
 
 
 def _boxes(shown: pareto.Pareto) -> list[np.ndarray]:
-    return [np.array([one.placed.box]) for one in pareto._labels(shown)[0]]
+    return [np.array([one.placed.box]) for one in pareto_labels.labels_of(shown)[0]]
