@@ -27,7 +27,7 @@ from app.serving import door, films, plotly_js, room  # noqa: E402
 from app.theme import colours  # noqa: E402
 from app.ui import appearance, plot, prepare, shipped, texts  # noqa: E402
 
-# section -> (folder in app/views, title, what the page is for); the first one is the home page
+# section -> (folder in app/views, title, what the page is for)
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Explore": [
         ("tradeoff", "Trade-off", "Accuracy against detection for every setting."),
@@ -47,6 +47,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("guide", "Guide", "How to use all this with your own networks and data, and what it is built of."),
     ],
 }
+HOME = SECTIONS["Explore"][0][0]
 ANY_TIME = ("paper", "library", "guide")  # pages that need neither weights nor images
 # pages about the variants of the sidebar, whatever method is loaded
 ONE_STEP = ("activations", "placements", "lab")
@@ -137,10 +138,8 @@ def _wordmark(dark: bool) -> str:
 
 def draw() -> None:
     """The pages, the link, the sidebar and the page in use."""
-    first = next(iter(SECTIONS.values()))[0][0]
     sections = {
-        section: [_page(*entry, default=entry[0] == first) for entry in entries]
-        for section, entries in SECTIONS.items()
+        section: [_page(*entry, default=entry[0] == HOME) for entry in entries] for section, entries in SECTIONS.items()
     }
     names = [entry[0] for entries in SECTIONS.values() for entry in entries]
     pages = [page for some in sections.values() for page in some]
@@ -171,5 +170,5 @@ def main() -> None:
 if __name__ == "__main__":  # every browser runs this file
     main()
 else:  # the server imports it once, and looks for this
-    routes = [*plotly_js.routes(), *films.routes(), *room.routes()]
+    routes = [*door.routes(HOME), *plotly_js.routes(), *films.routes(), *room.routes()]
     server = st.App(__file__, routes=routes, middleware=door.middleware(), lifespan=door.opening)

@@ -14,7 +14,9 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.backend.decoding import MOST_BYTES
@@ -35,6 +37,16 @@ _LOG = logging.getLogger("ash.app")
 def middleware() -> list[Middleware]:
     """What every request passes through, for `streamlit.App`."""
     return [Middleware(Door)]
+
+
+def routes(home: str) -> list[Route]:
+    """For `streamlit.App`: the name of the home page, which Streamlit knows as the address without a name only."""
+
+    def lead(request: Request) -> RedirectResponse:
+        query = request.url.query
+        return RedirectResponse(plotly_js.path("") + (f"?{query}" if query else ""), 302)
+
+    return [Route(plotly_js.path(home), lead)]
 
 
 @asynccontextmanager

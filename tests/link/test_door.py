@@ -99,6 +99,17 @@ def test_the_program_of_the_charts_is_loaded_with_the_page_and_kept(served: tupl
     assert "immutable" in found.headers["cache-control"]
 
 
+def test_the_home_page_answers_to_its_name_too(served: tuple[str, Path]) -> None:
+    """Every other page does; Streamlit alone would say that there is no such page."""
+    where = urlsplit(served[0])
+    assert where.hostname
+    connection = http.client.HTTPConnection(where.hostname, where.port or 80, timeout=30)
+    connection.request("GET", "/tradeoff?model=demo&p=80")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["location"]) == (302, "/?model=demo&p=80")
+    connection.close()
+
+
 def test_a_foreign_name_gets_no_page_and_no_session(served: tuple[str, Path]) -> None:
     address, _ = served
     assert answer(address).status == 200
