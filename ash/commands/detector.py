@@ -10,7 +10,16 @@ import pandas as pd
 
 from ash import links
 from ash.commands.evaluating import evaluate
-from ash.commands.shared import CHECKPOINT_HELP, DTYPE, IMAGES_HELP, MODEL_HELP, PENULTIMATE_HELP, data_sets, output
+from ash.commands.shared import (
+    CHECKPOINT_HELP,
+    DTYPE,
+    IMAGES_HELP,
+    MODEL_HELP,
+    PENULTIMATE_HELP,
+    Number,
+    data_sets,
+    output,
+)
 from ash.data import ImageSet
 from ash.errors import AshError
 from ash.files import read_bytes
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
-SHARE = click.FloatRange(0.001, 100)
+SHARE = Number(0.001, 100)
 ONNX = ".onnx"
 _NOTHING_ELSE = "model=demo"  # a link that leaves all but the model to the defaults
 

@@ -1,6 +1,5 @@
 """python -m ash extract | fit."""
 
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from ash.commands.shared import (
     PENULTIMATE_HELP,
     PRECISION,
     PRECISION_HELP,
+    Number,
     bank,
     folder_for,
     networks,
@@ -39,18 +39,15 @@ class _Auto(click.IntRange):
         return None if value == "auto" else super().convert(value, param, ctx)
 
 
-class _Perturbing(click.FloatRange):
+class _Perturbing(Number):
     """How images are perturbed: ODIN's step, a number from 0, or `adascale`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == ADASCALE:
             return ADASCALE
-        step = math.nan
         with suppress(click.BadParameter):
-            step = super().convert(value, param, ctx)
-        if not math.isfinite(step):
-            self.fail(f"'{value}' is neither ODIN's step, a number from 0, nor the word {ADASCALE}.", param, ctx)
-        return step
+            return super().convert(value, param, ctx)
+        return self.fail(f"'{value}' is neither ODIN's step, a number from 0, nor the word {ADASCALE}.", param, ctx)
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """What the commands share: options, failures as one sentence, data sets by name, banks with a progress bar."""
 
+import math
 import sys
 import tempfile
 import traceback
@@ -26,6 +27,15 @@ CHECKPOINTS_HELP = f"{CHECKPOINT_HELP}; several of one network: repeat, or name 
 PRECISION_HELP = "of the network: autocast below float32, float16 on GPUs only"
 CHECKPOINTS = click.Path(path_type=Path)
 DTYPE, PRECISION = click.Choice(DTYPES), click.Choice(PRECISIONS)
+
+
+class Number(click.FloatRange):
+    """A finite number in a range: click lets NaN pass every range, and infinity one without an end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Also what click says of other texts."""
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
 class Command(click.Command):

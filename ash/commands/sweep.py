@@ -16,6 +16,7 @@ from ash.commands.shared import (
     IMAGES_HELP,
     MODEL_HELP,
     PENULTIMATE_HELP,
+    Number,
     data_sets,
     networks,
     output,
@@ -52,9 +53,9 @@ if TYPE_CHECKING:
 @click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of banks")
 @click.option("--train", default="", help="what methods are fitted on [default: the model's training set]")
-@click.option("--epsilon", type=click.FloatRange(min=0), help="how far ODIN moves pixels [default: the model's]")
+@click.option("--epsilon", type=Number(min=0), help="how far ODIN moves pixels [default: the model's]")
 @click.option("--choose", is_flag=True, help="choose the best method on validation images, measure all on the others")
-@click.option("--budget", type=click.FloatRange(0, 100), help="with --choose: points of ID accuracy that may be lost")
+@click.option("--budget", type=Number(0, 100), help="with --choose: points of ID accuracy that may be lost")
 @click.option("--goal", default="auroc", show_default=True, type=click.Choice(list(GOALS)), help="with --choose")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the table, CSV")
 def sweep(
