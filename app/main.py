@@ -47,7 +47,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("guide", "Guide", "How to use all this with your own networks and data, and what it is built of."),
     ],
 }
-HOME = SECTIONS["Explore"][0][0]
+HOME = SECTIONS["Explore"][0][0]  # what the address without a name opens
 ANY_TIME = ("paper", "library", "guide")  # pages that need neither weights nor images
 # pages about the variants of the sidebar, whatever method is loaded
 ONE_STEP = ("activations", "placements", "lab")

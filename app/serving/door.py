@@ -41,12 +41,11 @@ def middleware() -> list[Middleware]:
 
 def routes(home: str) -> list[Route]:
     """For `streamlit.App`: the name of the home page, which Streamlit knows as the address without a name only."""
+    return [Route(plotly_js.path(home), _lead_home)]
 
-    def lead(request: Request) -> RedirectResponse:
-        query = request.url.query
-        return RedirectResponse(plotly_js.path("") + (f"?{query}" if query else ""), 302)
 
-    return [Route(plotly_js.path(home), lead)]
+def _lead_home(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"./?{request.url.query}", 302)  # relative: a proxy may have taken a folder off the path
 
 
 @asynccontextmanager

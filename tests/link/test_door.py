@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import streamlit as st
@@ -101,13 +101,9 @@ def test_the_program_of_the_charts_is_loaded_with_the_page_and_kept(served: tupl
 
 def test_the_home_page_answers_to_its_name_too(served: tuple[str, Path]) -> None:
     """Every other page does; Streamlit alone would say that there is no such page."""
-    where = urlsplit(served[0])
-    assert where.hostname
-    connection = http.client.HTTPConnection(where.hostname, where.port or 80, timeout=30)
-    connection.request("GET", "/tradeoff?model=demo&p=80")
-    answer = connection.getresponse()
-    assert (answer.status, answer.headers["location"]) == (302, "/?model=demo&p=80")
-    connection.close()
+    found = answer(served[0], path="/tradeoff?model=demo&p=80")
+    assert found.status == 302
+    assert urljoin(f"{served[0]}/tradeoff", found.headers["location"]) == f"{served[0]}/?model=demo&p=80"
 
 
 def test_a_foreign_name_gets_no_page_and_no_session(served: tuple[str, Path]) -> None:
