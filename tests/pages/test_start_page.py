@@ -31,6 +31,16 @@ def test_it_is_one_click_from_the_first_page_and_leads_back() -> None:
     assert back == [("", RunSpec(p=70.0))] or back == [("tradeoff", RunSpec(p=70.0))]
 
 
+@pytest.mark.parametrize("method", ["adascale@70", "odin", "knn"])
+def test_a_method_that_lacks_something_says_what_as_the_other_pages_do(method: str) -> None:
+    app = open_page("start", model="mobilenet_v2_photos", method=method)
+    assert not app.exception
+    assert not app.error
+    (said,) = (one.value for one in open_page("scores", model="mobilenet_v2_photos", method=method).info)
+    assert "cannot be shown yet" in said
+    assert said in [one.value for one in app.info]
+
+
 @networks
 def test_it_shows_six_images_and_six_steps_with_their_lessons(model: str) -> None:
     app = open_page("start", model=model)

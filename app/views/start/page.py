@@ -7,7 +7,7 @@ from app.errors import plain
 from app.link import state
 from app.link.spec import RunSpec
 from app.theme import points
-from app.ui import pictures, strip, texts
+from app.ui import pictures, prepare, strip, texts
 from app.ui.lessons import charts
 from app.ui.lessons.facts import Here
 from app.views.start import way
@@ -32,7 +32,7 @@ def render(spec: RunSpec) -> None:
             "asks for a score that is low where a picture is of no kind it was taught, and *activation shaping* (ASH) "
             "makes that score better by changing one layer's values, without any training."
         )
-        if not charts.ready(spec):
+        if not (charts.ready(spec) and prepare.ready(spec)):
             return
         strip.draw(spec)
         here = Here(spec)
