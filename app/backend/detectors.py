@@ -36,6 +36,17 @@ def arguments(spec: RunSpec) -> tuple[str, ...]:
     return tuple(told)
 
 
+def refusal(spec: RunSpec) -> str:
+    """Why the command refuses a view's method, in its words; "" where it takes it."""
+    from ash.detector import DetectorError, check
+
+    try:
+        check(spec.method)
+    except DetectorError as error:
+        return str(error)
+    return ""
+
+
 def command(spec: RunSpec, file: str) -> str:
     """The command line that writes a view's detector."""
     return shlex.join(["python", "-m", "ash", *arguments(spec), "--out", file])

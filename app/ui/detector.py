@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.backend import detectors, library, setups
 from app.backend.banks import Step
+from app.errors import plain
 from app.link.spec import RunSpec
 from app.theme import size
 from app.ui import share, work
@@ -24,6 +25,9 @@ def export(spec: RunSpec) -> None:
 def _export(spec: RunSpec) -> None:
     if setups.is_features(spec.model):
         st.caption("A detector takes images in, and this network has none: it is made of features.")
+        return
+    if refused := detectors.refusal(spec):
+        st.caption(plain(refused))
         return
     told, file = detectors.arguments(spec), share.file_name(spec.model, str(spec.method)) + ".pt2"
     st.markdown(

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 import torch
-from app_pages import at_demo, open_page, ran
+from app_pages import at_demo, open_page, ran, texts
 
 from app.backend import detectors
 from app.link.spec import RunSpec
@@ -57,6 +57,16 @@ def test_where_computing_is_off_there_is_the_command_alone(monkeypatch: pytest.M
 def test_what_the_command_refuses_is_said_in_its_words() -> None:
     with pytest.raises(AshError, match="ASH-RAND"):
         list(detectors.write(detectors.arguments(RunSpec(variant="ash_rand"))))
+
+
+def test_a_method_that_the_command_refuses_is_not_offered() -> None:
+    app = at_demo("tradeoff")
+    app.session_state["detector"] = True
+    app = ran(app, variant="ash_rand", p="80")
+    assert "ASH-RAND draws other values" in texts(app)
+    assert not [one for one in app.code if "export" in one.value]
+    assert not [one for one in app.button if one.key == "detector_make"]
+    assert "AdaSCALE needs more" in detectors.refusal(RunSpec(other="adascale@70"))
 
 
 def test_a_closed_expander_costs_nothing() -> None:
