@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.serving import plotly_js
+from ash.errors import EXPECTED, sentence
 
 FOLDER = "charts/films"  # below the address of the app
 MOST = 512  # blocks that can be asked for; of older ones a page goes on without
@@ -47,7 +48,10 @@ def block(name: str) -> bytes | None:
 
 
 async def _send(request: Request) -> Response:
-    found = await run_in_threadpool(block, request.path_params["name"])
+    try:
+        found = await run_in_threadpool(block, request.path_params["name"])
+    except EXPECTED as error:  # the page goes on without, and says it when it is next drawn
+        return Response(sentence(error), 503, {"Cache-Control": "no-store"}, media_type="text/plain")
     if found is None:
         return Response("There is no such block any more.", 404, media_type="text/plain")
     return Response(gzip.compress(found, 5), headers={**_KEPT, "Content-Encoding": "gzip"})

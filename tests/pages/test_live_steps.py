@@ -3,8 +3,11 @@
 import pytest
 from app_pages import at_demo, figure, ran, sent
 from film_reader import differences, moved, plain
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from app.serving import films
+from ash.bank import BankError
 
 MOST_BYTES = 2**20  # of a film before it is packed
 # page, key of the chart, link; each at percentiles on and between the marks of the sweep
@@ -20,6 +23,20 @@ CHARTS = [
     ("activations", "activations_values", {"variant": "ash_p", "set": "noise"}),
     ("activations", "activations_quantity", {"variant": "ash_s"}),
 ]
+
+
+def test_what_a_film_lacks_by_now_is_said_and_what_breaks_it_is_a_bug() -> None:
+    def gone() -> bytes:
+        raise BankError("There is no bank any more.")
+
+    def broken() -> bytes:
+        raise KeyError("a bug")
+
+    browser = TestClient(Starlette(routes=films.routes()), raise_server_exceptions=False)
+    answer = browser.get(f"/{films.offer(gone)}")
+    assert (answer.status_code, answer.text) == (503, "There is no bank any more.")
+    assert answer.headers["cache-control"] == "no-store"
+    assert browser.get(f"/{films.offer(broken)}").status_code == 500
 
 
 @pytest.mark.slow
