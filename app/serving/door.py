@@ -45,7 +45,8 @@ def routes(home: str) -> list[Route]:
 
 
 def _lead_home(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"./?{request.url.query}", 302)  # relative: a proxy may have taken a folder off the path
+    query = request.url.query and f"?{request.url.query}"
+    return RedirectResponse(f"./{query}", 302)  # relative: a proxy may have taken a folder off the path
 
 
 @asynccontextmanager

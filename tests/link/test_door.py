@@ -104,6 +104,8 @@ def test_the_home_page_answers_to_its_name_too(served: tuple[str, Path]) -> None
     found = answer(served[0], path="/tradeoff?model=demo&p=80")
     assert found.status == 302
     assert urljoin(f"{served[0]}/tradeoff", found.headers["location"]) == f"{served[0]}/?model=demo&p=80"
+    bare = answer(served[0], path="/tradeoff").headers["location"]
+    assert urljoin(f"{served[0]}/tradeoff", bare) == f"{served[0]}/"
 
 
 def test_a_foreign_name_gets_no_page_and_no_session(served: tuple[str, Path]) -> None:
