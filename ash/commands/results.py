@@ -16,7 +16,7 @@ from ash.commands.evaluating import (
     measurable,
     weights_words,
 )
-from ash.commands.shared import MODEL_HELP, PENULTIMATE_HELP, folder_for
+from ash.commands.shared import MODEL_HELP, PENULTIMATE_HELP, Number, folder_for
 from ash.data import DataError, ImageSet, dataset_entry, evenly
 from ash.methods import Method, parse_methods
 from ash.models import ModelEntry, cuts_of, get_model
@@ -32,9 +32,9 @@ class _Numbers(click.ParamType):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"'{value}' is not a list of numbers, such as 0.247,0.243,0.262.")
+            return tuple(Number().convert(part, param, ctx) for part in value.split(","))
+        except click.BadParameter:
+            self.fail(f"'{value}' is not a list of numbers, such as 0.247,0.243,0.262.", param, ctx)
 
 
 @click.command()

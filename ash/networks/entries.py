@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from ash.features.folder import Features
 
-
 PENULTIMATE = "penultimate"  # alias, for every model: the tensor that enters the last layer with weights
 _CHECKED: "set[Callable[[], nn.Module]]" = set()  # what builds networks that are known to answer
+_SMALLEST, _LARGEST = 2.0**-126, 2.0**127  # of what 32 bits hold in full precision
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +51,11 @@ class Preprocess:
     def __post_init__(self) -> None:
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean):
             raise ModelError(f"A preprocess has 1 or 3 means and as many std, not {self.mean} and {self.std}.")
-        if not all(0 < std < math.inf for std in self.std) or not all(map(math.isfinite, self.mean)):
-            raise ModelError(f"What pixels are divided by, std, is above 0 and finite: {self.std}; mean {self.mean}.")
+        if not all(_SMALLEST <= std <= _LARGEST for std in self.std) or not all(map(math.isfinite, self.mean)):
+            raise ModelError(
+                "What pixels are divided by, std, is above 0 and finite, in 32 bits too: "
+                f"{', '.join(map(str, self.std))}; mean {', '.join(map(str, self.mean))}."
+            )
         if self.resize < 1 or self.crop < 1:
             raise ModelError(f"resize and crop are 1 or more pixels, not {self.resize} and {self.crop}.")
 

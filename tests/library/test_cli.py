@@ -122,6 +122,7 @@ def test_models_and_data_are_listed() -> None:
             "The images of cifar10 are missing: python -m ash fetch cifar10",
         ),
         (["results", "--model", "demo", "--std", "0.5,0.5"], "demo takes 1 positive numbers after --std"),
+        (["results", "--model", "demo", "--std", "1e-300"], "std, is above 0 and finite, in 32 bits too: 1e-300"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(arguments: list[str], sentence: str) -> None:
