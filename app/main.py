@@ -153,6 +153,7 @@ def draw() -> None:
         spec = state.read_link(sidebar.known, page.url_path)
         state.write_link()
         sidebar.draw(spec, sections, _controls(page, spec))
+        state.echo_so_far()
         for notice in state.notices():
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()

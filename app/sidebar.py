@@ -14,7 +14,7 @@ from app.link import picks
 from app.link.fields import write_number
 from app.link.picks import Pick
 from app.link.spec import LEAST_C, MOST_C, RunSpec, to_query
-from app.link.state import bind, current, dispatch
+from app.link.state import bind, current, dispatch, tie
 from app.link.streamlit_private import Page
 from app.theme import listed, variant_label
 from app.ui import controls, job_panel, share, texts
@@ -108,19 +108,18 @@ def _variant(spec: RunSpec) -> None:
 
 def _model(spec: RunSpec) -> None:
     """The model; a setting that is a preset of the old one becomes the new one's preset of the same variant."""
-    names, tied = {spec.model: spec.model, **registry.models()}, bind("model")
+    names = {spec.model: spec.model, **registry.models()}
 
-    def changed() -> None:
+    def change(model: str) -> None:
         was_preset = str(spec.method) in registry.presets(spec.model).values()
-        tied["on_change"]()
+        dispatch(Pick.field("model", model))
         presets = map(Method.parse, registry.presets(current().model).values())
         same = [str(one) for one in presets if (one.variant, one.score) == (spec.variant, spec.score)]
         if was_preset and same:
             dispatch(Pick.method(same[0]))
 
-    st.selectbox(
-        "Model", list(names), format_func=lambda name: names.get(name, name), key=tied["key"], on_change=changed
-    )
+    options = tie("spec_model", spec.model, change, "model")
+    st.selectbox("Model", list(names), format_func=lambda name: names.get(name, name), **options)
     _checkpoint(spec)
 
 
@@ -162,15 +161,12 @@ def _preset(spec: RunSpec) -> None:
     presets = registry.presets(spec.model)
     now = str(spec.method)
     shown = next((label for label, method in presets.items() if method == now), None)
-    if st.session_state.get("preset", "") != shown:
-        st.session_state["preset"] = shown
 
-    def changed() -> None:
-        label = st.session_state["preset"]
+    def load(label: str | None) -> None:
         if label in presets:
             dispatch(Pick.method(presets[label]))
 
-    st.selectbox("Preset", list(presets), index=None, key="preset", placeholder="Own settings", on_change=changed)
+    st.selectbox("Preset", list(presets), index=None, placeholder="Own settings", **tie("preset", shown, load))
 
 
 def _help(variant: Variant) -> str:
@@ -222,14 +218,12 @@ def _in_use(spec: RunSpec) -> None:
 def _score(spec: RunSpec, shown: str) -> None:
     """The score: those of logits, and those that read more where what they read is here; why others are not."""
     more = requirements.more_scores(spec)
-    tied = bind("score", to_widget=lambda _: shown)
     st.selectbox(
         "Score",
         list(dict.fromkeys((*SCORE_LABELS, *more.there, shown))),
         format_func=ALL_SCORES.__getitem__,
         help="Turns a sample into one number; higher means more in-distribution.",
-        key=tied["key"],
-        on_change=lambda: dispatch(Pick.score(st.session_state[tied["key"]])),
+        **tie("spec_score", shown, lambda name: dispatch(Pick.score(name)), "score"),
     )
     if more.missing:
         st.caption(plain(more.missing))

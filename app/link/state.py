@@ -6,6 +6,7 @@ The URL wins only when the browser brings one that is not an echo of this sessio
 every run, whatever query came with it: that of the browser may be older than what is on its way to it.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,9 +23,13 @@ from app.link.trail import Arrival, Trail
 _PAGES = "_pages"  # module -> page, of this run
 _SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
 _WRITTEN, _SEEN = "_written", "_seen"  # how often values were put into controls; whether the browser has them all
-_DRAWN = "_drawn"  # the page of this run, and the keys of the controls that were drawn since it was turned to
+_PUTS = "_puts"  # the same, with those that nobody has to wait for
+_REPLACED = "_replaced"  # key of a control -> puts that the browser may lack, and the value that each took the place of
+_DRAWN = "_drawn"  # the page of this run, and the keys of the controls that the run before drew on it
+_NOW = "_now"  # the keys of those that this run has drawn
 _MOVED = "_moved"  # the field that a user's own control changed before this run, and the key of that control
 ECHO, _UNSEEN = "echo", "unseen"  # the control that nobody sees, and what holds it
+PUT_SO_FAR, PUT_IN_ALL = "put_so_far", "put_in_all"  # and two more, which tell of `_PUTS`
 
 
 def current() -> RunSpec:
@@ -78,6 +83,7 @@ def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: s
     st.session_state[_TRAIL] = trail.after(arrival)
     if st.session_state.get(_DRAWN, (None,))[0] != page:
         st.session_state[_DRAWN] = page, set()
+    st.session_state[_NOW] = set()
     for _ in range(2):  # the names a model knows can be asked for only once the model itself is known
         spec, missing = settle(current(), known(current()))
         if missing:
@@ -136,32 +142,79 @@ def bind(
         raise KeyError(f"RunSpec has no field '{name}'")
     key = f"spec_{name}{suffix}"
     shown = to_widget(current().value(name))
+    return tie(key, shown, lambda value: dispatch(Pick.field(name, from_widget(value))), name)
+
+
+def tie(key: str, shown: Any, move: Callable[[Any], None], field: str = "") -> dict[str, Any]:
+    """Keyword arguments of a control that shows a value, and whose moves by its user are `move`, with the new value.
+
+    `field` is the one that it stands for; a control of none follows the others, and nobody has to wait for it.
+    """
     # An equal value is not written again: that would push the widget back while its user goes on moving it. But where
     # an earlier value is still on its way to the browser, it would take the place of this one. And a control that the
     # page before had too is another one to Streamlit, which begins with its first value.
-    drawn = st.session_state[_DRAWN][1]
-    there = key in st.session_state and key in drawn and st.session_state[key] == shown
-    drawn.add(key)
+    st.session_state[_NOW].add(key)
+    known = key in st.session_state[_DRAWN][1]
+    if not known:
+        st.session_state.setdefault(_REPLACED, {}).pop(key, None)
+    there = known and key in st.session_state and st.session_state[key] == shown
     if not (there and st.session_state.get(_SEEN, True)):
+        before = st.session_state.get(key, shown)
         st.session_state[key] = shown
+        number = st.session_state[_PUTS] = st.session_state.get(_PUTS, 0) + 1
+        if before != shown:
+            st.session_state.setdefault(_REPLACED, {}).setdefault(key, []).append((number, before))
         moved, own = st.session_state.get(_MOVED, ("", ""))
-        if moved != name or own == key:  # a second control of the field follows the first, which nobody has to wait for
+        if field and (moved != field or own == key):  # a second control of the field follows the first
             st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
 
     def changed() -> None:
-        st.session_state[_MOVED] = name, key
-        dispatch(Pick.field(name, from_widget(st.session_state[key])))
+        value = st.session_state[key]
+        if not _is_left_over(key, value):
+            st.session_state[_MOVED] = field, key
+            move(value)
 
     return {"key": key, "on_change": changed}
 
 
+def _is_left_over(key: str, value: Any) -> bool:
+    """Whether a control tells what it showed before another value was put into it, or before it was left out.
+
+    Nobody has moved it then: the message of another control was on its way before the browser had the new page.
+    """
+    told = [streamlit_private.told(one) or "" for one in (PUT_SO_FAR, PUT_IN_ALL)]
+    seen = max(int(one) if one.isdecimal() else 0 for one in told)
+    replaced = st.session_state.get(_REPLACED, {})
+    lacking = [(number, before) for number, before in replaced.pop(key, []) if number > seen]
+    left_over = value in [before for _, before in lacking]
+    if left_over:
+        replaced[key] = lacking
+    return left_over
+
+
+def echo_so_far() -> None:
+    """Within a run: what `echo` says, of the values until here, so that a page that takes long keeps nobody waiting."""
+    _tell({PUT_SO_FAR: _PUTS})
+
+
 def echo() -> None:
-    """At the end of a run: a control that nobody sees, by which the browser says how many values it has taken over.
+    """At the end of a run: controls that nobody sees, by which the browser says how many values it has taken over.
 
     A value that is put into a control reaches the browser later than what its user does meanwhile.
     """
     st.session_state.pop(_MOVED, None)
-    st.session_state[ECHO] = str(st.session_state.get(_WRITTEN, 0))
-    with st.container(key=_UNSEEN):
-        st.html(f'<style>[data-testid="stLayoutWrapper"]:has(> .st-key-{_UNSEEN}) {{display: none}}</style>')
-        st.text_input("Values taken over", key=ECHO, label_visibility="collapsed")
+    page, drawn = st.session_state[_DRAWN]
+    for key in drawn - st.session_state[_NOW]:
+        if key in st.session_state:
+            st.session_state[_REPLACED].setdefault(key, []).append((math.inf, st.session_state[key]))
+    st.session_state[_DRAWN] = page, st.session_state[_NOW]
+    _tell({ECHO: _WRITTEN, PUT_IN_ALL: _PUTS})
+
+
+def _tell(counts: Mapping[str, str]) -> None:
+    """Controls, key -> the count that it tells."""
+    with st.container(key=f"{_UNSEEN}_{next(iter(counts))}"):
+        st.html(f'<style>[data-testid="stLayoutWrapper"]:has(> [class*="st-key-{_UNSEEN}_"]) {{display: none}}</style>')
+        for key, count in counts.items():
+            st.session_state[key] = str(st.session_state.get(count, 0))
+            st.text_input("Values taken over", key=key, label_visibility="collapsed")

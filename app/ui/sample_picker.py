@@ -1,7 +1,5 @@
 """Choosing one image: quick picks, data set and number, previous and next, and a browser of thumbnails."""
 
-from collections.abc import Callable
-
 import pandas as pd
 import streamlit as st
 
@@ -9,7 +7,7 @@ from app.backend import library, registry, samples, setups, thumbnails
 from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
-from app.link.state import bind, dispatch
+from app.link.state import bind, dispatch, tie
 from app.ui import pictures, plot
 from ash import images
 
@@ -69,8 +67,8 @@ def bar(spec: RunSpec) -> None:
         **{name: setups.set_label(name) for name in setups.setup(spec).ood},
     }
     size, now = len(setups.whole_set(data_set(spec))), index(spec)
-    source, number = bind("source"), bind("sample", to_widget=lambda value: min(value, size - 1))
-    source["on_change"] = _source_changed(source["key"])
+    source = tie("spec_source", spec.source, lambda name: go_to(name, 0), "source")
+    number = bind("sample", to_widget=lambda value: min(value, size - 1))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         st.selectbox("Data set", list(names), format_func=lambda name: names.get(name, name), width=165, **source)
         st.number_input("Number", 0, size - 1, step=1, width=110, help=f"0 to {size - 1:,}", **number)
@@ -91,10 +89,6 @@ def broken(spec: RunSpec, error: images.DataError) -> None:
 def unreadable(error: images.DataError) -> None:
     """A sentence in the place of an image that cannot be shown."""
     st.error(plain(library.shown(error)), icon=":material/broken_image:")
-
-
-def _source_changed(key: str) -> Callable[[], None]:
-    return lambda: go_to(st.session_state[key], 0)
 
 
 def _browse(spec: RunSpec, now: int, size: int) -> None:

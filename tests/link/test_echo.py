@@ -53,3 +53,32 @@ def test_a_value_that_is_on_its_way_is_followed_by_the_newest(
     assert written(app) > before, "the value is sent again, behind the one that is on its way"
     assert app.session_state["spec"].p == 62
     assert app.slider(key="spec_p").value == 62
+
+
+def test_what_a_control_showed_before_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A threshold that is typed before the browser has the new preset comes with the old one, which is not loaded."""
+    app = ran(at_link("tradeoff"))
+    label, before = app.selectbox(key="preset").value, app.text_input(key=state.PUT_IN_ALL).value
+    assert label
+    app.selectbox(key="spec_variant").set_value("react").run()
+    assert app.selectbox(key="preset").value not in (label, None)
+    with monkeypatch.context() as late:
+        late.setattr(streamlit_private, "told", lambda key: before)
+        app.selectbox(key="preset").set_value(label)
+        app.number_input(key="spec_c").set_value(2.5).run()
+        assert (app.session_state["spec"].variant, app.session_state["spec"].c) == ("react", 2.5)
+        assert app.selectbox(key="preset").value is None
+    app.selectbox(key="preset").set_value(label).run()
+    assert app.session_state["spec"].variant == "ash_s", "once it has the new one, the old one is a choice"
+
+
+def test_a_control_that_was_left_out_is_no_choice() -> None:
+    app = ran(at_link("scores", model="demo", method="adascale@70"))
+    gone = app.slider(key="spec_other")._widget_state
+    app.selectbox(key="spec_variant").set_value("ash_b").run()
+    assert app.session_state["spec"].other == ""
+    late = app._tree.get_widget_states()
+    late.widgets.append(gone)
+    app._run(late)
+    assert app.session_state["spec"].other == ""
+    assert not app.exception
