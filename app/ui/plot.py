@@ -113,7 +113,7 @@ def rows(
         hide_index=True,
         height=height,
         placeholder="–",
-        on_select=_rows_callback(key, live, ids, on_pick),
+        on_select=_rows_callback(key, live, ids, selected, on_pick),
         selection_mode="single-row",
         selection_default=ticked,
     )
@@ -128,12 +128,16 @@ def _generation(key: str, selected: str | None) -> str:
     return f"{key}_{number}"
 
 
-def _rows_callback(key: str, live: str, ids: list[str], on_pick: OnPick) -> Callable[[], None]:
+def _rows_callback(key: str, live: str, ids: list[str], selected: str | None, on_pick: OnPick) -> Callable[[], None]:
     def picked() -> None:
-        chosen = st.session_state[live]["selection"]["rows"]
-        if chosen and chosen[0] < len(ids):
-            st.session_state[f"{key}_tick"] = (st.session_state[f"{key}_tick"][0], ids[chosen[0]])
-            dispatch(on_pick(ids[chosen[0]]))
+        rows, number = st.session_state[live]["selection"]["rows"], st.session_state[f"{key}_tick"][0]
+        chosen = ids[rows[0]] if rows and rows[0] < len(ids) else None
+        # A table that another has followed tells the tick that it was drawn with: the browser has it still, and
+        # somebody was quick with another control.
+        if chosen is None or (live != f"{key}_{number}" and chosen == selected):
+            return
+        st.session_state[f"{key}_tick"] = number, chosen
+        dispatch(on_pick(chosen))
 
     return picked
 

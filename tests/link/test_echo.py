@@ -1,5 +1,7 @@
 """A control that was put to a value follows the session until the browser has told that it took the value over."""
 
+import json
+
 import pytest
 from app_pages import at_link, ran, turn_to
 from streamlit.testing.v1 import AppTest
@@ -82,3 +84,18 @@ def test_a_control_that_was_left_out_is_no_choice() -> None:
     app._run(late)
     assert app.session_state["spec"].other == ""
     assert not app.exception
+
+
+def test_the_tick_of_a_table_that_another_has_followed_is_no_choice() -> None:
+    """It tells the row that it was drawn with, or one that somebody chose meanwhile."""
+    app = ran(at_link("tradeoff"))
+    table = app.get_by_key("front_rows_0")
+    before = list(table.value.index).index(str(app.session_state["spec"].method))
+    app.selectbox(key="spec_variant").set_value("react").run()
+    for row, variant in ((before, "react"), (0, table.value.index[0].partition("@")[0])):
+        late = app._tree.get_widget_states()
+        told = {"selection": {"rows": [row], "columns": [], "cells": []}}
+        late.widgets.add(id=table.proto.id, string_value=json.dumps(told))
+        app._run(late)
+        assert not app.exception
+        assert app.session_state["spec"].variant == variant
