@@ -1,7 +1,7 @@
 """What a spec still needs before anything is computed, and a method to be measured: in words, in images, in steps."""
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.backend.banks import Step, compute_banks, extract_all, missing_sets
@@ -186,7 +186,8 @@ def _no_images(at: Setup, asked: Method) -> Lack | None:
     listed = [name for name in at.sets if is_listed(name)] if ways else []
     if gone := [name for name in listed if not all(listed_has_bank(at, name, way) for way in ways)]:
         labels = ", ".join(dataset_entry(name).label for name in gone)
-        return Lack(f"the images of {labels}, which would have to be perturbed, do not ship", _fetches(gone))
+        way_on = "" if at.id_set in gone else ": choose other OOD sets, or fetch these"
+        return Lack(f"the images of {labels}, which would have to be perturbed, do not ship{way_on}", _fetches(gone))
     return None
 
 
@@ -228,7 +229,7 @@ def more_scores(spec: RunSpec) -> MoreScores:
         else f"they need a fit on a training set, and {fit_lacks}"
         if SCORES[name].fitted and fit_lacks
         else without.text
-        if (without := _no_images(at, Method(score=name)))
+        if (without := _no_images(setup(replace(spec, other=name)), Method(score=name)))
         else ""
         for name in prepared
     }

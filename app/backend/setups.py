@@ -29,7 +29,7 @@ from ash.extracting.takeover import take_over
 from ash.files import look_of
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
-from ash.methods import Perturbation
+from ash.methods import Perturbation, perturbations
 from ash.models import ModelEntry, ModelError, get_model
 from ash.networks.several import check_different
 from ash.results import SUBSET_ID as SUBSET_ID
@@ -208,15 +208,23 @@ def setup(spec: RunSpec) -> Setup:
 
     Of several checkpoints it is the one that it names, else the first.
 
-    What ships is taken along, so that choosing fewer sets needs no new evaluation. What was computed here is not: a
-    bank that is finished must not change what somebody else is in the middle of.
+    What ships is taken along, so that choosing fewer sets needs no new evaluation, unless its images had to be
+    perturbed for the method. What was computed here is not: a bank that is finished must not change what somebody else
+    is in the middle of.
     """
-    return _setup(*asked(spec))
+    return _setup(*asked(spec), any(perturbations(get_model(spec.model), (spec.method,)).values()))
 
 
 @once_a_run
 def _setup(
-    model: str, placed: str, id_name: str, named: tuple[str, ...], limit: int, dtype: str, checkpoint: str
+    model: str,
+    placed: str,
+    id_name: str,
+    named: tuple[str, ...],
+    limit: int,
+    dtype: str,
+    checkpoint: str,
+    chosen_alone: bool,
 ) -> Setup:
     entry = get_model(model)
     placement = entry.penultimate if placed == PENULTIMATE else placed
@@ -226,8 +234,8 @@ def _setup(
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in named if name in offered) or usual
     whole = replace(bare, ood=usual)
-    present = bare.entry.present
-    taken = [name for name in offered if name in chosen or (name in usual and present and _ships(whole, name))]
+    more = usual if bare.entry.present and not chosen_alone else ()
+    taken = [name for name in offered if name in chosen or (name in more and _ships(whole, name))]
     return _over(whole, taken)
 
 

@@ -1,6 +1,7 @@
 """Scores beyond those of the paper in the sidebar: on every page, with every variant, and why some cannot be chosen."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_a_percentile_between_the_steps_of_the_slider_is_said() -> None:
         ({"placement": "layer3.0.relu2"}, "they read the last layer, which the penultimate placement alone has"),
         (
             {"model": "mobilenet_v2_photos"},
-            "the images of Textures (DTD), which would have to be perturbed, do not ship.",
+            "the images of Textures (DTD), which would have to be perturbed, do not ship: choose other OOD sets",
         ),
     ],
 )
@@ -199,3 +200,21 @@ def test_the_page_says_why_adascale_of_a_link_cannot_be_had() -> None:
     app = ran(at_demo("tradeoff"), model="mobilenet_v2_photos", method="adascale")
     assert "AdaSCALE cannot be shown yet: the images of Textures (DTD), which would have to be" in words(app)
     assert not [one for one in app.button if one.key == "prepare_method"]
+
+
+def test_only_the_images_of_the_chosen_sets_are_perturbed() -> None:
+    """The opening network's own OOD sets hold one whose images do not ship: without it, AdaSCALE is to be had."""
+    spec = RunSpec(model="demo", ood=("digits",), other="adascale")
+    at = setups.setup(spec)
+    assert at.sets == (at.id_set, "digits")
+    assert requirements.images_of(spec, "adascale") == sum(len(setups.images(at, name)) for name in at.sets)
+    whole = RunSpec(model="mobilenet_v2_photos")
+    usual = setups.setup(whole)
+    listed = {name for name in usual.ood if setups.is_listed(name)}
+    assert "AdaSCALE" in requirements.more_scores(whole).missing
+    without = replace(whole, ood=tuple(name for name in usual.ood if name not in listed))
+    assert "adascale" in requirements.more_scores(without).there
+    lack = requirements.lack(replace(without, other="adascale"), "adascale")
+    assert lack is not None
+    assert lack.click, lack.text
+    assert setups.setup(without) == usual, "with another method, what ships is taken along"
