@@ -18,6 +18,7 @@ from ash.commands.shared import (
     PENULTIMATE_HELP,
     Number,
     data_sets,
+    of_several,
     output,
 )
 from ash.data import ImageSet
@@ -86,10 +87,7 @@ def export(
         accept=accept or seen.accept,
     )
     chosen, entry = view.method, get_model(view.model, checkpoint)
-    if names := entry.checkpoint_names:
-        which = view.checkpoint_of(entry)
-        click.echo(f"Of the checkpoints {', '.join(names)} this is {which}.", err=True)
-        entry = entry.each[which]
+    entry = of_several(entry, view.checkpoint_of(entry))
     detector.check(chosen)
     as_onnx = out.suffix.lower() == ONNX
     if as_onnx:

@@ -161,9 +161,11 @@ def activations_words(banks: "Iterable[Bank]") -> str:
 
 
 def weights_words(entry: ModelEntry) -> dict[str, Any]:
-    """The hash of a network's weights, and a note where it is not that of the published file."""
-    found = entry.weights_hash()
-    if entry.url_hash and not found.startswith(entry.url_hash):
-        note = f"not the published file, whose hash begins with {entry.url_hash}"
-        return {"weights_sha256": found, "weights_note": note}
-    return {"weights_sha256": found}
+    """The hash of a network's weights, which of several checkpoints it is, and that it is not the published file's."""
+    words = {"weights_sha256": entry.weights_hash()}
+    if names := entry.checkpoint_names:
+        which = next(name for name in names if entry.each[name].checkpoint == entry.checkpoint)
+        words["checkpoint"] = f"{which}, of {', '.join(names)}"
+    if entry.url_hash and not words["weights_sha256"].startswith(entry.url_hash):
+        words["weights_note"] = f"not the published file, whose hash begins with {entry.url_hash}"
+    return words

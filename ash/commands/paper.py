@@ -11,7 +11,7 @@ import pandas as pd
 from ash import paper as tables
 from ash import report_files, reports
 from ash.commands.evaluating import circumstances, evaluate, fit_here, images_here, measurable, weights_words
-from ash.commands.shared import folder_for
+from ash.commands.shared import folder_for, of_several
 from ash.data import DataError
 from ash.files import write_atomically
 from ash.methods import Method
@@ -83,7 +83,7 @@ def _absent(name: str) -> str:
 
 def _measure(name: str, number: int, images: int | None) -> _Measured:
     """The methods of a table that can be measured on a network, on its usual images: its own lines', if any are."""
-    entry, rows = get_model(name), tables.load(number)
+    entry, rows = of_several(get_model(name)), tables.load(number)
     lines = rows[rows["model"] == entry.paper_name]
     methods = dict.fromkeys((lines if len(lines) else rows)["method"])
     here = images_here(entry.id_set, entry.ood_sets, images)

@@ -16,7 +16,7 @@ from ash.commands.evaluating import (
     measurable,
     weights_words,
 )
-from ash.commands.shared import MODEL_HELP, PENULTIMATE_HELP, Number, folder_for
+from ash.commands.shared import MODEL_HELP, PENULTIMATE_HELP, Number, folder_for, of_several
 from ash.data import DataError, ImageSet, dataset_entry, evenly
 from ash.methods import Method, parse_methods
 from ash.models import ModelEntry, cuts_of, get_model
@@ -64,7 +64,7 @@ def results(
     needs training activations is left out where there is no training set, and the file says so.
     """
     folder_for(out)
-    entry = get_model(model)
+    entry = of_several(get_model(model))
     given = [f"--id {id_set}"] * bool(id_set) + [f"--ood {name}" for name in ood]
     node = entry.node(placement)
     inner = node != entry.penultimate

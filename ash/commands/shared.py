@@ -79,6 +79,16 @@ def networks(model: str, checkpoints: Sequence[Path]) -> dict[str, ModelEntry]:
     return found
 
 
+def of_several(entry: ModelEntry, which: str = "") -> ModelEntry:
+    """A network with one of its checkpoints, the first where none is named, and said which; itself if it has one."""
+    names = entry.checkpoint_names
+    if not names:
+        return entry
+    which = which or names[0]
+    click.echo(f"Of the checkpoints {', '.join(names)} this is {which}.", err=True)
+    return entry.each[which]
+
+
 @contextmanager
 def output(path: Path) -> Iterator[Callable[[str | bytes], None]]:
     """A function that writes text or bytes to a file; whether it can is tried before the work of the block, not after.

@@ -248,7 +248,7 @@ def test_what_cannot_be_averaged_is_refused_in_a_sentence(seeds: Path, tmp_path:
     assert f"There is no checkpoint {tmp_path / 'gone.pt'}." in refusal(seeds, tmp_path / "gone.pt")
 
 
-def test_a_plug_in_names_a_folder(seeds: Path) -> None:
+def test_a_plug_in_names_a_folder(seeds: Path, tmp_path: Path) -> None:
     def register(**weights: object) -> ash.models.ModelEntry:
         ash.register_model(
             "several", label="Several", preprocess=ash.Preprocess(28, 28, (0.5,), (0.5,)), classes=list("0123456789"),
@@ -270,6 +270,11 @@ def test_a_plug_in_names_a_folder(seeds: Path) -> None:
         done = run("export", "model=several&checkpoint=seed9&method=energy", "--images", 120, "--out", out)
         assert done.exit_code == 1
         assert "several has no checkpoint 'seed9': seed0, seed1, seed2." in done.output
+        args = ("--methods", "energy", "--id-images", 120, "--ood-images", 120, "--out", tmp_path)
+        done = run("results", "--model", "several", *args)
+        assert done.exit_code == 0, done.output
+        assert "Of the checkpoints seed0, seed1, seed2 this is seed0." in done.output
+        assert "checkpoint: seed0, of seed0, seed1, seed2" in (tmp_path / "several.csv").read_text()
         made = from_link("model=several&checkpoint=seed1&method=energy&n=120")
         assert made.about.weights_sha256 == entry.hashes()["seed1"]
         with pytest.raises(ash.AshError, match="several has no checkpoint 'seed9'"):
