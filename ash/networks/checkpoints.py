@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +108,31 @@ def _hash(path: Path, look: Look) -> str:
     return file_hash(path)
 
 
+def damage(path: Path) -> str:
+    """What the checksums say that torch.save leaves in a file, in a sentence; "" where all agree, or it has none.
+
+    torch.load does not look at them: with one flipped byte it would give other weights without a word.
+    """
+    return _damage(path, look_of(path))
+
+
+@lru_cache(maxsize=256)
+def _damage(path: Path, look: Look) -> str:
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            half = file.read(4) == b"PK\x03\x04"  # the list of its parts stands at its end
+        return f"{path} is damaged or only half downloaded: get it again." if half else ""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            for part in (one for one in parts.infolist() if one.CRC):  # 0 where torch was told to leave them out
+                with parts.open(part) as content:
+                    while content.read(2**20):
+                        pass
+    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
+        return f"{path} is damaged ({error}): get it again."
+    return ""
+
+
 @lru_cache(maxsize=16)
 def own_weights_hash(build: "Callable[[], nn.Module]") -> str:
     """SHA-256 of the weights of a network that is built with them, hex; ModelError when they differ at every call."""
@@ -200,7 +227,8 @@ def not_as_fetched(path: Path, sha256: str, url_hash: str) -> str:
     """Why a weights file with this SHA-256 is not the one that was fetched, in a sentence; "" where it is.
 
     A published file is known by the digits of its hash, `url_hash`, in its name, or by the file of its checksum that
-    a fetch leaves beside it (made at the first use of a published file that has none). Any other is the user's own.
+    a fetch leaves beside it (made at the first use of a published file that has none). Any other is the user's own,
+    of which its own checksums say whether it is damaged.
     """
     record = checksum_path(path)
     if url_hash and url_hash in path.name:
@@ -210,7 +238,8 @@ def not_as_fetched(path: Path, sha256: str, url_hash: str) -> str:
         if url_hash and sha256.startswith(url_hash):
             with contextlib.suppress(OSError):  # a folder that cannot be written is used all the same
                 note_checksum(path, sha256)
-        return ""
+            return ""
+        return damage(path)
     try:
         stated = read_bytes(record, 1000).decode(errors="replace").split(" ")[0]
     except OSError as error:

@@ -13,6 +13,7 @@ from ash.images import MAX_PIXELS, ImageError
 from ash.networks.checkpoints import (
     ModelError,
     checksum_path,
+    damage,
     find_weights,
     load_weights,
     not_as_fetched,
@@ -237,10 +238,10 @@ class ModelEntry:
         return bool(self.url) and checksum_path(self.weights).is_file()
 
     def _complaint(self, path: Path, sha256: str) -> str:
-        """Why these are not the weights that ship or were fetched; a file that the user names is only read strictly."""
+        """Why these are not the weights that ship or were fetched; of a file of the user's own, that it is damaged."""
         if (self.shipped or path == self.bundled) and path.is_relative_to(shipped.FOLDER):
             return shipped.complaint(path, sha256)
-        return "" if self.checkpoint else not_as_fetched(path, sha256, self.url_hash)
+        return damage(path) if self.checkpoint else not_as_fetched(path, sha256, self.url_hash)
 
     def build(self) -> "nn.Module":
         """The network in eval mode with its weights; ModelError when the file is missing, damaged or another's.

@@ -7,13 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import densenet121, mnasnet0_5, resnet18
 
-from ash.models import ModelError
+from ash.models import ModelError, get_model
 from ash.networks.checkpoints import load_weights, weights_hash
 from ash.networks.own import DemoNet
 
@@ -151,3 +152,36 @@ def test_another_file_of_the_same_size_and_time_has_another_hash(tmp_path: Path)
     other.replace(path)
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (seen.st_size, seen.st_mtime_ns)
     assert weights_hash(path) != before
+
+
+class TestOwnFilesThatAreDamaged:
+    """torch.load does not compare the checksums in its files; nobody else states those of a file of one's own."""
+
+    def test_a_flipped_byte_gives_the_same_weights_or_a_sentence(self, path: Path) -> None:
+        entry, whole = get_model("demo").with_checkpoint(path), DemoNet()
+        torch.save(whole.state_dict(), path)
+        content, refused = path.read_bytes(), []
+        for at in np.random.default_rng(0).integers(0, len(content), 60):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
+            try:
+                assert same(entry.build(), whole), f"byte {at}"  # of the padding
+            except ModelError as error:
+                refused.append(str(error))
+        assert len(refused) > 50
+        assert all(str(path) in one for one in refused)
+        path.write_bytes(content[:-1000])
+        with pytest.raises(ModelError, match="half downloaded"):
+            entry.weights_hash()
+        path.write_bytes(content)
+        assert same(entry.build(), whole)
+
+    def test_a_file_without_checksums_is_taken_as_it_is(self, path: Path) -> None:
+        whole = DemoNet()
+        torch.serialization.set_crc32_options(False)
+        try:
+            torch.save(whole.state_dict(), path)
+        finally:
+            torch.serialization.set_crc32_options(True)
+        assert same(get_model("demo").with_checkpoint(path).build(), whole)
+        torch.save(whole.state_dict(), path, _use_new_zipfile_serialization=False)
+        assert same(get_model("demo").with_checkpoint(path).build(), whole)

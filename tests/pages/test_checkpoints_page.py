@@ -183,6 +183,15 @@ def test_the_program_is_of_the_one_that_it_names(whole: AppTest) -> None:
     assert found.auroc == pytest.approx(tables("ash_s@75")["seed1"].query("ood == 'mean'").iloc[0].auroc, abs=0.006)
 
 
+def test_a_method_is_measured_with_every_checkpoint_at_one_click(whole: AppTest) -> None:
+    app = open_page("tradeoff", model=MODEL, n=40, method="adascale")
+    app.button(key="prepare_button").click()
+    assert "perturbed images are not computed, with 3 checkpoints" in texts(ran(app))
+    app.button(key="prepare_method").click()
+    assert cards(ran(app)).keys() >= {"AUROC", "FPR95"}
+    assert "over 3 checkpoints" in texts(app)
+
+
 def test_other_pages_show_one_and_say_which(whole: AppTest) -> None:
     app = open_page("scores", **QUERY)
     assert "Trade-off is over 3 checkpoints; all else shows seed0." in texts(app)
@@ -237,7 +246,7 @@ def test_another_file_in_a_checkpoints_place_has_other_numbers(example: Path, wh
         app.button(key="prepare_button").click()
         assert cards(ran(app))["AUROC"] != before["AUROC"]
         path.write_bytes(kept[:1000])
-        assert "seed1.pt" in refusal(checkpoint="seed1")
+        assert "seed1.pt is damaged or only half downloaded" in texts(open_page("tradeoff", **link))
     finally:
         path.write_bytes(kept)
     assert cards(open_page("tradeoff", **link)) == before
