@@ -240,8 +240,13 @@ def more_scores(spec: RunSpec) -> MoreScores:
     return MoreScores({name: prepared[name] for name in prepared if not lacks[name]}, " ".join(sentences))
 
 
-def measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
-    """Do what `lack` names, yielding after every batch. Stop to cancel; call again to go on where it stopped."""
+def measure_steps(specs: Iterable[RunSpec], method: str) -> Generator[Step, None, None]:
+    """Do what `lack` names under each spec, yielding after every batch. Stop to cancel; call again to go on."""
+    for spec in specs:
+        yield from _measure_steps(spec, method)
+
+
+def _measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
     at, asked = setup(spec), Method.parse(method)
     yield from compute_banks(at)
     if asked.needs_fit and missing_training(at):

@@ -123,7 +123,7 @@ def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pyte
     assert str(spec_of(app).method) == "adascale"
     assert "80 perturbed images are not computed" in words(app)
 
-    steps = requirements.measure_steps(spec_of(app), "adascale")
+    steps = requirements.measure_steps([spec_of(app)], "adascale")
     told = []
     for step in steps:  # stopped within the second set
         told.append(step)

@@ -283,7 +283,7 @@ def test_a_method_beyond_the_sidebar_is_loaded_on_every_page(app: AppTest, metho
     few = {}
     if method == "odin":  # the only one of them that needs banks that do not ship
         few = {"n": "60", "ood": "digits"}
-        list(requirements.measure_steps(RunSpec(images=60, ood=("digits",)), "odin"))
+        list(requirements.measure_steps([RunSpec(images=60, ood=("digits",))], "odin"))
     app.query_params.update(few)
     for page in ("tradeoff", "scores", "activations", "placements", "paper", "library"):
         app.query_params["method"] = method
@@ -359,7 +359,7 @@ def test_missing_weights_come_with_their_command(app: AppTest) -> None:
 
 def test_odin_of_the_demo_is_measured_from_its_images() -> None:
     spec = RunSpec(images=60, ood=("digits",))
-    for step in requirements.measure_steps(spec, "odin"):
+    for step in requirements.measure_steps([spec], "odin"):
         assert 0 <= step.done <= step.total
     assert requirements.lack(spec, "odin") is None
     found = paper_backend.found(spec)

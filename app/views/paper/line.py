@@ -139,5 +139,6 @@ def go_on(place: DeltaGenerator) -> None:
     if _JOB.what is None:
         return
     spec, method = _JOB.what
-    _JOB.take(requirements.measure_steps(spec, method), work.shower(place.progress(0.0, f"Measuring {plain(method)}")))
+    bar = place.progress(0.0, f"Measuring {plain(method)}")
+    _JOB.take(requirements.measure_steps([spec], method), work.shower(bar))
     st.rerun()
