@@ -69,6 +69,15 @@ def kinds() -> Iterator[tuple[str, Path, Use]]:
 
     folder = open_bank(identity(model, "avgpool", digits)).folder
     yield "weights", shipped.FOLDER / "weights.pt", logits
+    mine = shipped.FOLDER / "mine.pt"
+    torch.save(model.build().state_dict(), mine)
+    own_model = model.with_checkpoint(mine)
+
+    def own_logits() -> Any:
+        with torch.no_grad():
+            return own_model.build()(image).numpy()
+
+    yield "own weights", mine, own_logits
     yield "shipped manifest", shipped.FOLDER / "manifest.json", lambda: (logits(), pixels(), bank_of(digits))
     yield "shipped images", shipped.FOLDER / "images" / "digits.npz", pixels
     for name in ("shard-00000.npy", "samples.csv", "manifest.json"):
