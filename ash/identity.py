@@ -7,7 +7,6 @@ are kept until something changes. Imports no torch before a network must be trac
 
 import contextlib
 import hashlib
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float16")
 PRECISIONS = ("float32", "bfloat16", "float16")
+MOST_EPSILON = 10  # ODIN's step in units of normalised pixels, which span about 5: none is known above 0.1
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Recipe:
         if self.dtype not in DTYPES:
             raise BankError(f"A bank holds float32 or float16, not {self.dtype}.")
         check_precision(self.precision)
-        if self.epsilon != ADASCALE and not (self.epsilon >= 0 and math.isfinite(self.epsilon)):
-            raise BankError(f"ODIN's step epsilon is 0 or more, not {self.epsilon:g}.")
+        if self.epsilon != ADASCALE and not 0 <= self.epsilon <= MOST_EPSILON:
+            raise BankError(f"ODIN's step epsilon is from 0 to {MOST_EPSILON:g}, not {self.epsilon:g}.")
 
     def identity(self, content: str, code: str) -> BankIdentity:
         """The bank of images that hold `content`, by a network of this `code`. ModelError without weights."""

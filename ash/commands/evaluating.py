@@ -116,12 +116,16 @@ def evaluate(
     reading = read(sets[id_name], entry.classes, entry.label)
     labels = reading.checked()
     click.echo(f"ID set {reading.words}", err=True)
-    banks = {name: bank(entry, placement, data, dtype=dtype) for name, data in sets.items()}
-    more: dict[str, Any] = {}
-    for what, way in perturbations(entry, methods).items():
-        step = epsilon if what == "perturbed" and epsilon is not None else way
-        moved = {name: bank(entry, placement, data, dtype=dtype, epsilon=step) for name, data in sets.items()}
-        more[what] = (moved[id_name], {name: moved[name] for name in names})
+    ways = {"": 0.0, **perturbations(entry, methods)}
+    if epsilon is not None and "perturbed" in ways:
+        ways["perturbed"] = epsilon
+    needed = [(what, name) for what in ways for name in sets]
+    needed.sort(key=lambda one: sets[one[1]].has_images)  # what cannot be extracted is refused before the long work
+    made = {(what, name): bank(entry, placement, sets[name], dtype=dtype, epsilon=ways[what]) for what, name in needed}
+    banks = {name: made["", name] for name in sets}
+    more: dict[str, Any] = {
+        what: (made[what, id_name], {name: made[what, name] for name in names}) for what in ways if what
+    }
     tail = splitting.split(entry.build(), banks[id_name].identity.placement)[1]
     with tqdm(unit="evaluation", unit_scale=True, desc="sweep", leave=False) as bar:
 

@@ -25,6 +25,7 @@ from ash.commands.shared import (
     some,
 )
 from ash.data import DataError, get_dataset
+from ash.identity import MOST_EPSILON
 from ash.labels import read
 from ash.methods import ADASCALE
 
@@ -40,14 +41,15 @@ class _Auto(click.IntRange):
 
 
 class _Perturbing(Number):
-    """How images are perturbed: ODIN's step, a number from 0, or `adascale`."""
+    """How images are perturbed: ODIN's step, a number of a range, or `adascale`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == ADASCALE:
             return ADASCALE
         with suppress(click.BadParameter):
             return super().convert(value, param, ctx)
-        return self.fail(f"'{value}' is neither ODIN's step, a number from 0, nor the word {ADASCALE}.", param, ctx)
+        step = f"ODIN's step, a number from 0 to {self.max:g}"
+        return self.fail(f"'{value}' is neither {step}, nor the word {ADASCALE}.", param, ctx)
 
 
 @click.command()
@@ -61,7 +63,7 @@ class _Perturbing(Number):
 @click.option("--workers", default="auto", show_default=True, type=_Auto(min=0), help="decoding processes")
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="stored")
 @click.option("--precision", default="float32", show_default=True, type=PRECISION, help=PRECISION_HELP)
-@click.option("--epsilon", default=0.0, type=_Perturbing(min=0), help="of perturbed images: ODIN's step, or adascale")
+@click.option("--epsilon", default=0.0, type=_Perturbing(0, MOST_EPSILON), help="ODIN's step, or adascale; 0: none")
 def extract(
     model: str,
     checkpoints: Sequence[Path],

@@ -23,6 +23,7 @@ from ash.commands.shared import (
     whole_names,
 )
 from ash.data import ImageSet, near_and_far
+from ash.identity import MOST_EPSILON
 from ash.labels import read
 from ash.methods import Method, parse_methods
 from ash.protocol import (
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--images", type=click.IntRange(min=1), help=IMAGES_HELP)
 @click.option("--dtype", default="float32", show_default=True, type=DTYPE, help="of banks")
 @click.option("--train", default="", help="what methods are fitted on [default: the model's training set]")
-@click.option("--epsilon", type=Number(min=0), help="how far ODIN moves pixels [default: the model's]")
+@click.option("--epsilon", type=Number(0, MOST_EPSILON), help="how far ODIN moves pixels [default: the model's]")
 @click.option("--choose", is_flag=True, help="choose the best method on validation images, measure all on the others")
 @click.option("--budget", type=Number(0, 100), help="with --choose: points of ID accuracy that may be lost")
 @click.option("--goal", default="auroc", show_default=True, type=click.Choice(list(GOALS)), help="with --choose")

@@ -149,7 +149,7 @@ def test_the_command_line_extracts_the_bank_that_a_sweep_takes(tmp_path: Path, m
 def test_no_other_way_of_perturbing_is_taken(wrong: str) -> None:
     done = CliRunner().invoke(main, ("extract", "--model", "demo", "--data", "digits", "--epsilon", wrong))
     assert done.exit_code == 2
-    assert f"'{wrong}' is neither ODIN's step, a number from 0, nor the word adascale." in done.output
+    assert f"'{wrong}' is neither ODIN's step, a number from 0 to 10, nor the word adascale." in done.output
 
 
 @pytest.mark.parametrize("name", ["adascale", "adascale_l"])

@@ -226,3 +226,27 @@ def test_a_sweep_says_what_is_doubtful_and_what_does_nothing(tmp_path: Path) -> 
     assert share > 1 > table.loc[("ash_b_nonzero@2", "mean")].tied
     assert f"{share:.1f} % of the samples" in result.output
     assert "react@90%" in result.output
+
+
+def test_perturbed_images_that_do_not_ship_are_missed_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASH_CACHE", str(tmp_path / "cache"))
+    sets = ("--id", "photos", "--ood", "emoji", "--ood", "dtd")
+    args = ("--methods", "adascale@70", "--out", str(tmp_path / "out.csv"))
+    result = run("sweep", "--model", "mobilenet_v2_photos", *sets, *args)
+    assert result.exit_code == 1
+    assert "The images of Textures (DTD) are not here: run `python -m ash fetch dtd`." in result.output
+    assert not [*(tmp_path / "cache").rglob("*.npy")]
+
+
+@pytest.mark.parametrize("step", ["1e38", "-1", "nan"])
+def test_a_step_that_no_image_survives_is_refused_at_once(step: str, tmp_path: Path) -> None:
+    result = run("extract", "--model", "demo", "--data", "digits", "--epsilon", step)
+    assert result.exit_code == 2
+    assert "a number from 0 to 10" in result.output
+    result = run("sweep", *IDS, "--ood", "digits", "--methods", "odin", "--epsilon", step, "--out", str(tmp_path / "o"))
+    assert result.exit_code == 2
+    assert "--epsilon" in result.output
+    with pytest.raises(ash.AshError, match="from 0 to 10, not"):
+        ash.extract(ash.get_model("demo"), "avgpool", ash.get_dataset("digits"), epsilon=float(step))
