@@ -119,12 +119,11 @@ def intervals(
     """95 % bootstrap intervals of `auroc`, `fpr95` (at `tpr`) and `aupr`: percentiles 2.5 and 97.5 over resamples.
 
     ID and OOD samples are drawn with replacement, each among themselves. Scores are sorted once; a resample is a vector
-    of counts over that order, so it costs one cumulative sum. AshError for a single sample, which says nothing of how
-    much others vary.
+    of counts over either order, so it costs two cumulative sums. AshError for a single sample, which says nothing of
+    how much others vary.
     """
     rng = np.random.default_rng(seed)
-    draws = _draws(id_scores, ood_scores, resamples, tpr, rng, rng)
-    return _percentiles(draws)
+    return _percentiles(_draws(id_scores, [ood_scores], resamples, tpr, rng, [rng])[0])
 
 
 def mean_intervals(
@@ -134,43 +133,50 @@ def mean_intervals(
 
     Every set is drawn with replacement among itself; the ID samples of a resample are the same for all sets.
     """
-    sets = [
-        _draws(id_scores, one, resamples, tpr, np.random.default_rng([seed, 0]), np.random.default_rng([seed, number]))
-        for number, one in enumerate(ood_scores, start=1)
-    ]
-    return _percentiles(np.mean(sets, axis=0))
+    of_id, *of_sets = (np.random.default_rng([seed, number]) for number in range(len(ood_scores) + 1))
+    return _percentiles(_draws(id_scores, ood_scores, resamples, tpr, of_id, of_sets).mean(0))
+
+
+class _Ranks:
+    """Where the scores of an OOD set stand among those of the ID set (n,), both from the highest to the lowest."""
+
+    def __init__(self, ids: NDArray[np.floating], ood_scores: ArrayLike) -> None:
+        scores = check_scores(ood_scores, "OOD")
+        if min(len(ids), len(scores)) < 2:
+            raise AshError(f"An interval needs at least two ID and two OOD scores, got {len(ids)} and {len(scores)}.")
+        self.order = np.argsort(-scores, kind="stable")
+        oods = scores[self.order]
+        self.from_ids = np.searchsorted(-oods, -ids, "right")  # OOD scores that are not below each ID score
+        self.above = np.searchsorted(-ids, -oods, "left")  # ID scores above each OOD score
+        self.not_below = np.searchsorted(-ids, -oods, "right")
 
 
 def _draws(
     id_scores: ArrayLike,
-    ood_scores: ArrayLike,
+    ood_scores: Sequence[ArrayLike],
     resamples: int,
     tpr: float,
     of_id: np.random.Generator,
-    of_ood: np.random.Generator,
+    of_sets: Sequence[np.random.Generator],
 ) -> NDArray[np.float64]:
-    """(resamples, 3): `auroc`, `fpr95` and `aupr` of each resample, by a generator for either side."""
-    positive, negative = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
-    n, m = len(positive), len(negative)
-    if min(n, m) < 2:
-        raise AshError(f"An interval needs at least two ID and two OOD scores, got {n} and {m}.")
-    scores = np.concatenate([positive, negative])
-    order = np.argsort(-scores, kind="stable")
-    ends = _group_ends(scores[order])
-    is_id = order < n
-    draws = np.empty((resamples, 3))
-    for draw in draws:
-        counts = np.empty(n + m)
-        counts[:n] = np.bincount(of_id.integers(0, n, n), minlength=n)
-        counts[n:] = np.bincount(of_ood.integers(0, m, m), minlength=m)
-        drawn = counts[order]
-        hits = np.cumsum(np.where(is_id, drawn, 0.0))[ends]
-        total = np.cumsum(drawn)[ends]
-        alarms = total - hits
-        gain, rise = np.diff(hits, prepend=0.0), np.diff(alarms, prepend=0.0)
-        precision = hits / np.maximum(total, 1.0)
-        at = np.searchsorted(hits, n - threshold_rank(n, tpr), "left")
-        draw[:] = np.sum(rise * (hits - gain / 2)) / (n * m), alarms[at] / m, np.sum(gain * precision) / n
+    """(sets, resamples, 3): `auroc`, `fpr95` and `aupr` of each resample, by a generator for each side."""
+    positive = check_scores(id_scores, "ID")
+    n, order = len(positive), np.argsort(-positive, kind="stable")
+    ids = positive[order]
+    ranks = [_Ranks(ids, scores) for scores in ood_scores]
+    of_equals, reached = np.searchsorted(-ids, -ids, "right"), n - threshold_rank(n, tpr)
+    draws = np.empty((len(ranks), resamples, 3))
+    for resample in range(resamples):
+        drawn = np.bincount(of_id.integers(0, n, n), minlength=n)[order]
+        hits = np.append(0, np.cumsum(drawn))  # by the number of scores from the highest
+        accepted, last = hits[of_equals], np.searchsorted(hits[1:], reached, "left")
+        for draw, one, of_set in zip(draws[:, resample], ranks, of_sets, strict=True):
+            m = len(one.order)
+            others = np.bincount(of_set.integers(0, m, m), minlength=m)[one.order]
+            alarms = np.append(0, np.cumsum(others))[one.from_ids]
+            precision = accepted / np.maximum(accepted + alarms, 1)
+            won = others @ (hits[one.above] + hits[one.not_below])
+            draw[:] = won / (2 * n * m), alarms[last] / m, drawn @ precision / n
     return draws
 
 
