@@ -81,16 +81,17 @@ def render(spec: RunSpec) -> None:
     with story:
         _line(spec)
         st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
-    with top:
-        strip.draw(spec)
-    with st.container(key="doubts"):
-        controls.doubts(spec)
+    doubts = st.container(key="doubts")
     shown = _record(spec, view)
     drawable = not math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y])
     if drawable:
         _chart(spec, shown, view)
     else:
         st.info("No label of the ID set is known, so ID accuracy is not defined: under Axes, two others can be drawn.")
+    with top:  # after the chart, which a step waits for
+        strip.draw(spec)
+    with doubts:
+        controls.doubts(spec)
     controls.percentile_here(spec)
     choice = choice_of(spec, linear, part)
     _controls(spec)
