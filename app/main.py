@@ -98,12 +98,12 @@ def _render(name: str, title: str) -> None:
 
 
 def _with_variant(spec: RunSpec) -> RunSpec:
-    """The spec with the sidebar's variant in place of a method that this page cannot show, and a line that says so."""
+    """The spec with its variant in place of a method that this page cannot show, and a line that says so."""
     shown = replace(spec, other="")
     st.info(
         plain(
-            f"This page shows what a variant does to activations: {shown.method.label}, from the sidebar. "
-            f"{spec.method.label} is on Trade-off and Scores."
+            f"This page shows what a variant does to activations, here {shown.method.label}. "
+            f"{spec.method.label} is on Trade-off, Scores and Samples."
         ),
         icon=":material/info:",
     )

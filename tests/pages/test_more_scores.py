@@ -158,7 +158,7 @@ def test_adascale_is_chosen_computed_stopped_resumed_and_drawn(monkeypatch: pyte
     Image.new("L", (28, 28), 90).save(picture, "PNG")
     app.file_uploader[0].set_value([("a.png", picture.getvalue(), "image/png")]).run()
     assert "AdaSCALE looks at perturbed images, which are not made of uploads" in app.error[0].value
-    assert "AdaSCALE @ 60 is on Trade-off and Scores." in words(ran(turn_to(app, "activations")))
+    assert "AdaSCALE @ 60 is on Trade-off, Scores and Samples." in words(ran(turn_to(app, "activations")))
     ran(turn_to(app, "scores"))
     app.selectbox(key="spec_score").select("adascale_l").run()
     assert "AdaSCALE-L accepts" in words(ran(app)), "of the same perturbed images"
