@@ -11,8 +11,9 @@ let held = null; // the arrow key that is down
 // The sidebar's, or on a narrow screen the one under the chart; of two, the one in use.
 const PLACES = ':is(.st-key-spec_p, .st-key-spec_p_here)';
 function slider() {
-  const all = [...document.querySelectorAll(`${PLACES} input[type=range]`)].filter(one => one.offsetParent);
-  return all.find(one => one === document.activeElement) ?? all.at(-1) ?? null;
+  const all = [...document.querySelectorAll(`${PLACES} input[type=range]`)];
+  const inUse = all.find(one => one === document.activeElement); // asked first: whether one is in sight takes a layout
+  return inUse ?? all.filter(one => one.offsetParent).at(-1) ?? null;
 }
 
 // The percentile of the slider, null where there is none.

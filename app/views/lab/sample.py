@@ -9,7 +9,7 @@ from app.backend.samples import Sample
 from app.errors import plain
 from app.link.picks import Pick
 from app.link.spec import RunSpec
-from app.link.state import dispatch
+from app.link.state import dispatch, tie
 from app.ui import pictures, sample_picker
 from app.views.lab import relu_live
 from ash.errors import AshError
@@ -55,24 +55,27 @@ def beside_bar(spec: RunSpec) -> None:
     """Data set and number of the image beside the chosen one; they are the link's `pin`."""
     now, sets = beside(spec), _sides(spec)
     last = len(setups.whole_set(sample_picker.data_set(now))) - 1
-    shown = {"lab_beside_set": now.source, "lab_beside_number": min(now.sample, last)}
-    for key, value in shown.items():
-        if st.session_state.get(key) != value:
-            st.session_state[key] = value
 
-    def moved(first: bool) -> None:
-        number = 0 if first else st.session_state["lab_beside_number"]
-        dispatch(Pick.field("pin", f"{st.session_state['lab_beside_set']}:{number}"))
+    def pin(source: str, number: int) -> None:
+        dispatch(Pick.field("pin", f"{source}:{number}"))
 
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         st.selectbox(
-            "Beside it", list(sets), format_func=lambda name: sets.get(name, name), width=165, key="lab_beside_set",
-            on_change=moved, args=(True,),
-        )  # fmt: skip
+            "Beside it",
+            list(sets),
+            format_func=lambda name: sets.get(name, name),
+            width=165,
+            **tie("lab_beside_set", now.source, lambda source: pin(source, 0), "pin"),
+        )
         st.number_input(
-            "Number", 0, last, step=1, width=110, help=f"0 to {last:,}", key="lab_beside_number", on_change=moved,
-            args=(False,),
-        )  # fmt: skip
+            "Number",
+            0,
+            last,
+            step=1,
+            width=110,
+            help=f"0 to {last:,}",
+            **tie("lab_beside_number", min(now.sample, last), lambda number: pin(now.source, number), "pin"),
+        )
 
 
 def image(spec: RunSpec, one: Sample) -> relu_live.Image:

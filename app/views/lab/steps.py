@@ -10,7 +10,7 @@ from app.link import state
 from app.link.fields import write_number
 from app.link.picks import Pick
 from app.link.spec import RunSpec
-from app.link.state import dispatch
+from app.link.state import dispatch, tie
 from app.theme import variant_label
 from app.ui import appearance, code, pictures, plot, sample_code, sample_picker
 from app.views.lab import algorithm, algorithm_facts, algorithm_film, algorithm_steps, sample
@@ -56,12 +56,9 @@ def shown_variant(spec: RunSpec) -> str:
 
 def choose_variant(spec: RunSpec) -> None:
     """The three algorithms; the choice is the sidebar's, and stepping starts again."""
-    key, now = "lab_variant", shown_variant(spec)
-    if st.session_state.get(key) != now:
-        st.session_state[key] = now
 
-    def changed() -> None:
-        dispatch(Pick.field("variant", st.session_state[key]))
+    def changed(variant: str) -> None:
+        dispatch(Pick.field("variant", variant))
         dispatch(Pick.field("step", 0))
 
     st.segmented_control(
@@ -70,8 +67,7 @@ def choose_variant(spec: RunSpec) -> None:
         format_func=variant_label,
         required=True,
         label_visibility="collapsed",
-        key=key,
-        on_change=changed,
+        **tie("lab_variant", shown_variant(spec), changed, "variant"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 
 import streamlit as st
 
@@ -11,7 +12,7 @@ from app.errors import plain
 from app.link.options import SamplesOptions
 from app.link.picks import Pick
 from app.link.spec import RunSpec
-from app.link.state import bind, current, dispatch
+from app.link.state import bind, current, dispatch, tie
 from app.theme import count
 
 NAMES = {
@@ -108,21 +109,18 @@ def _scores(spec: RunSpec, found: SampleTable, chosen: Selection) -> None:
     unit = ", log-odds" if spec.method.score == "msp" else ""
     used = chosen.counts["scores"].get("used")
     tail = "" if used is None else f" ({count(used)})"
-    for key, label, value, end in zip(
-        ("scores_low", "scores_high"), (f"Score from{unit}", f"Score to{tail}"), shown, ends, strict=True
-    ):
-        if key not in st.session_state or st.session_state[key] != value:
-            st.session_state[key] = value
-        st.number_input(
-            label, value=None, key=key, format="%.6g", placeholder=f"{end:.4g}", width=130, on_change=_range, args=ends
-        )
+    names = {"scores_low": f"Score from{unit}", "scores_high": f"Score to{tail}"}
+    for place, (key, label) in enumerate(names.items()):
+        options = tie(key, shown[place], partial(_range, ends, place), "scores")
+        st.number_input(label, value=None, format="%.6g", placeholder=f"{ends[place]:.4g}", width=130, **options)
 
 
-def _range(low: float, high: float) -> None:
-    """Callback: a range of scores from the two fields."""
-    typed = [st.session_state[key] for key in ("scores_low", "scores_high")]
-    ends = [end if value is None else value for value, end in zip(typed, (low, high), strict=True)]
-    dispatch(Pick.field("scores", () if typed == [None, None] else tuple(sorted(ends))))
+def _range(ends: tuple[float, float], place: int, value: float | None) -> None:
+    """A range of scores from two fields, of which one was moved; `ends` of all scores stand for an empty field."""
+    typed = list(current().samples.scores or (None, None))
+    typed[place] = value
+    whole = [end if one is None else one for one, end in zip(typed, ends, strict=True)]
+    dispatch(Pick.field("scores", () if typed == [None, None] else tuple(sorted(whole))))
 
 
 def _set(values: Mapping[str, object]) -> None:
