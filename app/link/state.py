@@ -25,6 +25,7 @@ _SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
 _WRITTEN, _SEEN = "_written", "_seen"  # how often values were put into controls; whether the browser has them all
 _PUTS = "_puts"  # the same, with those that nobody has to wait for
 _REPLACED = "_replaced"  # key of a control -> puts that the browser may lack, and the value that each took the place of
+_SHOWN = "_shown"  # key of a control -> what it was last to show
 _DRAWN = "_drawn"  # the page of this run, and the keys of the controls that the run before drew on it
 _NOW = "_now"  # the keys of those that this run has drawn
 _MOVED = "_moved"  # the field that a user's own control changed before this run, and the key of that control
@@ -168,9 +169,14 @@ def tie(key: str, shown: Any, move: Callable[[Any], None], field: str = "") -> d
         if field and (moved != field or own == key):  # a second control of the field follows the first
             st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
 
+    st.session_state.setdefault(_SHOWN, {})[key] = shown
+
     def changed() -> None:
         value = st.session_state[key]
-        if not _is_left_over(key, value):
+        if _is_left_over(key, value):
+            # What is on its way to it comes back as the next thing that it tells, and is no choice either.
+            st.session_state[key] = st.session_state[_SHOWN][key]
+        else:
             st.session_state[_MOVED] = field, key
             move(value)
 

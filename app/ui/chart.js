@@ -62,9 +62,10 @@ function begin(element) {
   return chart;
 }
 
-// One thing at a time: Plotly does not like to be asked while it draws.
+// One thing at a time: Plotly does not like to be asked while it draws. Of a chart that has left the page, nothing more.
 function after(chart, act) {
-  chart.drawing = chart.drawing.then(() => act(chart)).catch(error => {
+  chart.drawing = chart.drawing.then(() => (chart.gone ? undefined : act(chart))).catch(error => {
+    if (chart.gone) return;
     if (!chart.text) chart.node.textContent = error.message;
     console.error(error);
   });
@@ -111,6 +112,7 @@ function fullScreen(node) {
 function fit(chart) {
   const full = document.fullscreenElement === chart.node;
   const width = chart.node.clientWidth;
+  if (width && chart.text !== chart.said) return draw(chart); // it was not on the page when it was to be drawn
   if (!chart.text || !width || (width === chart.width && full === chart.full)) return undefined;
   return plot(chart);
 }
@@ -169,7 +171,7 @@ async function draw(chart) {
   chart.height = figure.layout.height ?? 450;
   chart.node.style.minHeight = `${chart.height}px`; // its place, while Plotly is loaded
   const Plotly = await plotly();
-  if (!chart.node.isConnected) return;
+  if (chart.gone || !chart.node.isConnected) return;
   const first = !chart.text, sameFilm = !!film && film.film === chart.live?.film;
   chart.text = said;
   chart.revision = sameFilm ? chart.revision : axesOf(figure.layout);
@@ -201,17 +203,24 @@ async function plot(chart) {
   if (film) chart.node._fullLayout._currentFrame = film.steps[film.active ?? 0]?.label;
 }
 
+function end(element, chart) {
+  chart.gone = true;
+  chart.size.disconnect();
+  clearTimeout(chart.rest);
+  charts.delete(element);
+  live.delete(chart);
+  chart.readout.remove();
+  chart.node.remove();
+  chart.drawing.then(() => window.Plotly?.purge(chart.node));
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const chart = charts.get(parentElement) ?? begin(parentElement);
+  clearTimeout(chart.ending);
   chart.pick = id => setTriggerValue('picked', id);
   listenToSlider();
   chart.said = typeof data === 'string' ? data : new TextDecoder().decode(data);
   after(chart, draw);
-  return () => {
-    chart.size.disconnect();
-    clearTimeout(chart.rest);
-    window.Plotly?.purge(chart.node);
-    charts.delete(parentElement);
-    live.delete(chart);
-  };
+  // Streamlit also calls this between two figures in the same place, when runs come fast: the chart stays then.
+  return () => { chart.ending = setTimeout(end, 0, parentElement, chart); };
 }

@@ -99,3 +99,13 @@ def test_the_tick_of_a_table_that_another_has_followed_is_no_choice() -> None:
         app._run(late)
         assert not app.exception
         assert app.session_state["spec"].variant == variant
+
+
+def test_a_value_that_arrives_late_is_no_choice(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a key is held on one slider of the percentile, the other tells first what it had, then what it was put to."""
+    before = app.text_input(key=state.PUT_IN_ALL).value
+    monkeypatch.setattr(streamlit_private, "told", lambda key: before)
+    for moved, follower in ((66, 50), (62, 50), (62, 66), (57, 62), (57, 57)):
+        app.slider(key="spec_p_here").set_value(follower)
+        app.slider(key="spec_p").set_value(moved).run()
+        assert app.session_state["spec"].p == moved
