@@ -164,7 +164,8 @@ def tie(key: str, shown: Any, move: Callable[[Any], None], field: str = "") -> d
         st.session_state[key] = shown
         number = st.session_state[_PUTS] = st.session_state.get(_PUTS, 0) + 1
         if before != shown:
-            st.session_state.setdefault(_REPLACED, {}).setdefault(key, []).append((number, before))
+            replaced = st.session_state.setdefault(_REPLACED, {})
+            replaced[key] = [*_lacking(key), (number, before)]
         moved, own = st.session_state.get(_MOVED, ("", ""))
         if field and (moved != field or own == key):  # a second control of the field follows the first
             st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
@@ -188,14 +189,18 @@ def _is_left_over(key: str, value: Any) -> bool:
 
     Nobody has moved it then: the message of another control was on its way before the browser had the new page.
     """
+    lacking = _lacking(key)
+    left_over = value in [before for _, before in lacking]
+    if not left_over:
+        st.session_state.get(_REPLACED, {}).pop(key, None)
+    return left_over
+
+
+def _lacking(key: str) -> list[tuple[float, Any]]:
+    """Of the puts into a control those that the browser has not told of yet, and the value before each."""
     told = [streamlit_private.told(one) or "" for one in (PUT_SO_FAR, PUT_IN_ALL)]
     seen = max(int(one) if one.isdecimal() else 0 for one in told)
-    replaced = st.session_state.get(_REPLACED, {})
-    lacking = [(number, before) for number, before in replaced.pop(key, []) if number > seen]
-    left_over = value in [before for _, before in lacking]
-    if left_over:
-        replaced[key] = lacking
-    return left_over
+    return [(number, before) for number, before in st.session_state.get(_REPLACED, {}).get(key, []) if number > seen]
 
 
 def echo_so_far() -> None:

@@ -20,6 +20,7 @@ LOOK = """() => ({
     variant: document.querySelector('input[aria-label*="Variant"]')?.value ?? '',
     drawn: document.querySelector('[data-testid="stSidebar"] [data-testid="stPageLink"] a')?.href ?? '',
     title: document.querySelector('h1')?.innerText ?? '',
+    broken: [...document.images].filter(one => one.complete && !one.naturalWidth).map(one => one.src).join(' '),
 })"""
 CLICK = """title => [...document.querySelectorAll('[data-testid="stSidebar"] [data-testid="stPageLink"] a')]
     .find(one => one.innerText.trim() === title)?.click()"""
@@ -85,6 +86,8 @@ def _fault(one: Visitor) -> str:
 def agreement(one: Visitor) -> str:
     """What address, controls and page say differently; "" where they agree."""
     seen: dict[str, str] = one.page.evaluate(LOOK)
+    if seen["broken"]:
+        return f"pictures that are not there: {seen['broken']}"
     if not seen["title"]:
         return f"no page: {seen}"
     address, drawn = (_values(seen[name]) for name in ("address", "drawn"))

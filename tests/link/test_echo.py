@@ -102,7 +102,7 @@ def test_the_tick_of_a_table_that_another_has_followed_is_no_choice() -> None:
 
 
 def test_a_value_that_arrives_late_is_no_choice(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a key is held on one slider of the percentile, the other tells first what it had, then what it was put to."""
+    """While a key is held on one slider of the percentile, the other tells what it had, then what it was put to."""
     before = app.text_input(key=state.PUT_IN_ALL).value
     monkeypatch.setattr(streamlit_private, "told", lambda key: before)
     for moved, follower in ((66, 50), (62, 50), (62, 66), (57, 62), (57, 57)):
