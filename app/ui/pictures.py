@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.backend import samples, setups
+from app.backend.thumbnails import PIXELATED, data_uri
 from app.errors import plain
 from app.link import state
 from app.theme import listed
@@ -29,9 +31,14 @@ def enlarge(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
 
 
 def show(picture: NDArray[np.uint8] | None, words: Sequence[str], width: int, caption: str = "") -> None:
-    """An image of a set, crisp, or a tile with these words (its set, its class or name) where it does not ship."""
+    """An image of a set, crisp, or a tile with these words (its set, its class or name) where it does not ship.
+
+    It is sent within the page: a file of Streamlit's is gone once another run has begun, and the browser, which then
+    misses it, does not ask again when the next run shows the same.
+    """
     if picture is not None:
-        st.image(enlarge(picture, 2 * width), caption=plain(caption) or None, width=width)
+        uri = data_uri(Image.fromarray(enlarge(picture, 2 * width)), lossless=max(picture.shape[:2]) <= PIXELATED)
+        st.image(uri, caption=plain(caption) or None, width=width)
         return
     with st.container(width=width, gap="xxsmall"):
         st.html(tile(words, f"{width}px"))

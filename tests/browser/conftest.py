@@ -62,10 +62,9 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
             problems.append(f"request to {request.url}")
 
     def on_console(message: ConsoleMessage) -> None:
-        # Below a page's address Streamlit first asks /page/_stcore/..., is told 404, and goes on to /_stcore/... A
-        # picture below /media/ is gone when another run has overtaken the one that showed it.
+        # Below a page's address Streamlit first asks /page/_stcore/..., is told 404, and goes on to /_stcore/...
         asked = message.location["url"]
-        if message.type == "error" and not ("404" in message.text and ("/_stcore/" in asked or "/media/" in asked)):
+        if message.type == "error" and not ("404" in message.text and "/_stcore/" in asked):
             problems.append(f"console: {message.text} ({message.location['url']})")
 
     def make(
