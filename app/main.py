@@ -129,7 +129,7 @@ def _controls(page: Page, spec: RunSpec) -> Collection[str] | None:
 
 def _wordmark(dark: bool) -> str:
     """The icon with the name beside it, in a colour that is readable on this theme."""
-    icon = (ROOT / "assets" / "icon.svg").read_text().replace("<svg ", '<svg width="64" height="64" ', 1)
+    icon = appearance.ICON.replace("<svg ", '<svg width="64" height="64" ', 1)
     name = (
         f'<text x="76" y="42" font-family="sans-serif" font-size="27" fill="{colours(dark)["ink"]}">ASH explorer</text>'
     )
@@ -145,9 +145,8 @@ def draw() -> None:
     pages = [page for some in sections.values() for page in some]
     state.remember_pages(dict(zip(names, pages, strict=True)))
     page = st.navigation(sections, position="hidden")
-    icon = str(ROOT / "assets" / "icon.png")
-    st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=icon, layout="wide")
-    st.logo(_wordmark(plot.dark()), size="large", icon_image=icon)
+    st.set_page_config(page_title=f"{page.title} - ASH explorer", page_icon=appearance.FAVICON, layout="wide")
+    st.logo(_wordmark(plot.dark()), size="large", icon_image=appearance.ICON)
     appearance.style()
     with boundary():
         spec = state.read_link(sidebar.known, page.url_path)

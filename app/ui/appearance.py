@@ -1,5 +1,6 @@
 """How every page looks: what Streamlit's theme cannot say, and colours that follow a switch of the theme."""
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,10 @@ from app.theme import colours
 from app.ui import plot
 from app.ui.component import component
 
+_ASSETS = Path(__file__).parents[2] / "assets"
+# Within the page: a file of Streamlit's is gone once another run has begun.
+ICON = (_ASSETS / "icon.svg").read_text()
+FAVICON = f"data:image/png;base64,{base64.b64encode((_ASSETS / 'icon.png').read_bytes()).decode()}"
 _watch = component("ash_appearance", Path(__file__).with_suffix(".js").read_text())
 _STYLE = """<style>
 :is(a, button, input, summary, textarea, [role], [tabindex]):focus-visible,
