@@ -173,7 +173,9 @@ def tie(key: str, shown: Any, move: Callable[[Any], None], field: str = "") -> d
     st.session_state.setdefault(_SHOWN, {})[key] = shown
 
     def changed() -> None:
-        value = st.session_state[key]
+        value = streamlit_private.value_of(key)
+        if value is streamlit_private.UNKNOWN:
+            return
         if _is_left_over(key, value):
             # What is on its way to it comes back as the next thing that it tells, and is no choice either.
             st.session_state[key] = st.session_state[_SHOWN][key]

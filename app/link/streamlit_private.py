@@ -6,6 +6,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import parse_qsl
 
 import streamlit as st
@@ -62,6 +63,23 @@ def told(key: str) -> str | None:
     context = get_script_run_ctx()
     states = context.session_state.get_widget_states() if context else []
     return next((one.string_value for one in states if one.id.endswith(f"-{key}")), None)
+
+
+UNKNOWN = object()
+
+
+def value_of(key: str) -> Any:
+    """In a callback: what the control with this key tells. UNKNOWN where nothing is known of it any more.
+
+    Who moves it and goes to another page at once is heard after that page has begun: Streamlit calls the callback then,
+    and takes the key for that of the other page's control.
+    """
+    context = get_script_run_ctx()
+    state = context.session_state._state if context else None
+    told = [one for one in state._new_widget_state if one.endswith(f"-{key}")] if state else []
+    if state and told and state._get_widget_id(key) not in told:
+        return state._new_widget_state[told[0]]
+    return st.session_state.get(key, UNKNOWN)
 
 
 # A browser that was here before this server was

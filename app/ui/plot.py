@@ -16,6 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from app.charts.plain import Figure
+from app.link import streamlit_private
 from app.link.picks import Pick
 from app.link.state import current, dispatch
 from app.serving import plotly_js
@@ -130,7 +131,10 @@ def _generation(key: str, selected: str | None) -> str:
 
 def _rows_callback(key: str, live: str, ids: list[str], selected: str | None, on_pick: OnPick) -> Callable[[], None]:
     def picked() -> None:
-        rows, number = st.session_state[live]["selection"]["rows"], st.session_state[f"{key}_tick"][0]
+        told = streamlit_private.value_of(live)
+        if told is streamlit_private.UNKNOWN:
+            return
+        rows, number = told["selection"]["rows"], st.session_state[f"{key}_tick"][0]
         chosen = ids[rows[0]] if rows and rows[0] < len(ids) else None
         # A table that another has followed tells the tick that it was drawn with: the browser has it still, and
         # somebody was quick with another control.
@@ -144,8 +148,9 @@ def _rows_callback(key: str, live: str, ids: list[str], selected: str | None, on
 
 def _chart_callback(key: str, on_pick: OnPick | None) -> Callable[[], None]:
     def picked() -> None:
-        if on_pick is not None:
-            dispatch(on_pick(st.session_state[key]["picked"]))
+        told = streamlit_private.value_of(key)
+        if on_pick is not None and told is not streamlit_private.UNKNOWN:
+            dispatch(on_pick(told["picked"]))
 
     return picked
 

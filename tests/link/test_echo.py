@@ -109,3 +109,15 @@ def test_a_value_that_arrives_late_is_no_choice(app: AppTest, monkeypatch: pytes
         app.slider(key="spec_p_here").set_value(follower)
         app.slider(key="spec_p").set_value(moved).run()
         assert app.session_state["spec"].p == moved
+
+
+def test_a_move_that_is_heard_after_another_page_has_begun_counts(app: AppTest) -> None:
+    """Streamlit takes the key for that of the other page's control then, of which nothing is known yet."""
+    app.slider(key="spec_p_here").set_value(62)
+    known = app.session_state._state._state._key_id_mapper
+    known.delete("spec_p_here")
+    known["spec_p_here"] = "of-another-page-spec_p_here"
+    app.run()
+    assert not app.exception
+    assert app.session_state["spec"].p == 62
+    assert app.slider(key="spec_p").value == 62

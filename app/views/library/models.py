@@ -69,7 +69,7 @@ def _search(selected: str | None) -> None:
 
 
 def _found() -> None:
-    parts.choose("models", st.session_state[_OTHER] or "")
+    parts.choose("models", st.session_state.get(_OTHER) or "")
 
 
 def _details(name: str, known: ModelRow | None) -> None:
