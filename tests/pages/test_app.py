@@ -33,6 +33,8 @@ def test_every_page_opens(page: str) -> None:
     assert len(app.title) == 1
     assert not app.error
     assert not app.query_params
+    pictures = [one.url for element in app.get("image") for one in element.proto.imgs]
+    assert all(url.startswith("data:") for url in pictures), "no file that is gone when the next run begins"
 
 
 @pytest.mark.slow
