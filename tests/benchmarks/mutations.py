@@ -121,9 +121,11 @@ MUTATIONS = (
         ),
         ("values.argmax(1)[known]", "values.argmin(1)[known]"),
         ("known = truth >= 0", "known = truth > 0"),
-        ("if min(n, m) < 2:", "if min(n, m) < 1:"),
+        ("if min(len(ids), len(scores)) < 2:", "if min(len(ids), len(scores)) < 1:"),
         ("[2.5, 97.5]", "[5, 95]"),
-        ("alarms[at] / m,", "alarms[at] / n,"),
+        ("alarms[last] / m,", "alarms[last] / n,"),
+        ("hits[one.above] + hits[one.not_below]", "2 * hits[one.above]"),
+        ("accepted, last = hits[of_equals]", "accepted, last = hits[1:]"),
     ),
     *_of(
         "ash/scores/of_logits.py",
