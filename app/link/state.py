@@ -29,6 +29,7 @@ _SHOWN = "_shown"  # key of a control -> what it was last to show
 _DRAWN = "_drawn"  # the page of this run, and the keys of the controls that the run before drew on it
 _NOW = "_now"  # the keys of those that this run has drawn
 _MOVED = "_moved"  # the field that a user's own control changed before this run, and the key of that control
+_UNKNOWN = object()  # the value of a control of which nothing is known any more
 ECHO, _UNSEEN = "echo", "unseen"  # the control that nobody sees, and what holds it
 PUT_SO_FAR, PUT_IN_ALL = "put_so_far", "put_in_all"  # and two more, which tell of `_PUTS`
 
@@ -85,6 +86,8 @@ def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: s
     if st.session_state.get(_DRAWN, (None,))[0] != page:
         st.session_state[_DRAWN] = page, set()
     st.session_state[_NOW] = set()
+    for name in (_REPLACED, _SHOWN):
+        st.session_state.setdefault(name, {})
     for _ in range(2):  # the names a model knows can be asked for only once the model itself is known
         spec, missing = settle(current(), known(current()))
         if missing:
@@ -157,24 +160,22 @@ def tie(key: str, shown: Any, move: Callable[[Any], None], field: str = "") -> d
     st.session_state[_NOW].add(key)
     known = key in st.session_state[_DRAWN][1]
     if not known:
-        st.session_state.setdefault(_REPLACED, {}).pop(key, None)
+        st.session_state[_REPLACED].pop(key, None)
     there = known and key in st.session_state and st.session_state[key] == shown
     if not (there and st.session_state.get(_SEEN, True)):
         before = st.session_state.get(key, shown)
         st.session_state[key] = shown
         number = st.session_state[_PUTS] = st.session_state.get(_PUTS, 0) + 1
         if before != shown:
-            replaced = st.session_state.setdefault(_REPLACED, {})
-            replaced[key] = [*_lacking(key), (number, before)]
+            st.session_state[_REPLACED][key] = [*_lacking(key), (number, before)]
         moved, own = st.session_state.get(_MOVED, ("", ""))
         if field and (moved != field or own == key):  # a second control of the field follows the first
             st.session_state[_WRITTEN] = st.session_state.get(_WRITTEN, 0) + 1
-
-    st.session_state.setdefault(_SHOWN, {})[key] = shown
+    st.session_state[_SHOWN][key] = shown
 
     def changed() -> None:
-        value = streamlit_private.value_of(key)
-        if value is streamlit_private.UNKNOWN:
+        value = streamlit_private.value_of(key, _UNKNOWN)
+        if value is _UNKNOWN:
             return
         if _is_left_over(key, value):
             # What is on its way to it comes back as the next thing that it tells, and is no choice either.
@@ -194,7 +195,7 @@ def _is_left_over(key: str, value: Any) -> bool:
     lacking = _lacking(key)
     left_over = value in [before for _, before in lacking]
     if not left_over:
-        st.session_state.get(_REPLACED, {}).pop(key, None)
+        st.session_state[_REPLACED].pop(key, None)
     return left_over
 
 
@@ -202,7 +203,7 @@ def _lacking(key: str) -> list[tuple[float, Any]]:
     """Of the puts into a control those that the browser has not told of yet, and the value before each."""
     told = [streamlit_private.told(one) or "" for one in (PUT_SO_FAR, PUT_IN_ALL)]
     seen = max(int(one) if one.isdecimal() else 0 for one in told)
-    return [(number, before) for number, before in st.session_state.get(_REPLACED, {}).get(key, []) if number > seen]
+    return [(number, before) for number, before in st.session_state[_REPLACED].get(key, []) if number > seen]
 
 
 def echo_so_far() -> None:

@@ -65,21 +65,19 @@ def told(key: str) -> str | None:
     return next((one.string_value for one in states if one.id.endswith(f"-{key}")), None)
 
 
-UNKNOWN = object()
-
-
-def value_of(key: str) -> Any:
-    """In a callback: what the control with this key tells. UNKNOWN where nothing is known of it any more.
+def value_of(key: str, unknown: Any = None) -> Any:
+    """In a callback: what the control with this key tells; `unknown` where it is not known any more.
 
     Who moves it and goes to another page at once is heard after that page has begun: Streamlit calls the callback then,
     and takes the key for that of the other page's control.
     """
     context = get_script_run_ctx()
-    state = context.session_state._state if context else None
-    told = [one for one in state._new_widget_state if one.endswith(f"-{key}")] if state else []
-    if state and told and state._get_widget_id(key) not in told:
+    assert context is not None
+    state = context.session_state._state
+    told = [one for one in state._new_widget_state if one.endswith(f"-{key}")]
+    if told and state._get_widget_id(key) not in told:
         return state._new_widget_state[told[0]]
-    return st.session_state.get(key, UNKNOWN)
+    return st.session_state.get(key, unknown)
 
 
 # A browser that was here before this server was

@@ -132,7 +132,7 @@ def _generation(key: str, selected: str | None) -> str:
 def _rows_callback(key: str, live: str, ids: list[str], selected: str | None, on_pick: OnPick) -> Callable[[], None]:
     def picked() -> None:
         told = streamlit_private.value_of(live)
-        if told is streamlit_private.UNKNOWN:
+        if told is None:
             return
         rows, number = told["selection"]["rows"], st.session_state[f"{key}_tick"][0]
         chosen = ids[rows[0]] if rows and rows[0] < len(ids) else None
@@ -149,7 +149,7 @@ def _rows_callback(key: str, live: str, ids: list[str], selected: str | None, on
 def _chart_callback(key: str, on_pick: OnPick | None) -> Callable[[], None]:
     def picked() -> None:
         told = streamlit_private.value_of(key)
-        if on_pick is not None and told is not streamlit_private.UNKNOWN:
+        if on_pick is not None and told is not None:
             dispatch(on_pick(told["picked"]))
 
     return picked

@@ -15,7 +15,6 @@ from app.link.state import bind, dispatch
 from app.theme import count, counted, listed, size
 from app.ui import work
 from app.ui.work import duration
-from ash.methods import Method
 
 _JOB = work.Task("prepare_job")  # what the banks that this session is computing were asked for
 _METHOD = work.Task("method_job")  # what a method that it is measuring was asked for, and the method
@@ -93,7 +92,7 @@ def ready(spec: RunSpec, checkpoints: Sequence[setups.Setup] = ()) -> bool:
     every = checkpoints or (setups.setup(spec),)
     missing = {at: sets for at in every if (sets := banks.missing_sets(at))}
     if not missing:
-        return not spec.other or _other_ready([replace(spec, checkpoint=at.checkpoint) for at in every])
+        return not spec.other or _other_ready(spec, [replace(spec, checkpoint=at.checkpoint) for at in every])
     if _JOB.what != setups.asked(spec):
         _offer(spec, missing)
     else:
@@ -101,39 +100,38 @@ def ready(spec: RunSpec, checkpoints: Sequence[setups.Setup] = ()) -> bool:
     return False
 
 
-def _other_ready(each: Sequence[RunSpec]) -> bool:
+def _other_ready(spec: RunSpec, each: Sequence[RunSpec]) -> bool:
     """Whether the method in use has what it needs besides banks, with each checkpoint; where not: what, and the way."""
-    method = each[0].method
-    found = {spec: requirements.lack(spec, spec.other) for spec in each}
-    lacks = {spec: lack for spec, lack in found.items() if lack is not None and not lack.by_passes}
+    found = {one: requirements.lack(one, spec.other) for one in each}
+    lacks = {one: lack for one, lack in found.items() if lack is not None and not lack.by_passes}
     if not lacks:
         return True
     lack = next((one for one in lacks.values() if not one.click), next(iter(lacks.values())))
     over = f", with {counted(len(lacks), 'checkpoint')}" if len(each) > 1 else ""
-    st.info(plain(f"{method.label} cannot be shown yet: {lack.text}{over}."), icon=":material/hourglass_empty:")
+    st.info(plain(f"{spec.method.label} cannot be shown yet: {lack.text}{over}."), icon=":material/hourglass_empty:")
     if lack.commands:
         st.code("\n".join(lack.commands), language="bash")
     if lack.click and library.may_compute():
-        _measure([*lacks], method)
+        _measure(spec, [*lacks])
     elif lack.click:
         st.caption(f":material/lock: {NOT_HERE}")
     state.page_link("paper", "All methods: Paper")
     return False
 
 
-def _measure(lacking: Sequence[RunSpec], method: Method) -> None:
+def _measure(spec: RunSpec, lacking: Sequence[RunSpec]) -> None:
     """A button for what the method in use lacks, and the work in this script run once it is asked for."""
-    asked = setups.asked(state.current()), str(method)
+    asked = setups.asked(spec), spec.other
     busy = _METHOD.what == asked
-    if todo := sum(requirements.images_of(spec, str(method)) for spec in lacking):
+    if todo := sum(requirements.images_of(one, spec.other) for one in lacking):
         st.caption(f"Measuring it sends {count(todo)} images through the network once; what is done is kept.")
     place = st.empty()
     start = ("Measure it", "play_arrow", lambda: _METHOD.start(asked))
     stop = ("Cancel", "stop", _METHOD.stop)
     work.button("prepare_method", busy, start, stop, type="secondary" if busy else "primary")
     if busy:
-        bar = place.progress(0.0, f"Measuring {plain(method.label)}")
-        _METHOD.take(requirements.measure_steps(lacking, str(method)), work.shower(bar))
+        bar = place.progress(0.0, f"Measuring {plain(spec.method.label)}")
+        _METHOD.take(requirements.measure_steps(lacking, spec.other), work.shower(bar))
         st.rerun()
 
 

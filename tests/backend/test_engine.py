@@ -14,7 +14,7 @@ print(gc.get_freeze_count() - frozen)
 """
 
 
-def test_a_search_for_garbage_after_a_run_leaves_out_the_libraries_and_nothing_that_came_later():
+def test_a_search_for_garbage_after_a_run_leaves_out_the_libraries_and_nothing_that_came_later() -> None:
     out = subprocess.run([sys.executable, "-c", SEARCHED], capture_output=True, text=True, check=True)
     searched, more = map(int, out.stdout.split())
     assert searched < 10_000  # with torch about 400,000

@@ -6,6 +6,7 @@ import streamlit as st
 from app.backend import library, library_work
 from app.backend.library import ModelRow
 from app.errors import plain
+from app.link import streamlit_private
 from app.link.picks import Pick
 from app.link.spec import RunSpec
 from app.link.state import current, dispatch
@@ -69,7 +70,7 @@ def _search(selected: str | None) -> None:
 
 
 def _found() -> None:
-    parts.choose("models", st.session_state.get(_OTHER) or "")
+    parts.choose("models", streamlit_private.value_of(_OTHER) or "")
 
 
 def _details(name: str, known: ModelRow | None) -> None:

@@ -89,7 +89,7 @@ def _take(key: str) -> None:
     """Callback: move the files of the drop zone to this session's own, and give it a fresh, empty one."""
     own = _session()
     own.refused.clear()
-    for file in st.session_state.get(key, ()):  # gone with the page where another one was begun meanwhile
+    for file in streamlit_private.value_of(key, ()):
         if not isinstance(file, UploadedFile):  # of a connection that was lost
             continue
         own.add(file.name, file.getvalue())
