@@ -21,6 +21,7 @@ from app.backend.setups import (
     is_present,
     is_usable,
     listed_has_bank,
+    perturbs,
     set_label,
     setup,
     status,
@@ -129,7 +130,7 @@ def lack_of_each(spec: RunSpec, methods: Iterable[str]) -> dict[str, Lack | None
     """Method -> what is missing for it, as `lack` says it; what is on the disk is looked up once for all of them."""
     if reason := unready(spec):
         return dict.fromkeys(methods, Lack(reason, _fetches(needed(spec))))
-    here = _Here(setup(spec))
+    here = _Here(setup(spec), perturbs(spec))
     return {method: _lack(here, method) for method in methods}
 
 
@@ -138,6 +139,7 @@ class _Here:
     """What is there under a setup, each looked up when it is first asked for."""
 
     at: Setup
+    chosen_alone: bool
 
     @cached_property
     def banks_missing(self) -> dict[str, int]:
@@ -168,7 +170,7 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(at.entry.train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
-    if without := _no_images(at, asked):
+    if without := _no_images(at, asked, here.chosen_alone):
         return without
     for way in perturbations(at.entry, (asked,)).values():
         if gone := here.perturbed_missing(way):
@@ -178,15 +180,18 @@ def _lack(here: _Here, method: str) -> Lack | None:
     return None
 
 
-def _no_images(at: Setup, asked: Method) -> Lack | None:
-    """Why there are no images for a method to perturb; None where there are, or where it perturbs none."""
+def _no_images(at: Setup, asked: Method, chosen_alone: bool) -> Lack | None:
+    """Why there are no images for a method to perturb; None where there are, or where it perturbs none.
+
+    `chosen_alone`: whether the setup holds no sets but those that are chosen, so that another choice helps.
+    """
     ways = [way for way in perturbations(at.entry, (asked,)).values() if way]
     if ways and is_features(at.model):
         return Lack("there are no images to perturb, as this network is made of features")
     listed = [name for name in at.sets if is_listed(name)] if ways else []
     if gone := [name for name in listed if not all(listed_has_bank(at, name, way) for way in ways)]:
         labels = ", ".join(dataset_entry(name).label for name in gone)
-        way_on = "" if at.id_set in gone else ": choose other OOD sets, or fetch these"
+        way_on = ": choose other OOD sets, or fetch these" if chosen_alone and at.id_set not in gone else ""
         return Lack(f"the images of {labels}, which would have to be perturbed, do not ship{way_on}", _fetches(gone))
     return None
 
@@ -229,7 +234,7 @@ def more_scores(spec: RunSpec) -> MoreScores:
         else f"they need a fit on a training set, and {fit_lacks}"
         if SCORES[name].fitted and fit_lacks
         else without.text
-        if (without := _no_images(setup(replace(spec, other=name)), Method(score=name)))
+        if (without := _no_images(setup(replace(spec, other=name)), Method(score=name), chosen_alone=True))
         else ""
         for name in prepared
     }

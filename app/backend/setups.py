@@ -29,7 +29,7 @@ from ash.extracting.takeover import take_over
 from ash.files import look_of
 from ash.identity import identity as built_identity
 from ash.labels import Reading, read
-from ash.methods import Perturbation, perturbations
+from ash.methods import Method, Perturbation, perturbations
 from ash.models import ModelEntry, ModelError, get_model
 from ash.networks.several import check_different
 from ash.results import SUBSET_ID as SUBSET_ID
@@ -208,11 +208,23 @@ def setup(spec: RunSpec) -> Setup:
 
     Of several checkpoints it is the one that it names, else the first.
 
-    What ships is taken along, so that choosing fewer sets needs no new evaluation, unless its images had to be
-    perturbed for the method. What was computed here is not: a bank that is finished must not change what somebody else
-    is in the middle of.
+    What ships is taken along, so that choosing fewer sets needs no new evaluation, unless `perturbs`. What was computed
+    here is not: a bank that is finished must not change what somebody else is in the middle of.
     """
-    return _setup(*asked(spec), any(perturbations(get_model(spec.model), (spec.method,)).values()))
+    return _setup(*asked(spec), perturbs(spec))
+
+
+def perturbs(spec: RunSpec) -> bool:
+    """Whether images have to be perturbed for a spec's method: those of the sets alone that it is compared with then.
+
+    The scores of the sidebar's variants need none.
+    """
+    return bool(spec.other) and _perturbs(spec.model, spec.other)
+
+
+@once_a_run
+def _perturbs(model: str, method: str) -> bool:
+    return any(perturbations(get_model(model), (Method.parse(method),)).values())
 
 
 @once_a_run

@@ -218,3 +218,6 @@ def test_only_the_images_of_the_chosen_sets_are_perturbed() -> None:
     assert lack is not None
     assert lack.click, lack.text
     assert setups.setup(without) == usual, "with another method, what ships is taken along"
+    beside = requirements.lack(without, "adascale")
+    assert beside is not None
+    assert "choose other OOD sets" not in beside.text, "beside another method another choice does not help"
