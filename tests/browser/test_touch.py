@@ -76,17 +76,20 @@ def test_a_swipe_on_any_chart_scrolls_the_page_and_changes_nothing(visitor: Visi
 def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(visitor: Visitors) -> None:
     one = visitor(390, 844, touch=True).open("/scores?curve=scrub&model=demo&p=65")
     page = one.page
-    page.locator(".slider-container").first.evaluate("rail => rail.scrollIntoView({block: 'center'})")
-    rail: Any = page.locator(".slider-rail-touch-rect").bounding_box()
-    x, y = rail["x"] + rail["width"] / 2, rail["y"] + rail["height"] / 2
+
+    def middle_of_the_rail() -> tuple[float, float]:
+        page.locator(".slider-container").first.evaluate("rail => rail.scrollIntoView({block: 'center'})")
+        rail: Any = page.locator(".slider-rail-touch-rect").bounding_box()
+        return rail["x"] + rail["width"] / 2, rail["y"] + rail["height"] / 2
+
+    x, y = middle_of_the_rail()
     frame = "document.querySelector('.js-plotly-plot')._fullLayout._currentFrame"
     before = page.evaluate(frame)
     swipe(page, x, y, SWIPE)
     page.wait_for_function(f"() => document.querySelector('.slider-container').getBoundingClientRect().y > {y} + 100")
     page.evaluate(RESTS)
     assert page.evaluate(frame) == before
-    rail = page.locator(".slider-rail-touch-rect").bounding_box()
-    y = rail["y"] + rail["height"] / 2
+    x, y = middle_of_the_rail()  # the page goes on for a while after a quick finger, and may have left it out of sight
     wire = page.context.new_cdp_session(page)
     wire.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
     for moved in range(10, 101, 10):
