@@ -57,7 +57,7 @@ def parts(at: Setup) -> "tuple[fx.GraphModule, fx.GraphModule]":
 
 
 _loading = threading.Lock()
-_HEAVY = ("ash.sweeping", "torchvision.transforms")
+_HEAVY = ("ash.sweeping", "ash.networks.vision")
 
 
 def load() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision import transforms
 
 from ash import splitting
 from ash.device import describe, memory, synchronize
@@ -18,6 +17,7 @@ from ash.fitting import ADASCALE_SHARE, ADASCALE_STEP
 from ash.identity import Recipe, check_precision
 from ash.methods import ADASCALE
 from ash.networks.entries import ModelEntry, Preprocess
+from ash.networks.vision import transforms
 from ash.scores.of_logits import ODIN_TEMPERATURE
 
 FEWEST = 8  # images a batch is filled up to: convolutions of fewer take other algorithms, which round differently

@@ -171,6 +171,11 @@ class _Draws(TorchDispatchMode):
         super().__init__()
         self.found: list[tuple[Tensor, str]] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What is not compiled need not be left out of it, for which torch would load its compiler (see `vision`)."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         if torch.Tag.nondeterministic_seeded not in func.tags:

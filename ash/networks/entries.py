@@ -67,7 +67,7 @@ class Preprocess:
 
     def build(self) -> "Compose":
         """The torchvision transform, from a PIL image of any mode; ImageError where it would become too large."""
-        from torchvision import transforms
+        from ash.networks.vision import transforms
 
         size = (self.resize, self.resize) if self.squash else self.resize
         return transforms.Compose(

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import fx, nn
-from torchvision.models.feature_extraction import NodePathTracer
 
 from ash.networks.failures import SplitError, place_of, reason_of
 from ash.networks.operations import changes, is_view, writes
 from ash.networks.outputs import logits_of, unwrapped, with_article
+from ash.networks.vision import NodePathTracer
 
 HELP = (
     "What helps: decide it once in the constructor, or hide a function from the tracing with torch.fx.wrap('its name')."

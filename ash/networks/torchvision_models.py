@@ -38,7 +38,7 @@ WITH_WEIGHTS = {"transform_input": True, "aux_logits": True, "init_weights": Fal
 
 def torchvision_names() -> list[str]:
     """The names of torchvision's image classifiers."""
-    import torchvision
+    from ash.networks.vision import torchvision
 
     return list(torchvision.models.list_models(module=torchvision.models))
 
@@ -99,14 +99,14 @@ def imagenet_classes() -> tuple[str, ...]:
         if file.name == "_meta.py" and (found := written.search(file.read_text())):
             with suppress(ValueError, SyntaxError):
                 return tuple(ast.literal_eval(found[1]))
-    from torchvision.models import ResNet50_Weights
+    from ash.networks.vision import ResNet50_Weights
 
     return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def weights_of(name: str) -> Any:
     """The published weights that a network is explored with: IMAGENET1K_V1 or, where there is none, the default."""
-    from torchvision.models import get_model_weights
+    from ash.networks.vision import get_model_weights
 
     published = get_model_weights(name)
     return published.__members__.get(FIRST_CHOICE, published.DEFAULT)
@@ -120,7 +120,7 @@ def url_hash(url: str) -> str:
 
 def build(name: str) -> "nn.Module":
     """A torchvision network without weights, built as torchvision builds it for its published weights."""
-    from torchvision.models import get_model
+    from ash.networks.vision import get_model
 
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
@@ -135,7 +135,7 @@ def find_entry(name: str) -> ModelEntry | None:
 
     ModelError for its other networks, and for a classifier that cannot be fed or cut, with the reason.
     """
-    import torchvision
+    from ash.networks.vision import torchvision
 
     if name in torchvision_names():
         return _entry(name)
