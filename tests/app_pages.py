@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -18,6 +20,8 @@ from ash.errors import AshError
 
 ENTRY = Path(__file__).parents[1] / "app" / "main.py"
 PATIENCE = 600  # seconds that one run of a page may take, on a machine that others use too
+# Each AppTest reads what every installed package says of itself, 70 ms; none is installed meanwhile.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 def at_link(page: str, /, **query: object) -> AppTest:
