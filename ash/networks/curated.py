@@ -34,6 +34,7 @@ CIFAR100_CLASSES = (
 CIFAR_SIZE = Preprocess(32, 32, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
 PICTURES = ("patterns", "pages", "emoji", "clipart", "clipart_objects")  # from far to near
 MOBILENET_PLACEMENTS = {"features.18.2": "Last features", "adaptive_avg_pool2d": "Penultimate layer"}
+MOBILENET_SIZES = {"features.18.2": 62_720, "adaptive_avg_pool2d": 1280}
 CIFAR_OOD = ("svhn", "lsun_c", "lsun_r", "isun", "places365", "dtd")
 CIFAR_EPSILON = 0.0014  # Liang et al.'s for a DenseNet-BC on CIFAR-10, though they count in undivided pixels
 DICE = (  # the repository of DICE (Sun and Li 2022, MIT), at the commit that added its checkpoints
@@ -79,6 +80,7 @@ def _register_densenet(name: str, label: str, classes: tuple[str, ...], presets:
             "avgpool": "Penultimate layer",
         },
         deep_placements=("trans1.relu", "trans2.relu"),
+        sizes={"trans1.relu": 221_184, "trans2.relu": 76_800, "relu": 21_888, "avgpool": 342},
         presets=presets,
         dice_percentile=90,
         odin_epsilon=CIFAR_EPSILON,
@@ -99,6 +101,7 @@ register_model(
     ood_sets=(*PICTURES, "dtd"),
     placements=MOBILENET_PLACEMENTS,
     deep_placements=(),
+    sizes=MOBILENET_SIZES,
     presets={**_presets(60, 65, 90), "Here: ASH-S @ 75": "ash_s@75"},
     dice_percentile=70,
     odin_epsilon=0.03,
@@ -122,6 +125,7 @@ register_model(
     classes=FASHION_CLASSES,
     deep_placements=("layer3.0.relu2",),
     placements={"layer3.0.relu2": "Third block", "layer4.0.relu2": "Last block", "avgpool": "Penultimate layer"},
+    sizes={"layer3.0.relu2": 3136, "layer4.0.relu2": 3072, "avgpool": 192},
     id_set="fashion_mnist",
     train_set="fashion_mnist_train",
     dice_percentile=90,  # as for CIFAR
@@ -151,6 +155,7 @@ register_model(
         "avgpool": "Penultimate layer",
     },
     deep_placements=("layer3.5.relu_2",),
+    sizes={"layer3.5.relu_2": 200_704, "layer4.2.relu_2": 100_352, "avgpool": 2048},
     presets=_presets(60, 65, 90),
     dice_percentile=70,
     odin_epsilon=0.005,
@@ -168,6 +173,7 @@ register_model(
     ood_sets=IMAGENET_OOD,
     placements=MOBILENET_PLACEMENTS,
     deep_placements=(),
+    sizes=MOBILENET_SIZES,
     presets=_presets(60, 65, 90),
     dice_percentile=70,
     odin_epsilon=0.03,

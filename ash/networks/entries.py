@@ -117,22 +117,22 @@ class ModelEntry:
     """A network by name.
 
     `architecture` builds it without weights. `placements` maps node names to display names in network order, the
-    penultimate one last; `deep_placements` are those whose tail is more than one linear map, stated so that nobody has
-    to trace the network to know. `presets` maps a label to a method; `id_set` and `ood_sets` name the data it is
-    explored with, `train_set` the set that methods are fitted on, "" where none is known. `react_threshold` is ReAct's
-    constant; `dice_percentile` DICE's share of weights to drop, None where none is known; `odin_epsilon` how far ODIN
-    moves normalised pixels, 0 for not at all. `url` is the public address of its weights, "" where there is none, and
-    `url_hash` the first digits of that file's SHA-256;
-    `shipped` says that its weights are those of assets/demo, and `bundled` is the file there that is used where the
-    user has none; `checkpoint` is the file to use instead of the one that `weights` finds, and `checkpoints` are all
-    where the network comes in several (of one folder, say). `paper_name` says which network of `ash.paper` it is, ""
-    for none of them: numbers of another network are never compared with the paper's.
+    penultimate one last; `deep_placements` are those whose tail is more than one linear map, and `sizes` are the
+    numbers of values that an image has at them, stated so that nobody has to trace the network to know. `presets`
+    maps a label to a method; `id_set` and `ood_sets` name the data it is explored with, `train_set` the set that
+    methods are fitted on, "" where none is known. `react_threshold` is ReAct's constant; `dice_percentile` DICE's
+    share of weights to drop, None where none is known; `odin_epsilon` how far ODIN moves normalised pixels, 0 for
+    not at all. `url` is the public address of its weights, "" where there is none, and `url_hash` the first digits
+    of that file's SHA-256; `shipped` says that its weights are those of assets/demo, and `bundled` is the file
+    there that is used where the user has none; `checkpoint` is the file to use instead of the one that `weights`
+    finds, and `checkpoints` are all where the network comes in several (of one folder, say). `paper_name` says
+    which network of `ash.paper` it is, "" for none of them: numbers of another network are never compared with the
+    paper's.
     `note` says what else to know.
 
     Of a network of the user's: `source` is the plug-in's file; `trained` says that `architecture` gives it with its
     weights, so that there is no file of them; `traced` False, that `get_model` has to look for its placements.
-    `features` is the folder that a network without images is made of. `penultimate_size`: the number of values that
-    enter the head, where the network was traced for that, else 0.
+    `features` is the folder that a network without images is made of.
     """
 
     name: str
@@ -144,6 +144,7 @@ class ModelEntry:
     ood_sets: tuple[str, ...]
     placements: dict[str, str]
     deep_placements: tuple[str, ...] = ()
+    sizes: dict[str, int] = field(default_factory=dict)
     presets: dict[str, str] = field(default_factory=dict)
     react_threshold: float = 1.0
     dice_percentile: float | None = None
@@ -161,7 +162,6 @@ class ModelEntry:
     trained: bool = False
     traced: bool = True
     features: "Features | None" = None
-    penultimate_size: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -172,6 +172,11 @@ class ModelEntry:
     def penultimate(self) -> str:
         """The node name of the penultimate placement."""
         return list(self.placements)[-1]
+
+    @property
+    def penultimate_size(self) -> int:
+        """The number of values that enter the head, 0 where nobody has stated it."""
+        return self.sizes.get(self.penultimate, 0)
 
     def node(self, placement: str) -> str:
         """The node name of a placement, which may be `penultimate`."""

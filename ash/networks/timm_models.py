@@ -17,7 +17,7 @@ from ash.names import HUB, OF_TIMM, TIMM
 from ash.networks.checkpoints import SUFFIXES, ModelError, checkpoints_root, find_hub_file, weights_place
 from ash.networks.entries import ModelEntry, Preprocess
 from ash.networks.torchvision_models import IMAGENET, IMAGENET_OOD, USUAL_PRESETS, imagenet_classes, url_hash
-from ash.networks.tracing import default_placements
+from ash.networks.tracing import default_placements, facts_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -219,13 +219,11 @@ def _entry(name: str, config: bytes) -> ModelEntry:
         class_names=class_names(about, classes),
         id_set=IMAGENET,
         ood_sets=IMAGENET_OOD,
-        placements=places,
-        deep_placements=tuple(cut.name for cut in cuts if cut.name in places and not cut.linear),
+        **facts_of(cuts, places),
         presets=dict(USUAL_PRESETS),
         dice_percentile=70,
         url=url,
         url_hash=url_hash(url),
-        penultimate_size=last.size,
         note=" ".join(_notes(about, why, last)),
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ash.networks.checkpoints import ModelError
 from ash.networks.entries import ModelEntry, Preprocess
-from ash.networks.tracing import default_placements
+from ash.networks.tracing import default_placements, facts_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -166,9 +166,7 @@ def _entry(name: str) -> ModelEntry:
         class_names=tuple(weights.meta["categories"]),
         id_set=IMAGENET,
         ood_sets=IMAGENET_OOD,
-        placements=places,
-        deep_placements=tuple(cut.name for cut in cuts if cut.name in places and not cut.linear),
-        penultimate_size=penultimate.size,
+        **facts_of(cuts, places),
         presets=dict(USUAL_PRESETS),
         dice_percentile=70,
         url=weights.url,

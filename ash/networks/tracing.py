@@ -1,7 +1,7 @@
 """What a network says of itself: its placements with display names, and whether it is what its entry states."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ash.networks.checkpoints import ModelError
 from ash.networks.entries import PENULTIMATE, ModelEntry
@@ -29,6 +29,16 @@ def default_placements(name: str, cuts: "tuple[Cut, ...]") -> "tuple[dict[str, s
     shown = sorted(ends.values(), key=cuts.index)
     labels = {cut.name: f"Stage end, {' × '.join(map(str, cut.shape))}" for cut in shown}
     return {**labels, last.name: PENULTIMATE_LABEL}, last
+
+
+def facts_of(cuts: "tuple[Cut, ...]", places: dict[str, str]) -> dict[str, Any]:
+    """The fields of an entry that say what its placements are."""
+    shown = [cut for cut in cuts if cut.name in places]
+    return {
+        "placements": places,
+        "deep_placements": tuple(cut.name for cut in shown if not cut.linear),
+        "sizes": {cut.name: cut.size for cut in shown},
+    }
 
 
 def _penultimate(name: str, cuts: "tuple[Cut, ...]") -> "Cut":
@@ -63,8 +73,7 @@ def traced(entry: ModelEntry) -> ModelEntry:
     places, last = default_placements(entry.name, cuts)
     if entry.placements:
         places = _stated(entry, cuts, last)
-    deep = tuple(cut.name for cut in cuts if cut.name in places and not cut.linear)
-    return replace(entry, placements=places, deep_placements=deep, penultimate_size=last.size, traced=True)
+    return replace(entry, traced=True, **facts_of(cuts, places))
 
 
 def _stated(entry: ModelEntry, cuts: "tuple[Cut, ...]", last: "Cut") -> dict[str, str]:

@@ -57,6 +57,7 @@ class TestCurated:
         assert [cut.penultimate for cut in shown] == [False] * (len(shown) - 1) + [True]
         assert entry.penultimate == shown[-1].name
         assert shown[-1].size == WIDTHS[name]
+        assert {cut.name: cut.size for cut in shown} == entry.sizes
 
     @pytest.mark.parametrize("name", MODELS)
     def test_data_presets_and_classes(self, name: str) -> None:
