@@ -12,7 +12,7 @@ from app.backend.engine import is_linear, run
 from app.backend.evaluations import STEP, table
 from app.backend.fits import more_keys
 from app.backend.requirements import OF_ADASCALE, lack, lack_of_each, unready
-from app.backend.setups import Setup, chosen_sets, images, setup, status
+from app.backend.setups import Setup, chosen_sets, for_method, images, setup, status
 from app.backend.shipping import drawn, results_setup, shipped, shipped_words, usual
 from app.link.spec import RunSpec
 from ash import paper, reports
@@ -39,6 +39,8 @@ def _measured(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...], about: 
 
 
 def _rows(at: Setup, methods: tuple[str, ...], ood: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of methods that perturb the same images, or none."""
+    at = for_method(at, methods[0], ood)
     return _measured(at, methods, ood, tuple(more_keys(at, methods)))
 
 

@@ -1,7 +1,7 @@
 """What a spec still needs before anything is computed, and a method to be measured: in words, in images, in steps."""
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from app.backend.banks import Step, compute_banks, extract_all, missing_sets
@@ -13,6 +13,8 @@ from app.backend.registry import entry
 from app.backend.setups import (
     Setup,
     bare_label,
+    chosen_sets,
+    for_method,
     images,
     is_as_ships,
     is_features,
@@ -21,7 +23,6 @@ from app.backend.setups import (
     is_present,
     is_usable,
     listed_has_bank,
-    perturbs,
     set_label,
     setup,
     status,
@@ -30,9 +31,7 @@ from app.backend.setups import (
 from app.link.spec import RunSpec
 from ash import reports
 from ash.data import MadeEntry, dataset_entry
-from ash.errors import sentence
 from ash.methods import Method, Perturbation, baselines, perturbations
-from ash.models import ModelEntry, ModelError
 from ash.scores import SCORES
 
 OF_ADASCALE = ("adascale", "adascale_l")  # drawn beside the paper's methods; both take the same perturbed images
@@ -44,7 +43,7 @@ def unready(spec: RunSpec) -> str:
     one = at.entry
     if not one.present:
         return f"the weights of {one.label} are missing"
-    if _fault(one):
+    if one.fault(spec.checkpoint):
         return f"the weights of {one.label} cannot be used"
     label = bare_label(at.id_set)
     if not is_usable(spec.model, at.id_set):
@@ -52,16 +51,6 @@ def unready(spec: RunSpec) -> str:
     if not is_measurable(at, at.id_set):
         return f"the images of {label} do not ship, {_but_ships(at)}"
     return "" if at.ood else f"no OOD set for {one.label} is here"
-
-
-def _fault(one: ModelEntry) -> str:
-    """What is wrong with a weights file that is there, in a sentence; "" for nothing."""
-    try:
-        if not one.brings_weights:
-            one.weights_hash()
-    except ModelError as error:
-        return sentence(error)
-    return ""
 
 
 def _but_ships(at: Setup) -> str:
@@ -88,7 +77,7 @@ def unfetchable(spec: RunSpec) -> tuple[str, ...]:
     """A sentence for everything that is missing for this spec and has no public address: what to do about it."""
     one = setup(spec).entry
     weights = [] if one.present or one.url else [f"Put the weights of {one.label} at {shown(one.weights)}."]
-    if one.present and (fault := _fault(one)):
+    if fault := one.fault(spec.checkpoint):
         weights.append(fault)
     return (*weights, *(shown(_why(name)) for name in _without_images(spec) if _why(name)))
 
@@ -130,8 +119,12 @@ def lack_of_each(spec: RunSpec, methods: Iterable[str]) -> dict[str, Lack | None
     """Method -> what is missing for it, as `lack` says it; what is on the disk is looked up once for all of them."""
     if reason := unready(spec):
         return dict.fromkeys(methods, Lack(reason, _fetches(needed(spec))))
-    here = _Here(setup(spec), perturbs(spec))
-    return {method: _lack(here, method) for method in methods}
+    here: dict[Setup, _Here] = {}
+    return {method: _lack(here.setdefault(at, _Here(at)), method) for method in methods for at in (_at(spec, method),)}
+
+
+def _at(spec: RunSpec, method: str) -> Setup:
+    return for_method(setup(spec), method, tuple(chosen_sets(spec)))
 
 
 @dataclass(frozen=True)
@@ -139,7 +132,6 @@ class _Here:
     """What is there under a setup, each looked up when it is first asked for."""
 
     at: Setup
-    chosen_alone: bool
 
     @cached_property
     def banks_missing(self) -> dict[str, int]:
@@ -170,7 +162,7 @@ def _lack(here: _Here, method: str) -> Lack | None:
     if (gone := here.banks_missing) or (asked.needs_fit and here.training_missing):
         names = [set_label(name) for name in gone] or [set_label(at.entry.train_set)]
         return Lack(f"the activations of {', '.join(names)} are not computed", click=True)
-    if without := _no_images(at, asked, here.chosen_alone):
+    if without := _no_images(at, asked):
         return without
     for way in perturbations(at.entry, (asked,)).values():
         if gone := here.perturbed_missing(way):
@@ -180,18 +172,15 @@ def _lack(here: _Here, method: str) -> Lack | None:
     return None
 
 
-def _no_images(at: Setup, asked: Method, chosen_alone: bool) -> Lack | None:
-    """Why there are no images for a method to perturb; None where there are, or where it perturbs none.
-
-    `chosen_alone`: whether the setup holds no sets but those that are chosen, so that another choice helps.
-    """
+def _no_images(at: Setup, asked: Method) -> Lack | None:
+    """Why there are no images for a method to perturb; None where there are, or where it perturbs none."""
     ways = [way for way in perturbations(at.entry, (asked,)).values() if way]
     if ways and is_features(at.model):
         return Lack("there are no images to perturb, as this network is made of features")
     listed = [name for name in at.sets if is_listed(name)] if ways else []
     if gone := [name for name in listed if not all(listed_has_bank(at, name, way) for way in ways)]:
         labels = ", ".join(dataset_entry(name).label for name in gone)
-        way_on = ": choose other OOD sets, or fetch these" if chosen_alone and at.id_set not in gone else ""
+        way_on = ": choose other OOD sets, or fetch these" if at.id_set not in gone else ""
         return Lack(f"the images of {labels}, which would have to be perturbed, do not ship{way_on}", _fetches(gone))
     return None
 
@@ -234,7 +223,7 @@ def more_scores(spec: RunSpec) -> MoreScores:
         else f"they need a fit on a training set, and {fit_lacks}"
         if SCORES[name].fitted and fit_lacks
         else without.text
-        if (without := _no_images(setup(replace(spec, other=name)), Method(score=name), chosen_alone=True))
+        if (without := _no_images(_at(spec, name), Method(score=name)))
         else ""
         for name in prepared
     }
@@ -252,7 +241,7 @@ def measure_steps(specs: Iterable[RunSpec], method: str) -> Generator[Step, None
 
 
 def _measure_steps(spec: RunSpec, method: str) -> Generator[Step, None, None]:
-    at, asked = setup(spec), Method.parse(method)
+    at, asked = _at(spec, method), Method.parse(method)
     yield from compute_banks(at)
     if asked.needs_fit and missing_training(at):
         yield from extract_all(at, [(whole_set(at.entry.train_set), 0.0)])
@@ -270,6 +259,6 @@ def baselines_here(spec: RunSpec) -> tuple[str, ...]:
 
 def images_of(spec: RunSpec, method: str) -> int:
     """Images that have to go through the network before a method can be measured."""
-    at, asked = setup(spec), Method.parse(method)
+    at, asked = _at(spec, method), Method.parse(method)
     ways = perturbations(at.entry, (asked,)).values()
     return sum(sum(missing.values()) for missing in (missing_sets(at), *(missing_perturbed(at, way) for way in ways)))

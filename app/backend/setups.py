@@ -208,35 +208,24 @@ def setup(spec: RunSpec) -> Setup:
 
     Of several checkpoints it is the one that it names, else the first.
 
-    What ships is taken along, so that choosing fewer sets needs no new evaluation, unless `perturbs`. What was computed
-    here is not: a bank that is finished must not change what somebody else is in the middle of.
+    What ships is taken along, so that choosing fewer sets needs no new evaluation, but not `for_method`. What was
+    computed here is not: a bank that is finished must not change what somebody else is in the middle of.
     """
-    return _setup(*asked(spec), perturbs(spec))
-
-
-def perturbs(spec: RunSpec) -> bool:
-    """Whether images have to be perturbed for a spec's method: those of the sets alone that it is compared with then.
-
-    The scores of the sidebar's variants need none.
-    """
-    return bool(spec.other) and _perturbs(spec.model, spec.other)
+    at = _setup(*asked(spec))
+    return for_method(at, spec.other, spec.ood) if spec.other else at
 
 
 @once_a_run
-def _perturbs(model: str, method: str) -> bool:
-    return any(perturbations(get_model(model), (Method.parse(method),)).values())
+def for_method(at: Setup, method: str, chosen: tuple[str, ...]) -> Setup:
+    """The same for one method: of one that perturbs images, those of the chosen OOD sets alone."""
+    if not any(perturbations(at.entry, (Method.parse(method),)).values()):
+        return at
+    return _over(at, [name for name in at.ood if name in chosen] or list(at.ood))
 
 
 @once_a_run
 def _setup(
-    model: str,
-    placed: str,
-    id_name: str,
-    named: tuple[str, ...],
-    limit: int,
-    dtype: str,
-    checkpoint: str,
-    chosen_alone: bool,
+    model: str, placed: str, id_name: str, named: tuple[str, ...], limit: int, dtype: str, checkpoint: str
 ) -> Setup:
     entry = get_model(model)
     placement = entry.penultimate if placed == PENULTIMATE else placed
@@ -246,7 +235,7 @@ def _setup(
     usual = tuple(name for name in entry.ood_sets if name in offered) or tuple(offered)
     chosen = tuple(name for name in named if name in offered) or usual
     whole = replace(bare, ood=usual)
-    more = usual if bare.entry.present and not chosen_alone else ()
+    more = usual if bare.entry.present else ()
     taken = [name for name in offered if name in chosen or (name in more and _ships(whole, name))]
     return _over(whole, taken)
 

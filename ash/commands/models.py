@@ -11,7 +11,9 @@ def models(name: str | None) -> None:
     """List the models: weights, placements, data, presets. With a NAME: everywhere that it can be cut."""
     for entry in [get_model(name)] if name else working_models():
         click.echo(f"{entry.name}: {entry.label}")
-        click.echo(f"  weights     {'present' if entry.present else 'missing; they belong'} at {entry.weights}")
+        here = f"{'present' if entry.present else 'missing; they belong'} at {entry.weights}"
+        fault = entry.fault()
+        click.echo(f"  weights     {f'cannot be used: {fault}' if fault else here}")
         if names := entry.checkpoint_names:
             click.echo(f"  checkpoints {', '.join(names)}; the weights are the first one's")
         if entry.note:

@@ -108,7 +108,8 @@ def _hash(path: Path, look: Look) -> str:
 
 
 def damage(path: Path) -> str:
-    """What the checksums say that torch.save leaves in a file, in a sentence; "" where all agree, or it has none.
+    """Why a file holds no weights as torch.save or safetensors begin them, or what the checksums say that torch.save
+    leaves in it, in a sentence; "" where all agree, or it has none.
 
     torch.load does not look at them: with one flipped byte it would give other weights without a word.
     """
@@ -118,8 +119,10 @@ def damage(path: Path) -> str:
 @lru_cache(maxsize=256)
 def _damage(path: Path, look: Look) -> str:
     with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":  # of an older form, or safetensors: without checksums
-            return ""
+        start = file.read(9)
+    if not start.startswith(b"PK\x03\x04"):  # of an older form, or safetensors: without checksums
+        begins = start[8:] == b"{" if path.suffix == SAFE else start.startswith(b"\x80")
+        return "" if begins else _why_not(path, ValueError("it begins otherwise") if start else EOFError())
     try:
         with zipfile.ZipFile(path) as parts:
             for part in (one for one in parts.infolist() if one.CRC):  # 0 where torch was told to leave them out
@@ -127,7 +130,8 @@ def _damage(path: Path, look: Look) -> str:
                     while content.read(2**20):
                         pass
     except Exception as error:  # zipfile raises many kinds on what a byte more or less makes of a list of parts
-        return f"{path} is damaged or only half downloaded ({error}): get it again."
+        what = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
+        return f"{path} is damaged or only half downloaded{what}: get it again."
     return ""
 
 

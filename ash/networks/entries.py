@@ -234,6 +234,18 @@ class ModelEntry:
             raise ModelError(wrong)
         return found
 
+    def fault(self, checkpoint: str = "") -> str:
+        """What is wrong with weights that are there, of one of its checkpoints or of any, in a sentence; "" for
+        nothing."""
+        if not self.present or self.brings_weights:
+            return ""
+        try:
+            for one in [self.each[checkpoint]] if checkpoint else self.each.values():
+                one.weights_hash()
+        except ModelError as error:
+            return str(error)
+        return ""
+
     def has_published_weights(self) -> bool:
         """Whether its weights are the file that `url` names, by the digits of its hash or, where none are known, by the
         checksum that its fetch has left; ModelError as `weights_hash`."""

@@ -175,6 +175,24 @@ class TestOwnFilesThatAreDamaged:
         path.write_bytes(content)
         assert same(entry.build(), whole)
 
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [(b"", "half downloaded"), (b"<html>", "torch.save has not written it"), (bytes(99), "has not written it")],
+    )
+    def test_what_is_no_file_of_weights_is_known_before_it_is_loaded(
+        self, content: bytes, what: str, path: Path
+    ) -> None:
+        path.write_bytes(content)
+        assert what in get_model("demo").with_checkpoint(path).fault()
+
+    def test_what_zipfile_says_of_its_own_objects_is_not_repeated(self, path: Path) -> None:
+        torch.save(DemoNet().state_dict(), path)
+        content = path.read_bytes()
+        at = content.index(b"PK\x01\x02") + 8  # the flags of a part: one bit says that it is encrypted
+        path.write_bytes(content[:at] + bytes([content[at] | 1]) + content[at + 1 :])
+        said = get_model("demo").with_checkpoint(path).fault()
+        assert said.endswith("is damaged or only half downloaded: get it again.")
+
     def test_a_file_without_checksums_is_taken_as_it_is(self, path: Path) -> None:
         whole = DemoNet()
         torch.serialization.set_crc32_options(False)

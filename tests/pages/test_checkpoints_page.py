@@ -246,7 +246,15 @@ def test_another_file_in_a_checkpoints_place_has_other_numbers(example: Path, wh
         app.button(key="prepare_button").click()
         assert cards(ran(app))["AUROC"] != before["AUROC"]
         path.write_bytes(kept[:1000])
-        assert "seed1.pt is damaged or only half downloaded" in texts(open_page("tradeoff", **link))
+        for query in (link, QUERY):
+            said = texts(open_page("tradeoff", **query))
+            assert "cannot be used, so nothing can be measured here yet" in said
+            assert "seed1.pt is damaged or only half downloaded" in said
+        shelf = open_page("library", **QUERY, shelf="models").get("html")
+        assert any("cannot be used" in one.proto.body and "seed1.pt is damaged" in one.proto.body for one in shelf)
+        output = CliRunner().invoke(main, ["models", MODEL]).output
+        assert "cannot be used" in output
+        assert "seed1.pt is damaged" in output
     finally:
         path.write_bytes(kept)
     assert cards(open_page("tradeoff", **link)) == before

@@ -105,6 +105,8 @@ def _weights(row: ModelRow) -> str:
         return "in head.npz of the folder of features"
     if row.built_in:
         return "built in: the function of the plug-in returns the network with them"
+    if fault := library.weights_fault(row.name):
+        return f"cannot be used: {library.shown(fault)}"
     return f"present, {size(row.bytes)}" if row.present else "missing"
 
 

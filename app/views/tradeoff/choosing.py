@@ -9,7 +9,7 @@ from app.backend.caches import cache_data
 from app.link.fields import OFF
 from app.link.spec import RunSpec
 from app.theme import ALGORITHMS
-from app.views.tradeoff.measured import deep_rows, others_of
+from app.views.tradeoff.measured import beside, deep_rows, others_of
 from ash.methods import Method
 from ash.protocol import choose
 from ash.tables import over_checkpoints
@@ -44,10 +44,11 @@ def choice_of(spec: RunSpec, linear: bool, part: str) -> Choice:
     alone = {name: f"noise ({setups.set_label(name)})" for name in protocol.noise_sets(at)}
     alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
     on = (sets, *((name,) for name in alone))
+    others, chosen = others_of(spec), tuple(setups.chosen_sets(spec))
     if linear:
-        found = _chosen(setups.each_checkpoint(spec), spec.score, others_of(spec), where, budget, goal, on)
+        found = _chosen(setups.each_checkpoint(spec), spec.score, others, chosen, where, budget, goal, on)
     else:
-        rows = [deep_rows(at, spec.score, where), *(evaluations.measure(at, one, where) for one in others_of(spec))]
+        rows = [deep_rows(at, spec.score, where), *beside(at, others, where, chosen)]
         found = _choices(pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on)
     first, of_ash, *rest = found
     return Choice(
@@ -60,6 +61,7 @@ def _chosen(
     every: tuple[setups.Setup, ...],
     score: str,
     others: tuple[str, ...],
+    chosen: tuple[str, ...],
     part: str,
     budget: float | None,
     goal: str,
@@ -68,8 +70,8 @@ def _chosen(
     """`_choices` among the settings of a linear tail's sweep and other methods, by the mean over the checkpoints."""
     tables = {}
     for at in every:
-        more = [evaluations.measure(at, one, part) for one in others]
-        tables[at.checkpoint] = pd.concat([evaluations.table(at, score, part), *more], ignore_index=True)
+        rows = [evaluations.table(at, score, part), *beside(at, others, part, chosen)]
+        tables[at.checkpoint] = pd.concat(rows, ignore_index=True)
     return _choices(over_checkpoints(tables), budget, goal, on)
 
 

@@ -47,9 +47,11 @@ def view_of(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setti
     between = [one for one in dict.fromkeys((*wanted, *others_of(spec))) if one not in known]
     more = [one for one in between if one not in measured]
     rows = (*swept, *(measured[one] for one in between if one in measured))
-    rows += settings_over({one.checkpoint: _measured(one, more, part) for one in every}, sets) if more else ()
-    by_method = {one.method: one for one in rows}
     labels = setups.chosen_sets(spec)
+    if more:
+        tables = {one.checkpoint: pd.concat(beside(one, more, part, tuple(labels))) for one in every}
+        rows += settings_over(tables, sets)
+    by_method = {one.method: one for one in rows}
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
     if at.checkpoint:
         where += f", over {len(every)} checkpoints" if len(every) > 1 else f", checkpoint {at.checkpoint}"
@@ -71,9 +73,9 @@ def _baselines(spec: RunSpec) -> tuple[str, ...]:
     return tuple(one for one in first if all(one in here for here in others))
 
 
-def _measured(at: setups.Setup, methods: Iterable[str], part: str) -> pd.DataFrame:
-    """The rows of some methods beside the sweep's."""
-    return pd.concat([evaluations.measure(at, one, part) for one in methods], ignore_index=True)
+def beside(at: setups.Setup, methods: Iterable[str], part: str, chosen: tuple[str, ...]) -> list[pd.DataFrame]:
+    """The rows of methods beside the sweep's, a table each, on the chosen OOD sets at least."""
+    return [evaluations.measure(setups.for_method(at, one, chosen), one, part) for one in methods]
 
 
 @cache_resource(max_entries=64)
