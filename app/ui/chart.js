@@ -1,5 +1,5 @@
 // A chart that keeps its node: what is new in a figure is changed in what stands there. The zoom, the legend and the
-// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, config, alt, picks, live}.
+// pointer's label stay, and nothing flickers. `data` holds JSON: {figure, config, filename, alt, picks, live}.
 
 const charts = new WeakMap(); // the component's element -> {node, text, pick, ...}
 const FULL = {
@@ -8,7 +8,8 @@ const FULL = {
   path: 'M4 4h6v2H6v4H4zM14 4h6v6h-2V6h-4zM4 14h2v4h4v2H4zM18 14h2v6h-6v-2h4z',
 };
 
-// An arrow down onto a line, beside Plotly's camera.
+// A camera, and an arrow down onto a line.
+const CAMERA = { width: 24, height: 24, path: 'M9 4 7 7H3v13h18V7h-4l-2-3zM12 9a4.5 4.5 0 0 1 0 9 4.5 4.5 0 0 1 0-9z' };
 const VECTOR = { width: 24, height: 24, path: 'M11 3h2v9h4l-5 6-5-6h4zM4 20h16v2H4z' };
 const PRINTER = { width: 24, height: 24, path: 'M7 3h10v4H7zM4 8h16v9h-3v-4H7v4H4zM8.5 14.5h7V21h-7z' };
 
@@ -51,7 +52,8 @@ function begin(element) {
   chart.buttons = {
     displayModeBar: FINGER ? false : 'hover',
     modeBarButtonsToAdd: [
-      { name: 'svg', title: 'Download plot as SVG', icon: VECTOR, click: () => saveVector(chart) },
+      { name: 'png', title: 'Download plot as PNG', icon: CAMERA, click: () => save(chart, { format: 'png', scale: 2 }) },
+      { name: 'svg', title: 'Download plot as SVG', icon: VECTOR, click: () => save(chart, { format: 'svg' }) },
       { name: 'pdf', title: 'Print plot, or save it as PDF', icon: PRINTER, click: () => print(chart) },
       { name: 'fullscreen', title: 'Full screen', icon: FULL, click: () => fullScreen(chart.node) },
     ],
@@ -71,22 +73,23 @@ function after(chart, act) {
   });
 }
 
-// As it stands, zoom and all: what a paper or a thesis takes.
-function saveVector(chart) {
-  const { width, height } = chart.node._fullLayout, { filename } = chart.config.toImageButtonOptions;
-  return window.Plotly.downloadImage(chart.node, { format: 'svg', filename, width, height });
+// As it stands, zoom and all. The file's name says the method, so it is no part of the config: Plotly draws a chart of
+// another config wholly anew, and its zoom is gone.
+function save(chart, how) {
+  const { width, height } = chart.node._fullLayout;
+  return window.Plotly.downloadImage(chart.node, { filename: chart.filename, width, height, ...how });
 }
 
 // The same on a page of its size, in the colours of the screen: what is printed into a file is a PDF, its letters text.
 async function print(chart) {
-  const { width, height } = chart.node._fullLayout, { filename } = chart.config.toImageButtonOptions;
+  const { width, height } = chart.node._fullLayout;
   const drawing = await window.Plotly.toImage(chart.node, { format: 'svg', width, height, imageDataOnly: true });
   const style = `${fontFaces()} @page { size: ${width}px ${height}px; margin: 0 }
     body { margin: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact }
     svg { display: block } .updatemenu-container, .slider-container { display: none }`;
   const frame = document.createElement('iframe');
   frame.className = 'ash-printed';
-  frame.srcdoc = `<!doctype html><title>${filename}</title><style>${style}</style>${drawing}`;
+  frame.srcdoc = `<!doctype html><title>${chart.filename}</title><style>${style}</style>${drawing}`;
   frame.onload = async () => {
     await frame.contentDocument.fonts.ready;
     frame.contentWindow.onafterprint = () => frame.remove();
@@ -165,8 +168,8 @@ function listen(chart) {
 async function draw(chart) {
   const said = chart.said;
   if (said === chart.text) return;
-  const { figure, config, alt, picks, live: film } = JSON.parse(said);
-  chart.picks = picks;
+  const { figure, config, filename, alt, picks, live: film } = JSON.parse(said);
+  [chart.picks, chart.filename] = [picks, filename];
   chart.node.setAttribute('aria-label', alt);
   chart.height = figure.layout.height ?? 450;
   chart.node.style.minHeight = `${chart.height}px`; // its place, while Plotly is loaded

@@ -26,10 +26,11 @@ from ash.methods import STEPS, Method
 
 OnPick = Callable[[str], Pick]
 Table: TypeAlias = pd.DataFrame | Callable[[], pd.DataFrame]
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud"],
 }  # of every chart, on a page and in a file
+_ON_PAGES = {**_CONFIG, "modeBarButtonsToRemove": [*_CONFIG["modeBarButtonsToRemove"], "toImage"]}  # chart.js has one
 
 _MADE_OF: dict[str, Callable[[Method], object]] = {
     "variant": lambda one: one.variant,
@@ -72,8 +73,8 @@ def show(
     `columns`: the `column_config` of the table. `images`: what downloads say of the images that it is of, where those
     are not simply all. `live`: how the chart moves with the slider (`app.ui.live`).
     """
-    config = {**_CONFIG, "toImageButtonOptions": {"filename": filename, "scale": 2}}
-    about = json.dumps({"alt": alt, "config": config, "picks": on_pick is not None, "live": live and asdict(live)})
+    shown = {"alt": alt, "config": _ON_PAGES, "filename": filename, "picks": on_pick is not None}
+    about = json.dumps({**shown, "live": live and asdict(live)})
     chart.mount(f'{about[:-1]}, "figure": {figure.to_json()}}}'.encode(), key, _chart_callback(key, on_pick))
     label = "Table and downloads" if table is not None else "Downloads"
     with st.expander(label, key=f"{key}_more", on_change="rerun", icon=":material/table:") as more:

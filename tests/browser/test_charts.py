@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from driver import Visitor
+from PIL import Image
 from test_picks import LONELY_MARK
 
 from ash.methods import Method
@@ -46,6 +47,17 @@ def test_a_step_keeps_the_node_the_zoom_and_the_legend(visitor: Visitors) -> Non
     assert page.evaluate(f"() => {PLOT}._fullData.some(one => one.visible === 'legendonly')")
 
 
+def test_a_step_draws_no_chart_anew(visitor: Visitors) -> None:
+    """Whatever else hangs on the step, as the names of files do: what is drawn stays, and so does a zoom into it."""
+    one = visitor()
+    drawn = "[...document.querySelectorAll('.js-plotly-plot .main-svg')]"
+    for path in ("/scores", "/activations", "/samples?look=one", "/samples?look=one&part=top5", "/lab?room=relu"):
+        one.open(f"{path}{'&' if '?' in path else '?'}p=40&variant=ash_s&model=demo")
+        count = one.page.evaluate(f"{drawn}.map(one => one.isTheSame = true).length")
+        one.press("ArrowRight").expect_p(41).ready()
+        assert one.page.evaluate(f"{drawn}.map(one => one.isTheSame)") == [True] * count, path
+
+
 def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visitors) -> None:
     page = visitor().open("/?model=demo").page
     titles = page.eval_on_selector_all(".js-plotly-plot .modebar-btn", "all => all.map(one => one.dataset.title)")
@@ -53,6 +65,12 @@ def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visito
     assert "Full screen" in titles
     assert not [one for one in titles if "hare" in one or "loud" in one]
     page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as waiting:
+        page.locator('.modebar-btn[data-title="Download plot as PNG"]').first.click()
+    with Image.open(waiting.value.path()) as picture:
+        width = page.evaluate(f"{PLOT}._fullLayout.width")
+        assert (picture.format, picture.width) == ("PNG", 2 * width)
+    assert waiting.value.suggested_filename == "ash-trade-off.png"
     with page.expect_download() as waiting:
         page.locator('.modebar-btn[data-title="Download plot as SVG"]').first.click()
     assert waiting.value.suggested_filename == "ash-trade-off.svg"
