@@ -17,7 +17,7 @@ class Site:
     ranges: bool = True
     cuts: list[int] = field(default_factory=list)  # bytes sent before the connection is cut, one per request
     status: list[int] = field(default_factory=list)  # error answers that come first
-    length: int | None = None  # a wrong Content-Length, -1 for none
+    length: int | str | None = None  # a wrong Content-Length, -1 for none
     redirect: str = ""
     content_type: str = "application/octet-stream"
     asked: list[str] = field(default_factory=list)

@@ -80,7 +80,7 @@ def kinds() -> Iterator[tuple[str, Path, Use]]:
     yield "own weights", mine, own_logits
     yield "shipped manifest", shipped.FOLDER / "manifest.json", lambda: (logits(), pixels(), bank_of(digits))
     yield "shipped images", shipped.FOLDER / "images" / "digits.npz", pixels
-    for name in ("shard-00000.npy", "samples.csv", "manifest.json"):
+    for name in ("shard-00000.npz", "samples.csv.gz", "manifest.json"):
         yield f"shipped {name}", folder / name, lambda: bank_of(digits)
 
     some = evenly(digits, 130)  # three shards

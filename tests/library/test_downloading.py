@@ -173,6 +173,21 @@ def test_redirects_are_followed_on_the_web_only(site: Site, tmp_path: Path) -> N
     assert names(tmp_path) == ["x.bin"]
 
 
+@pytest.mark.parametrize("length", ["9" * 5000, "-5", "1e9", "many"])
+def test_a_content_length_that_is_no_number_of_bytes(site: Site, tmp_path: Path, length: str) -> None:
+    site.length = length
+    load(site, tmp_path / "x.bin", checksum=MD5)
+    assert (tmp_path / "x.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:x/", "//", "http://", "\u00e9" * 10])
+def test_a_redirect_to_no_address_is_a_sentence(site: Site, tmp_path: Path, address: str) -> None:
+    site.redirect = address
+    with pytest.raises(DataError):
+        load(site, tmp_path / "x.bin")
+    assert names(tmp_path) == []
+
+
 def test_a_log_in_page_is_not_a_file(site: Site, tmp_path: Path) -> None:
     site.content_type = "text/html; charset=utf-8"
     with pytest.raises(DataError, match=r"sends a web page in the place of x\.bin"):
