@@ -97,20 +97,29 @@ def carried_states() -> list[WidgetState]:
 def unseen() -> Iterator[list[RerunData]]:
     """What the block draws is registered here and never sent to the browser; a rerun that it asks for is left out.
 
-    Yields a list. After the block it holds the run that the browser asked for meanwhile, if it did.
+    It is drawn to its end whatever the browser asks for meanwhile: a control that is not drawn has no callback, and its
+    change would be lost. Yields a list; after the block it holds the run that the browser asked for, if it did.
     """
     context = get_script_run_ctx()
     assert context is not None
-    send, context._enqueue = context._enqueue, lambda message: None
-    newer: list[RerunData] = []
+    state, newer = context.session_state, list[RerunData]()
+    send, give_way = context._enqueue, state._yield_callback
+    context._enqueue = lambda message: None
+    object.__setattr__(
+        state, "_yield_callback", lambda: None
+    )  # set as an attribute, it would be a value of the session
     try:
         yield newer
+    except RerunException:
+        pass  # of the block's own
+    finally:
+        context._enqueue = send
+        object.__setattr__(state, "_yield_callback", give_way)
+    try:
         _give_way()
     except RerunException as error:
         if error.rerun_data.widget_states is not None:  # not so in a rerun of the block's own
             newer.append(error.rerun_data)
-    finally:
-        context._enqueue = send
 
 
 def run_again(states: list[WidgetState], newer: list[RerunData]) -> None:

@@ -12,11 +12,13 @@ from starlette.formparsers import MultiPartParser
 from streamlit.navigation.page import Page
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.runtime import Runtime
 from streamlit.runtime.scriptrunner import RerunData
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
+from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.runtime.state.session_state import SessionState
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
@@ -57,6 +59,7 @@ def test_parts_that_only_a_server_uses_are_there() -> None:
     for name in ("query_string", "widget_states", "page_script_hash", "cached_message_hashes", "context_info"):
         assert name in RerunData.__dataclass_fields__
     assert hasattr(SessionState()._new_widget_state, "clear")
+    assert callable(SafeSessionState(SessionState(), lambda: None)._yield_callback)
     assert "_session_mgr" in inspect.getsource(Runtime.__init__)
     assert "_session_storage" in inspect.getsource(WebsocketSessionManager.__init__)
     assert callable(MemorySessionStorage.list)
@@ -108,6 +111,34 @@ def _restarted() -> None:
     with state.first_meeting():
         st.slider("p", 0, 99, key="p", on_change=changed)
     st.button("go", key="go")
+
+
+def _asked_again_meanwhile() -> None:
+    import streamlit as st
+    from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
+    from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
+
+    from app.link import state
+
+    def changed() -> None:
+        st.session_state["moves"] = [*st.session_state.get("moves", []), st.session_state["p"]]
+
+    with state.first_meeting():
+        if slider := st.session_state.pop("ask", ""):  # of the browser, while the page is drawn unseen
+            states = WidgetStates(widgets=[WidgetState(id=slider, int_array_value={"data": [43]})])
+            get_script_run_ctx().script_requests.request_rerun(RerunData(widget_states=states))  # type: ignore[union-attr]
+            st.session_state.get("any")
+        st.slider("p", 0, 99, 41, key="p", on_change=changed)
+
+
+def test_a_change_that_comes_while_the_page_is_drawn_unseen_is_not_lost() -> None:
+    known: Any = AppTest.from_function(_asked_again_meanwhile).run().slider(key="p").proto.id
+    app: Any = AppTest.from_function(_asked_again_meanwhile)
+    app.session_state["ask"] = known
+    app._run(WidgetStates(widgets=[WidgetState(id=known, int_array_value={"data": [42]})]))
+    assert not app.exception
+    assert app.session_state["moves"][-1] == 43
+    assert app.slider(key="p").value == 43
 
 
 def test_states_are_taken_out_of_a_run() -> None:
