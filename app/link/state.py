@@ -21,7 +21,8 @@ from app.link.streamlit_private import Page
 from app.link.trail import Arrival, Trail
 
 _PAGES = "_pages"  # module -> page, of this run
-_SPEC, _TRAIL, _NOTICES, _MET = "spec", "_trail", "_notices", "_met"
+_SPEC, _TRAIL, _NOTICES = "spec", "_trail", "_notices"
+_MET, _CARRIED = "_met", "_carried"  # whether this session has drawn a page; states that came before it has
 _WRITTEN, _SEEN = "_written", "_seen"  # how often values were put into controls; whether the browser has them all
 _PUTS = "_puts"  # the same, with those that nobody has to wait for
 _REPLACED = "_replaced"  # key of a control -> puts that the browser may lack, and the value that each took the place of
@@ -59,19 +60,22 @@ def first_meeting() -> Iterator[None]:
 
     Streamlit calls the callbacks of the controls it has drawn, and this session has drawn none. So where the browser
     comes with states of controls, the page is drawn as the link says it, unseen, and the run repeated with the states.
+    A second change stops that drawing half way, with callbacks for some: the next run begins anew, with the states of
+    both.
     """
     if st.session_state.get(_MET, False):
         yield
         return
-    states = streamlit_private.carried_states()
+    states = {**st.session_state.get(_CARRIED, {}), **streamlit_private.carried_states()}
     if not states:
         st.session_state[_MET] = True
         yield
         return
-    with streamlit_private.unseen() as newer:
+    st.session_state[_CARRIED] = states
+    with streamlit_private.unseen():
         yield
     st.session_state[_MET] = True
-    streamlit_private.run_again(states, newer)
+    streamlit_private.run_again(st.session_state.pop(_CARRIED).values())
 
 
 def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: str) -> RunSpec:

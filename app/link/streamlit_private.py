@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
@@ -83,62 +83,49 @@ def value_of(key: str, unknown: Any = None) -> Any:
 # A browser that was here before this server was
 
 
-def carried_states() -> list[WidgetState]:
-    """The states of controls that the browser sent with this run, taken away: the run goes on without them."""
+def carried_states() -> dict[str, WidgetState]:
+    """Id -> state of the controls that the browser sent with this run, taken away: the session begins without them.
+
+    Nor is anything left of a run that another has stopped: its page was half drawn.
+    """
     context = get_script_run_ctx()
     if context is None:
-        return []
-    states = context.session_state.get_widget_states()
-    context.session_state._state._new_widget_state.clear()
+        return {}
+    states = {one.id: one for one in context.session_state.get_widget_states()}
+    if states:
+        context.session_state._state.clear()
     return states
 
 
 @contextmanager
-def unseen() -> Iterator[list[RerunData]]:
-    """What the block draws is registered here and never sent to the browser; a rerun that it asks for is left out.
-
-    It is drawn to its end whatever the browser asks for meanwhile: a control that is not drawn has no callback, and its
-    change would be lost. Yields a list; after the block it holds the run that the browser asked for, if it did.
-    """
+def unseen() -> Iterator[None]:
+    """What the block draws is registered here and never sent to the browser; a rerun that it asks for is left out."""
     context = get_script_run_ctx()
     assert context is not None
-    state, newer = context.session_state, list[RerunData]()
-    send, give_way = context._enqueue, state._yield_callback
-    context._enqueue = lambda message: None
-    object.__setattr__(
-        state, "_yield_callback", lambda: None
-    )  # set as an attribute, it would be a value of the session
+    send, context._enqueue = context._enqueue, lambda message: None
     try:
-        yield newer
-    except RerunException:
-        pass  # of the block's own
+        yield
+    except RerunException as error:
+        if error.rerun_data.widget_states is not None:  # it is the browser that asks
+            raise
     finally:
         context._enqueue = send
-        object.__setattr__(state, "_yield_callback", give_way)
-    try:
-        _give_way()
-    except RerunException as error:
-        if error.rerun_data.widget_states is not None:  # not so in a rerun of the block's own
-            newer.append(error.rerun_data)
 
 
-def run_again(states: list[WidgetState], newer: list[RerunData]) -> None:
-    """End this run and begin another with these states of controls, and what was asked for after them.
-
-    Callbacks are called where they are new.
-    """
+def run_again(states: Iterable[WidgetState]) -> None:
+    """End this run and begin another with these states of controls: callbacks are called where they are new."""
     context = get_script_run_ctx()
     assert context is not None
     assert context.script_requests is not None
-    first = RerunData(
-        query_string=context.query_string,
-        widget_states=WidgetStates(widgets=states),
-        page_script_hash=context.page_script_hash,
-        cached_message_hashes=context.cached_message_hashes,
-        context_info=context.context_info,
+    context.script_requests.request_rerun(
+        RerunData(
+            query_string=context.query_string,
+            widget_states=WidgetStates(widgets=states),
+            page_script_hash=context.page_script_hash,
+            cached_message_hashes=context.cached_message_hashes,
+            context_info=context.context_info,
+        )
     )
-    for data in (first, *newer):
-        context.script_requests.request_rerun(data)
     _give_way()
 
 

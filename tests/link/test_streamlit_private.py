@@ -18,7 +18,6 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.runtime import Runtime
 from streamlit.runtime.scriptrunner import RerunData
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
-from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.runtime.state.session_state import SessionState
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
@@ -58,8 +57,7 @@ def test_a_run_has(name: str) -> None:
 def test_parts_that_only_a_server_uses_are_there() -> None:
     for name in ("query_string", "widget_states", "page_script_hash", "cached_message_hashes", "context_info"):
         assert name in RerunData.__dataclass_fields__
-    assert hasattr(SessionState()._new_widget_state, "clear")
-    assert callable(SafeSessionState(SessionState(), lambda: None)._yield_callback)
+    assert callable(SessionState().clear)
     assert "_session_mgr" in inspect.getsource(Runtime.__init__)
     assert "_session_storage" in inspect.getsource(WebsocketSessionManager.__init__)
     assert callable(MemorySessionStorage.list)
@@ -107,13 +105,15 @@ def _restarted() -> None:
 
     if st.session_state.get("now_new"):  # as after a restart: the browser knows the control, this session does not
         del st.session_state["now_new"]
-        st.session_state["carried"] = [one.id for one in streamlit_private.carried_states()]
+        st.session_state["carried"] = [*streamlit_private.carried_states()]
     with state.first_meeting():
         st.slider("p", 0, 99, key="p", on_change=changed)
     st.button("go", key="go")
 
 
 def _asked_again_meanwhile() -> None:
+    import os
+
     import streamlit as st
     from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
     from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
@@ -124,17 +124,18 @@ def _asked_again_meanwhile() -> None:
         st.session_state["moves"] = [*st.session_state.get("moves", []), st.session_state["p"]]
 
     with state.first_meeting():
-        if slider := st.session_state.pop("ask", ""):  # of the browser, while the page is drawn unseen
+        if slider := os.environ.pop("ASKING", ""):  # of the browser, while the page is drawn unseen
             states = WidgetStates(widgets=[WidgetState(id=slider, int_array_value={"data": [43]})])
             get_script_run_ctx().script_requests.request_rerun(RerunData(widget_states=states))  # type: ignore[union-attr]
             st.session_state.get("any")
-        st.slider("p", 0, 99, 41, key="p", on_change=changed)
+        st.session_state.setdefault("p", 41)
+        st.slider("p", 0, 99, key="p", on_change=changed)
 
 
-def test_a_change_that_comes_while_the_page_is_drawn_unseen_is_not_lost() -> None:
+def test_a_change_that_comes_while_the_page_is_drawn_unseen_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     known: Any = AppTest.from_function(_asked_again_meanwhile).run().slider(key="p").proto.id
     app: Any = AppTest.from_function(_asked_again_meanwhile)
-    app.session_state["ask"] = known
+    monkeypatch.setenv("ASKING", known)
     app._run(WidgetStates(widgets=[WidgetState(id=known, int_array_value={"data": [42]})]))
     assert not app.exception
     assert app.session_state["moves"][-1] == 43
