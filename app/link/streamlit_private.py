@@ -126,12 +126,7 @@ def run_again(states: Iterable[WidgetState]) -> None:
             context_info=context.context_info,
         )
     )
-    _give_way()
-
-
-def _give_way() -> None:
-    """Reading the session's state is where a run gives way to the next; nothing happens where none is asked for."""
-    st.session_state.get("any")
+    st.session_state.get("any")  # reading it is where a run gives way to the next
 
 
 # Sessions
