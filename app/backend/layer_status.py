@@ -190,7 +190,7 @@ def _recalled(at: Setup, score: str, methods: tuple[str, ...], part: str) -> pd.
 
 
 def bank_bytes(at: Setup, count: int) -> int:
-    """Bytes of the activations of so many images; its graph says how many where its entry does not."""
+    """Bytes of the activations of so many images; the network is traced where their size is not stated."""
     size = at.entry.sizes.get(at.placement) or next(cut.size for cut in cuts(at.model) if cut.name == at.placement)
     return int(size * np.dtype(at.dtype).itemsize * count)
 

@@ -201,11 +201,6 @@ def model_row(name: str) -> ModelRow:
     return _entry_row(one)
 
 
-def weights_fault(name: str) -> str:
-    """What is wrong with the weights of a model that are here, in a sentence; "" for nothing. They are read for it."""
-    return get_model(name).fault()
-
-
 @cache_resource(max_entries=1)
 def other_choices() -> tuple[str, ...]:
     """The names of torchvision's classifiers that are not curated and, where it is installed, of timm's networks.

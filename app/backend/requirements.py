@@ -13,7 +13,6 @@ from app.backend.registry import entry
 from app.backend.setups import (
     Setup,
     bare_label,
-    chosen_sets,
     for_method,
     images,
     is_as_ships,
@@ -119,12 +118,13 @@ def lack_of_each(spec: RunSpec, methods: Iterable[str]) -> dict[str, Lack | None
     """Method -> what is missing for it, as `lack` says it; what is on the disk is looked up once for all of them."""
     if reason := unready(spec):
         return dict.fromkeys(methods, Lack(reason, _fetches(needed(spec))))
-    here: dict[Setup, _Here] = {}
-    return {method: _lack(here.setdefault(at, _Here(at)), method) for method in methods for at in (_at(spec, method),)}
+    setups = {method: _at(spec, method) for method in methods}
+    here = {at: _Here(at) for at in setups.values()}
+    return {method: _lack(here[at], method) for method, at in setups.items()}
 
 
 def _at(spec: RunSpec, method: str) -> Setup:
-    return for_method(setup(spec), method, tuple(chosen_sets(spec)))
+    return for_method(setup(spec), method, spec.ood)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _no_images(at: Setup, asked: Method) -> Lack | None:
     listed = [name for name in at.sets if is_listed(name)] if ways else []
     if gone := [name for name in listed if not all(listed_has_bank(at, name, way) for way in ways)]:
         labels = ", ".join(dataset_entry(name).label for name in gone)
-        way_on = ": choose other OOD sets, or fetch these" if at.id_set not in gone else ""
+        way_on = "" if at.id_set in gone else ": choose other OOD sets, or fetch these"
         return Lack(f"the images of {labels}, which would have to be perturbed, do not ship{way_on}", _fetches(gone))
     return None
 

@@ -217,7 +217,7 @@ def setup(spec: RunSpec) -> Setup:
 
 @once_a_run
 def for_method(at: Setup, method: str, chosen: tuple[str, ...]) -> Setup:
-    """The same for one method: of one that perturbs images, those of the chosen OOD sets alone."""
+    """The same for one method: of one that perturbs images, the chosen OOD sets alone. None chosen: all."""
     if not any(perturbations(at.entry, (Method.parse(method),)).values()):
         return at
     return _over(at, [name for name in at.ood if name in chosen] or list(at.ood))

@@ -11,17 +11,15 @@ from typing import Any
 _COMPILER = "torch._dynamo.utils"
 
 
-def _is_compile_supported(device: str) -> bool:
-    """What torchvision asks, answered by the compiler at the first call."""
-    from torch._dynamo.utils import is_compile_supported
-
-    return is_compile_supported(device)
-
-
 class _Asked(ModuleType):
     """In the compiler's place while torchvision is loaded; what else it may ask one day is answered by the compiler."""
 
-    is_compile_supported = staticmethod(_is_compile_supported)
+    @staticmethod
+    def is_compile_supported(device: str) -> bool:
+        """What torchvision asks, when one of its operations is used."""
+        from torch._dynamo.utils import is_compile_supported
+
+        return is_compile_supported(device)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -54,6 +54,7 @@ def test_a_step_draws_no_chart_anew(visitor: Visitors) -> None:
     for path in ("/scores", "/activations", "/samples?look=one", "/samples?look=one&part=top5", "/lab?room=relu"):
         one.open(f"{path}{'&' if '?' in path else '?'}p=40&variant=ash_s&model=demo")
         count = one.page.evaluate(f"{drawn}.map(one => one.isTheSame = true).length")
+        assert count, path
         one.press("ArrowRight").expect_p(41).ready()
         assert one.page.evaluate(f"{drawn}.map(one => one.isTheSame)") == [True] * count, path
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app.backend import library, library_work
+from app.backend import library, library_work, registry
 from app.backend.library import ModelRow
 from app.errors import plain
 from app.link import streamlit_private
@@ -105,7 +105,7 @@ def _weights(row: ModelRow) -> str:
         return "in head.npz of the folder of features"
     if row.built_in:
         return "built in: the function of the plug-in returns the network with them"
-    if fault := library.weights_fault(row.name):
+    if fault := registry.entry(row.name).fault():
         return f"cannot be used: {library.shown(fault)}"
     return f"present, {size(row.bytes)}" if row.present else "missing"
 

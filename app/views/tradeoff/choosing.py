@@ -44,11 +44,11 @@ def choice_of(spec: RunSpec, linear: bool, part: str) -> Choice:
     alone = {name: f"noise ({setups.set_label(name)})" for name in protocol.noise_sets(at)}
     alone |= {name: setups.set_label(name) for name in protocol.own_sets(at)}
     on = (sets, *((name,) for name in alone))
-    others, chosen = others_of(spec), tuple(setups.chosen_sets(spec))
+    others = others_of(spec)
     if linear:
-        found = _chosen(setups.each_checkpoint(spec), spec.score, others, chosen, where, budget, goal, on)
+        found = _chosen(setups.each_checkpoint(spec), spec.score, others, spec.ood, where, budget, goal, on)
     else:
-        rows = [deep_rows(at, spec.score, where), *beside(at, others, where, chosen)]
+        rows = [deep_rows(at, spec.score, where), *beside(at, others, where, spec.ood)]
         found = _choices(pd.concat(rows, ignore_index=True).drop_duplicates(["method", "ood"]), budget, goal, on)
     first, of_ash, *rest = found
     return Choice(

@@ -47,11 +47,10 @@ def view_of(spec: RunSpec, linear: bool, part: str, measured: Mapping[str, Setti
     between = [one for one in dict.fromkeys((*wanted, *others_of(spec))) if one not in known]
     more = [one for one in between if one not in measured]
     rows = (*swept, *(measured[one] for one in between if one in measured))
-    labels = setups.chosen_sets(spec)
     if more:
-        tables = {one.checkpoint: pd.concat(beside(one, more, part, tuple(labels))) for one in every}
-        rows += settings_over(tables, sets)
+        rows += settings_over({one.checkpoint: pd.concat(beside(one, more, part, spec.ood)) for one in every}, sets)
     by_method = {one.method: one for one in rows}
+    labels = setups.chosen_sets(spec)
     where = place_words(setups.set_label(at.id_set), {name: labels[name] for name in sets}, spec.on)
     if at.checkpoint:
         where += f", over {len(every)} checkpoints" if len(every) > 1 else f", checkpoint {at.checkpoint}"
