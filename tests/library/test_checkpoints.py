@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import densenet121, mnasnet0_5, resnet18
 
+from ash.files import file_hash
 from ash.models import ModelError, get_model
-from ash.networks.checkpoints import load_weights, weights_hash
+from ash.networks.checkpoints import checksum_path, load_weights, not_as_fetched, weights_hash
 from ash.networks.own import DemoNet
 
 
@@ -203,3 +205,56 @@ class TestOwnFilesThatAreDamaged:
         assert same(get_model("demo").with_checkpoint(path).build(), whole)
         torch.save(whole.state_dict(), path, _use_new_zipfile_serialization=False)
         assert same(get_model("demo").with_checkpoint(path).build(), whole)
+
+
+def test_fetched_weights_stay_the_published_ones(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    path.write_bytes(b"\x80published")  # as torch.save began before it left checksums
+    digest = file_hash(path)
+    assert not_as_fetched(path, digest, digest[:8]) == ""
+    assert checksum_path(path).is_file(), "noted at the first use"
+    assert "delete it and fetch it again" in not_as_fetched(path, "0" * 64, digest[:8])
+    checksum_path(path).unlink()
+    assert not_as_fetched(path, "0" * 64, digest[:8]) == "", "the user's own file under this name"
+    named = tmp_path / f"net-{digest[:8]}.pth"
+    assert "damaged" in not_as_fetched(named, "0" * 64, digest[:8])
+
+
+class TestStrictCheckpoints:
+    """Kinds of number, not only names and shapes."""
+
+    @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+    def test_other_precisions_load(self, tmp_path: Path, kind: torch.dtype) -> None:
+        state = {k: v.to(kind) if v.is_floating_point() else v for k, v in DemoNet().state_dict().items()}
+        torch.save(state, tmp_path / "x.pt")
+        load_weights(DemoNet(), tmp_path / "x.pt")
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            (lambda x: x.to(torch.int64), "fc.weight holds whole numbers"),
+            (lambda x: x > 0, "fc.weight holds true/false numbers"),
+            (lambda x: x.to(torch.complex64), "fc.weight holds complex numbers"),
+            (lambda x: x.to_sparse(), "fc.weight is sparse"),
+            (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), "quantised"),
+            (lambda x: x.to("meta"), "fc.weight has no values"),
+            (lambda x: x.fill_(torch.nan), "fc.weight holds NaN"),
+        ],
+    )
+    def test_one_sentence_each(self, tmp_path: Path, change: Callable[[torch.Tensor], Any], sentence: str) -> None:
+        state = DemoNet().state_dict()
+        state["fc.weight"] = change(state["fc.weight"].clone())
+        torch.save(state, tmp_path / "x.pt")
+        with pytest.raises(ModelError, match=sentence):
+            load_weights(DemoNet(), tmp_path / "x.pt")
+
+    def test_a_name_with_and_without_its_prefix(self, tmp_path: Path) -> None:
+        state = DemoNet().state_dict()
+        torch.save({**state, "module.fc.bias": state["fc.bias"]}, tmp_path / "x.pt")
+        with pytest.raises(ModelError, match=r"module\.fc\.bias .*is not in the network"):
+            load_weights(DemoNet(), tmp_path / "x.pt")
+
+    def test_bytes_that_are_not_those_that_were_hashed(self, tmp_path: Path) -> None:
+        torch.save(DemoNet().state_dict(), tmp_path / "x.pt")
+        with pytest.raises(ModelError, match="changed while it was in use"):
+            load_weights(DemoNet(), tmp_path / "x.pt", "0" * 64)
