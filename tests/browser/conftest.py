@@ -1,8 +1,11 @@
 """Fixtures of the browser tests: one server, one Chromium, and users who may not reach the network."""
 
+import itertools
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +20,7 @@ SLOW_WIRE = """late => { window.WebSocket = class extends WebSocket {
 
 try:
     from driver import ROOT, Visitor, serve, streamlit_command
-    from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, sync_playwright
 except ImportError:
     if REQUIRED:
         raise
@@ -52,10 +55,21 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
-    """Makes users. At the end: no request has left this machine, and no console shows an error."""
-    contexts, problems = [], []
+Size = tuple[int, int, str, int, bool]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A browser context, the user of its only page, and what went wrong in it."""
+
+    context: BrowserContext
+    user: Visitor
+    problems: list[str]
+
+
+def new_window(browser: Browser, server: str, width: int, height: int, scheme: str, late: int, touch: bool) -> Window:
+    """A window as nobody had before: without storage, history, or code that is compiled."""
+    problems: list[str] = []
 
     def on_request(request: Request) -> None:
         if urlsplit(request.url).hostname not in ("127.0.0.1", None):
@@ -67,22 +81,65 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
         if message.type == "error" and not ("404" in message.text and "/_stcore/" in asked):
             problems.append(f"console: {message.text} ({message.location['url']})")
 
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch, is_mobile=touch
+    )
+    context.on("request", on_request)
+    context.on("console", on_console)
+    context.on("weberror", lambda error: problems.append(f"script: {error.error}"))
+    page = context.new_page()
+    if late:
+        page.add_init_script(f"({SLOW_WIRE})({late})")  # before the visitor's own, which is to see what is sent
+    return Window(context, Visitor(page, server), problems)
+
+
+@pytest.fixture
+def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
+    """Makes users. At the end: no request has left this machine, and no console shows an error."""
+    windows = []
+
     def make(
         width: int = 1440, height: int = 900, scheme: str = "light", late: int = LATE, touch: bool = False
     ) -> Visitor:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch, is_mobile=touch
-        )
-        contexts.append(context)
-        context.on("request", on_request)
-        context.on("console", on_console)
-        context.on("weberror", lambda error: problems.append(f"script: {error.error}"))
-        page = context.new_page()
-        if late:
-            page.add_init_script(f"({SLOW_WIRE})({late})")  # before the visitor's own, which is to see what is sent
-        return Visitor(page, server)
+        windows.append(new_window(browser, server, width, height, scheme, late, touch))
+        return windows[-1].user
 
     yield make
-    for context in contexts:
-        context.close()
+    for window in windows:
+        window.context.close()
+    assert not [problem for window in windows for problem in window.problems]
+
+
+@pytest.fixture(scope="session")
+def used_windows(browser: Browser) -> Iterator[dict[Size, list[Window]]]:
+    """The windows that no `reader` has at the moment."""
+    windows: dict[Size, list[Window]] = defaultdict(list)
+    yield windows
+    for window in itertools.chain.from_iterable(windows.values()):
+        window.context.close()
+
+
+@pytest.fixture
+def reader(browser: Browser, server: str, used_windows: dict[Size, list[Window]]) -> Iterator[Callable[..., Visitor]]:
+    """As `visitor`, in windows of earlier readers, where a page opens in half the time: its code is compiled.
+
+    For tests that leave a window as it was, its history apart, and that ask for no history themselves.
+    """
+    taken: list[tuple[Size, Window]] = []
+
+    def make(width: int = 1440, height: int = 900, scheme: str = "light", touch: bool = False) -> Visitor:
+        size = (width, height, scheme, LATE, touch)
+        free = used_windows[size]
+        window = free.pop() if free else new_window(browser, server, *size)
+        taken.append((size, window))
+        return window.user
+
+    yield make
+    problems = []
+    for size, window in taken:
+        window.user.page.evaluate("localStorage.clear()")
+        window.user.page.goto("about:blank")
+        used_windows[size].append(window)
+        problems += window.problems
+        window.problems.clear()
     assert not problems

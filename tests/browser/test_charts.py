@@ -24,8 +24,8 @@ RESTS = """() => {
 NOW = f"() => JSON.stringify([...{PLOT}._fullData.filter(one => one.name === 'current')].map(one => [one.x, one.y]))"
 
 
-def test_a_step_keeps_the_node_the_zoom_and_the_legend(visitor: Visitors) -> None:
-    one = visitor().open("/?p=40&variant=ash_s&model=demo")
+def test_a_step_keeps_the_node_the_zoom_and_the_legend(reader: Visitors) -> None:
+    one = reader().open("/?p=40&variant=ash_s&model=demo")
     page = one.page
     page.evaluate(f"{PLOT}.scrollIntoView({{block: 'center'}})")
     page.evaluate(f"{PLOT}.isTheSame = true")
@@ -47,9 +47,9 @@ def test_a_step_keeps_the_node_the_zoom_and_the_legend(visitor: Visitors) -> Non
     assert page.evaluate(f"() => {PLOT}._fullData.some(one => one.visible === 'legendonly')")
 
 
-def test_a_step_draws_no_chart_anew(visitor: Visitors) -> None:
+def test_a_step_draws_no_chart_anew(reader: Visitors) -> None:
     """Whatever else hangs on the step, as the names of files do: what is drawn stays, and so does a zoom into it."""
-    one = visitor()
+    one = reader()
     drawn = "[...document.querySelectorAll('.js-plotly-plot .main-svg')]"
     for path in ("/scores", "/activations", "/samples?look=one", "/samples?look=one&part=top5", "/lab?room=relu"):
         one.open(f"{path}{'&' if '?' in path else '?'}p=40&variant=ash_s&model=demo")
@@ -59,8 +59,8 @@ def test_a_step_draws_no_chart_anew(visitor: Visitors) -> None:
         assert one.page.evaluate(f"{drawn}.map(one => one.isTheSame)") == [True] * count, path
 
 
-def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(visitor: Visitors) -> None:
-    page = visitor().open("/?model=demo").page
+def test_a_chart_offers_a_file_and_the_full_screen_and_no_upload(reader: Visitors) -> None:
+    page = reader().open("/?model=demo").page
     titles = page.eval_on_selector_all(".js-plotly-plot .modebar-btn", "all => all.map(one => one.dataset.title)")
     assert any("PNG" in one or "png" in one for one in titles)
     assert "Full screen" in titles
@@ -104,8 +104,8 @@ def test_a_chart_is_printed_on_one_page_of_its_size_as_text(visitor: Visitors) -
 
 
 @pytest.mark.parametrize("width", [1024, 1440])
-def test_the_buttons_of_a_chart_cover_none_of_its_names(visitor: Visitors, width: int) -> None:
-    page = visitor(width, 768).open("/?model=demo").page
+def test_the_buttons_of_a_chart_cover_none_of_its_names(reader: Visitors, width: int) -> None:
+    page = reader(width, 768).open("/?model=demo").page
     page.locator(".js-plotly-plot .nsewdrag").hover(position={"x": 30, "y": 200})
     covered = page.evaluate("""() => {
         const bar = document.querySelector('.modebar').getBoundingClientRect();
@@ -131,8 +131,8 @@ def test_a_chart_is_as_wide_as_its_place(visitor: Visitors) -> None:
     assert abs(page.evaluate(f"{PLOT}._fullLayout.width") - box["width"]) <= 1
 
 
-def test_a_swipe_on_a_chart_scrolls_the_page_and_a_tap_loads_a_mark(visitor: Visitors) -> None:
-    one = visitor(390, 844, touch=True).open("/?p=33&variant=ash_p&model=demo")
+def test_a_swipe_on_a_chart_scrolls_the_page_and_a_tap_loads_a_mark(reader: Visitors) -> None:
+    one = reader(390, 844, touch=True).open("/?p=33&variant=ash_p&model=demo")
     page = one.page
     page.evaluate(f"{PLOT}.scrollIntoView({{block: 'center'}})")
     assert page.locator(".js-plotly-plot .modebar-btn").count() == 0
@@ -154,8 +154,8 @@ def test_a_swipe_on_a_chart_scrolls_the_page_and_a_tap_loads_a_mark(visitor: Vis
     one.expect_p(round(Method.parse(mark["id"]).parameter or 0))
 
 
-def test_play_goes_on_from_the_percentile_of_the_last_step(visitor: Visitors) -> None:
-    one = visitor().open("/scores?curve=scrub&model=demo&p=65")
+def test_play_goes_on_from_the_percentile_of_the_last_step(reader: Visitors) -> None:
+    one = reader().open("/scores?curve=scrub&model=demo&p=65")
     page = one.page
     page.wait_for_selector(".js-plotly-plot .slider-rail-touch-rect", state="attached")
     rail = page.locator(".js-plotly-plot .slider-rail-touch-rect").bounding_box()

@@ -39,8 +39,8 @@ MISSED = """() => {
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_tab_reaches_every_control(visitor: Visitors, path: str) -> None:
-    one = visitor().open(path)
+def test_tab_reaches_every_control(reader: Visitors, path: str) -> None:
+    one = reader().open(path)
     missed: list[str] = []
     for _ in range(3):  # what is drawn again while the focus passes has lost its mark, and is passed again
         once_around(one.ready())
@@ -59,8 +59,8 @@ def once_around(one: Visitor) -> None:
     pytest.fail(f"the focus never comes round within {MOST} presses")
 
 
-def test_a_filter_is_chosen_by_keys(visitor: Visitors) -> None:
-    one = visitor().open("/samples?look=grid")
+def test_a_filter_is_chosen_by_keys(reader: Visitors) -> None:
+    one = reader().open("/samples?look=grid")
     group = one.page.get_by_role("radiogroup", name="Verdict")
     group.get_by_role("radio").first.focus()
     one.page.keyboard.press("ArrowRight")
@@ -68,15 +68,15 @@ def test_a_filter_is_chosen_by_keys(visitor: Visitors) -> None:
     one.expect_query(look="grid", verdict="accepted")
 
 
-def test_a_lesson_is_opened_by_keys(visitor: Visitors) -> None:
-    one = visitor().open("/lessons")
+def test_a_lesson_is_opened_by_keys(reader: Visitors) -> None:
+    one = reader().open("/lessons")
     one.page.get_by_test_id("stMain").get_by_role("button", name="Open").nth(1).focus()
     one.page.keyboard.press("Enter")
     expect(one.page.locator("h1").first).to_contain_text("Pruning")
 
 
-def test_the_focus_wears_a_ring_and_the_words_on_a_page_stand_beside_the_others(visitor: Visitors) -> None:
-    one = visitor().open("/scores")
+def test_the_focus_wears_a_ring_and_the_words_on_a_page_stand_beside_the_others(reader: Visitors) -> None:
+    one = reader().open("/scores")
     links = one.page.get_by_test_id("stSidebar").get_by_role("link")
     links.nth(0).focus()
     one.page.keyboard.press("Tab")  # from a key, as the ring is for who uses keys

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.browser
 BARS = "document.querySelector('.st-key-lab_film .js-plotly-plot')"
 
 
-def test_keys_step_and_the_last_line_drags_p(visitor: Visitors) -> None:
-    one = visitor().open("/lab?variant=ash_s")
+def test_keys_step_and_the_last_line_drags_p(reader: Visitors) -> None:
+    one = reader().open("/lab?variant=ash_s")
     expect(one.page.locator(".st-key-lab_next button")).to_be_visible()  # the code of buttons with keys is loaded late
     line = one.page.get_by_role("heading", level=2)
     expect(line).to_contain_text("Line 1 of 7")

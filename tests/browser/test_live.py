@@ -59,8 +59,8 @@ def hold(one: Visitor, start: int, steps: int, charts: int) -> None:
 
 
 @pytest.mark.parametrize(("path", "charts"), [("/", 1), ("/scores", 1), ("/activations", 3)])
-def test_a_held_key_moves_the_charts_and_the_server_hears_of_the_end(visitor: Visitors, path: str, charts: int) -> None:
-    one = come_near(visitor().open(f"{path}?p=41&variant=ash_s&model=demo"), charts)
+def test_a_held_key_moves_the_charts_and_the_server_hears_of_the_end(reader: Visitors, path: str, charts: int) -> None:
+    one = come_near(reader().open(f"{path}?p=41&variant=ash_s&model=demo"), charts)
     page = one.page
     page.evaluate("document.querySelectorAll('.js-plotly-plot').forEach(plot => { plot.isTheSame = true })")
     asked = page.evaluate(ASKED)
@@ -84,8 +84,8 @@ def test_a_held_key_moves_the_charts_and_the_server_hears_of_the_end(visitor: Vi
         ("/activations?variant=ash_p&p=61", 1, 3),
     ],
 )
-def test_what_is_painted_is_what_the_server_has_drawn(visitor: Visitors, path: str, place: int, charts: int) -> None:
-    one = come_near(visitor().open(f"{path}&model=demo"), charts)
+def test_what_is_painted_is_what_the_server_has_drawn(reader: Visitors, path: str, place: int, charts: int) -> None:
+    one = come_near(reader().open(f"{path}&model=demo"), charts)
     painted = one.page.evaluate(STEP, place)
     one.page.keyboard.up("ArrowRight")
     one.slider.dispatch_event("keyup", {"key": "ArrowRight"})
@@ -133,8 +133,8 @@ def _pairs(values: list[float]) -> list[tuple[float, float]]:
     return list(zip(values[::2], values[1::2], strict=True))
 
 
-def test_a_dragged_slider_moves_the_chart_and_tells_the_server_once(visitor: Visitors) -> None:
-    one = come_near(visitor().open("/scores?p=41&variant=ash_s&model=demo"), 1)
+def test_a_dragged_slider_moves_the_chart_and_tells_the_server_once(reader: Visitors) -> None:
+    one = come_near(reader().open("/scores?p=41&variant=ash_s&model=demo"), 1)
     page = one.page
     thumb: Any = page.locator(".st-key-spec_p [data-testid=stSliderThumbValue]").locator("..").bounding_box()
     x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
@@ -153,9 +153,9 @@ def test_a_dragged_slider_moves_the_chart_and_tells_the_server_once(visitor: Vis
     assert agreement(one) == ""
 
 
-def test_a_movement_that_is_left_ends_where_it_is(visitor: Visitors) -> None:
+def test_a_movement_that_is_left_ends_where_it_is(reader: Visitors) -> None:
     """Another control is taken while the key is down: its key up goes elsewhere."""
-    one = come_near(visitor().open("/scores?p=41&variant=ash_s&model=demo"), 1)
+    one = come_near(reader().open("/scores?p=41&variant=ash_s&model=demo"), 1)
     hold(one, 41, 3, 1)
     one.page.get_by_role("combobox", name="Variant").click()
     one.page.get_by_role("option", name="ASH-P").click()

@@ -31,8 +31,8 @@ CELL = """wanted => {
 }"""
 
 
-def test_a_click_on_a_cell_loads_the_method_at_its_placement(visitor: Visitors) -> None:
-    one = visitor().open("/placements?model=demo")
+def test_a_click_on_a_cell_loads_the_method_at_its_placement(reader: Visitors) -> None:
+    one = reader().open("/placements?model=demo")
     one.page.wait_for_selector(".st-key-placements_grid .js-plotly-plot .bars .point")
     place: Any = one.ready().page.evaluate(CELL, "penultimate ash_b@80")
     assert place, "the grid has no such cell"
@@ -41,8 +41,8 @@ def test_a_click_on_a_cell_loads_the_method_at_its_placement(visitor: Visitors) 
     one.link("Trade-off").title("Trade-off").expect_p(80).expect_query(p="80")
 
 
-def test_the_library_opens_on_the_shelf_of_the_link_and_leads_to_a_model(visitor: Visitors) -> None:
-    one = visitor().open("/library?shelf=data")
+def test_the_library_opens_on_the_shelf_of_the_link_and_leads_to_a_model(reader: Visitors) -> None:
+    one = reader().open("/library?shelf=data")
     expect(one.page.get_by_role("radio", name="Data sets")).to_be_checked()
     one.page.get_by_role("radio", name="Models").click()
     one.expect_query(model="demo")
@@ -50,8 +50,8 @@ def test_the_library_opens_on_the_shelf_of_the_link_and_leads_to_a_model(visitor
     one.title("Trade-off").expect_p(65)
 
 
-def test_a_missing_network_says_what_to_fetch(visitor: Visitors) -> None:
-    one = visitor().open("/scores?model=densenet101_cifar100")
+def test_a_missing_network_says_what_to_fetch(reader: Visitors) -> None:
+    one = reader().open("/scores?model=densenet101_cifar100")
     one.title("Scores")
     expect(one.page.get_by_text("python -m ash fetch densenet101_cifar100")).to_be_visible()
     expect(one.page.get_by_test_id("stException")).to_have_count(0)

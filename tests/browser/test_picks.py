@@ -50,8 +50,8 @@ def sign(method: Method) -> str:
     return MARKS[method.variant].sign
 
 
-def test_a_click_on_a_mark_loads_it_on_every_page(visitor: Visitors) -> None:
-    one = visitor().open("/?p=33&variant=ash_p")
+def test_a_click_on_a_mark_loads_it_on_every_page(reader: Visitors) -> None:
+    one = reader().open("/?p=33&variant=ash_p")
     one.page.wait_for_selector(".js-plotly-plot .points path")
     one.ready().page.evaluate("document.querySelector('.js-plotly-plot').scrollIntoView({block: 'center'})")
     mark: Any = one.page.evaluate(LONELY_MARK, "33")

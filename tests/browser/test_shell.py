@@ -27,15 +27,15 @@ def test_first_paint(visitor: Visitors) -> None:
     expect(one.page).to_have_title("Trade-off - ASH explorer")
 
 
-def test_a_deep_link_sets_the_controls_and_stays_as_it_is(visitor: Visitors) -> None:
-    one = visitor().open("/scores?variant=ash_s&p=42&score=msp")
+def test_a_deep_link_sets_the_controls_and_stays_as_it_is(reader: Visitors) -> None:
+    one = reader().open("/scores?variant=ash_s&p=42&score=msp")
     one.title("Scores").expect_p(42).expect_query(variant="ash_s", p="42", score="msp")
     expect(one.page.get_by_role("combobox", name="Variant")).to_have_value("● ASH-S")
     expect(one.page.get_by_test_id("stSidebar")).to_contain_text("Max softmax")
 
 
-def test_a_junk_link_gets_one_sentence_and_no_traceback(visitor: Visitors) -> None:
-    one = visitor().open("/?p=abc&variant=%3Cscript%3E&zzz=1&placement=../../etc/passwd")
+def test_a_junk_link_gets_one_sentence_and_no_traceback(reader: Visitors) -> None:
+    one = reader().open("/?p=abc&variant=%3Cscript%3E&zzz=1&placement=../../etc/passwd")
     notices = one.page.get_by_test_id("stAlert")
     expect(notices).to_have_count(3)
     expect(notices.first).to_contain_text("p")
@@ -49,8 +49,8 @@ def test_a_junk_link_gets_one_sentence_and_no_traceback(visitor: Visitors) -> No
     expect(notices).to_have_count(0)
 
 
-def test_back_and_forward_bring_the_configuration_and_its_controls(visitor: Visitors) -> None:
-    one = visitor().open("/?p=40&variant=ash_p")
+def test_back_and_forward_bring_the_configuration_and_its_controls(reader: Visitors) -> None:
+    one = reader().open("/?p=40&variant=ash_p")
     one.press("ArrowRight").expect_query(p="41", variant="ash_p")
     one.choose("Variant", "ASH-S").expect_query(p="41", variant="ash_s")
     one.back()
@@ -63,15 +63,15 @@ def test_back_and_forward_bring_the_configuration_and_its_controls(visitor: Visi
     one.press("ArrowRight").expect_p(42).expect_query(p="42", variant="ash_p")
 
 
-def test_back_to_the_bare_address_brings_the_defaults(visitor: Visitors) -> None:
-    one = visitor().open()
+def test_back_to_the_bare_address_brings_the_defaults(reader: Visitors) -> None:
+    one = reader().open()
     one.press("ArrowRight").expect_query(**changed(p=DEFAULT + 1))
     one.back()
     one.expect_query().expect_p(DEFAULT)
 
 
-def test_a_page_change_keeps_the_configuration_and_is_one_step_back(visitor: Visitors) -> None:
-    one = visitor().open("/?p=80")
+def test_a_page_change_keeps_the_configuration_and_is_one_step_back(reader: Visitors) -> None:
+    one = reader().open("/?p=80")
     one.link("Scores").title("Scores").expect_query(p="80").expect_p(80)
     one.press("ArrowRight").expect_query(p="81")
     one.link("Activations").title("Activations").expect_query(p="81").expect_p(81)
@@ -83,29 +83,29 @@ def test_a_page_change_keeps_the_configuration_and_is_one_step_back(visitor: Vis
     one.title("Trade-off").expect_query(p="80").expect_p(80)
 
 
-def test_zero_survives_a_reload(visitor: Visitors) -> None:
-    one = visitor().open("/?p=1")
+def test_zero_survives_a_reload(reader: Visitors) -> None:
+    one = reader().open("/?p=1")
     one.press("ArrowLeft").expect_query(p="0").expect_p(0)
     one.page.reload()
     one.ready().expect_p(0).expect_query(p="0")
 
 
-def test_fast_keys_lose_no_step(visitor: Visitors) -> None:
-    one = visitor().open("/?p=40&variant=ash_p")
+def test_fast_keys_lose_no_step(reader: Visitors) -> None:
+    one = reader().open("/?p=40&variant=ash_p")
     one.press("ArrowRight", times=8).expect_p(48).expect_query(p="48", variant="ash_p")
     one.press("ArrowLeft", times=3).choose("Variant", "ASH-S").expect_query(p="45", variant="ash_s").expect_p(45)
 
 
-def test_two_users_do_not_see_each_other(visitor: Visitors) -> None:
-    one, two = visitor().open("/?p=70&variant=ash_p"), visitor().open("/?p=30&variant=ash_p")
+def test_two_users_do_not_see_each_other(reader: Visitors) -> None:
+    one, two = reader().open("/?p=70&variant=ash_p"), reader().open("/?p=30&variant=ash_p")
     one.press("ArrowRight").expect_query(p="71", variant="ash_p")
     two.press("ArrowLeft").expect_query(p="29", variant="ash_p")
     one.choose("Variant", "ASH-S").expect_query(p="71", variant="ash_s").expect_p(71)
     two.ready().expect_p(29).expect_query(p="29", variant="ash_p")
 
 
-def test_reset(visitor: Visitors) -> None:
-    one = visitor().open("/?p=80&variant=ash_p&budget=2")
+def test_reset(reader: Visitors) -> None:
+    one = reader().open("/?p=80&variant=ash_p&budget=2")
     one.page.get_by_test_id("stSidebar").get_by_role("button", name="Reset").click()
     one.expect_query().expect_p(DEFAULT)
 
@@ -147,8 +147,8 @@ def test_the_qr_code_of_a_room_is_seen_whole(
     assert 150 <= whole["width"] <= 220
 
 
-def test_react_has_a_threshold_in_place_of_the_percentile(visitor: Visitors) -> None:
-    one = visitor().open()
+def test_react_has_a_threshold_in_place_of_the_percentile(reader: Visitors) -> None:
+    one = reader().open()
     one.choose("Variant", "ReAct")
     field = one.page.get_by_role("spinbutton", name="Threshold c")
     field.fill("2.5")
@@ -168,8 +168,8 @@ def tab_to(one: Visitor, target: Locator) -> None:
     raise AssertionError(f"{target} is not reached by Tab")
 
 
-def test_keyboard_alone(visitor: Visitors) -> None:
-    one = visitor().open()
+def test_keyboard_alone(reader: Visitors) -> None:
+    one = reader().open()
     sidebar = one.page.get_by_test_id("stSidebar")
     tab_to(one, sidebar.get_by_role("link", name="Scores"))
     one.page.keyboard.press("Enter")
@@ -180,8 +180,8 @@ def test_keyboard_alone(visitor: Visitors) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_narrow_screen_opens_with_the_page_and_reaches_the_controls(visitor: Visitors, scheme: str) -> None:
-    one = visitor(390, 844, scheme).open()
+def test_a_narrow_screen_opens_with_the_page_and_reaches_the_controls(reader: Visitors, scheme: str) -> None:
+    one = reader(390, 844, scheme).open()
     control = one.page.get_by_test_id("stSidebar").get_by_test_id("stSlider")
     expect(control).not_to_be_in_viewport()
     one.page.get_by_test_id("stExpandSidebarButton").click()

@@ -48,8 +48,8 @@ def swipe(page: Page, x: float, y: float, distance: float) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_swipe_on_any_chart_scrolls_the_page_and_changes_nothing(visitor: Visitors, path: str) -> None:
-    one = visitor(390, 844, touch=True).open(f"{path}{'&' if '?' in path else '?'}model=demo")
+def test_a_swipe_on_any_chart_scrolls_the_page_and_changes_nothing(reader: Visitors, path: str) -> None:
+    one = reader(390, 844, touch=True).open(f"{path}{'&' if '?' in path else '?'}model=demo")
     page, query = one.page, one.query()
     if "lesson" in path:
         page.get_by_text("Read on without answering").click()
@@ -73,8 +73,8 @@ def test_a_swipe_on_any_chart_scrolls_the_page_and_changes_nothing(visitor: Visi
     assert one.query() == query
 
 
-def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(visitor: Visitors) -> None:
-    one = visitor(390, 844, touch=True).open("/scores?curve=scrub&model=demo&p=65")
+def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(reader: Visitors) -> None:
+    one = reader(390, 844, touch=True).open("/scores?curve=scrub&model=demo&p=65")
     page = one.page
 
     def middle_of_the_rail() -> tuple[float, float]:
@@ -101,14 +101,14 @@ def test_a_finger_sideways_moves_a_slider_and_one_upward_the_page(visitor: Visit
 
 
 @pytest.mark.parametrize(("size", "most"), [((1024, 768), 520), ((390, 844), 600)], ids=["projector", "phone"])
-def test_the_first_chart_of_the_home_page_is_in_sight(visitor: Visitors, size: tuple[int, int], most: int) -> None:
-    one = visitor(*size, touch=size[0] < 500)
+def test_the_first_chart_of_the_home_page_is_in_sight(reader: Visitors, size: tuple[int, int], most: int) -> None:
+    one = reader(*size, touch=size[0] < 500)
     for path in ("/", "/?model=demo", "/?model=densenet101_cifar10"):
         assert one.open(path).page.evaluate(FIRST) < most, path
 
 
-def test_p_stands_under_the_chart_where_the_sidebar_is_a_drawer(visitor: Visitors) -> None:
-    phone = visitor(390, 844, touch=True)
+def test_p_stands_under_the_chart_where_the_sidebar_is_a_drawer(reader: Visitors) -> None:
+    phone = reader(390, 844, touch=True)
     for path in ("/", "/scores", "/activations", "/placements"):
         phone.open(f"{path}?model=demo&variant=ash_s&p=70")
         slider = phone.page.locator(".st-key-spec_p_here")
@@ -121,12 +121,12 @@ def test_p_stands_under_the_chart_where_the_sidebar_is_a_drawer(visitor: Visitor
     phone.open("/?model=demo&variant=ash_s&p=70").page.locator(".st-key-spec_p_here input").focus()
     phone.page.keyboard.press("ArrowRight")
     phone.expect_query(variant="ash_s", p="71")
-    wide = visitor().open("/?model=demo&variant=ash_s&p=70")
+    wide = reader().open("/?model=demo&variant=ash_s&p=70")
     expect(wide.page.locator(".st-key-spec_p_here")).to_be_hidden()
 
 
-def test_the_buttons_of_a_table_cover_nothing(visitor: Visitors) -> None:
-    page = visitor(390, 844, touch=True).open("/library?shelf=activations").page
+def test_the_buttons_of_a_table_cover_nothing(reader: Visitors) -> None:
+    page = reader(390, 844, touch=True).open("/library?shelf=activations").page
     above = page.get_by_text("Computed ones are in").bounding_box()
     buttons = page.get_by_test_id("stElementToolbar").first.bounding_box()
     assert above
@@ -134,8 +134,8 @@ def test_the_buttons_of_a_table_cover_nothing(visitor: Visitors) -> None:
     assert above["y"] + above["height"] <= buttons["y"]
 
 
-def test_no_key_is_offered_to_a_finger(visitor: Visitors) -> None:
-    touched = visitor(390, 844, touch=True).open("/lab?variant=ash_s").page
+def test_no_key_is_offered_to_a_finger(reader: Visitors) -> None:
+    touched = reader(390, 844, touch=True).open("/lab?variant=ash_s").page
     expect(touched.locator(".st-key-lab_next button")).to_be_visible()
     expect(touched.locator(".st-key-lab_next kbd")).to_be_hidden()
-    expect(visitor().open("/lab?variant=ash_s").page.locator(".st-key-lab_next kbd")).to_be_visible()
+    expect(reader().open("/lab?variant=ash_s").page.locator(".st-key-lab_next kbd")).to_be_visible()
