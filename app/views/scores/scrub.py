@@ -20,6 +20,7 @@ from app.charts.scores import axis_title, hatching, threshold_line, ticks
 
 BINS = 48
 PLOT = 280  # height of the plot area in pixels: what hangs below it is placed by it
+ROOM = 1.28  # the picture's height, in heights of its bars: the caption stands above them
 REDRAW = False
 
 
@@ -120,7 +121,7 @@ def _text(record: Scrub, frame: Frame, top: float) -> dict[str, Any]:
         "type": "scatter",
         "mode": "text",
         "x": [short(record.scale.left[0])],
-        "y": [short(1.27 * top)],
+        "y": [short((ROOM - 0.01) * top)],
         "text": [caption(record, frame)],
         "textposition": "bottom right",
         "textfont": {"size": 14},
@@ -183,10 +184,10 @@ def figure(record: Scrub, start: int, dark: bool) -> Figure:
         },
         "yaxis": {
             "title": {"text": "% of the set", "font": {"size": 13}},
-            "range": [0, short(1.28 * top)],
+            "range": [0, short(ROOM * top)],
             "fixedrange": True,
         },
-        "shapes": [threshold_line(record.scale.at, dark)],
+        "shapes": [{**threshold_line(record.scale.at, dark), "y1": short(1 / ROOM)}],
         "sliders": [_slider(record, start, dark)],
         "updatemenus": [_buttons(dark)],
     }
