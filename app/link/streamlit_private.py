@@ -93,6 +93,7 @@ def carried_states() -> dict[str, WidgetState]:
         return {}
     states = {one.id: one for one in context.session_state.get_widget_states()}
     if states:
+        context.session_state._state._new_widget_state.states.clear()  # `clear` ends at a control it does not know
         context.session_state._state.clear()
     return states
 

@@ -148,3 +148,28 @@ def test_states_are_taken_out_of_a_run() -> None:
     app.slider(key="p").set_value(7).run()
     assert not app.exception
     assert [one for one in app.session_state["carried"] if one.endswith("-p")]
+
+
+def _numbered() -> None:
+    import streamlit as st
+
+    from app.link import state
+
+    def changed(key: str) -> None:
+        st.session_state["told"] = [*st.session_state.get("told", []), (key, st.session_state[key])]
+
+    with state.first_meeting():
+        key = f"zone_{st.session_state.setdefault('number', state.number_in_use('zone'))}"
+        st.text_input("A control whose value no link says", key=key, on_change=changed, args=(key,))
+
+
+def test_after_a_restart_a_change_is_heard_that_no_link_says() -> None:
+    """As an upload: its control is drawn unseen without the browser's value, under the key that the browser knows."""
+    before: Any = AppTest.from_function(_numbered)
+    before.session_state["number"] = 3
+    known = before.run().text_input(key="zone_3").proto.id
+    app: Any = AppTest.from_function(_numbered)
+    states = [WidgetState(id="$$ID-0123-unknown", bool_value=True), WidgetState(id=known, string_value="mine")]
+    app._run(WidgetStates(widgets=states))
+    assert not app.exception
+    assert app.session_state["told"] == [("zone_3", "mine")]

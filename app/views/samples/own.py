@@ -18,7 +18,7 @@ from app.charts import bins, verdict_words
 from app.charts.bins import Scores
 from app.charts.score_words import score_text
 from app.errors import plain
-from app.link import streamlit_private
+from app.link import state, streamlit_private
 from app.link.spec import RunSpec
 from app.theme import count
 from app.ui import code, plot, prepare, share, work
@@ -69,7 +69,7 @@ def _session() -> Uploads:
 
 def _drop_zone(own: Uploads) -> None:
     uploads.keep_in_memory()
-    key = f"{_DROP}_{st.session_state.get(_DROP, 0)}"
+    key = f"{_DROP}_{st.session_state.setdefault(_DROP, state.number_in_use(_DROP))}"
     # No `type`: the content decides, and every file that is refused gets its own sentence.
     st.file_uploader(
         "Drop images here",
@@ -94,7 +94,7 @@ def _take(key: str) -> None:
             continue
         own.add(file.name, file.getvalue())
         streamlit_private.forget_upload(file)
-    st.session_state[_DROP] = st.session_state.get(_DROP, 0) + 1
+    st.session_state[_DROP] += 1
 
 
 def _clear() -> None:
