@@ -198,12 +198,14 @@ async function plot(chart) {
   if (p !== chart.live?.p) move(figure, chart.film, p);
   figure.layout = { uirevision: chart.revision, ...figure.layout, ...size };
   if (FINGER) figure.layout.dragmode = false;
+  const film = figure.layout.sliders?.[0]; // Play goes on from what is shown, not from where it was stopped before
+  const frame = () => { if (film) chart.node._fullLayout._currentFrame = film.steps[film.active ?? 0]?.label; };
+  if (chart.node._fullLayout) frame(); // its own slider goes to the frame that stands here when it is drawn
   await window.Plotly.react(chart.node, { ...figure, config: { ...chart.config, ...chart.buttons } });
+  frame();
   [chart.shown, chart.late] = [p, false];
   clearTimeout(chart.rest);
   say(chart, p);
-  const film = figure.layout.sliders?.[0]; // Play goes on from what is shown, not from where it was stopped before
-  if (film) chart.node._fullLayout._currentFrame = film.steps[film.active ?? 0]?.label;
 }
 
 function end(element, chart) {

@@ -154,13 +154,16 @@ def test_a_swipe_on_a_chart_scrolls_the_page_and_a_tap_loads_a_mark(reader: Visi
     one.expect_p(round(Method.parse(mark["id"]).parameter or 0))
 
 
-def test_play_goes_on_from_the_percentile_of_the_last_step(reader: Visitors) -> None:
-    one = reader().open("/scores?curve=scrub&model=demo&p=65")
+def test_a_films_own_slider_and_play_go_on_from_the_percentile_of_the_last_step(reader: Visitors) -> None:
+    one = reader()
     page = one.page
+    for _ in range(2):  # the second time all code is there: steps overtake each other
+        one.open("/scores?curve=scrub&model=demo&p=65").press("ArrowRight", times=4).expect_p(69).ready()
+        assert page.locator(".js-plotly-plot .slider-label").first.text_content() == "p = 69"
     page.wait_for_selector(".js-plotly-plot .slider-rail-touch-rect", state="attached")
     rail = page.locator(".js-plotly-plot .slider-rail-touch-rect").bounding_box()
     assert rail
     page.mouse.click(rail["x"] + 0.2 * rail["width"], rail["y"] + rail["height"] / 2)
     page.wait_for_function(f"() => Number({PLOT}._fullLayout._currentFrame) < 60", polling="raf")
-    one.press("ArrowRight").expect_p(66)
-    page.wait_for_function(f"() => {PLOT}._fullLayout._currentFrame === '66'", polling="raf")
+    one.press("ArrowRight").expect_p(70)
+    page.wait_for_function(f"() => {PLOT}._fullLayout._currentFrame === '70'", polling="raf")
