@@ -69,6 +69,13 @@ def test_every_leaf_opens_without_weights_and_images(app: AppTest, leaf: str) ->
     assert not app.metric
 
 
+@pytest.mark.parametrize("leaf", ["table1", "table4", "figure2"])
+def test_results_that_ship_are_shown_where_their_images_are_unknown(app: AppTest, leaf: str) -> None:
+    ran(app, leaf=leaf, model="mobilenet_v2")
+    if leaf != "figure2":
+        assert "nips2017" in text_of(app)
+
+
 def test_how_many_lines_are_measured_is_on_the_page(app: AppTest) -> None:
     lines = pd.concat([reports.lines(number) for number in paper.TABLES])
     own = {one.model: set(one.table.method) for one in shipping.usual()}
