@@ -108,7 +108,7 @@ def _hash(path: Path, look: Look) -> str:
 
 
 def damage(path: Path) -> str:
-    """Why a file holds no weights as torch.save or safetensors begin them, or what the checksums say that torch.save
+    """Why a file holds no weights as torch.save or safetensors write them, or what the checksums say that torch.save
     leaves in it, in a sentence; "" where all agree, or it has none.
 
     torch.load does not look at them: with one flipped byte it would give other weights without a word.
@@ -118,13 +118,17 @@ def damage(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _damage(path: Path, look: Look) -> str:
-    with path.open("rb") as file:
-        start = file.read(9)
-    if not start.startswith(b"PK\x03\x04"):  # of an older form, or safetensors: without checksums
-        begins = start[8:] == b"{" if path.suffix == SAFE else start.startswith(b"\x80")
+    if path.suffix == SAFE:
+        return _unsafe(path)
+    start = _start(path)
+    if not start.startswith(b"PK\x03\x04"):  # of an older form: without checksums
+        begins = start.startswith(b"\x80")
         return "" if begins else _why_not(path, ValueError("it begins otherwise") if start else EOFError())
     try:
         with zipfile.ZipFile(path) as parts:
+            names = {name.rpartition("/")[2] for name in parts.namelist()}
+            if "data.pkl" not in names or "constants.pkl" in names:
+                return _why_not(path, ValueError("TorchScript" if "constants.pkl" in names else "another archive"))
             for part in (one for one in parts.infolist() if one.CRC):  # 0 where torch was told to leave them out
                 with parts.open(part) as content:
                     while content.read(2**20):
@@ -133,6 +137,22 @@ def _damage(path: Path, look: Look) -> str:
         what = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
         return f"{path} is damaged or only half downloaded{what}: get it again."
     return ""
+
+
+def _unsafe(path: Path) -> str:
+    """What the list of tensors at the beginning of a safetensors file, which has no checksums, says of its length."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "numpy"):
+            return ""
+    except Exception as error:  # it raises many kinds, on an empty file too
+        return _why_not(path, error if path.stat().st_size else EOFError())
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(9)
 
 
 @lru_cache(maxsize=16)
@@ -222,6 +242,8 @@ def _why_not(path: Path, error: Exception) -> str:
     if whole or "TorchScript" in text:
         what = f"a pickled {whole[1]}, not only tensors" if whole else "a TorchScript program"
         return f"{start}: it holds {what}; save model.state_dict() instead."
+    if _start(path)[8:] == b"{":
+        return f"{start}, but looks like one of safetensors: give its name the end {SAFE}."
     return f"{start}: torch.save has not written it."
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torchvision.models import densenet121, mnasnet0_5, resnet18
 
 from ash.files import file_hash
 from ash.models import ModelError, get_model
-from ash.networks.checkpoints import checksum_path, load_weights, not_as_fetched, weights_hash
+from ash.networks.checkpoints import checksum_path, damage, load_weights, not_as_fetched, weights_hash
 from ash.networks.own import DemoNet
 
 
@@ -186,6 +187,22 @@ class TestOwnFilesThatAreDamaged:
     ) -> None:
         path.write_bytes(content)
         assert what in get_model("demo").with_checkpoint(path).fault()
+
+    def test_files_of_other_forms_are_known_before_they_are_loaded(self, tmp_path: Path) -> None:
+        safe, zipped = tmp_path / "x.safetensors", tmp_path / "x.pt"
+        save_file(DemoNet().state_dict(), safe)
+        content = safe.read_bytes()
+        assert damage(safe) == ""
+        for other in (content[: len(content) // 2], content + b"more", content[:5], b"PK\x03\x04" + content):
+            safe.write_bytes(other)
+            assert "no .safetensors file, or is damaged" in damage(safe)
+        zipped.write_bytes(content)
+        assert damage(zipped).endswith("give its name the end .safetensors.")
+        with zipfile.ZipFile(zipped, "w") as archive:
+            archive.writestr("picture.png", b"no weights")
+        assert damage(zipped).endswith("torch.save has not written it.")
+        torch.jit.script(nn.Sequential(nn.Flatten())).save(str(zipped))
+        assert "TorchScript" in damage(zipped)
 
     def test_what_zipfile_says_of_its_own_objects_is_not_repeated(self, path: Path) -> None:
         torch.save(DemoNet().state_dict(), path)
