@@ -1,10 +1,13 @@
 """Charts that move in the browser: what is moved to another percentile is what the page would draw there."""
 
+from typing import Any
+
 import pytest
-from app_pages import at_demo, figure, ran, sent
+from app_pages import at_demo, at_link, figure, ran, sent
 from film_reader import differences, moved, plain
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
 
 from app.serving import films
 from ash.bank import BankError
@@ -56,3 +59,30 @@ def test_a_chart_moved_in_the_browser_is_the_one_the_page_draws(page: str, key: 
         ran(app, p=p)
         assert sent(app, key)["live"] == {**live, "p": p}
         assert differences(moved(start, found, p), plain(figure(app, key))) == []
+
+
+def places(app: AppTest) -> dict[str, tuple[int, ...]]:
+    """Where the charts stand on the page: of each the steps from a block to a part of it."""
+    found = {}
+
+    def look(block: Any, way: tuple[int, ...]) -> None:
+        for index, child in block.children.items():
+            if child.type == "bidi_component" and child.proto.component_name == "ash_chart":
+                found[child.proto.id] = (*way, index)
+            elif hasattr(child, "children"):
+                look(child, (*way, index))
+
+    look(app.main, ())
+    return found
+
+
+@pytest.mark.parametrize("page", ["tradeoff", "scores", "activations"])
+def test_a_chart_keeps_its_place_where_a_doubt_comes_and_goes(page: str) -> None:
+    """Where its place is another one, Streamlit takes it away and makes a new one, when steps come fast."""
+    app = ran(at_link(page, model="demo", variant="ash_s", p=42))
+    assert any(":material/help:" in one.value for one in app.caption)
+    before = places(app)
+    assert before
+    ran(app, model="demo", variant="ash_s", p=45)
+    assert not any(":material/help:" in one.value for one in app.caption)
+    assert places(app) == before

@@ -51,7 +51,8 @@ def render(spec: RunSpec) -> None:
     judged = _verdict(spec, one, computed)
     st.markdown(f"**{plain(sample_summary.sentence(judged, curve))}**")
     if computed:
-        controls.doubts(spec)
+        with st.container():
+            controls.doubts(spec)
         sample_picker.quick(spec)
     left, right = appearance.panels("activations", (6, 5), gap="large")
     with left:

@@ -43,7 +43,8 @@ def render(spec: RunSpec) -> None:
     record = _record(spec, after, before)
     reference = evaluations.unshaped(spec).method.label
     st.markdown(f"**{plain(score_words.finding(record, reference))}**")
-    controls.doubts(spec)
+    with st.container():
+        controls.doubts(spec)
     _controls(spec)
     if spec.scores.curve == "hist":
         _histograms(spec, record, after)
