@@ -7,7 +7,6 @@ every run, whatever query came with it: that of the browser may be older than wh
 """
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -83,8 +82,7 @@ def number_in_use(key: str) -> int:
     """Of controls `key_0`, `key_1`, ... that follow each other: the number of the one that a browser has which was here
     before the server was; 0 where it came with none. Asked for when the first of them is drawn.
     """
-    found = [re.search(rf"-{key}_(\d{{1,9}})$", one) for one in st.session_state.get(_CARRIED, ())]
-    return max((int(one[1]) for one in found if one), default=0)
+    return streamlit_private.highest_number(st.session_state.get(_CARRIED, ()), key)
 
 
 def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: str) -> RunSpec:

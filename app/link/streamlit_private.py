@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -96,6 +97,12 @@ def carried_states() -> dict[str, WidgetState]:
         context.session_state._state._new_widget_state.states.clear()  # `clear` ends at a control it does not know
         context.session_state._state.clear()
     return states
+
+
+def highest_number(ids: Iterable[str], key: str) -> int:
+    """N, of the ids of controls those with the keys `key_0`, `key_1`, ...: the highest; 0 where there is none."""
+    found = [re.search(rf"-{key}_(\d{{1,9}})$", one) for one in ids]
+    return max((int(one[1]) for one in found if one), default=0)
 
 
 @contextmanager

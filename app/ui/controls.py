@@ -111,10 +111,11 @@ def show_all() -> None:
 def doubts(spec: RunSpec) -> None:
     """Every reason to doubt the current method's numbers: a warning, or a small line; nothing where there is none.
 
-    Give it a container: what stands below has the same place with and without, or Streamlit makes it anew.
+    Its container is always there: what stands below keeps its place, or Streamlit makes it anew.
     """
     found = evaluations.doubts(setups.setup(spec), str(spec.method), setups.sets_on(spec))
-    if found.grave:
-        st.warning(plain(" ".join(found.said)), icon=":material/help:")
-    elif found.said:
-        st.caption(f":material/help: {plain(' '.join(found.said))}")
+    with st.container(key="doubts"):
+        if found.grave:
+            st.warning(plain(" ".join(found.said)), icon=":material/help:")
+        elif found.said:
+            st.caption(f":material/help: {plain(' '.join(found.said))}")

@@ -1,6 +1,5 @@
 """Fixtures of the browser tests: one server, one Chromium, and users who may not reach the network."""
 
-import itertools
 import os
 import shutil
 from collections import defaultdict
@@ -111,12 +110,9 @@ def visitor(browser: Browser, server: str) -> Iterator[Callable[..., Visitor]]:
 
 
 @pytest.fixture(scope="session")
-def used_windows(browser: Browser) -> Iterator[dict[Size, list[Window]]]:
-    """The windows that no `reader` has at the moment."""
-    windows: dict[Size, list[Window]] = defaultdict(list)
-    yield windows
-    for window in itertools.chain.from_iterable(windows.values()):
-        window.context.close()
+def used_windows() -> dict[Size, list[Window]]:
+    """The windows that no `reader` has at the moment; the browser closes them with itself."""
+    return defaultdict(list)
 
 
 @pytest.fixture
@@ -137,7 +133,7 @@ def reader(browser: Browser, server: str, used_windows: dict[Size, list[Window]]
     yield make
     problems = []
     for size, window in taken:
-        window.user.page.evaluate("localStorage.clear()")
+        window.user.page.evaluate("localStorage.clear(); sessionStorage.clear()")
         window.user.page.goto("about:blank")
         used_windows[size].append(window)
         problems += window.problems

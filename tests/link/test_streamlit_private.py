@@ -58,6 +58,7 @@ def test_parts_that_only_a_server_uses_are_there() -> None:
     for name in ("query_string", "widget_states", "page_script_hash", "cached_message_hashes", "context_info"):
         assert name in RerunData.__dataclass_fields__
     assert callable(SessionState().clear)
+    assert callable(SessionState()._new_widget_state.states.clear)
     assert "_session_mgr" in inspect.getsource(Runtime.__init__)
     assert "_session_storage" in inspect.getsource(WebsocketSessionManager.__init__)
     assert callable(MemorySessionStorage.list)

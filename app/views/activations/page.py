@@ -51,8 +51,7 @@ def render(spec: RunSpec) -> None:
     judged = _verdict(spec, one, computed)
     st.markdown(f"**{plain(sample_summary.sentence(judged, curve))}**")
     if computed:
-        with st.container():
-            controls.doubts(spec)
+        controls.doubts(spec)
         sample_picker.quick(spec)
     left, right = appearance.panels("activations", (6, 5), gap="large")
     with left:

@@ -43,8 +43,7 @@ def render(spec: RunSpec) -> None:
     record = _record(spec, after, before)
     reference = evaluations.unshaped(spec).method.label
     st.markdown(f"**{plain(score_words.finding(record, reference))}**")
-    with st.container():
-        controls.doubts(spec)
+    controls.doubts(spec)
     _controls(spec)
     if spec.scores.curve == "hist":
         _histograms(spec, record, after)

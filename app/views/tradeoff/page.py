@@ -81,7 +81,7 @@ def render(spec: RunSpec) -> None:
     with story:
         _line(spec)
         st.markdown(f"**{plain(headline(view.current, view.baseline, view.where))}**")
-    doubts = st.container(key="doubts")
+    doubts = st.empty()
     shown = _record(spec, view)
     drawable = not math.isnan(view.current[spec.tradeoff.x] + view.current[spec.tradeoff.y])
     if drawable:
