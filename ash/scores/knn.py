@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ash.scores.nearest import nearest
+from ash.scores.nearest import Bank
 from ash.scores.registry import Given, Parameter, ScoreError, Scorer, register_score, unit
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ def knn(given: Given, k: float = 50) -> Scorer:
             f"{given.trained.identity.dataset} has {len(bank):,}: write knn@{len(bank)} or less."
         )
     # |q - x|^2 = |q|^2 + 1 - 2 <q, x>, but for training activations that are all zero, at |q|^2: as if <q, x> were 1/2
-    plus = (bank == 0).all(1).to(bank.dtype) / 2
+    zero = (bank == 0).all(1)
+    among = Bank(bank, zero.to(bank.dtype) / 2 if zero.any() else None)
 
     def score(z: "Tensor", logits: "Tensor") -> "Tensor":
         query = unit(z)
-        _, rows = nearest(query, bank, int(k), plus)
+        _, rows = among.nearest(query, int(k))
         return -(query - bank[rows[:, -1]]).square().sum(1)  # anew: 2 - 2 <q, x> would lose digits to rounding
 
     return score

@@ -133,11 +133,15 @@ MUTATIONS = (
         ('scatter(1, where[:, None], float("-inf"))', "clone()"),
     ),
     *_of("ash/scores/gen.py", ("min(LARGEST, logits.shape[1])", "logits.shape[1]")),
-    *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]"), ("/ 2\n", "* 0\n")),
+    *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]"), ("/ 2 if", "* 0 if")),
     *_of(
         "ash/scores/nearest.py",
         ("where + first", "where"),
         ("rows = rows.gather(1, order)", "pass"),
+        ("values[~sure], rows[~sure] = self._among_all(queries[~sure], k)", "pass"),
+        ("floor = first.amin(1) - least[few]", "floor = first.amax(1) + least[few]"),
+        ("sure[few] = about[few, -1] < floor", "sure[few] = True"),
+        ("self.pays = bool(sure.float().mean() >= PAYS)", "pass"),
     ),
     *_of("ash/scores/vim.py", ("[:, : given.size - kept]", "[:, kept:]"), ("- np.outer(u, mean)", "")),
     *_of(

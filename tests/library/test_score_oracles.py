@@ -13,7 +13,7 @@ import torch
 from differences import printed
 from pytorch_ood import detector as other
 from test_sweep import Deep, Pooled, linear
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from training import WHO, ArrayBank, relu_like
 
 from ash import metrics, scores
@@ -23,6 +23,7 @@ from ash.engine.plan import SweepError
 from ash.fitting import Fit, fit
 from ash.methods import Method, parse_methods
 from ash.scores import SCORES, nearest, nnguide
+from ash.scores.registry import unit
 from ash.sweeping import sweep
 
 Array = np.ndarray
@@ -312,10 +313,54 @@ def test_the_nearest_are_the_nearest(n: int, k: int) -> None:
         queries, plus = torch.randn(9, 6, generator=generator), torch.randn(n, generator=generator).round()
         for more in (None, plus):
             products = queries @ values.T + (0 if more is None else more)
-            found, rows = nearest.nearest(queries, values, k, more)
+            found, rows = nearest.Bank(values, more).nearest(queries, k)
             torch.testing.assert_close(found, products.topk(k, 1).values)
             torch.testing.assert_close(found, products.gather(1, rows))
             assert all(len(set(row)) == k for row in rows.tolist())
+
+
+def alike(count: int, seed: int, spread: float) -> Tensor:
+    """Directions (count, 512) of ten clusters, as a trained network makes them."""
+    middles = torch.randn(10, 512, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(seed)
+    near = middles[torch.randint(0, 10, (count,), generator=generator)]
+    return unit((near + spread * torch.randn(count, 512, generator=generator)).relu())
+
+
+@pytest.mark.parametrize("k", [1, 5, 12])
+@pytest.mark.parametrize("data", ["spread", "clusters", "almost one direction", "many equal"])
+def test_a_first_look_in_bfloat16_loses_no_neighbour(data: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives what all products in float32 give, on every processor; and it is used where samples differ."""
+    monkeypatch.setattr(nearest, "multiplies_bfloat16", lambda: True)
+    spread = {"spread": 3.0, "clusters": 1.0, "almost one direction": 0.0005, "many equal": 1.0}[data]
+    samples, queries = alike(5000, 1, spread), alike(130, 2, spread)
+    if data == "many equal":
+        samples[1000:] = samples[:1000].repeat(4, 1)
+    queries[3], queries[4], queries[5:9] = float("nan"), 0, samples[:4]
+    bank = nearest.Bank(samples)
+    found, rows = bank.nearest(queries, k)
+    products = queries @ samples.T
+    torch.testing.assert_close(found, products.topk(k, 1).values, rtol=0, atol=2e-6, equal_nan=True)
+    torch.testing.assert_close(found, products.gather(1, rows), rtol=0, atol=2e-6, equal_nan=True)
+    assert all(len(set(row)) == k for row in rows.tolist())
+    sure = bank._looked(queries, k)[2]
+    assert not sure[3]
+    assert bank.pays == (data != "almost one direction") == (sure.float().mean() > 0.9)
+
+
+def test_a_bank_that_does_not_suit_a_first_look_is_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few queries or features, another dtype, something added, a graph that is exported: all products, as ever."""
+    monkeypatch.setattr(nearest, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(nearest.Bank, "_looked", lambda *asked: pytest.fail("no first look was to be taken"))
+    samples, queries = alike(4000, 1, 1.0), alike(70, 2, 1.0)
+    for bank, asked, k in (
+        (nearest.Bank(samples), queries[:5], 1),
+        (nearest.Bank(samples), queries, 40),
+        (nearest.Bank(samples[:, :40]), queries[:, :40], 1),
+        (nearest.Bank(samples.double()), queries.double(), 1),
+        (nearest.Bank(samples, torch.zeros(4000)), queries, 1),
+    ):
+        torch.testing.assert_close(bank.nearest(asked, k)[0], (asked @ bank.samples.T).topk(k, 1).values)
 
 
 def test_more_features_than_training_samples() -> None:
