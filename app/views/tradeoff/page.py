@@ -147,7 +147,6 @@ def _cards(view: View) -> DeltaGenerator:
         "id_accuracy": "no label is known" if math.isnan(view.current.id_accuracy) else "of the shaped network",
         "aupr": "ID is the positive class",
     }
-    places: dict[str, DeltaGenerator] = {}
     with st.container(key="cards"):
         for name in ("auroc", *notes):
             with st.container(border=True, height="stretch", gap="xxsmall", key=f"card_{name}"):
@@ -158,10 +157,11 @@ def _cards(view: View) -> DeltaGenerator:
                     delta_color="inverse" if name in LOWER_IS_BETTER else "normal",
                     delta_description=_against(view, name),
                 )
-                places[name] = st.container()
-    for name, note in notes.items():
-        places[name].caption(note)
-    return places["auroc"]
+                if name in notes:
+                    st.caption(notes[name])
+                else:
+                    interval = st.container()
+    return interval
 
 
 def _span(spec: RunSpec, view: View, part: str) -> str:
