@@ -126,7 +126,7 @@ def _damage(path: Path, look: Look) -> str:
         return "" if begins else _why_not(path, ValueError("it begins otherwise") if start else EOFError())
     try:
         with zipfile.ZipFile(path) as parts:
-            names = {name.rpartition("/")[2] for name in parts.namelist()}
+            names = {name.partition("/")[2] for name in parts.namelist()}
             if "data.pkl" not in names or "constants.pkl" in names:
                 return _why_not(path, ValueError("TorchScript" if "constants.pkl" in names else "another archive"))
             for part in (one for one in parts.infolist() if one.CRC):  # 0 where torch was told to leave them out
@@ -244,7 +244,7 @@ def _why_not(path: Path, error: Exception) -> str:
         return f"{start}: it holds {what}; save model.state_dict() instead."
     if _start(path)[8:] == b"{":
         return f"{start}, but looks like one of safetensors: give its name the end {SAFE}."
-    return f"{start}: torch.save has not written it."
+    return f"{start}: torch.save, as it is by default, has not written it."
 
 
 def not_as_fetched(path: Path, sha256: str, url_hash: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ash.scores.nearest import Bank
+from ash.scores.nearest import Neighbours
 from ash.scores.registry import Given, Parameter, ScoreError, Scorer, register_score, unit
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def knn(given: Given, k: float = 50) -> Scorer:
     the authors' faiss index and OpenOOD give it; pytorch-ood's is its root, in the same order. ScoreError where the
     training set is smaller than K.
     """
-    bank = given.directions
+    among = given.neighbours
+    bank = among.samples
     if k > len(bank):
         raise ScoreError(
             f"knn@{k:g} looks at the {k:g}-th nearest training sample, and the fit on "
@@ -32,7 +33,8 @@ def knn(given: Given, k: float = 50) -> Scorer:
         )
     # |q - x|^2 = |q|^2 + 1 - 2 <q, x>, but for training activations that are all zero, at |q|^2: as if <q, x> were 1/2
     zero = (bank == 0).all(1)
-    among = Bank(bank, zero.to(bank.dtype) / 2 if zero.any() else None)
+    if zero.any():
+        among = Neighbours(bank, zero.to(bank.dtype) / 2)
 
     def score(z: "Tensor", logits: "Tensor") -> "Tensor":
         query = unit(z)

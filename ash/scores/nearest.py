@@ -26,7 +26,7 @@ TOGETHER = 8  # queries whose candidates are compared at once: what they read st
 
 
 @dataclass(eq=False)
-class Bank:
+class Neighbours:
     """Training samples (n, F) to look among; `plus` (n,) is added to their products."""
 
     samples: "Tensor"
@@ -35,9 +35,12 @@ class Bank:
 
     def nearest(self, queries: "Tensor", k: int) -> "tuple[Tensor, Tensor]":
         """The k largest <q, x_i> + plus_i of queries (R, F), n >= k, from high to low: values (R, k), rows i (R, k)."""
+        import torch
+
         if not self._looks_first(queries, k):
             return self._among_all(queries, k)
-        values, rows, sure = self._looked(queries, k)
+        with torch.autocast("cpu", enabled=False):  # what is compared in full is, whatever the caller's tail does
+            values, rows, sure = self._looked(queries, k)
         self.pays = bool(sure.float().mean() >= PAYS)
         if not sure.all():
             values[~sure], rows[~sure] = self._among_all(queries[~sure], k)
@@ -68,8 +71,8 @@ class Bank:
         for samples, rounded in zip(self.samples.split(256), half.split(256), strict=True):
             moved = samples - mean
             rounded.copy_(moved)
-            longest = max(longest, float(moved.norm(dim=1).max()))
-            lost = max(lost, float((moved - rounded).norm(dim=1).max()))
+            longest = max(longest, float(length(moved).max()))
+            lost = max(lost, float(length(moved - rounded).max()))
         return mean, half, longest, lost
 
     def _looked(self, queries: "Tensor", k: int) -> "tuple[Tensor, Tensor, Tensor]":
@@ -85,9 +88,8 @@ class Bank:
         rounded = queries.to(torch.bfloat16)
         about, rows = best(rounded, len(half), lambda first, end: rounded @ half[first:end].T, 2 * k + SPARE)
         about = about.float()
-        length, size = rounded.float().norm(dim=1), queries.shape[1]
-        off = (queries - rounded).norm(dim=1) * longest + length * lost
-        off += length * size * 2.0**-23 * (longest + lost + mean.norm())
+        off = length(queries - rounded) * longest + length(rounded.float()) * lost
+        off += length(rounded.float()) * queries.shape[1] * 2.0**-23 * (longest + lost + mean.norm())
         off += 2.0 ** (torch.frexp(about.abs().amax(1)).exponent - 9)
         least, sure = queries @ mean + off, torch.zeros(len(queries), dtype=torch.bool)
         values, found = queries.new_empty(len(queries), k), rows.new_empty(len(queries), k)
@@ -106,6 +108,12 @@ class Bank:
         """<q, x_i> of each query (R, F) and its own rows i (R, m): (R, m)."""
         samples = self.samples.index_select(0, rows.flatten()).view(*rows.shape, self.samples.shape[1])
         return (queries[:, None] @ samples.mT)[:, 0]  # a row times a matrix: the other way takes three times as long
+
+
+def length(x: "Tensor") -> "Tensor":
+    """The length of rows (R, F), or a little more: no less where squares, or products, are too small for float32."""
+    tiny: float = x.shape[1] ** 0.5 * 2.0**-60
+    return x.norm(dim=1) + tiny
 
 
 @cache

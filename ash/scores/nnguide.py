@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ash.scores.nearest import Bank
+from ash.scores.nearest import Neighbours
 from ash.scores.of_logits import energy
 from ash.scores.registry import Given, Parameter, ScoreError, Scorer, product, register_score, unit
 
@@ -49,7 +49,7 @@ def nnguide(given: Given, k: float = 10) -> Scorer:
         )
     weight, bias = (part.to(given.dtype) for part in given.head)
     confidence = energy(product(given.training[few], weight.T) + bias)
-    guides = Bank(unit(given.training[few]) * confidence[:, None])
+    guides = Neighbours(unit(given.training[few]) * confidence[:, None])
 
     def score(z: "Tensor", logits: "Tensor") -> "Tensor":
         return energy(logits) * guides.nearest(unit(z), int(k))[0].mean(1)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ash.fitting import Fit
+    from ash.scores.nearest import Neighbours
 
 T = TypeVar("T")
 
@@ -97,9 +98,11 @@ class Given:
         return self.tensor(self.trained.features)
 
     @cached_property
-    def directions(self) -> "Tensor":
-        """(n, F) the same at length 1."""
-        return unit(self.training)
+    def neighbours(self) -> "Neighbours":
+        """The same at length 1, to look for the nearest among them; one for all scores of a sweep that do."""
+        from ash.scores.nearest import Neighbours
+
+        return Neighbours(unit(self.training))
 
     def pairs(self) -> "Iterator[Tensor]":
         """The ID set, chunk by chunk; only for a score that declares that it reads `shifted`."""

@@ -133,7 +133,7 @@ MUTATIONS = (
         ('scatter(1, where[:, None], float("-inf"))', "clone()"),
     ),
     *_of("ash/scores/gen.py", ("min(LARGEST, logits.shape[1])", "logits.shape[1]")),
-    *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]"), ("/ 2 if", "* 0 if")),
+    *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]"), ("/ 2)", "* 0)")),
     *_of(
         "ash/scores/nearest.py",
         ("where + first", "where"),

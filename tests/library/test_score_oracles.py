@@ -23,7 +23,7 @@ from ash.engine.plan import SweepError
 from ash.fitting import Fit, fit
 from ash.methods import Method, parse_methods
 from ash.scores import SCORES, nearest, nnguide
-from ash.scores.registry import unit
+from ash.scores.registry import Given, unit
 from ash.sweeping import sweep
 
 Array = np.ndarray
@@ -313,7 +313,7 @@ def test_the_nearest_are_the_nearest(n: int, k: int) -> None:
         queries, plus = torch.randn(9, 6, generator=generator), torch.randn(n, generator=generator).round()
         for more in (None, plus):
             products = queries @ values.T + (0 if more is None else more)
-            found, rows = nearest.Bank(values, more).nearest(queries, k)
+            found, rows = nearest.Neighbours(values, more).nearest(queries, k)
             torch.testing.assert_close(found, products.topk(k, 1).values)
             torch.testing.assert_close(found, products.gather(1, rows))
             assert all(len(set(row)) == k for row in rows.tolist())
@@ -337,8 +337,9 @@ def test_a_first_look_in_bfloat16_loses_no_neighbour(data: str, k: int, monkeypa
     if data == "many equal":
         samples[1000:] = samples[:1000].repeat(4, 1)
     queries[3], queries[4], queries[5:9] = float("nan"), 0, samples[:4]
-    bank = nearest.Bank(samples)
-    found, rows = bank.nearest(queries, k)
+    bank = nearest.Neighbours(samples)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, rows = bank.nearest(queries, k)
     products = queries @ samples.T
     torch.testing.assert_close(found, products.topk(k, 1).values, rtol=0, atol=2e-6, equal_nan=True)
     torch.testing.assert_close(found, products.gather(1, rows), rtol=0, atol=2e-6, equal_nan=True)
@@ -348,17 +349,38 @@ def test_a_first_look_in_bfloat16_loses_no_neighbour(data: str, k: int, monkeypa
     assert bank.pays == (data != "almost one direction") == (sure.float().mean() > 0.9)
 
 
+@pytest.mark.parametrize("scale", [1e-10, 1e-20, 1e-30, 1e-36, 1e10])
+def test_what_float32_cannot_square_is_looked_through(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Squares and products that vanish make a first look sure of nothing, not of everything."""
+    monkeypatch.setattr(nearest, "multiplies_bfloat16", lambda: True)
+    samples, queries = alike(4000, 1, 1.0), alike(70, 2, 1.0)
+    for some, asked in ((samples * scale, queries), (samples, queries * scale)):
+        products = asked.double() @ some.double().T
+        rows = nearest.Neighbours(some).nearest(asked, 5)[1]
+        torch.testing.assert_close(
+            products.gather(1, rows) / scale, products.topk(5, 1).values / scale, rtol=2e-6, atol=2e-6
+        )
+
+
+def test_all_k_of_a_sweep_share_what_they_look_among() -> None:
+    """A copy of a large training set for each K would not fit the memory."""
+    given = Given(torch.device("cpu"), torch.float32, 8, fit(ArrayBank(relu_like(60, (8,)))))  # type: ignore[arg-type]
+    assert given.neighbours is given.neighbours
+    scorers = [SCORES["knn"].function(given, k) for k in (1, 5)]
+    assert all(given.neighbours in [cell.cell_contents for cell in one.__closure__] for one in scorers)
+
+
 def test_a_bank_that_does_not_suit_a_first_look_is_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few queries or features, another dtype, something added, a graph that is exported: all products, as ever."""
     monkeypatch.setattr(nearest, "multiplies_bfloat16", lambda: True)
-    monkeypatch.setattr(nearest.Bank, "_looked", lambda *asked: pytest.fail("no first look was to be taken"))
+    monkeypatch.setattr(nearest.Neighbours, "_looked", lambda *asked: pytest.fail("no first look was to be taken"))
     samples, queries = alike(4000, 1, 1.0), alike(70, 2, 1.0)
     for bank, asked, k in (
-        (nearest.Bank(samples), queries[:5], 1),
-        (nearest.Bank(samples), queries, 40),
-        (nearest.Bank(samples[:, :40]), queries[:, :40], 1),
-        (nearest.Bank(samples.double()), queries.double(), 1),
-        (nearest.Bank(samples, torch.zeros(4000)), queries, 1),
+        (nearest.Neighbours(samples), queries[:5], 1),
+        (nearest.Neighbours(samples), queries, 40),
+        (nearest.Neighbours(samples[:, :40]), queries[:, :40], 1),
+        (nearest.Neighbours(samples.double()), queries.double(), 1),
+        (nearest.Neighbours(samples, torch.zeros(4000)), queries, 1),
     ):
         torch.testing.assert_close(bank.nearest(asked, k)[0], (asked @ bank.samples.T).topk(k, 1).values)
 
