@@ -151,11 +151,15 @@ def draw() -> None:
     with boundary():
         spec = state.read_link(sidebar.known, page.url_path)
         state.write_link()
-        sidebar.draw(spec, sections, _controls(page, spec))
+        controls_last = state.is_step() and engine.is_linear(setups.setup(spec))  # it is the chart that is waited for
+        if not controls_last:
+            sidebar.draw(spec, sections, _controls(page, spec))
         state.echo_so_far()
         for notice in state.notices():
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()
+        if controls_last:
+            sidebar.draw(spec, sections, _controls(page, spec))
         engine.warm_up()
     state.echo()
     appearance.watch()

@@ -7,8 +7,10 @@ every run, whatever query came with it: that of the browser may be older than wh
 """
 
 import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,7 +31,10 @@ _REPLACED = "_replaced"  # key of a control -> puts that the browser may lack, a
 _SHOWN = "_shown"  # key of a control -> what it was last to show
 _DRAWN = "_drawn"  # the page of this run, and the keys of the controls that the run before drew on it
 _NOW = "_now"  # the keys of those that this run has drawn
+_WHOLE = "_whole"  # the page and the spec of the last run that came to its end
+_STEP = "_step"  # whether this run is that of a step whose chart is still to be sent
 _MOVED = "_moved"  # the field that a user's own control changed before this run, and the key of that control
+ALONE = 0.04  # seconds in which nothing follows a chart that is drawn anew: React and Plotly take some 35 ms for it
 _UNKNOWN = object()  # the value of a control of which nothing is known any more
 ECHO, _UNSEEN = "echo", "unseen"  # the control that nobody sees, and what holds it
 PUT_SO_FAR, PUT_IN_ALL = "put_so_far", "put_in_all"  # and two more, which tell of `_PUTS`
@@ -103,7 +108,26 @@ def read_link(known: Callable[[RunSpec], Mapping[str, Collection[str]]], page: s
         spec, missing = settle(current(), known(current()))
         if missing:
             st.session_state[_SPEC], st.session_state[_NOTICES] = spec, [*notices(), *missing]
+    before, last = st.session_state.get(_WHOLE, (None, OPENING))
+    moved = st.session_state.get(_MOVED, ("",))[0] == "p"
+    st.session_state[_STEP] = moved and before == page and last == replace(current(), p=last.p)
     return current()
+
+
+def is_step() -> bool:
+    """Whether the percentile was moved, and all else is as in the last whole run of this page; until its chart is sent.
+
+    What somebody waits for who moves it is the chart: it is sent before the controls and all the rest.
+    """
+    step: bool = st.session_state.get(_STEP, False)
+    return step
+
+
+def send_alone() -> None:
+    """After the first chart of a step: let the browser draw it before the rest of the page arrives."""
+    if is_step():
+        st.session_state[_STEP] = False
+        time.sleep(ALONE)
 
 
 def write_link() -> None:
@@ -228,6 +252,7 @@ def echo() -> None:
     A value that is put into a control reaches the browser later than what its user does meanwhile.
     """
     st.session_state.pop(_MOVED, None)
+    st.session_state[_WHOLE] = st.session_state[_DRAWN][0], current()
     page, drawn = st.session_state[_DRAWN]
     for key in drawn - st.session_state[_NOW]:
         if key in st.session_state:
