@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from ash.scores.nearest import Neighbours
 from ash.scores.registry import Given, Parameter, ScoreError, Scorer, register_score, unit
 
 if TYPE_CHECKING:
@@ -31,10 +30,6 @@ def knn(given: Given, k: float = 50) -> Scorer:
             f"knn@{k:g} looks at the {k:g}-th nearest training sample, and the fit on "
             f"{given.trained.identity.dataset} has {len(bank):,}: write knn@{len(bank)} or less."
         )
-    # |q - x|^2 = |q|^2 + 1 - 2 <q, x>, but for training activations that are all zero, at |q|^2: as if <q, x> were 1/2
-    zero = (bank == 0).all(1)
-    if zero.any():
-        among = Neighbours(bank, zero.to(bank.dtype) / 2)
 
     def score(z: "Tensor", logits: "Tensor") -> "Tensor":
         query = unit(z)

@@ -31,7 +31,7 @@ class Neighbours:
 
     samples: "Tensor"
     plus: "Tensor | None" = None
-    pays: bool = field(default=True, init=False)
+    unpaid: set[int] = field(default_factory=set, init=False)  # the k for which a first look has not paid
 
     def nearest(self, queries: "Tensor", k: int) -> "tuple[Tensor, Tensor]":
         """The k largest <q, x_i> + plus_i of queries (R, F), n >= k, from high to low: values (R, k), rows i (R, k)."""
@@ -41,7 +41,8 @@ class Neighbours:
             return self._among_all(queries, k)
         with torch.autocast("cpu", enabled=False):  # what is compared in full is, whatever the caller's tail does
             values, rows, sure = self._looked(queries, k)
-        self.pays = bool(sure.float().mean() >= PAYS)
+        if sure.float().mean() < PAYS:
+            self.unpaid.add(k)
         if not sure.all():
             values[~sure], rows[~sure] = self._among_all(queries[~sure], k)
         return values, rows
@@ -49,7 +50,7 @@ class Neighbours:
     def _looks_first(self, queries: "Tensor", k: int) -> bool:
         import torch
 
-        if torch.compiler.is_compiling() or self.plus is not None or queries.device.type != "cpu" or not self.pays:
+        if torch.compiler.is_compiling() or self.plus is not None or queries.device.type != "cpu" or k in self.unpaid:
             return False
         enough = len(queries) >= LEAST and queries.shape[1] >= WIDE and len(self.samples) >= SHARE * k
         return enough and queries.dtype == torch.float32 and multiplies_bfloat16()
@@ -88,8 +89,9 @@ class Neighbours:
         rounded = queries.to(torch.bfloat16)
         about, rows = best(rounded, len(half), lambda first, end: rounded @ half[first:end].T, 2 * k + SPARE)
         about = about.float()
-        off = length(queries - rounded) * longest + length(rounded.float()) * lost
-        off += length(rounded.float()) * queries.shape[1] * 2.0**-23 * (longest + lost + mean.norm())
+        long = length(rounded.float())
+        off = length(queries - rounded) * longest + long * lost
+        off += long * queries.shape[1] * 2.0**-23 * (longest + lost + mean.norm())
         off += 2.0 ** (torch.frexp(about.abs().amax(1)).exponent - 9)
         least, sure = queries @ mean + off, torch.zeros(len(queries), dtype=torch.bool)
         values, found = queries.new_empty(len(queries), k), rows.new_empty(len(queries), k)
@@ -144,12 +146,13 @@ def largest(x: "Tensor", k: int) -> "tuple[Tensor, Tensor]":
     """`x.topk(k, 1)` of x (R, n), for small k of a large n in half the time.
 
     The k largest lie in the k groups of neighbours whose largest are the largest: of all others a maximum is enough.
+    Of bfloat16 torch takes no quick maxima.
     """
     import torch
 
     count, width = x.shape
     groups = width // GROUP
-    if groups < 8 * k or width % GROUP:
+    if groups < 4 * k or width % GROUP or x.dtype == torch.bfloat16:
         return x.topk(k, 1)
     chosen = x.view(count, groups, GROUP).amax(2).topk(k, 1).indices  # (R, k)
     first = torch.arange(count, device=x.device)[:, None] * groups

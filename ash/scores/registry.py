@@ -99,10 +99,15 @@ class Given:
 
     @cached_property
     def neighbours(self) -> "Neighbours":
-        """The same at length 1, to look for the nearest among them; one for all scores of a sweep that do."""
+        """The same at length 1, to look for the nearest of a query q of length 1 among them; one for all of a sweep.
+
+        |q - x|^2 = |q|^2 + 1 - 2 <q, x>, but for an x that is all zero, at |q|^2: as if <q, x> were 1/2.
+        """
         from ash.scores.nearest import Neighbours
 
-        return Neighbours(unit(self.training))
+        directions = unit(self.training)
+        zero = (directions == 0).all(1)
+        return Neighbours(directions, zero.to(self.dtype) / 2 if zero.any() else None)
 
     def pairs(self) -> "Iterator[Tensor]":
         """The ID set, chunk by chunk; only for a score that declares that it reads `shifted`."""

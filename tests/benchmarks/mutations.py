@@ -37,6 +37,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/scores/gen.py": ("test_score_oracles",),
     "ash/scores/knn.py": ("test_score_oracles",),
     "ash/scores/nearest.py": ("test_score_oracles",),
+    "ash/scores/registry.py": ("test_score_oracles",),
     "ash/scores/vim.py": ("test_score_oracles",),
     "ash/tables.py": ("test_metrics", "test_doubts", "test_sweep"),
     "ash/variants.py": ("test_methods", "test_spec"),
@@ -133,7 +134,8 @@ MUTATIONS = (
         ('scatter(1, where[:, None], float("-inf"))', "clone()"),
     ),
     *_of("ash/scores/gen.py", ("min(LARGEST, logits.shape[1])", "logits.shape[1]")),
-    *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]"), ("/ 2)", "* 0)")),
+    *_of("ash/scores/knn.py", ("rows[:, -1]", "rows[:, 0]")),
+    *_of("ash/scores/registry.py", ("zero.to(self.dtype) / 2", "zero.to(self.dtype) * 0")),
     *_of(
         "ash/scores/nearest.py",
         ("where + first", "where"),
@@ -141,7 +143,7 @@ MUTATIONS = (
         ("values[~sure], rows[~sure] = self._among_all(queries[~sure], k)", "pass"),
         ("floor = first.amin(1) - least[few]", "floor = first.amax(1) + least[few]"),
         ("sure[few] = about[few, -1] < floor", "sure[few] = True"),
-        ("self.pays = bool(sure.float().mean() >= PAYS)", "pass"),
+        ("self.unpaid.add(k)", "pass"),
     ),
     *_of("ash/scores/vim.py", ("[:, : given.size - kept]", "[:, kept:]"), ("- np.outer(u, mean)", "")),
     *_of(

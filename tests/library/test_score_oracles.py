@@ -23,7 +23,7 @@ from ash.engine.plan import SweepError
 from ash.fitting import Fit, fit
 from ash.methods import Method, parse_methods
 from ash.scores import SCORES, nearest, nnguide
-from ash.scores.registry import Given, unit
+from ash.scores.registry import unit
 from ash.sweeping import sweep
 
 Array = np.ndarray
@@ -346,7 +346,7 @@ def test_a_first_look_in_bfloat16_loses_no_neighbour(data: str, k: int, monkeypa
     assert all(len(set(row)) == k for row in rows.tolist())
     sure = bank._looked(queries, k)[2]
     assert not sure[3]
-    assert bank.pays == (data != "almost one direction") == (sure.float().mean() > 0.9)
+    assert (k in bank.unpaid) == (data == "almost one direction") == (sure.float().mean() <= 0.9)
 
 
 @pytest.mark.parametrize("scale", [1e-10, 1e-20, 1e-30, 1e-36, 1e10])
@@ -362,12 +362,38 @@ def test_what_float32_cannot_square_is_looked_through(scale: float, monkeypatch:
         )
 
 
-def test_all_k_of_a_sweep_share_what_they_look_among() -> None:
+@pytest.mark.parametrize("zeros", [0, 2])
+def test_all_k_of_a_sweep_share_what_they_look_among(zeros: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of a large training set for each K would not fit the memory."""
-    given = Given(torch.device("cpu"), torch.float32, 8, fit(ArrayBank(relu_like(60, (8,)))))  # type: ignore[arg-type]
-    assert given.neighbours is given.neighbours
-    scorers = [SCORES["knn"].function(given, k) for k in (1, 5)]
-    assert all(given.neighbours in [cell.cell_contents for cell in one.__closure__] for one in scorers)
+    made = []
+
+    class Counted(nearest.Neighbours):
+        def __init__(self, *given: Tensor | None) -> None:
+            made.append(given)
+            super().__init__(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nearest, "Neighbours", Counted)
+    train = relu_like(60, (8,))
+    train[:zeros] = 0
+    one = fit(ArrayBank(train))  # type: ignore[arg-type]
+    sweep(linear(8, 3), relu_like(20, (8,), 1), {}, parse_methods("knn@1,knn@5,ash_s@50:knn@9"), fit=one)
+    assert len(made) == 1
+
+
+def test_a_k_for_which_a_first_look_does_not_pay_leaves_it_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "multiplies_bfloat16", lambda: True)
+    looked, look = [], nearest.Neighbours._looked
+
+    def noted(self: nearest.Neighbours, queries: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        looked.append(k)
+        values, rows, sure = look(self, queries, k)
+        return values, rows, sure & (k == 1)
+
+    monkeypatch.setattr(nearest.Neighbours, "_looked", noted)
+    bank, queries = nearest.Neighbours(alike(4000, 1, 1.0)), alike(70, 2, 1.0)
+    for k in (1, 2, 1, 2):
+        torch.testing.assert_close(bank.nearest(queries, k)[0], (queries @ bank.samples.T).topk(k, 1).values)
+    assert looked == [1, 2, 1]
 
 
 def test_a_bank_that_does_not_suit_a_first_look_is_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,6 +409,8 @@ def test_a_bank_that_does_not_suit_a_first_look_is_looked_through(monkeypatch: p
         (nearest.Neighbours(samples, torch.zeros(4000)), queries, 1),
     ):
         torch.testing.assert_close(bank.nearest(asked, k)[0], (asked @ bank.samples.T).topk(k, 1).values)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    nearest.Neighbours(samples).nearest(queries, 1)
 
 
 def test_more_features_than_training_samples() -> None:
