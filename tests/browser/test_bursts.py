@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 def test_bursts_leave_address_controls_and_page_in_agreement(visitor: Callable[..., Visitor]) -> None:
     one = visitor().open(START)
     rng = random.Random(int(os.environ.get("ASH_SEED", "1")))
-    for number in range(int(os.environ.get("ASH_BURSTS", "12"))):
+    for number in range(int(os.environ.get("ASH_BURSTS", "20"))):
         found = burst(one, rng)
         assert not found.fault, f"burst {number}, {found.actions}: {found.fault}"
         if number % 20 == 19:  # a history of thousands of entries slows the browser down

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_ready_waits_for_an_answer_that_is_late(visitor: Visitors) -> None:
-    one = visitor(late=600).open("/?p=40")
+    one = visitor(late=1500).open("/?p=40")
     for p in ("41", "42"):
         assert one.press("ArrowRight").ready().query() == {"p": p}
     one.link("Scores").ready()

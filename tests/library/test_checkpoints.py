@@ -180,7 +180,11 @@ class TestOwnFilesThatAreDamaged:
 
     @pytest.mark.parametrize(
         ("content", "what"),
-        [(b"", "half downloaded"), (b"<html>", "has not written it"), (bytes(99), "has not written it")],
+        [
+            (b"", "half downloaded"),
+            (b"<html>", "torch.save, as it is by default, has not written it"),
+            (bytes(99), "has not written it"),
+        ],
     )
     def test_what_is_no_file_of_weights_is_known_before_it_is_loaded(
         self, content: bytes, what: str, path: Path
@@ -200,7 +204,7 @@ class TestOwnFilesThatAreDamaged:
         assert damage(zipped).endswith("give its name the end .safetensors.")
         with zipfile.ZipFile(zipped, "w") as archive:
             archive.writestr("picture.png", b"no weights")
-        assert damage(zipped).endswith("has not written it.")
+        assert damage(zipped).endswith("torch.save, as it is by default, has not written it.")
         torch.jit.script(nn.Sequential(nn.Flatten())).save(str(zipped))
         assert "TorchScript" in damage(zipped)
 
