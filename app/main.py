@@ -151,15 +151,16 @@ def draw() -> None:
     with boundary():
         spec = state.read_link(sidebar.known, page.url_path)
         state.write_link()
-        controls_last = state.is_step() and engine.is_linear(setups.setup(spec))  # it is the chart that is waited for
-        if not controls_last:
-            sidebar.draw(spec, sections, _controls(page, spec))
+        draw_sidebar = partial(sidebar.draw, spec, sections, _controls(page, spec))
+        sidebar_last = state.is_step() and engine.is_linear(setups.setup(spec))  # it is the chart that is waited for
+        if not sidebar_last:
+            draw_sidebar()
         state.echo_so_far()
         for notice in state.notices():
             st.warning(plain(notice), icon=":material/link_off:")
         page.run()
-        if controls_last:
-            sidebar.draw(spec, sections, _controls(page, spec))
+        if sidebar_last:
+            draw_sidebar()
         engine.warm_up()
     state.echo()
     appearance.watch()

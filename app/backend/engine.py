@@ -1,7 +1,6 @@
 """Networks, the device, and the one function that evaluates methods."""
 
 import gc
-import linecache
 import sys
 import threading
 from collections.abc import Iterator
@@ -72,11 +71,10 @@ def load() -> None:
 
 
 def _settle() -> None:
-    """Leave what is there now out of Python's search for garbage: modules stay. Their sources, which torch reads, go.
+    """Leave what is there now out of Python's search for garbage: modules stay.
 
     Streamlit searches after every run of a page, and nobody is answered meanwhile: 0.24 s with torch loaded.
     """
-    linecache.clearcache()
     gc.freeze()
 
 

@@ -252,8 +252,8 @@ def echo() -> None:
     A value that is put into a control reaches the browser later than what its user does meanwhile.
     """
     st.session_state.pop(_MOVED, None)
-    st.session_state[_WHOLE] = st.session_state[_DRAWN][0], current()
     page, drawn = st.session_state[_DRAWN]
+    st.session_state[_WHOLE] = page, current()
     for key in drawn - st.session_state[_NOW]:
         if key in st.session_state:
             st.session_state[_REPLACED].setdefault(key, []).append((math.inf, st.session_state[key]))

@@ -16,9 +16,9 @@ import pandas as pd
 import streamlit as st
 
 from app.charts.plain import Figure
-from app.link import state, streamlit_private
+from app.link import streamlit_private
 from app.link.picks import Pick
-from app.link.state import current, dispatch
+from app.link.state import current, dispatch, send_alone
 from app.serving import plotly_js
 from app.theme import MARKS, OBJECTIVE_LABELS
 from app.ui import chart, share
@@ -77,7 +77,7 @@ def show(
     about = json.dumps({**shown, "live": live and asdict(live)})
     chart.mount(f'{about[:-1]}, "figure": {figure.to_json()}}}'.encode(), key, _chart_callback(key, on_pick))
     if live:
-        state.send_alone()
+        send_alone()
     label = "Table and downloads" if table is not None else "Downloads"
     with st.expander(label, key=f"{key}_more", on_change="rerun", icon=":material/table:") as more:
         if more.open:
