@@ -36,7 +36,7 @@ TESTS = {  # the tests that concern a file, the likeliest first
     "ash/scores/of_logits.py": ("test_scores", "test_sweep"),
     "ash/scores/gen.py": ("test_score_oracles",),
     "ash/scores/knn.py": ("test_score_oracles",),
-    "ash/scores/nearest.py": ("test_score_oracles",),
+    "ash/scores/nearest.py": ("test_nearest",),
     "ash/scores/registry.py": ("test_score_oracles",),
     "ash/scores/vim.py": ("test_score_oracles",),
     "ash/tables.py": ("test_metrics", "test_doubts", "test_sweep"),
